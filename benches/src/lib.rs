@@ -1,0 +1,1 @@
+//! Benchmarks of Dunlin beside its peers.

@@ -1,0 +1,1 @@
+//! dunlin-client
