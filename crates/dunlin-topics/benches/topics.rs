@@ -240,5 +240,23 @@ fn page(index: &NameIndex<usize>, topic_filter: &str, after: Option<&str>) -> Op
     }
 }
 
-criterion_group!(benches, matching, cache, changing, retained);
+/// What one dependent read from memory costs on this machine at this moment: a cold match makes a
+/// few of them, so read its time beside this one.
+fn memory(criterion: &mut Criterion) {
+    const LINES: usize = 1 << 20;
+    let order = shuffled(LINES);
+    let mut chain = vec![[0_usize; 8]; LINES];
+    for (at, line) in order.iter().enumerate() {
+        chain[*line][0] = order[(at + 1) % LINES];
+    }
+    let mut line = 0;
+    criterion.bench_function("memory/dependent-read", |bencher| {
+        bencher.iter(|| {
+            line = chain[line][0];
+            line
+        });
+    });
+}
+
+criterion_group!(benches, memory, matching, cache, changing, retained);
 criterion_main!(benches);

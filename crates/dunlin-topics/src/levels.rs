@@ -7,8 +7,19 @@
 /// The end of the level that starts at `start`: the offset of the next `/`, or the length.
 #[inline]
 pub(crate) fn level_end(text: &[u8], start: usize) -> usize {
-    let rest = &text[start..];
-    rest.iter().position(|byte| *byte == b'/').map_or(text.len(), |length| start + length)
+    const ONES: u64 = u64::MAX / 255;
+    let mut at = start;
+    // Eight bytes at a time: a byte that was `/` becomes zero, and the lowest zero byte is the
+    // lowest whose high bit comes out set.
+    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*word) ^ (ONES * u64::from(b'/'));
+        let zeros = word.wrapping_sub(ONES) & !word & (ONES << 7);
+        if zeros != 0 {
+            return at + zeros.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    text[at..].iter().position(|byte| *byte == b'/').map_or(text.len(), |length| at + length)
 }
 
 #[inline]

@@ -80,6 +80,7 @@ mod recipients;
 pub mod reference;
 mod seed;
 mod shared;
+mod slots;
 mod text;
 mod trie;
 

@@ -13,11 +13,11 @@
 use crate::arena::Arena;
 use crate::levels::{Fit, common_levels, first_level, fit, hides_from_wildcards, level_end};
 use crate::list::List;
-use crate::seed::{Handle, Seed, position};
+use crate::seed::Seed;
+use crate::slots::Slots;
 use crate::text::Text;
 use alloc::string::String;
 use alloc::vec::Vec;
-use hashbrown::HashTable;
 
 const ROOT: u32 = 0;
 /// No child: the root is nobody's child.
@@ -28,7 +28,7 @@ const WAITING_INLINE: usize = 16;
 #[derive(Clone)]
 pub(crate) struct Trie<K, V> {
     nodes: Arena<Node<K, V>>,
-    literals: HashTable<Handle>,
+    literals: Slots,
 }
 
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl<K: Copy + Ord, V> Trie<K, V> {
         let mut nodes = Arena::new();
         let root = nodes.insert(Node::new("", NONE));
         debug_assert_eq!(root, ROOT);
-        Self { nodes, literals: HashTable::new() }
+        Self { nodes, literals: Slots::new() }
     }
 
     pub(crate) fn nodes_len(&self) -> usize {
@@ -76,7 +76,7 @@ impl<K: Copy + Ord, V> Trie<K, V> {
     pub(crate) fn bytes(&self) -> usize {
         let of_node = |node: &Node<K, V>| node.label.heap_bytes() + node.list.heap_bytes();
         let of_nodes: usize = self.nodes.iter().map(of_node).sum();
-        self.nodes.bytes() + self.literals.allocation_size() + of_nodes
+        self.nodes.bytes() + self.literals.bytes() + of_nodes
     }
 
     pub(crate) fn lists(&self) -> impl Iterator<Item = &List<K, V>> {
@@ -164,10 +164,7 @@ impl<K: Copy + Ord, V> Trie<K, V> {
             1 => Some(node.literals_xor),
             _ => {
                 let hash = seed.hash_child(id, level);
-                let found = self.literals.find(position(hash), |handle| {
-                    handle.may_be(hash) && self.is_child(handle.id, id, level)
-                });
-                found.map(|handle| handle.id)
+                self.literals.find(hash, |child| self.is_child(child, id, level))
             }
         }
     }
@@ -278,7 +275,6 @@ impl<K: Copy + Ord, V> Trie<K, V> {
             }
             id = parent;
         }
-        crate::shrink_table(&mut self.literals, |handle| handle.position());
     }
 
     /// Enters the node with its parent, by its label's first level.
@@ -290,8 +286,7 @@ impl<K: Copy + Ord, V> Trie<K, V> {
             b"#" => self.nodes[parent].hash = id,
             level => {
                 let hash = seed.hash_child(parent, level);
-                let handle = Handle::new(hash, id);
-                self.literals.insert_unique(position(hash), handle, |handle| handle.position());
+                self.literals.insert(hash, id);
                 let parent = &mut self.nodes[parent];
                 parent.literals_len += 1;
                 parent.literals_xor ^= id;
@@ -307,11 +302,7 @@ impl<K: Copy + Ord, V> Trie<K, V> {
             b"#" => self.nodes[parent].hash = NONE,
             level => {
                 let hash = seed.hash_child(parent, level);
-                if let Ok(entry) =
-                    self.literals.find_entry(position(hash), |handle| handle.id == id)
-                {
-                    entry.remove();
-                }
+                self.literals.remove(hash, id);
                 let parent = &mut self.nodes[parent];
                 parent.literals_len -= 1;
                 parent.literals_xor ^= id;
