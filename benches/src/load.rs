@@ -253,13 +253,17 @@ impl Load {
         Ok(())
     }
 
-    /// Lets each publisher that has room send what fits its window, with one write.
+    /// Lets each publisher whose window is half empty, or for whom little is left to send, fill it
+    /// with one write. Waiting for half keeps the batches from depending on who wakes whom first.
     fn fill_windows(&mut self) -> Result<()> {
         for index in self.books.ready.drain(..) {
             let publisher = &mut self.publishers[index];
             publisher.ready = false;
             let room = self.traffic.window - publisher.ledger.under_way();
             let left = publisher.limit - publisher.ledger.sent();
+            if room < left.min(self.traffic.window.div_ceil(2)) {
+                continue;
+            }
             let connection = &mut self.connections[index];
             for _ in 0..room.min(left) {
                 publisher.push_message(&mut connection.output, &self.traffic);

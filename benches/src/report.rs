@@ -104,9 +104,21 @@ impl Scenario {
             median(&rounds.iter().map(figure).collect::<Vec<_>>()).unwrap_or(f64::NAN)
         })
     }
+
+    /// Each further broker's cost as a part of the first's: the median of the rounds' ratios, since
+    /// what disturbs a machine for a minute disturbs all runs of a round.
+    fn ratios(&self) -> impl Iterator<Item = f64> + '_ {
+        let (first, others) = self.rounds.split_first().unwrap_or((const { &Vec::new() }, &[]));
+        others.iter().map(move |rounds| {
+            let pairs = rounds.iter().zip(first);
+            let ratios = pairs.map(|(own, first)| own.broker_micros() / first.broker_micros());
+            median(&ratios.collect::<Vec<_>>()).unwrap_or(f64::NAN)
+        })
+    }
 }
 
-/// Renders the medians as an aligned Markdown table, with each broker's ratio to the first.
+/// Renders the medians as an aligned Markdown table, with each broker's ratio to the first; `µs` is
+/// CPU time per delivered message.
 pub fn render(brokers: &[&str], scenarios: &[Scenario]) -> String {
     let mut header = vec!["scenario".to_owned()];
     for name in brokers {
@@ -127,7 +139,7 @@ pub fn render(brokers: &[&str], scenarios: &[Scenario]) -> String {
         let mut row = vec![format!("{shape} {ends}, QoS {qos}, {} B", traffic.payload_len)];
         let costs: Vec<_> = scenario.medians(Figures::broker_micros).collect();
         row.extend(costs.iter().map(|cost| format!("{cost:.3}")));
-        row.extend(costs.iter().skip(1).map(|cost| format!("{:.3}", cost / costs[0])));
+        row.extend(scenario.ratios().map(|ratio| format!("{ratio:.3}")));
         row.extend(scenario.medians(Figures::rate).map(|rate| format!("{rate:.0}")));
         row.extend(scenario.medians(Figures::load_micros).map(|cost| format!("{cost:.3}")));
         row

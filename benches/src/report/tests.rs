@@ -25,7 +25,7 @@ fn the_table_shows_medians_and_ratios_to_the_first() {
         "fan-in 50:1, QoS 1, 64 B",
         "12.000",
         "3.000",
-        "0.250",
+        "0.083",
         "500000",
         "500000",
         "0.250",
