@@ -125,7 +125,8 @@ impl Load {
     pub fn run(&mut self, messages_each: u32) -> Result<u64> {
         let target = self.books.delivered + self.traffic.deliveries(messages_each);
         for (index, publisher) in self.publishers.iter_mut().enumerate() {
-            publisher.limit = publisher.ledger.sent() + messages_each;
+            let limit = publisher.ledger.sent().checked_add(messages_each);
+            publisher.limit = limit.context("sequence numbers have run out")?;
             self.books.mark_ready(publisher, index);
         }
         loop {

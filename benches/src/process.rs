@@ -95,10 +95,11 @@ pub fn pin_self(core: usize) -> Result<()> {
 /// Lets this process, and those that it starts, open so many files.
 ///
 /// # Errors
-/// When `prlimit` is missing or the limit is above what this user may set.
+/// When `prlimit` is missing or the hard limit is lower.
 pub fn raise_file_limit(files: usize) -> Result<()> {
-    let (pid, limit) = (std::process::id().to_string(), format!("--nofile={files}:{files}"));
+    let (pid, limit) = (std::process::id().to_string(), format!("--nofile={files}:"));
     run_quietly(Command::new("prlimit").args(["--pid", &pid, &limit]))
+        .with_context(|| format!("{files} open files are more than `ulimit -Hn` allows"))
 }
 
 fn run_quietly(command: &mut Command) -> Result<()> {

@@ -6,11 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use dunlin_benches::idle;
 use dunlin_benches::ledger::WINDOW_MAX;
 use dunlin_benches::load::Load;
 use dunlin_benches::relay::Relay;
 use dunlin_benches::traffic::{Shape, Traffic};
+use dunlin_benches::{handshake, idle};
 
 /// A relay on a thread of this process.
 struct Running {
@@ -103,5 +103,14 @@ fn connects_are_counted_in_batches_and_singly() {
     let relay = Running::start(Shape::Pairs);
     for parallel in [1, 8, 100] {
         idle::measure_connect(relay.address, std::process::id(), 50, parallel).unwrap();
+    }
+}
+
+#[test]
+fn source_addresses_change_before_ports_run_out() {
+    let relay = Running::start(Shape::Pairs);
+    for (nth, source) in [(0, [127, 0, 0, 1]), (20_000, [127, 0, 0, 2]), (70_000, [127, 0, 0, 4])] {
+        let stream = handshake::open(relay.address, nth).unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), Ipv4Addr::from(source), "connection {nth}");
     }
 }
