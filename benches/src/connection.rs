@@ -15,6 +15,8 @@ pub struct Connection {
     partial: Vec<u8>,
     /// Bytes to write with the next flush.
     pub output: Vec<u8>,
+    /// Bytes at the start of `output` that the kernel has taken already.
+    written: usize,
     /// Set while the connection is on its owner's list of those to flush.
     pub touched: bool,
 }
@@ -45,7 +47,7 @@ impl Connection {
     pub fn from_mio(mut stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, partial: Vec::new(), output: Vec::new(), touched: false })
+        Ok(Self { stream, partial: Vec::new(), output: Vec::new(), written: 0, touched: false })
     }
 
     /// The peer's address.
@@ -94,11 +96,14 @@ impl Connection {
         if self.output.is_empty() {
             return Ok(());
         }
-        let written = write_some(&mut self.stream, &self.output)?;
-        if written == self.output.len() {
+        self.written += write_some(&mut self.stream, &self.output[self.written..])?;
+        if self.written == self.output.len() {
             self.output.clear();
-        } else {
-            self.output.drain(..written);
+            self.written = 0;
+        } else if self.written > self.output.len() / 2 {
+            // Only now, so that a long backlog is not moved with every short write.
+            self.output.drain(..self.written);
+            self.written = 0;
         }
         Ok(())
     }
