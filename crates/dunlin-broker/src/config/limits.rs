@@ -3,6 +3,9 @@
 //! One table gives each limit its name, type, range, default and explanation; the struct, the
 //! keys of the configuration file and their documentation are made from it.
 
+#[cfg(feature = "server")]
+use super::setting::{Kind, Limit, Setting};
+
 /// What becomes of a QoS 1 or 2 message for a session whose queue is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum QueuePolicy {
@@ -16,12 +19,28 @@ pub enum QueuePolicy {
     DropNewest,
 }
 
-/// Makes [`Limits`] and the table of its settings from one list.
-///
-/// `key: type [smallest, largest] = default;`, where the bounds say which values a
-/// configuration may give; `bytes` before them lets a size be written as `"16MiB"`.
+impl QueuePolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Refuse, Self::DropOldest, Self::DropNewest];
+
+    #[cfg(feature = "server")]
+    const NAMES: &'static [&'static str] =
+        &[Self::Refuse.name(), Self::DropOldest.name(), Self::DropNewest.name()];
+
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+        }
+    }
+}
+
+/// Makes [`Limits`] and the table of its settings from one list of
+/// `key: type [values that a configuration may give] = default;`.
 macro_rules! limits {
-    ($($(#[doc = $doc:literal])+ $key:ident: $type:ty $([$($shape:tt)+])? = $default:expr;)+) => {
+    ($($(#[doc = $doc:literal])+ $key:ident: $type:ty [$($kind:tt)+] = $default:expr;)+) => {
         /// How much of everything a broker grants; see each field.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub struct Limits {
@@ -33,6 +52,38 @@ macro_rules! limits {
                 Self { $($key: $default,)+ }
             }
         }
+
+        #[cfg(feature = "server")]
+        impl Limits {
+            pub(super) const SETTINGS: &'static [Setting] = &[$(Setting {
+                key: concat!("limits.", stringify!($key)),
+                doc: &[$($doc),+],
+                kind: kind!($($kind)+),
+                example: None,
+                read: |config| Some(config.limits.$key.to_value(kind!($($kind)+))),
+                write: |config, value| {
+                    if let Some(value) = Limit::from_value(&value) {
+                        config.limits.$key = value;
+                    }
+                },
+            }),+];
+        }
+    };
+}
+
+#[cfg(feature = "server")]
+macro_rules! kind {
+    (switch) => {
+        Kind::Switch
+    };
+    (policy) => {
+        Kind::Choice(QueuePolicy::NAMES)
+    };
+    (bytes $min:expr, $max:expr) => {
+        Kind::Bytes { min: $min, max: $max }
+    };
+    ($min:expr, $max:expr) => {
+        Kind::Number { min: $min, max: $max }
     };
 }
 
@@ -63,9 +114,9 @@ limits! {
     queue_bytes_max: usize [bytes 1, 1 << 40] = 64 * MIB as usize;
     /// What becomes of a QoS 1 or 2 message for a session whose queue is full: "refuse" tells the
     /// publisher, "drop-oldest" makes room, "drop-newest" skips the session.
-    queue_policy: QueuePolicy = QueuePolicy::Refuse;
+    queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;
     /// Whether QoS 0 messages are queued for a session whose client is away.
-    queue_qos0_offline: bool = false;
+    queue_qos0_offline: bool [switch] = false;
     /// Bytes that wait in one connection's output before its QoS 0 messages are dropped and
     /// nothing more is read from it.
     output_bytes_max: usize [bytes 4096, 1 << 40] = MIB as usize;

@@ -3,10 +3,25 @@
 mod limits;
 #[cfg(feature = "server")]
 mod listener;
+#[cfg(feature = "server")]
+mod load;
+#[cfg(feature = "server")]
+mod setting;
+#[cfg(feature = "server")]
+mod show;
+#[cfg(feature = "server")]
+mod suggest;
+#[cfg(all(test, feature = "server"))]
+mod tests;
 
 pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
-pub use listener::{Listener, ListenerError};
+pub use {
+    listener::{Listener, ListenerError},
+    load::{ConfigError, Flag, LoadedConfig, Origin},
+    setting::{Setting, settings},
+    show::reference,
+};
 
 #[cfg(feature = "server")]
 use std::path::PathBuf;
