@@ -1,3 +1,4 @@
 //! The state machines from outside, over an in-memory link and against scripted peers.
 
+mod hostile;
 mod model;
