@@ -2,7 +2,8 @@
 
 use crate::helpers::{brief, message, publish, with_alias};
 use dunlin_protocol::codec::{
-    ConnAckProperties, Packet, ProtocolVersion, QoS, ReasonCode, SubAck, Text, TopicName,
+    ConnAckProperties, Packet, ProtocolVersion, QoS, ReasonCode, SubAck, Text, TopicAlias,
+    TopicName,
 };
 use dunlin_protocol::{
     Message, PublishError, ServerConfig, ServerConnection, ServerEvent, Session,
@@ -97,7 +98,7 @@ fn topics(server: &mut Scripted<ServerConnection>) -> Vec<(Option<String>, Optio
     let topic = |packet: &Packet| match packet {
         Packet::Publish(publish) => {
             let name = publish.topic.name().map(|name| name.as_str().to_owned());
-            (name, publish.topic.alias().map(|alias| alias.value()))
+            (name, publish.topic.alias().map(TopicAlias::value))
         }
         packet => panic!("{packet:?}"),
     };

@@ -143,17 +143,56 @@ fn releases_of_the_last_connection_do_not_count_on_this_one() {
     session.restore_received(id(2));
     let config = ServerConfig { receive_maximum: 2, ..Default::default() };
     let mut server = Scripted::accepted(connect(ProtocolVersion::V5), config, session);
-    server.end.acknowledges = true;
+    server.send(&publish(1, 10, false));
     server.send(&Packet::PubRel(ack(1)));
     server.send(&Packet::PubRel(ack(2)));
-    expect(&mut server, "PUBCOMP1 PUBCOMP2");
-    server.end.acknowledges = false;
-    for value in 1..=2 {
-        server.send(&publish(1, value, false));
-    }
+    server.end.acknowledge_all(server.clock.now());
+    expect(&mut server, "PUBACK10 PUBCOMP1 PUBCOMP2");
+
+    server.send(&publish(1, 11, false));
+    server.send(&publish(1, 12, false));
     assert_eq!(server.end.connection.end(), None);
-    server.send(&publish(1, 3, false));
+    server.send(&publish(1, 13, false));
     assert!(server.end.connection.end().is_some(), "two, not four, are allowed");
+}
+
+#[test]
+fn a_release_of_the_last_connection_frees_nothing_on_this_one() {
+    let mut session = Session::new();
+    session.restore_received(id(1));
+    let config = ServerConfig { receive_maximum: 2, ..Default::default() };
+    let mut server = Scripted::accepted(connect(ProtocolVersion::V5), config, session);
+    server.send(&Packet::PubRel(ack(1)));
+    server.send(&publish(2, 2, false));
+    server.send(&publish(2, 3, false));
+    server.end.acknowledge_all(server.clock.now());
+    expect(&mut server, "PUBCOMP1 PUBREC2 PUBREC3");
+    server.send(&publish(2, 4, false));
+    assert!(server.end.connection.end().is_some(), "two are under way");
+}
+
+#[test]
+fn nothing_new_overtakes_what_is_sent_again() {
+    let mut session = Session::new();
+    for value in 1..=3 {
+        let mut large = (*message("t", QoS::AtLeastOnce)).clone();
+        large.payload = vec![0; 40_000].into();
+        let state = InFlightState::AwaitingPubAck;
+        let entry = InFlight::new(id(value), state, Some(large.into()), false, Vec::new());
+        session.restore_in_flight(entry);
+    }
+    let mut server = Scripted::server(ProtocolVersion::V5, ServerConfig::default());
+    server.send(&Packet::Connect(Box::new(connect(ProtocolVersion::V5))));
+    let (now, end) = (server.clock.now(), &mut server.end);
+    end.connection.accept(now, session, true, Default::default(), &mut end.out).unwrap();
+    assert_eq!(publish_one(&mut server), Err(PublishError::QuotaExhausted));
+    // The output has no room for all three.
+    server.run();
+    assert_eq!(publish_one(&mut server), Err(PublishError::QuotaExhausted));
+    expect(&mut server, "CONNACK PUBLISH1! PUBLISH2!");
+    server.run();
+    publish_one(&mut server).unwrap();
+    expect(&mut server, "PUBLISH3! PUBLISH4");
 }
 
 #[test]
