@@ -304,3 +304,10 @@ pub(crate) struct Head<'a> {
     /// Bytes of the packet after the fixed header, payload included.
     pub(crate) remaining_len: usize,
 }
+
+impl Head<'_> {
+    /// Bytes of the Topic Name.
+    pub(crate) const fn topic_name_len(&self) -> usize {
+        self.topic_name.len()
+    }
+}
