@@ -61,7 +61,8 @@
 //! ```
 
 #![no_std]
-#![forbid(unsafe_code)]
+// One small module may, and says why: `types::unchecked`.
+#![deny(unsafe_code)]
 
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
