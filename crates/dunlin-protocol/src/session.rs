@@ -42,6 +42,14 @@ impl Session {
         self.outbound.entries.push_back(in_flight);
     }
 
+    /// Takes out one exchange that this end began, whoever must act next.
+    ///
+    /// For a Session without a connection whose message somebody else is to have.
+    pub fn remove_in_flight(&mut self, packet_identifier: PacketIdentifier) -> Option<InFlight> {
+        let at = self.outbound.find(packet_identifier)?;
+        Some(self.outbound.finish(at).0)
+    }
+
     /// The Packet Identifiers of QoS 2 messages that were received and not yet released.
     pub fn received(&self) -> impl Iterator<Item = PacketIdentifier> + '_ {
         self.inbound.keys().copied()
