@@ -1,0 +1,306 @@
+//! PUBLISH: an Application Message on its way. Spec: §3.3.
+
+use super::UserProperties;
+use crate::decode::Reader;
+use crate::encode::{Target, check_binary, put_prefixed, put_variable_byte_integer};
+use crate::properties::{
+    Property, PropertyField, PropertyValue, ReadProperties, Section, WriteProperties,
+    read_properties,
+};
+use crate::{
+    DecodeError, Delivery, EncodeError, PacketIdentifier, PacketType, ProtocolVersion,
+    SubscriptionIdentifier, Text, TopicAlias, TopicName, TransmitBuf,
+};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::{Buf, Bytes};
+
+/// An Application Message on its way from one peer to the other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publish {
+    /// QoS, and Packet Identifier and DUP where the QoS has them.
+    pub delivery: Delivery,
+    /// Towards a Server: keep as the retained message. From a Server: this is a retained message.
+    pub retain: bool,
+    /// Topic Name, Topic Alias or both.
+    pub topic: PublishTopic,
+    /// Seconds that the message is still worth delivering; for ever when absent.
+    pub message_expiry_interval: Option<u32>,
+    /// From a Server: the identifiers of the subscriptions that match.
+    pub subscription_identifiers: Vec<SubscriptionIdentifier>,
+    /// What receivers get unaltered; `None` when there is none of it.
+    pub properties: Option<Arc<MessageProperties>>,
+    /// The Application Message itself.
+    pub payload: Bytes,
+}
+
+/// How a PUBLISH names its topic. Spec: §3.3.2.1, §3.3.2.3.4.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PublishTopic {
+    /// By its Topic Name.
+    Name(TopicName),
+    /// By its Topic Name, which the alias stands for from now on.
+    NameAndAlias(TopicName, TopicAlias),
+    /// By an alias that was set before.
+    Alias(TopicAlias),
+}
+
+impl PublishTopic {
+    /// The Topic Name, when it is in the packet.
+    pub const fn name(&self) -> Option<&TopicName> {
+        match self {
+            Self::Name(name) | Self::NameAndAlias(name, _) => Some(name),
+            Self::Alias(_) => None,
+        }
+    }
+
+    /// The Topic Alias, when it is in the packet.
+    pub const fn alias(&self) -> Option<TopicAlias> {
+        match self {
+            Self::Name(_) => None,
+            Self::NameAndAlias(_, alias) | Self::Alias(alias) => Some(*alias),
+        }
+    }
+}
+
+/// The properties of an Application Message that every receiver gets unaltered
+/// [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-20].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageProperties {
+    /// Whether the payload says of itself that it is UTF-8; `None` when it says nothing.
+    pub payload_format_indicator: Option<bool>,
+    /// What the payload is, for its receivers.
+    pub content_type: Option<Text>,
+    /// Where an answer is expected.
+    pub response_topic: Option<TopicName>,
+    /// What the answer repeats so that it finds its request.
+    pub correlation_data: Option<Bytes>,
+    /// User Properties, kept in their order [MQTT-3.3.2-18].
+    pub user_properties: UserProperties,
+}
+
+impl MessageProperties {
+    /// Whether there is none of it.
+    pub fn is_empty(&self) -> bool {
+        self.payload_format_indicator.is_none()
+            && self.content_type.is_none()
+            && self.response_topic.is_none()
+            && self.correlation_data.is_none()
+            && self.user_properties.is_empty()
+    }
+}
+
+/// A PUBLISH about to be encoded, borrowed from wherever its parts live.
+///
+/// A sender with many receivers encodes from this and builds no [`Publish`] for each.
+#[derive(Clone, Copy, Debug)]
+pub struct PublishParts<'a> {
+    /// QoS, Packet Identifier and DUP.
+    pub delivery: Delivery,
+    /// The RETAIN flag.
+    pub retain: bool,
+    /// The Topic Name to write; `None` when the alias alone names the topic, and then
+    /// `topic_alias` is there.
+    pub topic_name: Option<&'a TopicName>,
+    /// The Topic Alias to write; left out for MQTT 3.x, which has none.
+    pub topic_alias: Option<TopicAlias>,
+    /// Seconds that the message is still worth delivering.
+    pub message_expiry_interval: Option<u32>,
+    /// The identifiers of the subscriptions that match.
+    pub subscription_identifiers: &'a [SubscriptionIdentifier],
+    /// What receivers get unaltered.
+    pub properties: Option<&'a MessageProperties>,
+    /// The Application Message itself; large ones are referenced, not copied.
+    pub payload: &'a Bytes,
+}
+
+impl Publish {
+    /// The parts to encode.
+    pub fn parts(&self) -> PublishParts<'_> {
+        PublishParts {
+            delivery: self.delivery,
+            retain: self.retain,
+            topic_name: self.topic.name(),
+            topic_alias: self.topic.alias(),
+            message_expiry_interval: self.message_expiry_interval,
+            subscription_identifiers: &self.subscription_identifiers,
+            properties: self.properties.as_deref(),
+            payload: &self.payload,
+        }
+    }
+}
+
+impl Publish {
+    /// Reads the PUBLISH that `frame` is, with the flags of its fixed header, which were checked.
+    #[inline]
+    pub(crate) fn read(
+        flags: u8,
+        mut frame: Bytes,
+        header_len: usize,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(&frame, header_len);
+        let topic_name = reader.prefixed()?;
+        if !topic_name.is_empty() {
+            TopicName::check(topic_name)?;
+        }
+        let delivery = match flags >> 1 & 3 {
+            0 => Delivery::AtMostOnce,
+            qos => {
+                let packet_identifier = reader.packet_identifier()?;
+                let dup = flags & 8 != 0;
+                if qos == 1 {
+                    Delivery::AtLeastOnce { packet_identifier, dup }
+                } else {
+                    Delivery::ExactlyOnce { packet_identifier, dup }
+                }
+            }
+        };
+        let mut properties = PublishProperties::default();
+        if version.is_v5() && !reader.skip_zero() {
+            read_properties(&mut reader, &mut properties)?;
+        }
+        let payload_from = frame.len() - reader.remaining();
+
+        let topic = match (topic_name.is_empty(), properties.topic_alias) {
+            (false, alias) => {
+                let from = header_len + 2;
+                let name = frame.slice(from..from + topic_name.len());
+                let name = TopicName::from_checked(name);
+                match alias {
+                    None => PublishTopic::Name(name),
+                    Some(alias) => PublishTopic::NameAndAlias(name, alias),
+                }
+            }
+            (true, Some(alias)) => PublishTopic::Alias(alias),
+            (true, None) => return Err(DecodeError::TopicNameMissing),
+        };
+        frame.advance(payload_from);
+        Ok(Self {
+            delivery,
+            retain: flags & 1 != 0,
+            topic,
+            message_expiry_interval: properties.message_expiry_interval,
+            subscription_identifiers: properties.subscription_identifiers,
+            properties: properties.message.map(Arc::new),
+            payload: frame,
+        })
+    }
+}
+
+/// The properties of a PUBLISH while they are read: those that belong to this delivery apart from
+/// those that belong to the message.
+#[derive(Default)]
+struct PublishProperties {
+    topic_alias: Option<TopicAlias>,
+    message_expiry_interval: Option<u32>,
+    subscription_identifiers: Vec<SubscriptionIdentifier>,
+    /// Made when the first of them comes.
+    message: Option<MessageProperties>,
+}
+
+impl ReadProperties for PublishProperties {
+    const PLACE: &'static str = MessageProperties::PLACE;
+
+    fn read(&mut self, property: Property, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        match property {
+            Property::TopicAlias => self.topic_alias.read(property, reader),
+            Property::MessageExpiryInterval => self.message_expiry_interval.read(property, reader),
+            Property::SubscriptionIdentifier => {
+                self.subscription_identifiers.read(property, reader)
+            }
+            _ => self.message.get_or_insert_default().read(property, reader),
+        }
+    }
+}
+
+impl WriteProperties for PublishParts<'_> {
+    #[inline]
+    fn encoded_len(&self) -> usize {
+        let mut len = 0;
+        if self.topic_alias.is_some() {
+            len += 1 + 2;
+        }
+        if self.message_expiry_interval.is_some() {
+            len += 1 + 4;
+        }
+        for identifier in self.subscription_identifiers {
+            len += 1 + identifier.encoded_len();
+        }
+        if let Some(properties) = self.properties {
+            len += properties.encoded_len();
+        }
+        len
+    }
+
+    fn write(&self, out: &mut TransmitBuf) {
+        self.topic_alias.write(Property::TopicAlias, out);
+        self.message_expiry_interval.write(Property::MessageExpiryInterval, out);
+        for identifier in self.subscription_identifiers {
+            out.put_u8(Property::SubscriptionIdentifier.identifier());
+            identifier.write(out);
+        }
+        if let Some(properties) = self.properties {
+            properties.write(out);
+        }
+    }
+}
+
+impl PublishParts<'_> {
+    /// Writes the PUBLISH; a large payload is referenced.
+    #[inline]
+    pub(crate) fn encode_to(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
+        let head = self.head(target.version)?;
+        let len = target.check_size(head.remaining_len)?;
+        target.out.reserve_for(len - self.payload.len(), self.payload);
+        self.write_head(&head, target.out);
+        target.out.put_bytes(self.payload);
+        Ok(())
+    }
+
+    /// Measures what comes before the payload, and checks that it can be said.
+    #[inline]
+    pub(crate) fn head(&self, version: ProtocolVersion) -> Result<Head<'_>, EncodeError> {
+        let topic_name = self.topic_name.map_or(&[][..], |name| name.as_text().as_bytes());
+        if topic_name.is_empty() && !(version.is_v5() && self.topic_alias.is_some()) {
+            return Err(EncodeError::NotInVersion(PacketType::Publish, version));
+        }
+        if let Some(properties) = self.properties
+            && version.is_v5()
+        {
+            check_binary(&properties.correlation_data)?;
+        }
+        let properties = Section::new(self, version);
+        let packet_identifier = self.delivery.packet_identifier();
+        let remaining_len = 2
+            + topic_name.len()
+            + if packet_identifier.is_some() { 2 } else { 0 }
+            + properties.encoded_len()
+            + self.payload.len();
+        Ok(Head { topic_name, packet_identifier, properties, remaining_len })
+    }
+
+    /// Writes what comes before the payload.
+    #[inline]
+    pub(crate) fn write_head(&self, head: &Head<'_>, out: &mut TransmitBuf) {
+        let flags = u8::from(self.delivery.dup()) << 3
+            | self.delivery.qos().value() << 1
+            | u8::from(self.retain);
+        out.put_u8((PacketType::Publish as u8) << 4 | flags);
+        put_variable_byte_integer(out, head.remaining_len);
+        put_prefixed(out, head.topic_name);
+        if let Some(packet_identifier) = head.packet_identifier {
+            out.put_u16(packet_identifier.value());
+        }
+        head.properties.write(out);
+    }
+}
+
+/// A measured PUBLISH up to its payload.
+pub(crate) struct Head<'a> {
+    topic_name: &'a [u8],
+    packet_identifier: Option<PacketIdentifier>,
+    properties: Section<'a, PublishParts<'a>>,
+    /// Bytes of the packet after the fixed header, payload included.
+    pub(crate) remaining_len: usize,
+}

@@ -1,0 +1,178 @@
+//! The output of a connection: small parts run together, large payloads are referenced.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// Payloads of at least this many bytes are referenced instead of copied.
+const REFERENCED_LEN_MIN: usize = 4 * 1024;
+
+/// Bytes that wait to be written to one connection, in their order.
+///
+/// ```text
+/// written ──┐            ┌── referenced payloads, each at its place
+/// copied:   [xxxx|head head head|head|…]
+///                               ^    ^
+/// ```
+/// Holds no memory while empty, if its owner takes the storage back with
+/// [`TransmitBuf::take_storage`].
+#[derive(Debug, Default)]
+pub struct TransmitBuf {
+    copied: Vec<u8>,
+    /// How far `copied` was written.
+    written: usize,
+    /// Payloads that are not copied, each with the offset in `copied` before which it belongs.
+    referenced: VecDeque<(usize, Bytes)>,
+    /// Bytes that wait, of both kinds.
+    len: usize,
+}
+
+impl TransmitBuf {
+    /// An empty buffer that holds no memory.
+    pub const fn new() -> Self {
+        Self { copied: Vec::new(), written: 0, referenced: VecDeque::new(), len: 0 }
+    }
+
+    /// How many bytes wait.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether nothing waits.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Appends a copy of the bytes.
+    #[inline]
+    pub fn put_slice(&mut self, bytes: &[u8]) {
+        self.copied.extend_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Appends one byte.
+    #[inline]
+    pub fn put_u8(&mut self, byte: u8) {
+        self.copied.push(byte);
+        self.len += 1;
+    }
+
+    /// Appends a 16-bit integer, most significant byte first.
+    #[inline]
+    pub fn put_u16(&mut self, value: u16) {
+        self.put_slice(&value.to_be_bytes());
+    }
+
+    /// Appends a 32-bit integer, most significant byte first.
+    #[inline]
+    pub fn put_u32(&mut self, value: u32) {
+        self.put_slice(&value.to_be_bytes());
+    }
+
+    /// Appends the bytes: a copy when they are few, a reference when they are many.
+    #[inline]
+    pub fn put_bytes(&mut self, bytes: &Bytes) {
+        if bytes.len() < REFERENCED_LEN_MIN {
+            self.put_slice(bytes);
+        } else {
+            self.referenced.push_back((self.copied.len(), bytes.clone()));
+            self.len += bytes.len();
+        }
+    }
+
+    /// Makes room for this many bytes to be copied, so that a run of puts grows the buffer once.
+    #[inline]
+    pub fn reserve(&mut self, additional: usize) {
+        self.copied.reserve(additional);
+    }
+
+    /// Makes room for `head` bytes, and for `payload` if it will be copied.
+    #[inline]
+    pub(crate) fn reserve_for(&mut self, head: usize, payload: &Bytes) {
+        let copied = if payload.len() < REFERENCED_LEN_MIN { payload.len() } else { 0 };
+        self.copied.reserve(head + copied);
+    }
+
+    /// The bytes that wait, as the pieces they lie in, at most as many as `pieces` holds; gives
+    /// how many were filled in.
+    pub fn pieces<'a>(&'a self, pieces: &mut [&'a [u8]]) -> usize {
+        let mut filled = 0;
+        let mut from = self.written;
+        let mut put = |piece: &'a [u8]| {
+            if piece.is_empty() {
+                return true;
+            }
+            let Some(place) = pieces.get_mut(filled) else { return false };
+            *place = piece;
+            filled += 1;
+            true
+        };
+        for (at, payload) in &self.referenced {
+            if !put(&self.copied[from..*at]) || !put(payload) {
+                return filled;
+            }
+            from = *at;
+        }
+        put(&self.copied[from..]);
+        filled
+    }
+
+    /// Takes `count` bytes off the front, after they were written.
+    ///
+    /// # Panics
+    /// When fewer bytes wait.
+    pub fn advance(&mut self, mut count: usize) {
+        assert!(count <= self.len, "advanced past the end of a TransmitBuf");
+        self.len -= count;
+        while let Some((at, payload)) = self.referenced.front_mut() {
+            let copied = *at - self.written;
+            if count < copied {
+                break;
+            }
+            count -= copied;
+            self.written = *at;
+            if count < payload.len() {
+                let _ = payload.split_to(count);
+                return;
+            }
+            count -= payload.len();
+            self.referenced.pop_front();
+        }
+        self.written += count;
+        if self.len == 0 {
+            self.copied.clear();
+            self.written = 0;
+        } else if self.written > self.copied.len() / 2 && self.written >= REFERENCED_LEN_MIN {
+            // Keeps a connection that never drains from growing by what it has already sent.
+            self.copied.drain(..self.written);
+            for (at, _) in &mut self.referenced {
+                *at -= self.written;
+            }
+            self.written = 0;
+        }
+    }
+
+    /// Gives away the memory of an empty buffer, for use by another; `None` while bytes wait.
+    pub fn take_storage(&mut self) -> Option<Vec<u8>> {
+        if !self.is_empty() {
+            return None;
+        }
+        if self.referenced.capacity() != 0 {
+            self.referenced = VecDeque::new();
+        }
+        Some(core::mem::take(&mut self.copied))
+    }
+
+    /// Gives an empty buffer memory to work with, unless it has some.
+    pub fn give_storage(&mut self, mut storage: Vec<u8>) {
+        if self.copied.capacity() == 0 {
+            storage.clear();
+            self.copied = storage;
+        }
+    }
+
+    /// Memory set aside, in bytes, referenced payloads left out.
+    pub fn capacity(&self) -> usize {
+        self.copied.capacity()
+    }
+}

@@ -1,0 +1,149 @@
+//! UTF-8 Encoded Strings.
+
+use alloc::string::String;
+use bytes::Bytes;
+use core::{borrow::Borrow, fmt, ops::Deref, str::FromStr};
+
+/// A UTF-8 Encoded String: well-formed, without U+0000, at most 65,535 bytes.
+///
+/// Cheap to clone, and a slice of the buffer that it was read from when it came off the wire.
+/// Spec: §1.5.4, [MQTT-1.5.4-1], [MQTT-1.5.4-2].
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text(Bytes);
+
+/// Why a string cannot be a [`Text`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidText {
+    /// The bytes are not well-formed UTF-8 [MQTT-1.5.4-1].
+    #[error("not well-formed UTF-8")]
+    IllFormed,
+    /// The string holds the null character U+0000 [MQTT-1.5.4-2].
+    #[error("holds the null character U+0000")]
+    NullCharacter,
+    /// The string is longer than its two-byte length prefix can say.
+    #[error("longer than 65,535 bytes")]
+    TooLong,
+}
+
+impl Text {
+    /// Takes the bytes as they are, without copying, if they are a legal string.
+    ///
+    /// # Errors
+    /// [`InvalidText`] names what is wrong with the bytes.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidText> {
+        check(&bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// Takes bytes that [`check`] has seen.
+    #[inline]
+    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
+    /// A string that is known when the program is written.
+    ///
+    /// # Panics
+    /// When the literal breaks the rules of [`Text`].
+    pub fn from_static(text: &'static str) -> Self {
+        match Self::from_bytes(Bytes::from_static(text.as_bytes())) {
+            Ok(text) => text,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The string.
+    pub fn as_str(&self) -> &str {
+        // Checked when it was made; the check is cheap beside what `unsafe` would cost in trust.
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
+    /// The bytes of the string, sharing its buffer.
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.0
+    }
+
+    /// The same string in an allocation of its own, so that it no longer pins the buffer that it
+    /// was read from.
+    pub fn detached(&self) -> Self {
+        Self(Bytes::copy_from_slice(&self.0))
+    }
+}
+
+/// Checks the rules of a UTF-8 Encoded String on raw bytes.
+pub(crate) fn check(bytes: &[u8]) -> Result<(), InvalidText> {
+    if bytes.len() > usize::from(u16::MAX) {
+        return Err(InvalidText::TooLong);
+    }
+    core::str::from_utf8(bytes).map_err(|_| InvalidText::IllFormed)?;
+    if bytes.contains(&0) {
+        return Err(InvalidText::NullCharacter);
+    }
+    Ok(())
+}
+
+impl Deref for Text {
+    type Target = str;
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl AsRef<str> for Text {
+    fn as_ref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl Borrow<[u8]> for Text {
+    fn borrow(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl FromStr for Text {
+    type Err = InvalidText;
+    fn from_str(text: &str) -> Result<Self, InvalidText> {
+        check(text.as_bytes())?;
+        Ok(Self(Bytes::copy_from_slice(text.as_bytes())))
+    }
+}
+
+impl TryFrom<&str> for Text {
+    type Error = InvalidText;
+    fn try_from(text: &str) -> Result<Self, InvalidText> {
+        text.parse()
+    }
+}
+
+impl TryFrom<String> for Text {
+    type Error = InvalidText;
+    fn try_from(text: String) -> Result<Self, InvalidText> {
+        Self::from_bytes(Bytes::from(text.into_bytes()))
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.as_str(), f)
+    }
+}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == other.as_bytes()
+    }
+}

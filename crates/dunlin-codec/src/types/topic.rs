@@ -1,0 +1,260 @@
+//! Topic Names and Topic Filters.
+
+use super::text::{self, InvalidText, Text};
+use alloc::string::String;
+use bytes::Bytes;
+use core::{fmt, ops::Deref, str::FromStr};
+
+/// The label of an Application Message: at least one character, no wildcards.
+///
+/// Spec: §4.7.3, [MQTT-3.3.2-2], [MQTT-4.7.3-1].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicName(Text);
+
+/// Why a string cannot be a [`TopicName`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidTopicName {
+    /// A Topic Name has at least one character [MQTT-4.7.3-1].
+    #[error("a Topic Name has at least one character")]
+    Empty,
+    /// A Topic Name holds no `+` and no `#` [MQTT-3.3.2-2].
+    #[error("a Topic Name holds no wildcard")]
+    Wildcard,
+    /// The string itself is not legal.
+    #[error("not a legal string")]
+    Text(#[from] InvalidText),
+}
+
+impl TopicName {
+    /// Takes the bytes as they are, without copying, if they are a legal Topic Name.
+    ///
+    /// # Errors
+    /// [`InvalidTopicName`] names the rule that is broken.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidTopicName> {
+        Self::check(&bytes)?;
+        Ok(Self::from_checked(bytes))
+    }
+
+    /// Checks all rules of a Topic Name on raw bytes.
+    #[inline]
+    pub(crate) fn check(bytes: &[u8]) -> Result<(), InvalidTopicName> {
+        text::check(bytes)?;
+        check_name(bytes)
+    }
+
+    /// Takes bytes that [`TopicName::check`] has seen.
+    #[inline]
+    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
+        Self(Text::from_checked(bytes))
+    }
+
+    /// A Topic Name that is known when the program is written.
+    ///
+    /// # Panics
+    /// When the literal is not a legal Topic Name.
+    pub fn from_static(text: &'static str) -> Self {
+        match Self::from_bytes(Bytes::from_static(text.as_bytes())) {
+            Ok(name) => name,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The Topic Name as a string.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The Topic Name as a UTF-8 Encoded String.
+    pub fn as_text(&self) -> &Text {
+        &self.0
+    }
+
+    /// The same Topic Name in an allocation of its own.
+    pub fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+}
+
+fn check_name(bytes: &[u8]) -> Result<(), InvalidTopicName> {
+    if bytes.is_empty() {
+        return Err(InvalidTopicName::Empty);
+    }
+    if bytes.iter().any(|byte| matches!(byte, b'+' | b'#')) {
+        return Err(InvalidTopicName::Wildcard);
+    }
+    Ok(())
+}
+
+/// An expression that selects Topic Names, as a subscription carries it; may be a Shared
+/// Subscription (`$share/{ShareName}/{filter}`).
+///
+/// Spec: §4.7, §4.8.2, [MQTT-4.7.1-1], [MQTT-4.7.1-2], [MQTT-4.8.2-1], [MQTT-4.8.2-2].
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicFilter(Text);
+
+/// Why a string cannot be a [`TopicFilter`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidTopicFilter {
+    /// A Topic Filter has at least one character [MQTT-4.7.3-1].
+    #[error("a Topic Filter has at least one character")]
+    Empty,
+    /// `#` stands alone in its level, and that level is the last [MQTT-4.7.1-1].
+    #[error("'#' stands alone in the last level of a Topic Filter")]
+    MultiLevelWildcard,
+    /// `+` stands alone in its level [MQTT-4.7.1-2].
+    #[error("'+' stands alone in its level of a Topic Filter")]
+    SingleLevelWildcard,
+    /// A Share Name has at least one character and none of `/`, `+`, `#` [MQTT-4.8.2-1]
+    /// [MQTT-4.8.2-2], and a Topic Filter follows it.
+    #[error("a Shared Subscription is '$share/', a name without '+' and '#', '/', a Topic Filter")]
+    ShareName,
+    /// The string itself is not legal.
+    #[error("not a legal string")]
+    Text(#[from] InvalidText),
+}
+
+const SHARE_PREFIX: &str = "$share/";
+
+impl TopicFilter {
+    /// Takes the bytes as they are, without copying, if they are a legal Topic Filter.
+    ///
+    /// # Errors
+    /// [`InvalidTopicFilter`] names the rule that is broken.
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidTopicFilter> {
+        let text = Text::from_bytes(bytes)?;
+        check_filter(&text)?;
+        Ok(Self(text))
+    }
+
+    /// A Topic Filter that is known when the program is written.
+    ///
+    /// # Panics
+    /// When the literal is not a legal Topic Filter.
+    pub fn from_static(text: &'static str) -> Self {
+        match Self::from_bytes(Bytes::from_static(text.as_bytes())) {
+            Ok(filter) => filter,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// The whole Topic Filter as it was written, `$share/…` included.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+
+    /// The whole Topic Filter as a UTF-8 Encoded String.
+    pub fn as_text(&self) -> &Text {
+        &self.0
+    }
+
+    /// The Share Name of a Shared Subscription; `None` for an ordinary one.
+    pub fn share_name(&self) -> Option<&str> {
+        self.split_share().map(|(share_name, _)| share_name)
+    }
+
+    /// The part that Topic Names are matched with: the Topic Filter without `$share/{ShareName}/`.
+    pub fn matching_part(&self) -> &str {
+        self.split_share().map_or_else(|| self.as_str(), |(_, filter)| filter)
+    }
+
+    fn split_share(&self) -> Option<(&str, &str)> {
+        self.as_str().strip_prefix(SHARE_PREFIX)?.split_once('/')
+    }
+
+    /// Whether the matching part holds `+` or `#`.
+    pub fn has_wildcard(&self) -> bool {
+        self.matching_part().bytes().any(|byte| matches!(byte, b'+' | b'#'))
+    }
+
+    /// The same Topic Filter in an allocation of its own.
+    pub fn detached(&self) -> Self {
+        Self(self.0.detached())
+    }
+}
+
+fn check_filter(filter: &str) -> Result<(), InvalidTopicFilter> {
+    let mut filter = filter;
+    if filter.is_empty() {
+        return Err(InvalidTopicFilter::Empty);
+    }
+    if let Some(shared) = filter.strip_prefix(SHARE_PREFIX) {
+        let (share_name, rest) = shared.split_once('/').ok_or(InvalidTopicFilter::ShareName)?;
+        if share_name.is_empty() || share_name.contains(['+', '#']) || rest.is_empty() {
+            return Err(InvalidTopicFilter::ShareName);
+        }
+        filter = rest;
+    }
+    let bytes = filter.as_bytes();
+    for (at, byte) in bytes.iter().enumerate() {
+        let starts_level = at == 0 || bytes[at - 1] == b'/';
+        let ends_level = bytes.get(at + 1).is_none_or(|next| *next == b'/');
+        match byte {
+            b'#' if !(starts_level && at + 1 == bytes.len()) => {
+                return Err(InvalidTopicFilter::MultiLevelWildcard);
+            }
+            b'+' if !(starts_level && ends_level) => {
+                return Err(InvalidTopicFilter::SingleLevelWildcard);
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+macro_rules! topic_string {
+    ($type:ty, $error:ty, $check:expr) => {
+        impl Deref for $type {
+            type Target = str;
+            fn deref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = $error;
+            fn from_str(text: &str) -> Result<Self, $error> {
+                text::check(text.as_bytes())?;
+                Self::from_bytes(Bytes::copy_from_slice(text.as_bytes()))
+            }
+        }
+
+        impl TryFrom<&str> for $type {
+            type Error = $error;
+            fn try_from(text: &str) -> Result<Self, $error> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = $error;
+            fn try_from(text: String) -> Result<Self, $error> {
+                Self::from_bytes(Bytes::from(text.into_bytes()))
+            }
+        }
+
+        impl TryFrom<Text> for $type {
+            type Error = $error;
+            fn try_from(text: Text) -> Result<Self, $error> {
+                $check(&text)?;
+                Ok(Self(text))
+            }
+        }
+
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self.as_str(), f)
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self.as_str(), f)
+            }
+        }
+    };
+}
+
+topic_string!(TopicName, InvalidTopicName, |text: &Text| check_name(text.as_bytes()));
+topic_string!(TopicFilter, InvalidTopicFilter, |text: &Text| check_filter(text));
