@@ -48,13 +48,16 @@ fn install_missing_packages() -> Result<()> {
     if packages.is_empty() {
         return Ok(());
     }
-    let install = format!(
-        "apt-get update && apt-get install -y --no-install-recommends {}",
-        packages.join(" ")
-    );
+    let names = packages.join(" ");
+    if find_program("apt-get").is_none() {
+        bail!("the tests need what Debian calls {names}: install it with your package manager");
+    }
     let root = output(Command::new("id").arg("-u")).is_some_and(|id| id.trim() == "0");
-    if !root || find_program("apt-get").is_none() {
-        bail!("the tests need programs that are not installed; type: sudo sh -c '{install}'");
+    if !root {
+        bail!(
+            "the tests need programs that are not installed; type: sudo sh -c 'apt-get update && \
+             apt-get install -y --no-install-recommends {names}'"
+        );
     }
     run_command(&mut apt_get(&["update"]))?;
     run_command(apt_get(&["install", "-y", "--no-install-recommends"]).args(&packages))?;
