@@ -1,0 +1,554 @@
+//! The Client's end of a connection.
+
+use crate::connection::{Engine, PubRecOutcome};
+use crate::session::InFlightState;
+use crate::{
+    AckError, AckToken, ClientEvent, CommandError, ConnectionEnd, InFlight, Instant, Message,
+    Progress, PublishError, Session, Violation,
+};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::BytesMut;
+use core::time::Duration;
+use dunlin_codec::{
+    Auth, ConnAck, Connect, Disconnect, EncodeError, Packet, PacketIdentifier, PacketType,
+    ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties, Subscription, TopicFilter,
+    TransmitBuf, Unsubscribe, UnsubscribeProperties,
+};
+
+/// Bytes of the largest packet that a Client takes which did not set Maximum Packet Size.
+const PACKET_SIZE_MAX_DEFAULT: u32 = 268_435_460;
+
+/// What a Client asks for, and the limits it sets for itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientConfig {
+    /// The CONNECT to send. Its Receive Maximum, Maximum Packet Size and Topic Alias Maximum are
+    /// enforced on what the Server sends.
+    pub connect: Connect,
+    /// How long the Server may take until CONNACK.
+    pub connect_timeout: Duration,
+    /// How many QoS 1 and 2 messages are under way at once, at least 1; the Server's Receive
+    /// Maximum may lower it. MQTT 3.x has no Receive Maximum, so this alone counts there.
+    pub in_flight_max: u16,
+    /// How many Topic Aliases are used for sending, if the Server takes that many.
+    pub topic_alias_outbound_max: u16,
+}
+
+/// The Client's end of a connection, from CONNECT to the last byte.
+#[derive(Debug)]
+pub struct ClientConnection {
+    engine: Engine,
+    config: ClientConfig,
+    state: State,
+    began_at: Instant,
+    /// The Session as it came; waits for the Server's Session Present.
+    resumable: Option<Session>,
+    /// Seconds; 0 turns it off.
+    keep_alive_secs: u16,
+    /// When the PINGREQ was sent that the Server has not answered.
+    pinged_at: Option<Instant>,
+    session_expires_at_once: bool,
+    server: ServerLimits,
+}
+
+/// What the Server said in CONNACK that it supports.
+#[derive(Clone, Copy, Debug)]
+struct ServerLimits {
+    maximum_qos: QoS,
+    retain: bool,
+    wildcard_subscriptions: bool,
+    subscription_identifiers: bool,
+    shared_subscriptions: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    AwaitingConnAck,
+    Connected,
+}
+
+impl ClientConnection {
+    /// Begins a connection on a Network Connection that is just established: CONNECT is appended.
+    ///
+    /// `session` is what the last connection left, or [`Session::new`].
+    ///
+    /// # Errors
+    /// [`EncodeError`] when CONNECT would be larger than a packet can be, or its Password or Will
+    /// Payload longer than a field can be.
+    pub fn new(
+        now: Instant,
+        config: ClientConfig,
+        session: Session,
+        out: &mut TransmitBuf,
+    ) -> Result<Self, EncodeError> {
+        let connect = &config.connect;
+        let properties = &connect.properties;
+        let version = connect.protocol_version;
+        let packet_size_max = properties.maximum_packet_size.unwrap_or(PACKET_SIZE_MAX_DEFAULT);
+        let mut engine = Engine::new(now, version, packet_size_max);
+        engine.set_receive_maximum(properties.receive_maximum.unwrap_or(u16::MAX));
+        engine.send(now, &Packet::Connect(Box::new(connect.clone())), out)?;
+        Ok(Self {
+            engine,
+            state: State::AwaitingConnAck,
+            began_at: now,
+            resumable: (!connect.clean_start).then_some(session),
+            keep_alive_secs: connect.keep_alive,
+            pinged_at: None,
+            session_expires_at_once: properties.session_expiry_interval.unwrap_or(0) == 0,
+            server: ServerLimits {
+                maximum_qos: QoS::ExactlyOnce,
+                retain: true,
+                wildcard_subscriptions: true,
+                subscription_identifiers: true,
+                shared_subscriptions: true,
+            },
+            config,
+        })
+    }
+
+    /// The version that this connection speaks.
+    pub const fn version(&self) -> ProtocolVersion {
+        self.engine.version()
+    }
+
+    /// Why the connection is over; `None` while it is not.
+    pub fn end(&self) -> Option<&ConnectionEnd> {
+        self.engine.end()
+    }
+
+    /// Whether the Server has accepted and the connection is not over.
+    pub const fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected) && !self.engine.is_closed()
+    }
+
+    /// How many more QoS 1 and 2 messages the Server takes now. Spec: §4.9.
+    pub const fn send_quota(&self) -> u16 {
+        self.engine.send_quota()
+    }
+
+    /// Whether the Server takes Subscription Identifiers; never before MQTT 5.0.
+    pub const fn subscription_identifiers_available(&self) -> bool {
+        self.engine.version().is_v5() && self.server.subscription_identifiers
+    }
+
+    // ---- world to state
+
+    /// Takes one packet off the input.
+    ///
+    /// The peer's faults are no errors of this call: they end the connection, and its farewell
+    /// packet is in `out`.
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        out: &mut TransmitBuf,
+    ) -> Progress<ClientEvent> {
+        if self.engine.is_closed() {
+            return Progress::Closed;
+        }
+        if self.engine.is_holding() {
+            return Progress::NeedInput;
+        }
+        let taken = match self.engine.receive(now, input) {
+            Ok(None) => return Progress::NeedInput,
+            Ok(Some(packet)) => {
+                self.pinged_at = None;
+                self.handle_packet(now, packet, out)
+            }
+            Err(violation) => Err(violation),
+        };
+        match taken {
+            Ok(Some(event)) => Progress::Event(event),
+            Ok(None) => Progress::Packet,
+            Err(violation) => {
+                self.send_disconnect(now, &Disconnect::new(violation.reason_code()), out);
+                self.engine.close(violation.into());
+                Progress::Closed
+            }
+        }
+    }
+
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+        out: &mut TransmitBuf,
+    ) -> Result<Option<ClientEvent>, Violation> {
+        if self.state == State::AwaitingConnAck {
+            return match packet {
+                Packet::ConnAck(connack) => self.take_connack(connack).map(Some),
+                Packet::Auth(auth) => {
+                    self.check_method(&auth)?;
+                    if auth.reason_code != ReasonCode::ContinueAuthentication {
+                        return Err(Violation::UnexpectedPacket(PacketType::Auth));
+                    }
+                    Ok(Some(ClientEvent::Auth(auth)))
+                }
+                packet => Err(Violation::BeforeConnAck(packet.packet_type())),
+            };
+        }
+        Ok(match packet {
+            Packet::Publish(publish) => {
+                self.engine.on_publish(now, publish, out)?.map(ClientEvent::Publish)
+            }
+            Packet::PubAck(ack) => self.engine.on_puback(ack)?.map(ClientEvent::Acknowledged),
+            Packet::PubRec(ack) => match self.engine.on_pubrec(now, ack, out)? {
+                PubRecOutcome::Nothing => None,
+                PubRecOutcome::Received(identifier) => Some(ClientEvent::Received(identifier)),
+                PubRecOutcome::Refused(outcome) => Some(ClientEvent::Acknowledged(outcome)),
+            },
+            Packet::PubRel(ack) => {
+                self.engine.on_pubrel(now, &ack, out)?.map(ClientEvent::Released)
+            }
+            Packet::PubComp(ack) => self.engine.on_pubcomp(ack)?.map(ClientEvent::Acknowledged),
+            Packet::SubAck(suback) => {
+                let answer = InFlightState::AwaitingSubAck(count(suback.reason_codes.len()));
+                self.engine
+                    .on_subscribe_answer(suback.packet_identifier, answer)?
+                    .then_some(ClientEvent::SubAck(suback))
+            }
+            Packet::UnsubAck(unsuback) => {
+                let answer = InFlightState::AwaitingUnsubAck(count(unsuback.reason_codes.len()));
+                self.engine
+                    .on_subscribe_answer(unsuback.packet_identifier, answer)?
+                    .then_some(ClientEvent::UnsubAck(unsuback))
+            }
+            Packet::PingResp => None,
+            Packet::Disconnect(disconnect) if self.version().is_v5() => {
+                if disconnect.properties.session_expiry_interval.is_some() {
+                    return Err(Violation::SessionExpiryIntervalFromServer);
+                }
+                self.engine.close(ConnectionEnd::Peer(disconnect.clone()));
+                Some(ClientEvent::Disconnect(disconnect))
+            }
+            Packet::Auth(auth) => {
+                self.check_method(&auth)?;
+                // Only a Client begins to authenticate again [MQTT-4.12.1-1].
+                let begins = auth.reason_code == ReasonCode::ReAuthenticate;
+                if begins || !self.engine.reauthenticating {
+                    return Err(Violation::UnexpectedPacket(PacketType::Auth));
+                }
+                self.engine.reauthenticating = auth.reason_code != ReasonCode::Success;
+                Some(ClientEvent::Auth(auth))
+            }
+            packet => return Err(Violation::UnexpectedPacket(packet.packet_type())),
+        })
+    }
+
+    fn take_connack(&mut self, connack: Box<ConnAck>) -> Result<ClientEvent, Violation> {
+        if connack.reason_code != ReasonCode::Success {
+            self.engine.close(ConnectionEnd::Refused(connack.reason_code));
+            return Ok(ClientEvent::Refused(connack));
+        }
+        if self.version().is_v5()
+            && connack.properties.authentication_method
+                != self.config.connect.properties.authentication_method
+        {
+            return Err(Violation::AuthenticationMethod);
+        }
+        let mut lost = Vec::new();
+        match (connack.session_present, self.resumable.take()) {
+            (true, Some(session)) => self.engine.resume(session),
+            // A Clean Start was asked for [MQTT-3.1.2-4] [MQTT-3.2.2-4].
+            (true, None) => return Err(Violation::SessionPresent),
+            // MQTT 3.1 cannot say that a Session is present: it is, if it was asked for.
+            (false, Some(session)) if self.version() == ProtocolVersion::V3_1 => {
+                self.engine.resume(session);
+            }
+            (false, session) => {
+                lost = session.map(|mut session| session.take_in_flight()).unwrap_or_default();
+            }
+        }
+        let properties = &connack.properties;
+        let in_flight_max = self.config.in_flight_max;
+        self.engine.set_peer_receive_maximum(
+            properties.receive_maximum.unwrap_or(u16::MAX).min(in_flight_max),
+        );
+        self.engine.set_peer_packet_size_max(properties.maximum_packet_size.unwrap_or(u32::MAX));
+        if self.version().is_v5() {
+            let outbound_max = properties.topic_alias_maximum.unwrap_or(0);
+            self.engine.set_aliases(
+                self.config.connect.properties.topic_alias_maximum.unwrap_or(0),
+                outbound_max.min(self.config.topic_alias_outbound_max),
+            );
+        }
+        if let Some(keep_alive_secs) = properties.server_keep_alive {
+            self.keep_alive_secs = keep_alive_secs;
+        }
+        self.server = ServerLimits {
+            maximum_qos: properties.maximum_qos.unwrap_or(QoS::ExactlyOnce),
+            retain: properties.retain_available.unwrap_or(true),
+            wildcard_subscriptions: properties.wildcard_subscription_available.unwrap_or(true),
+            subscription_identifiers: properties.subscription_identifiers_available.unwrap_or(true),
+            shared_subscriptions: properties.shared_subscription_available.unwrap_or(true),
+        };
+        self.state = State::Connected;
+        self.engine.established = true;
+        Ok(ClientEvent::Connected { connack, lost })
+    }
+
+    fn check_method(&self, auth: &Auth) -> Result<(), Violation> {
+        let known = self.config.connect.properties.authentication_method.as_ref();
+        if known.is_none() || auth.properties.authentication_method.as_ref() != known {
+            return Err(Violation::AuthenticationMethod);
+        }
+        Ok(())
+    }
+
+    /// Acts on deadlines that have passed: sends PINGREQ, or gives the connection up. Early and
+    /// spurious calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut TransmitBuf) {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if self.state == State::AwaitingConnAck {
+            self.engine.close(ConnectionEnd::ConnectTimeout);
+        } else if self.pinged_at.is_some() {
+            // "Keep Alive timeout" is the Server's to say [MQTT-3.14.2-1].
+            self.send_disconnect(now, &Disconnect::new(ReasonCode::UnspecifiedError), out);
+            self.engine.close(ConnectionEnd::KeepAliveTimeout);
+        } else if self.engine.send(now, &Packet::PingReq, out).is_ok() {
+            self.pinged_at = Some(now);
+        } else {
+            self.engine.close(ConnectionEnd::Local(ReasonCode::PacketTooLarge));
+        }
+    }
+
+    /// The Network Connection is gone.
+    pub fn handle_network_closed(&mut self) {
+        self.engine.close(ConnectionEnd::Network);
+    }
+
+    // ---- application to state
+
+    /// Sends a message at its own QoS; above 0 it is kept until it is acknowledged, and its
+    /// Packet Identifier is given.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was sent then.
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        out: &mut TransmitBuf,
+    ) -> Result<Option<PacketIdentifier>, PublishError> {
+        if !self.is_connected() {
+            return Err(PublishError::NotConnected);
+        }
+        if message.qos > self.server.maximum_qos {
+            return Err(PublishError::QoSNotSupported);
+        }
+        if message.retain && !self.server.retain {
+            return Err(PublishError::RetainNotSupported);
+        }
+        self.engine.publish(now, message, message.qos, message.retain, &[], out)
+    }
+
+    /// Asks for messages; the Packet Identifier comes back in [`ClientEvent::SubAck`].
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was sent then.
+    /// [`CommandError::State`] as well when `subscriptions` is empty [MQTT-3.8.3-2].
+    pub fn subscribe(
+        &mut self,
+        now: Instant,
+        properties: SubscribeProperties,
+        subscriptions: Vec<Subscription>,
+        out: &mut TransmitBuf,
+    ) -> Result<PacketIdentifier, CommandError> {
+        self.check_connected()?;
+        if subscriptions.is_empty() {
+            return Err(CommandError::State);
+        }
+        let supported = |filter: &TopicFilter| {
+            (self.server.wildcard_subscriptions || !filter.has_wildcard())
+                && (self.server.shared_subscriptions || filter.share_name().is_none())
+        };
+        if (properties.subscription_identifier.is_some() && !self.server.subscription_identifiers)
+            || !subscriptions.iter().all(|subscription| supported(&subscription.topic_filter))
+        {
+            return Err(CommandError::NotSupported);
+        }
+        let state = InFlightState::AwaitingSubAck(count(subscriptions.len()));
+        let packet_identifier = self.peek_packet_identifier()?;
+        let subscribe = Subscribe { packet_identifier, properties, subscriptions };
+        self.engine.send(now, &Packet::Subscribe(Box::new(subscribe)), out)?;
+        self.engine.begin_subscribe(state).ok_or(CommandError::PacketIdentifiersExhausted)
+    }
+
+    /// Asks for messages no longer; the Packet Identifier comes back in [`ClientEvent::UnsubAck`].
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was sent then.
+    /// [`CommandError::State`] as well when `topic_filters` is empty [MQTT-3.10.3-2].
+    pub fn unsubscribe(
+        &mut self,
+        now: Instant,
+        properties: UnsubscribeProperties,
+        topic_filters: Vec<TopicFilter>,
+        out: &mut TransmitBuf,
+    ) -> Result<PacketIdentifier, CommandError> {
+        self.check_connected()?;
+        if topic_filters.is_empty() {
+            return Err(CommandError::State);
+        }
+        let state = InFlightState::AwaitingUnsubAck(count(topic_filters.len()));
+        let packet_identifier = self.peek_packet_identifier()?;
+        let unsubscribe = Unsubscribe { packet_identifier, properties, topic_filters };
+        self.engine.send(now, &Packet::Unsubscribe(Box::new(unsubscribe)), out)?;
+        self.engine.begin_subscribe(state).ok_or(CommandError::PacketIdentifiersExhausted)
+    }
+
+    fn peek_packet_identifier(&self) -> Result<PacketIdentifier, CommandError> {
+        let outbound = &self.engine.session.outbound;
+        outbound.next_packet_identifier().ok_or(CommandError::PacketIdentifiersExhausted)
+    }
+
+    /// Acknowledges a message or a release, or refuses a message with a Reason Code of 0x80 and
+    /// above (MQTT 5.0 only).
+    ///
+    /// The acknowledgement leaves once those owed before it have left.
+    ///
+    /// # Errors
+    /// [`AckError`] when nothing awaits it.
+    pub fn acknowledge(
+        &mut self,
+        now: Instant,
+        ack: AckToken,
+        reason_code: ReasonCode,
+        out: &mut TransmitBuf,
+    ) -> Result<(), AckError> {
+        self.engine.acknowledge(now, ack, reason_code, out)
+    }
+
+    /// Sends a step of enhanced authentication; with [`ReasonCode::ReAuthenticate`] it begins a
+    /// re-authentication. The method of the CONNECT is filled in [MQTT-4.12.1-1].
+    ///
+    /// # Errors
+    /// [`CommandError::State`] when CONNECT named no method, or the connection is over.
+    pub fn auth(
+        &mut self,
+        now: Instant,
+        mut auth: Auth,
+        out: &mut TransmitBuf,
+    ) -> Result<(), CommandError> {
+        let method = self.config.connect.properties.authentication_method.clone();
+        let connected = self.state == State::Connected;
+        let possible = match auth.reason_code {
+            ReasonCode::ReAuthenticate => connected && !self.engine.reauthenticating,
+            ReasonCode::ContinueAuthentication => !connected || self.engine.reauthenticating,
+            _ => false,
+        };
+        if method.is_none() || self.engine.is_closed() || !possible {
+            return Err(CommandError::State);
+        }
+        auth.properties.authentication_method = method;
+        self.engine.send(now, &Packet::Auth(Box::new(auth)), out)?;
+        self.engine.reauthenticating = connected;
+        Ok(())
+    }
+
+    /// Leaves: DISCONNECT is appended and the connection is over.
+    ///
+    /// DISCONNECT of MQTT 3.x always means a normal end, which discards the Will: with another
+    /// Reason Code than [`ReasonCode::Success`] the Network Connection is to be closed without it.
+    ///
+    /// # Errors
+    /// [`CommandError::PacketTooLarge`]: nothing was sent, and the connection goes on.
+    /// [`CommandError::State`] when the connection is over already, or when a Session Expiry
+    /// Interval is set though CONNECT's was zero [MQTT-3.1.2-23].
+    pub fn disconnect(
+        &mut self,
+        now: Instant,
+        disconnect: &Disconnect,
+        out: &mut TransmitBuf,
+    ) -> Result<(), CommandError> {
+        let expiry = disconnect.properties.session_expiry_interval;
+        if self.engine.is_closed()
+            || (self.session_expires_at_once && expiry.is_some_and(|secs| secs > 0))
+        {
+            return Err(CommandError::State);
+        }
+        let can_tell = self.version().is_v5() || disconnect.reason_code == ReasonCode::Success;
+        if self.state == State::Connected && can_tell {
+            self.engine.send(now, &Packet::Disconnect(Box::new(disconnect.clone())), out)?;
+        }
+        self.engine.close(ConnectionEnd::Local(disconnect.reason_code));
+        Ok(())
+    }
+
+    fn send_disconnect(&mut self, now: Instant, disconnect: &Disconnect, out: &mut TransmitBuf) {
+        if self.version().is_v5() {
+            let packet = Packet::Disconnect(Box::new(disconnect.clone()));
+            // A Server that takes no packet of four bytes learns nothing.
+            let _ = self.engine.send(now, &packet, out);
+        }
+    }
+
+    fn check_connected(&self) -> Result<(), CommandError> {
+        if self.is_connected() { Ok(()) } else { Err(CommandError::State) }
+    }
+
+    // ---- state to world
+
+    /// Appends what a resumed Session still owes, as far as quota and output allow; whether
+    /// anything was appended. Messages that are now larger than the Server accepts are given back
+    /// in `dropped`.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut TransmitBuf,
+        dropped: &mut Vec<InFlight>,
+    ) -> bool {
+        self.is_connected() && self.engine.resend(now, out, dropped)
+    }
+
+    /// The earliest moment at which [`ClientConnection::handle_timeout`] has something to do.
+    ///
+    /// Liveness is the last packet received: a PINGREQ goes out when that is a Keep Alive old,
+    /// whatever was sent, and when nothing was sent for a Keep Alive [MQTT-3.1.2-20]. The
+    /// connection is given up half a Keep Alive after an unanswered PINGREQ.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.engine.is_closed() {
+            return None;
+        }
+        if self.state == State::AwaitingConnAck {
+            return Some(self.began_at + self.config.connect_timeout);
+        }
+        if self.keep_alive_secs == 0 || self.engine.is_holding() {
+            return None;
+        }
+        let keep_alive = Duration::from_secs(u64::from(self.keep_alive_secs));
+        Some(match self.pinged_at {
+            Some(pinged_at) => pinged_at + keep_alive / 2,
+            None => self.engine.last_received().min(self.engine.last_sent()) + keep_alive,
+        })
+    }
+
+    /// The Session, for the connection that comes after this one.
+    pub fn into_session(mut self) -> Session {
+        self.take_session()
+    }
+
+    /// Takes the Session out; the connection is of no more use.
+    pub fn take_session(&mut self) -> Session {
+        self.engine.close(ConnectionEnd::Network);
+        match self.resumable.take() {
+            Some(session) => session,
+            None => core::mem::take(&mut self.engine.session),
+        }
+    }
+
+    /// The Session as it stands; what came from the last connection counts from CONNACK on.
+    pub const fn session(&self) -> &Session {
+        &self.engine.session
+    }
+}
+
+/// How many Reason Codes an answer has; a packet holds fewer than 65,536 Topic Filters that are
+/// worth telling apart.
+fn count(len: usize) -> u16 {
+    u16::try_from(len).unwrap_or(u16::MAX)
+}

@@ -1,0 +1,204 @@
+//! What the peer began: its PUBLISH packets, and the acknowledgements that this end owes.
+
+use super::{Engine, PendingAck};
+use crate::event::AckKind;
+use crate::{AckError, AckToken, Instant, Message, PublishEvent, Violation};
+use dunlin_codec::{
+    Ack, Delivery, PacketIdentifier, PacketType, Publish, PublishTopic, ReasonCode, TransmitBuf,
+};
+
+impl Engine {
+    /// Takes a PUBLISH; gives the message unless it is a repetition.
+    #[inline]
+    pub(crate) fn on_publish(
+        &mut self,
+        now: Instant,
+        publish: Publish,
+        out: &mut TransmitBuf,
+    ) -> Result<Option<PublishEvent>, Violation> {
+        let topic_name = match (publish.topic, &mut self.aliases) {
+            (PublishTopic::Name(topic_name), _) => topic_name,
+            (topic, Some(aliases)) => aliases.resolve(topic)?,
+            (topic, None) => {
+                let alias = topic.alias().map_or(0, dunlin_codec::TopicAlias::value);
+                return Err(Violation::TopicAliasInvalid(alias));
+            }
+        };
+        let ack = match publish.delivery {
+            Delivery::AtMostOnce => None,
+            Delivery::AtLeastOnce { packet_identifier, .. } => {
+                self.count_receiving()?;
+                Some(AckToken { packet_identifier, kind: AckKind::Receipt })
+            }
+            Delivery::ExactlyOnce { packet_identifier, .. } => {
+                match self.session.inbound.get(&packet_identifier) {
+                    Some(true) => {
+                        self.repeat_pubrec(now, packet_identifier, out);
+                        return Ok(None);
+                    }
+                    Some(false) => {
+                        self.count_receiving()?;
+                        self.session.inbound.insert(packet_identifier, true);
+                        self.repeat_pubrec(now, packet_identifier, out);
+                        return Ok(None);
+                    }
+                    None => {}
+                }
+                self.count_receiving()?;
+                self.session.inbound.insert(packet_identifier, true);
+                Some(AckToken { packet_identifier, kind: AckKind::FirstReceipt })
+            }
+        };
+        if let Some(AckToken { packet_identifier, kind }) = ack {
+            self.pending_acks.push_back(PendingAck { packet_identifier, kind, ready: None });
+        }
+        let mut message = Message {
+            topic_name,
+            payload: publish.payload,
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            expires_at: None,
+            properties: publish.properties,
+        };
+        if let Some(secs) = publish.message_expiry_interval {
+            message.expire_after(now, secs);
+        }
+        Ok(Some(PublishEvent {
+            message,
+            dup: publish.delivery.dup(),
+            subscription_identifiers: publish.subscription_identifiers,
+            ack,
+        }))
+    }
+
+    /// MQTT 3.x has no Receive Maximum that a peer could exceed: there [`Engine::is_holding`]
+    /// makes it wait.
+    fn count_receiving(&mut self) -> Result<(), Violation> {
+        if self.receiving >= self.receive_maximum && self.version().is_v5() {
+            return Err(Violation::ReceiveMaximumExceeded);
+        }
+        self.receiving = self.receiving.saturating_add(1);
+        Ok(())
+    }
+
+    /// Whether so many acknowledgements are owed that no more input is taken until some are given.
+    #[inline]
+    pub(crate) fn is_holding(&self) -> bool {
+        self.pending_acks.len() >= usize::from(self.receive_maximum) && !self.version().is_v5()
+    }
+
+    /// A QoS 2 message came again: it is not delivered again [MQTT-4.3.3-10], and PUBREC goes out
+    /// again unless the first one is still to come.
+    fn repeat_pubrec(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        out: &mut TransmitBuf,
+    ) {
+        if !self.is_pending(packet_identifier, AckKind::FirstReceipt) {
+            self.pending_acks.push_back(PendingAck {
+                packet_identifier,
+                kind: AckKind::FirstReceipt,
+                ready: Some(ReasonCode::Success),
+            });
+            self.flush_acks(now, out);
+        }
+    }
+
+    fn is_pending(&self, packet_identifier: PacketIdentifier, kind: AckKind) -> bool {
+        self.pending_acks
+            .iter()
+            .any(|pending| pending.kind == kind && pending.packet_identifier == packet_identifier)
+    }
+
+    /// Takes a PUBREL; gives what the owner must acknowledge, or answers by itself when the
+    /// exchange is not known.
+    pub(crate) fn on_pubrel(
+        &mut self,
+        now: Instant,
+        pubrel: &Ack,
+        out: &mut TransmitBuf,
+    ) -> Result<Option<AckToken>, Violation> {
+        let packet_identifier = pubrel.packet_identifier;
+        if !self.session.inbound.contains_key(&packet_identifier) {
+            // Nothing orders PUBCOMP packets, so this one waits for no acknowledgement.
+            let pubcomp = Ack::new(packet_identifier, ReasonCode::PacketIdentifierNotFound);
+            self.send_ack(now, PacketType::PubComp, &pubcomp, out);
+            return Ok(None);
+        }
+        let mut exchange =
+            self.pending_acks.iter().filter(|ack| ack.packet_identifier == packet_identifier);
+        if exchange.clone().any(|ack| ack.kind == AckKind::FirstReceipt && ack.ready.is_none()) {
+            return Err(Violation::UnexpectedPacket(PacketType::PubRel));
+        }
+        if exchange.any(|ack| ack.kind == AckKind::Completion) {
+            return Ok(None);
+        }
+        let kind = AckKind::Completion;
+        self.pending_acks.push_back(PendingAck { packet_identifier, kind, ready: None });
+        Ok(Some(AckToken { packet_identifier, kind }))
+    }
+
+    /// The owner has taken care of what the token stands for, or refuses it.
+    pub(crate) fn acknowledge(
+        &mut self,
+        now: Instant,
+        token: AckToken,
+        reason_code: ReasonCode,
+        out: &mut TransmitBuf,
+    ) -> Result<(), AckError> {
+        if self.is_closed() {
+            return Err(AckError::NotConnected);
+        }
+        let pending = self.pending_acks.iter_mut().find(|pending| {
+            pending.ready.is_none()
+                && pending.kind == token.kind
+                && pending.packet_identifier == token.packet_identifier
+        });
+        pending.ok_or(AckError::Unknown)?.ready = Some(reason_code);
+        let held = self.is_holding();
+        self.flush_acks(now, out);
+        if held && !self.is_holding() {
+            // The input waited for us, so its age says nothing about the peer.
+            self.last_received = now;
+        }
+        Ok(())
+    }
+
+    /// Sends the acknowledgements that no earlier one holds back.
+    fn flush_acks(&mut self, now: Instant, out: &mut TransmitBuf) {
+        while let Some(PendingAck { packet_identifier, kind, ready: Some(reason_code) }) =
+            self.pending_acks.front().copied()
+        {
+            self.pending_acks.pop_front();
+            let packet_type = kind.packet_type();
+            let reason_code = allowed(reason_code, packet_type);
+            // After a PUBREC that refuses, and after PUBCOMP, the identifier is free again.
+            let is_last = kind != AckKind::FirstReceipt || reason_code.is_error();
+            let counted = match kind {
+                AckKind::Receipt => true,
+                _ if is_last => self.session.inbound.remove(&packet_identifier).unwrap_or(false),
+                _ => false,
+            };
+            if counted {
+                self.receiving = self.receiving.saturating_sub(1);
+            }
+            self.send_ack(now, packet_type, &Ack::new(packet_identifier, reason_code), out);
+        }
+        if self.pending_acks.is_empty() && self.pending_acks.capacity() > 64 {
+            self.pending_acks = alloc::collections::VecDeque::new();
+        }
+    }
+}
+
+/// The Reason Code, or the most general one of the same outcome where the packet may not carry it
+/// [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.7.2-1].
+const fn allowed(reason_code: ReasonCode, packet_type: PacketType) -> ReasonCode {
+    if reason_code.is_allowed_in(packet_type) {
+        reason_code
+    } else if reason_code.is_error() && ReasonCode::UnspecifiedError.is_allowed_in(packet_type) {
+        ReasonCode::UnspecifiedError
+    } else {
+        ReasonCode::Success
+    }
+}

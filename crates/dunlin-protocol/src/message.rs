@@ -1,0 +1,99 @@
+//! An Application Message apart from any connection.
+
+use crate::Instant;
+use alloc::sync::Arc;
+use bytes::Bytes;
+use core::time::Duration;
+use dunlin_codec::{MessageProperties, QoS, TopicName};
+
+/// An Application Message: what a publisher handed over, with the moment it stops being worth
+/// delivering.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Where it is published.
+    pub topic_name: TopicName,
+    /// The content.
+    pub payload: Bytes,
+    /// The QoS that the publisher chose.
+    pub qos: QoS,
+    /// The RETAIN flag that the publisher chose.
+    pub retain: bool,
+    /// When the Message Expiry Interval is over; never when `None`.
+    pub expires_at: Option<Instant>,
+    /// What receivers get unaltered.
+    pub properties: Option<Arc<MessageProperties>>,
+}
+
+impl Message {
+    /// A QoS 0 message, not retained, that never expires.
+    pub fn new(topic_name: TopicName, payload: impl Into<Bytes>) -> Self {
+        Self {
+            topic_name,
+            payload: payload.into(),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            expires_at: None,
+            properties: None,
+        }
+    }
+
+    /// Sets the Message Expiry Interval, in seconds from now.
+    pub fn expire_after(&mut self, now: Instant, message_expiry_interval_secs: u32) {
+        self.expires_at = Some(now + Duration::from_secs(u64::from(message_expiry_interval_secs)));
+    }
+
+    /// Whether the Message Expiry Interval is over; such a message is not delivered to anybody
+    /// else [MQTT-3.3.2-5].
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires_at.is_some_and(|expires_at| expires_at <= now)
+    }
+
+    /// The Message Expiry Interval to send now, in seconds: what was received less the time that
+    /// the message has waited, rounded up [MQTT-3.3.2-6]. `None` when the message never expires.
+    pub fn message_expiry_interval(&self, now: Instant) -> Option<u32> {
+        let left = self.expires_at?.saturating_since(now).as_micros().div_ceil(1_000_000);
+        Some(u32::try_from(left).unwrap_or(u32::MAX))
+    }
+
+    /// The same message in allocations of its own, so that it can wait without pinning the buffer
+    /// that it was read from.
+    pub fn detached(&self) -> Self {
+        Self {
+            topic_name: self.topic_name.detached(),
+            payload: Bytes::copy_from_slice(&self.payload),
+            qos: self.qos,
+            retain: self.retain,
+            expires_at: self.expires_at,
+            properties: self.properties.as_ref().map(|properties| Arc::new(detach(properties))),
+        }
+    }
+
+    /// Bytes of topic, payload and properties: what the message costs whoever keeps it.
+    pub fn size(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| {
+            properties.content_type.as_ref().map_or(0, |text| text.len())
+                + properties.response_topic.as_ref().map_or(0, |name| name.len())
+                + properties.correlation_data.as_ref().map_or(0, Bytes::len)
+                + properties
+                    .user_properties
+                    .iter()
+                    .map(|(name, value)| name.len() + value.len())
+                    .sum::<usize>()
+        });
+        self.topic_name.len() + self.payload.len() + properties
+    }
+}
+
+fn detach(properties: &MessageProperties) -> MessageProperties {
+    MessageProperties {
+        payload_format_indicator: properties.payload_format_indicator,
+        content_type: properties.content_type.as_ref().map(dunlin_codec::Text::detached),
+        response_topic: properties.response_topic.as_ref().map(TopicName::detached),
+        correlation_data: properties.correlation_data.as_deref().map(Bytes::copy_from_slice),
+        user_properties: properties
+            .user_properties
+            .iter()
+            .map(|(name, value)| (name.detached(), value.detached()))
+            .collect(),
+    }
+}

@@ -1,0 +1,649 @@
+//! The Server's end of a connection.
+
+use crate::connection::{Engine, PubRecOutcome};
+use crate::{
+    AckError, AckToken, CommandError, ConnectionEnd, InFlight, Instant, Message, Progress,
+    PublishError, ServerEvent, Session, Violation,
+};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use bytes::BytesMut;
+use core::time::Duration;
+use dunlin_codec::{
+    Auth, ConnAck, ConnAckProperties, Connect, Disconnect, Packet, PacketIdentifier, PacketType,
+    ProtocolVersion, QoS, ReasonCode, SubAck, SubscriptionIdentifier, Text, TransmitBuf, UnsubAck,
+};
+
+/// The limits that a Server sets for its Clients; shared by all connections of a listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// How long a Network Connection may take to send its CONNECT.
+    pub connect_timeout: Duration,
+    /// Bytes of the largest packet, fixed header included (Maximum Packet Size).
+    pub packet_size_max: u32,
+    /// Bytes of the largest CONNECT.
+    pub connect_packet_size_max: u32,
+    /// How many QoS 1 and 2 messages a Client may have under way (Receive Maximum), at least 1.
+    pub receive_maximum: u16,
+    /// How many Topic Aliases a Client may use (Topic Alias Maximum).
+    pub topic_alias_maximum: u16,
+    /// How many Topic Aliases the Server itself uses, if the Client takes that many.
+    pub topic_alias_outbound_max: u16,
+    /// The longest Keep Alive, in seconds; a Client with none or a longer one gets this (Server
+    /// Keep Alive). 0 leaves it to the Client.
+    pub keep_alive_max_secs: u16,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(10),
+            packet_size_max: 16 * 1024 * 1024,
+            connect_packet_size_max: 64 * 1024,
+            receive_maximum: 1024,
+            topic_alias_maximum: 64,
+            topic_alias_outbound_max: 32,
+            keep_alive_max_secs: 0,
+        }
+    }
+}
+
+/// The Server's end of a connection, from the first byte to the last.
+#[derive(Debug)]
+pub struct ServerConnection {
+    engine: Engine,
+    config: Arc<ServerConfig>,
+    /// The method of enhanced authentication that the Client chose.
+    authentication_method: Option<Box<Text>>,
+    state: State,
+    /// Seconds; 0 turns it off.
+    keep_alive_secs: u16,
+    session_expires_at_once: bool,
+    /// What CONNACK said that the Server supports.
+    maximum_qos: QoS,
+    retain_available: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing was received.
+    AwaitingConnect,
+    /// The owner decides about the CONNECT.
+    Deciding,
+    /// The Client owes an AUTH.
+    AwaitingAuth,
+    /// CONNACK has been sent.
+    Connected,
+}
+
+impl ServerConnection {
+    /// A connection on which nothing was received.
+    pub fn new(now: Instant, config: Arc<ServerConfig>) -> Self {
+        let size_max = config.connect_packet_size_max;
+        Self {
+            engine: Engine::new(now, ProtocolVersion::V3_1_1, size_max),
+            config,
+            authentication_method: None,
+            state: State::AwaitingConnect,
+            keep_alive_secs: 0,
+            session_expires_at_once: false,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
+        }
+    }
+
+    /// The version that the Client speaks; MQTT 3.1.1 until its CONNECT was read.
+    pub const fn version(&self) -> ProtocolVersion {
+        self.engine.version()
+    }
+
+    /// Why the connection is over; `None` while it is not.
+    pub fn end(&self) -> Option<&ConnectionEnd> {
+        self.engine.end()
+    }
+
+    /// Whether CONNACK was sent and the connection is not over.
+    pub const fn is_connected(&self) -> bool {
+        matches!(self.state, State::Connected) && !self.engine.is_closed()
+    }
+
+    /// How many more QoS 1 and 2 messages the Client takes now. Spec: §4.9 [MQTT-3.3.4-9].
+    #[inline]
+    pub const fn send_quota(&self) -> u16 {
+        self.engine.send_quota()
+    }
+
+    /// How many QoS 1 and 2 messages await their acknowledgement on this connection.
+    #[inline]
+    pub const fn in_flight(&self) -> u16 {
+        self.engine.sending()
+    }
+
+    /// The Keep Alive in force, in seconds; 0 when there is none.
+    pub const fn keep_alive_secs(&self) -> u16 {
+        self.keep_alive_secs
+    }
+
+    /// When something was last received.
+    pub const fn last_received(&self) -> Instant {
+        self.engine.last_received()
+    }
+
+    // ---- world to state
+
+    /// Takes one packet off the input.
+    ///
+    /// The peer's faults are no errors of this call: they end the connection, and its farewell
+    /// packet is in `out`.
+    #[inline]
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        input: &mut BytesMut,
+        out: &mut TransmitBuf,
+    ) -> Progress<ServerEvent> {
+        if self.engine.is_closed() {
+            return Progress::Closed;
+        }
+        if self.state == State::Deciding || self.engine.is_holding() {
+            return Progress::NeedInput;
+        }
+        let taken = match self.engine.receive(now, input) {
+            Ok(None) => return Progress::NeedInput,
+            Ok(Some(packet)) => self.handle_packet(now, packet, out),
+            Err(violation) => Err(violation),
+        };
+        match taken {
+            Ok(Some(event)) => Progress::Event(event),
+            Ok(None) => Progress::Packet,
+            Err(violation) => {
+                self.refuse(now, &violation, out);
+                self.engine.close(violation.into());
+                Progress::Closed
+            }
+        }
+    }
+
+    #[inline]
+    fn handle_packet(
+        &mut self,
+        now: Instant,
+        packet: Packet,
+        out: &mut TransmitBuf,
+    ) -> Result<Option<ServerEvent>, Violation> {
+        if self.state != State::Connected {
+            return self.handle_packet_before_connack(packet).map(Some);
+        }
+        Ok(match packet {
+            Packet::Publish(publish) => {
+                if !publish.subscription_identifiers.is_empty() {
+                    return Err(Violation::SubscriptionIdentifierFromClient);
+                }
+                if publish.delivery.qos() > self.maximum_qos {
+                    return Err(Violation::QoSNotSupported);
+                }
+                if publish.retain && !self.retain_available {
+                    return Err(Violation::RetainNotSupported);
+                }
+                self.engine.on_publish(now, publish, out)?.map(ServerEvent::Publish)
+            }
+            Packet::PubAck(ack) => self.engine.on_puback(ack)?.map(ServerEvent::Acknowledged),
+            Packet::PubRec(ack) => match self.engine.on_pubrec(now, ack, out)? {
+                PubRecOutcome::Nothing => None,
+                PubRecOutcome::Received(identifier) => Some(ServerEvent::Received(identifier)),
+                PubRecOutcome::Refused(outcome) => Some(ServerEvent::Acknowledged(outcome)),
+            },
+            Packet::PubRel(ack) => {
+                self.engine.on_pubrel(now, &ack, out)?.map(ServerEvent::Released)
+            }
+            Packet::PubComp(ack) => self.engine.on_pubcomp(ack)?.map(ServerEvent::Acknowledged),
+            Packet::Subscribe(subscribe) => Some(ServerEvent::Subscribe(subscribe)),
+            Packet::Unsubscribe(unsubscribe) => Some(ServerEvent::Unsubscribe(unsubscribe)),
+            Packet::PingReq => {
+                let fits = self.engine.send(now, &Packet::PingResp, out);
+                debug_assert!(fits.is_ok() || self.engine.peer_packet_size_max() < 2);
+                None
+            }
+            Packet::Disconnect(disconnect) => {
+                let expiry = disconnect.properties.session_expiry_interval;
+                if self.session_expires_at_once && expiry.is_some_and(|secs| secs > 0) {
+                    return Err(Violation::SessionExpiryInterval);
+                }
+                self.engine.close(ConnectionEnd::Peer(disconnect.clone()));
+                Some(ServerEvent::Disconnect(disconnect))
+            }
+            Packet::Auth(auth) => {
+                self.check_method(&auth)?;
+                let possible = match auth.reason_code {
+                    ReasonCode::ReAuthenticate => !self.engine.reauthenticating,
+                    ReasonCode::ContinueAuthentication => self.engine.reauthenticating,
+                    _ => false,
+                };
+                if !possible {
+                    return Err(Violation::UnexpectedPacket(PacketType::Auth));
+                }
+                self.engine.reauthenticating = true;
+                Some(ServerEvent::Auth(auth))
+            }
+            Packet::Connect(_) => return Err(Violation::SecondConnect),
+            Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
+                return Err(Violation::UnexpectedPacket(packet.packet_type()));
+            }
+        })
+    }
+
+    fn handle_packet_before_connack(&mut self, packet: Packet) -> Result<ServerEvent, Violation> {
+        match (self.state, packet) {
+            (State::AwaitingConnect, Packet::Connect(connect)) => {
+                self.take_connect(&connect)?;
+                self.state = State::Deciding;
+                Ok(ServerEvent::Connect(connect))
+            }
+            (State::AwaitingAuth, Packet::Auth(auth)) => {
+                self.check_method(&auth)?;
+                if auth.reason_code != ReasonCode::ContinueAuthentication {
+                    return Err(Violation::UnexpectedPacket(PacketType::Auth));
+                }
+                self.state = State::Deciding;
+                Ok(ServerEvent::Auth(auth))
+            }
+            (State::AwaitingAuth, Packet::Disconnect(disconnect)) => {
+                self.engine.close(ConnectionEnd::Peer(disconnect.clone()));
+                Ok(ServerEvent::Disconnect(disconnect))
+            }
+            (State::AwaitingConnect, packet) => Err(Violation::FirstPacket(packet.packet_type())),
+            (_, packet) => Err(Violation::UnexpectedPacket(packet.packet_type())),
+        }
+    }
+
+    fn take_connect(&mut self, connect: &Connect) -> Result<(), Violation> {
+        let version = connect.protocol_version;
+        let properties = &connect.properties;
+        self.engine.set_version(version);
+        let identifier_missing = connect.client_identifier.is_empty();
+        let may_be_missing = match version {
+            ProtocolVersion::V3_1 => false,
+            ProtocolVersion::V3_1_1 => connect.clean_start,
+            ProtocolVersion::V5 => true,
+        };
+        if identifier_missing && !may_be_missing {
+            return Err(Violation::ClientIdentifierMissing);
+        }
+        self.engine.set_packet_size_max(self.config.packet_size_max);
+        self.engine.set_peer_packet_size_max(properties.maximum_packet_size.unwrap_or(u32::MAX));
+        self.engine.set_peer_receive_maximum(properties.receive_maximum.unwrap_or(u16::MAX));
+        self.engine.set_receive_maximum(self.config.receive_maximum);
+        if version.is_v5() {
+            let outbound_max = properties.topic_alias_maximum.unwrap_or(0);
+            self.engine.set_aliases(
+                self.config.topic_alias_maximum,
+                outbound_max.min(self.config.topic_alias_outbound_max),
+            );
+        }
+        self.engine.problem_information = properties.request_problem_information.unwrap_or(true);
+        self.session_expires_at_once = properties.session_expiry_interval.unwrap_or(0) == 0;
+        self.authentication_method = properties.authentication_method.clone().map(Box::new);
+        let wanted = connect.keep_alive;
+        self.keep_alive_secs = match self.config.keep_alive_max_secs {
+            max if version.is_v5() && max > 0 && (wanted == 0 || wanted > max) => max,
+            _ => wanted,
+        };
+        Ok(())
+    }
+
+    fn check_method(&self, auth: &Auth) -> Result<(), Violation> {
+        let known = self.authentication_method.as_deref();
+        if known.is_none() || auth.properties.authentication_method.as_ref() != known {
+            return Err(Violation::AuthenticationMethod);
+        }
+        Ok(())
+    }
+
+    /// Tells the peer of its fault, where the standard allows to.
+    fn refuse(&mut self, now: Instant, violation: &Violation, out: &mut TransmitBuf) {
+        let reason_code = violation.reason_code();
+        match self.state {
+            State::Connected => self.send_disconnect(now, &Disconnect::new(reason_code), out),
+            State::AwaitingConnect => {
+                // Silence for what isn't MQTT at all; an answer for a CONNECT that can't be
+                // accepted [MQTT3-3.1.2-2] [MQTT-3.1.4-1].
+                let answered = matches!(
+                    reason_code,
+                    ReasonCode::UnsupportedProtocolVersion | ReasonCode::ClientIdentifierNotValid
+                );
+                if answered {
+                    self.send_connack(now, false, reason_code, ConnAckProperties::default(), out);
+                }
+            }
+            State::Deciding | State::AwaitingAuth => {
+                self.send_connack(now, false, reason_code, ConnAckProperties::default(), out);
+            }
+        }
+    }
+
+    /// Acts on deadlines that have passed; early and spurious calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut TransmitBuf) {
+        if self.poll_timeout().is_none_or(|deadline| now < deadline) {
+            return;
+        }
+        if self.state == State::Connected {
+            self.send_disconnect(now, &Disconnect::new(ReasonCode::KeepAliveTimeout), out);
+            self.engine.close(ConnectionEnd::KeepAliveTimeout);
+        } else {
+            self.engine.close(ConnectionEnd::ConnectTimeout);
+        }
+    }
+
+    /// The Network Connection is gone.
+    pub fn handle_network_closed(&mut self) {
+        self.engine.close(ConnectionEnd::Network);
+    }
+
+    // ---- application to state
+
+    /// Accepts the CONNECT and goes on with this Session; CONNACK is appended, with the limits of
+    /// [`ServerConfig`] filled in. What the Session has in flight follows by
+    /// [`ServerConnection::poll_transmit`].
+    ///
+    /// # Errors
+    /// [`CommandError::State`] unless a CONNECT, or an AUTH that followed it, awaits its answer.
+    /// The Session is lost then.
+    pub fn accept(
+        &mut self,
+        now: Instant,
+        session: Session,
+        session_present: bool,
+        properties: ConnAckProperties,
+        out: &mut TransmitBuf,
+    ) -> Result<(), CommandError> {
+        if self.state != State::Deciding || self.engine.is_closed() {
+            return Err(CommandError::State);
+        }
+        let mut properties = properties;
+        if self.version().is_v5() {
+            let config = &self.config;
+            properties.receive_maximum = Some(config.receive_maximum.max(1));
+            properties.maximum_packet_size = Some(config.packet_size_max.max(1));
+            properties.topic_alias_maximum =
+                (config.topic_alias_maximum > 0).then_some(config.topic_alias_maximum);
+            let keep_alive_max = config.keep_alive_max_secs;
+            match properties.server_keep_alive {
+                Some(keep_alive_secs) => self.keep_alive_secs = keep_alive_secs,
+                None if keep_alive_max > 0 && self.keep_alive_secs == keep_alive_max => {
+                    properties.server_keep_alive = Some(keep_alive_max);
+                }
+                None => {}
+            }
+            self.maximum_qos = properties.maximum_qos.unwrap_or(QoS::ExactlyOnce);
+            self.retain_available = properties.retain_available.unwrap_or(true);
+            properties.authentication_method = self.authentication_method.as_deref().cloned();
+        }
+        self.engine.resume(session);
+        self.send_connack(now, session_present, ReasonCode::Success, properties, out);
+        self.state = State::Connected;
+        self.engine.established = true;
+        Ok(())
+    }
+
+    /// Refuses the CONNECT; CONNACK is appended and the connection is over.
+    ///
+    /// # Errors
+    /// [`CommandError::State`] as for [`ServerConnection::accept`], and when the Reason Code is
+    /// none of a failure.
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        reason_code: ReasonCode,
+        properties: ConnAckProperties,
+        out: &mut TransmitBuf,
+    ) -> Result<(), CommandError> {
+        if self.state != State::Deciding || self.engine.is_closed() || !reason_code.is_error() {
+            return Err(CommandError::State);
+        }
+        self.send_connack(now, false, reason_code, properties, out);
+        self.engine.close(ConnectionEnd::Local(reason_code));
+        Ok(())
+    }
+
+    fn send_connack(
+        &mut self,
+        now: Instant,
+        session_present: bool,
+        reason_code: ReasonCode,
+        properties: ConnAckProperties,
+        out: &mut TransmitBuf,
+    ) {
+        let mut connack = Box::new(ConnAck { session_present, reason_code, properties });
+        // Too small a Maximum Packet Size costs the diagnostics first [MQTT-3.2.2-19]
+        // [MQTT-3.2.2-20].
+        if self.engine.send(now, &Packet::ConnAck(connack.clone()), out).is_err() {
+            connack.properties.reason_string = None;
+            connack.properties.user_properties.clear();
+            if self.engine.send(now, &Packet::ConnAck(connack), out).is_err() {
+                self.engine.close(ConnectionEnd::Local(ReasonCode::PacketTooLarge));
+            }
+        }
+    }
+
+    /// Goes on with enhanced authentication: a challenge while the CONNECT is undecided, or a step
+    /// or the success of a re-authentication later.
+    ///
+    /// The method of the CONNECT is filled in [MQTT-4.12.0-5].
+    ///
+    /// # Errors
+    /// [`CommandError::State`] when the Client asked for no enhanced authentication or the
+    /// connection is over.
+    pub fn auth(
+        &mut self,
+        now: Instant,
+        mut auth: Auth,
+        out: &mut TransmitBuf,
+    ) -> Result<(), CommandError> {
+        let Some(method) = self.authentication_method.as_deref() else {
+            return Err(CommandError::State);
+        };
+        let goes_on = auth.reason_code == ReasonCode::ContinueAuthentication;
+        let succeeds = auth.reason_code == ReasonCode::Success;
+        let next = match self.state {
+            State::Deciding if goes_on => State::AwaitingAuth,
+            State::Connected if self.engine.reauthenticating && (goes_on || succeeds) => {
+                State::Connected
+            }
+            _ => return Err(CommandError::State),
+        };
+        if self.engine.is_closed() {
+            return Err(CommandError::State);
+        }
+        auth.properties.authentication_method = Some(method.clone());
+        if !self.engine.problem_information {
+            auth.properties.reason_string = None;
+            auth.properties.user_properties.clear();
+        }
+        self.engine.send(now, &Packet::Auth(Box::new(auth)), out)?;
+        self.state = next;
+        self.engine.reauthenticating &= !succeeds;
+        Ok(())
+    }
+
+    /// Sends a message at this QoS; above 0 it is kept until it is acknowledged.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was sent then.
+    /// Spec: [MQTT-3.3.4-9], [MQTT-3.1.2-24], [MQTT-3.3.2-5].
+    #[inline]
+    pub fn publish(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        qos: QoS,
+        retain: bool,
+        subscription_identifiers: &[SubscriptionIdentifier],
+        out: &mut TransmitBuf,
+    ) -> Result<Option<PacketIdentifier>, PublishError> {
+        if !self.is_connected() {
+            return Err(PublishError::NotConnected);
+        }
+        self.engine.publish(now, message, qos, retain, subscription_identifiers, out)
+    }
+
+    /// Sends a message at QoS 0, whatever its own QoS; nothing is kept.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was sent then.
+    #[inline]
+    pub fn publish_at_most_once(
+        &mut self,
+        now: Instant,
+        message: &Message,
+        retain: bool,
+        subscription_identifiers: &[SubscriptionIdentifier],
+        out: &mut TransmitBuf,
+    ) -> Result<(), PublishError> {
+        if !self.is_connected() {
+            return Err(PublishError::NotConnected);
+        }
+        self.engine.publish_at_most_once(now, message, retain, subscription_identifiers, out)
+    }
+
+    /// Acknowledges a message or a release, or refuses a message with a Reason Code of 0x80 and
+    /// above (for MQTT 5.0 only; a 3.x Client must not be told that its message was taken).
+    ///
+    /// The acknowledgement leaves once those owed before it have left.
+    ///
+    /// # Errors
+    /// [`AckError`] when nothing awaits it.
+    #[inline]
+    pub fn acknowledge(
+        &mut self,
+        now: Instant,
+        ack: AckToken,
+        reason_code: ReasonCode,
+        out: &mut TransmitBuf,
+    ) -> Result<(), AckError> {
+        self.engine.acknowledge(now, ack, reason_code, out)
+    }
+
+    /// Answers a SUBSCRIBE [MQTT-3.8.4-1].
+    ///
+    /// # Errors
+    /// [`CommandError`] when not connected, or when the answer doesn't fit the Client's limit.
+    pub fn suback(
+        &mut self,
+        now: Instant,
+        mut suback: SubAck,
+        out: &mut TransmitBuf,
+    ) -> Result<(), CommandError> {
+        self.check_connected()?;
+        if !self.engine.problem_information {
+            suback.properties = Default::default();
+        }
+        let mut suback = Box::new(suback);
+        if self.engine.send(now, &Packet::SubAck(suback.clone()), out).is_err() {
+            // Reason String and User Properties give way [MQTT-3.9.2-1] [MQTT-3.9.2-2].
+            suback.properties = Default::default();
+            self.engine.send(now, &Packet::SubAck(suback), out)?;
+        }
+        Ok(())
+    }
+
+    /// Answers an UNSUBSCRIBE [MQTT-3.10.4-4].
+    ///
+    /// # Errors
+    /// [`CommandError`] when not connected, or when the answer doesn't fit the Client's limit.
+    pub fn unsuback(
+        &mut self,
+        now: Instant,
+        mut unsuback: UnsubAck,
+        out: &mut TransmitBuf,
+    ) -> Result<(), CommandError> {
+        self.check_connected()?;
+        if !self.engine.problem_information {
+            unsuback.properties = Default::default();
+        }
+        let mut unsuback = Box::new(unsuback);
+        if self.engine.send(now, &Packet::UnsubAck(unsuback.clone()), out).is_err() {
+            // As for SUBACK [MQTT-3.11.2-1] [MQTT-3.11.2-2].
+            unsuback.properties = Default::default();
+            self.engine.send(now, &Packet::UnsubAck(unsuback), out)?;
+        }
+        Ok(())
+    }
+
+    fn check_connected(&self) -> Result<(), CommandError> {
+        if self.is_connected() { Ok(()) } else { Err(CommandError::State) }
+    }
+
+    /// Ends the connection, with a DISCONNECT where the version has one for Servers.
+    pub fn disconnect(&mut self, now: Instant, disconnect: &Disconnect, out: &mut TransmitBuf) {
+        if self.engine.is_closed() {
+            return;
+        }
+        if self.state == State::Connected {
+            self.send_disconnect(now, disconnect, out);
+        }
+        self.engine.close(ConnectionEnd::Local(disconnect.reason_code));
+    }
+
+    fn send_disconnect(&mut self, now: Instant, disconnect: &Disconnect, out: &mut TransmitBuf) {
+        if !self.version().is_v5() {
+            return;
+        }
+        let mut disconnect = disconnect.clone();
+        disconnect.properties.session_expiry_interval = None; // [MQTT-3.14.2-2]
+        let reason_code = disconnect.reason_code;
+        let packet = Packet::Disconnect(Box::new(disconnect));
+        if self.engine.send(now, &packet, out).is_err() {
+            let bare = Packet::Disconnect(Box::new(Disconnect::new(reason_code)));
+            // A Client that takes no packet of four bytes learns nothing.
+            let _ = self.engine.send(now, &bare, out);
+        }
+    }
+
+    // ---- state to world
+
+    /// Appends what a resumed Session still owes, as far as quota and output allow; whether
+    /// anything was appended. Messages that are now larger than the Client accepts are counted as
+    /// delivered [MQTT-3.1.2-25] and given back in `dropped`.
+    pub fn poll_transmit(
+        &mut self,
+        now: Instant,
+        out: &mut TransmitBuf,
+        dropped: &mut Vec<InFlight>,
+    ) -> bool {
+        self.is_connected() && self.engine.resend(now, out, dropped)
+    }
+
+    /// The earliest moment at which [`ServerConnection::handle_timeout`] has something to do.
+    ///
+    /// One and a half times the Keep Alive after the last packet received [MQTT-3.1.2-22], or the
+    /// last part of a packet that isn't complete; never while the input waits for acknowledgements
+    /// of the owner.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.engine.is_closed() {
+            return None;
+        }
+        if self.state != State::Connected {
+            return Some(self.engine.last_received() + self.config.connect_timeout);
+        }
+        let keep_alive = Duration::from_millis(u64::from(self.keep_alive_secs) * 1500);
+        (self.keep_alive_secs > 0 && !self.engine.is_holding())
+            .then(|| self.engine.last_received() + keep_alive)
+    }
+
+    /// The Session, for the connection that comes after this one.
+    pub fn into_session(self) -> Session {
+        self.engine.session
+    }
+
+    /// Takes the Session out; the connection is of no more use.
+    pub fn take_session(&mut self) -> Session {
+        self.engine.close(ConnectionEnd::Network);
+        core::mem::take(&mut self.engine.session)
+    }
+
+    /// The Session as it stands.
+    pub const fn session(&self) -> &Session {
+        &self.engine.session
+    }
+}
