@@ -114,6 +114,15 @@ pub(crate) struct Worker {
     stopping: bool,
 }
 
+/// Where input lies.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// In the buffer that all connections are read into.
+    Buffer,
+    /// In memory of the connection's own.
+    Rest,
+}
+
 /// Names the socket of a connection, and tells it from others that had its place.
 fn token(key: ConnectionKey) -> Token {
     Token(key.index())
@@ -359,7 +368,7 @@ impl Worker {
             Reading::Bytes(bytes) => {
                 self.parts.core.count_received(bytes.len());
                 if socket.rest.is_empty() {
-                    self.handle_input(now, key, bytes);
+                    self.handle_input(now, key, bytes, Source::Buffer);
                 } else {
                     socket.rest.extend_from_slice(&bytes);
                     self.handle_rest(now, key);
@@ -376,11 +385,17 @@ impl Worker {
     fn handle_rest(&mut self, now: Instant, key: ConnectionKey) -> bool {
         let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
         let rest = std::mem::take(&mut socket.rest);
-        self.handle_input(now, key, rest)
+        self.handle_input(now, key, rest, Source::Rest)
     }
 
     /// Hands input to the core; whether the connection goes on.
-    fn handle_input(&mut self, now: Instant, key: ConnectionKey, mut input: BytesMut) -> bool {
+    fn handle_input(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        mut input: BytesMut,
+        source: Source,
+    ) -> bool {
         let state = loop {
             match self.parts.core.handle_input(now, key, &mut input) {
                 InputState::Urgent => self.write_urgent(now),
@@ -390,11 +405,11 @@ impl Worker {
         let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
         match state {
             InputState::NeedInput | InputState::Urgent => {
-                socket.rest = kept(input);
+                socket.rest = kept(input, source);
                 true
             }
             InputState::Paused => {
-                socket.rest = kept(input);
+                socket.rest = kept(input, source);
                 socket.is_paused = true;
                 false
             }
@@ -579,13 +594,10 @@ fn prepare(buffer: &mut BytesMut) {
 }
 
 /// Input that waits for more, in memory of its own, so that it doesn't pin the worker's buffer.
-fn kept(input: BytesMut) -> BytesMut {
-    if input.is_empty() {
-        return BytesMut::new();
+fn kept(input: BytesMut, source: Source) -> BytesMut {
+    match source {
+        _ if input.is_empty() => BytesMut::new(),
+        Source::Buffer => BytesMut::from(&input[..]),
+        Source::Rest => input,
     }
-    // What was kept before has its own memory already, unless it is far too much.
-    if input.capacity() <= 2 * input.len() + 1024 {
-        return input;
-    }
-    BytesMut::from(&input[..])
 }

@@ -191,6 +191,14 @@ impl TransmitBuf {
         }
     }
 
+    /// Moves what waits into larger memory and gives back the memory it was in, so that a buffer
+    /// which grows takes over one that has grown before.
+    pub fn exchange_storage(&mut self, mut storage: Vec<u8>) -> Vec<u8> {
+        storage.clear();
+        storage.extend_from_slice(&self.copied);
+        core::mem::replace(&mut self.copied, storage)
+    }
+
     /// Memory set aside, in bytes, referenced payloads left out.
     pub fn capacity(&self) -> usize {
         self.copied.capacity()

@@ -225,16 +225,18 @@ impl InFlightQueue {
             left_front += 1;
         }
         let finished = finished.unwrap_or_else(|| unreachable!("the entry was found before"));
-        if self.entries.is_empty() {
-            // An idle connection keeps no buffer.
-            if self.entries.capacity() > 64 {
-                self.entries = VecDeque::new();
-            }
-        } else if left_front == 0 && self.entries.len() > 2 * self.live + 64 {
+        if left_front == 0 && self.entries.len() > 2 * self.live + 64 {
             // A peer that leaves its oldest exchange open can't make us keep all that followed.
             self.entries.retain(|entry| entry.state != InFlightState::Done);
         }
         (finished, left_front)
+    }
+
+    /// Gives back memory that is far more than what is under way.
+    pub(crate) fn shrink(&mut self) {
+        if self.entries.capacity() > 4 * self.entries.len() {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
     }
 
     /// Prepares for a new connection: nothing counts against its quota yet, and what is not

@@ -52,7 +52,7 @@ impl Core {
     /// Takes a connection that another worker accepted, with the CONNECT that it had read.
     pub fn adopt(&mut self, now: Instant, client: ConnectingClient) -> ConnectionKey {
         let key = self.endpoints.open(client.protocol);
-        self.watch(key);
+        self.watch(now, key);
         self.decide_connect(now, key, client.connect);
         key
     }
@@ -222,7 +222,7 @@ impl Core {
         );
         debug_assert!(accepted.is_ok(), "a CONNECT was just read");
         self.endpoints.counters.clients_connected += 1;
-        self.watch(key);
+        self.watch(now, key);
         self.count_members(session_key, 1);
         self.endpoints.pump(now, session_key);
     }

@@ -6,6 +6,7 @@ use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
 use super::session::{GroupName, Note, Queued, Session};
 use super::slab::Slab;
+use super::spares::Spares;
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, TransmitBuf};
 use dunlin_protocol::{InFlight, Instant, Message, PublishError, ServerConnection};
@@ -46,10 +47,6 @@ pub(super) struct Connection {
 const OUTPUT_FLUSH_LEN: usize = 128 * 1024;
 /// A queue is moved to the output while fewer bytes than this wait there.
 const OUTPUT_FILL_LEN: usize = 64 * 1024;
-/// How many drained output buffers are kept for the next connection that writes, and how large.
-const SPARE_LEN_MAX: usize = 1024;
-const SPARE_CAPACITY_MAX: usize = 256 * 1024;
-const SPARE_CAPACITY: usize = 2 * 1024;
 
 /// A message on its way to sessions: borrowed from the input while it is only passed on, copied
 /// once when the first receiver has to keep it.
@@ -90,7 +87,7 @@ pub(super) struct Endpoints {
     pub(super) retained: RetainedStore,
     touched: Vec<ConnectionKey>,
     urgent: Vec<ConnectionKey>,
-    spare: Vec<Vec<u8>>,
+    spares: Spares,
     /// Whether a store is there to take records.
     pub(super) stores: bool,
     pub(super) records: Vec<Record>,
@@ -107,7 +104,7 @@ impl Endpoints {
             retained,
             touched: Vec::new(),
             urgent: Vec::new(),
-            spare: Vec::new(),
+            spares: Spares::default(),
             stores,
             records: Vec::new(),
             last_record: RecordNumber(0),
@@ -156,9 +153,11 @@ impl Endpoints {
         let connection = &mut self.connections[index];
         if !connection.touched {
             connection.touched = true;
-            let storage = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(SPARE_CAPACITY));
-            connection.out.give_storage(storage);
+            connection.out.give_storage(self.spares.take_small());
             self.touched.push(ConnectionKey { index, generation });
+        } else if self.spares.is_outgrown(&connection.out) {
+            let small = connection.out.exchange_storage(self.spares.take_large());
+            self.spares.give(small);
         } else if connection.out.len() >= OUTPUT_FLUSH_LEN {
             let key = ConnectionKey { index, generation };
             if !self.urgent.contains(&key) {
@@ -186,12 +185,9 @@ impl Endpoints {
 
     /// An idle connection holds no buffer: what was drained goes back for the next one.
     pub(super) fn reclaim(&mut self, key: ConnectionKey) {
-        let spare_len = self.spare.len();
         let Some(connection) = self.connection(key) else { return };
-        let Some(storage) = connection.out.take_storage() else { return };
-        let capacity = storage.capacity();
-        if capacity > 0 && capacity <= SPARE_CAPACITY_MAX && spare_len < SPARE_LEN_MAX {
-            self.spare.push(storage);
+        if let Some(storage) = connection.out.take_storage() {
+            self.spares.give(storage);
         }
     }
 

@@ -29,6 +29,7 @@ mod routing;
 mod session;
 mod shared;
 mod slab;
+mod spares;
 mod subscribe;
 mod sys;
 mod timers;
@@ -58,6 +59,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use timers::{Timer, Timers};
+
+/// A connection that received nothing for so long gives back what a burst has left.
+const QUIET: Duration = Duration::from_secs(30);
 
 /// What a core must be told when it is made.
 #[derive(Clone, Debug)]
@@ -186,7 +190,7 @@ impl Core {
     pub fn open(&mut self, now: Instant) -> ConnectionKey {
         self.endpoints.counters.connections_opened += 1;
         let key = self.endpoints.open(ServerConnection::new(now, self.server_config.clone()));
-        self.watch(key);
+        self.watch(now, key);
         key
     }
 
@@ -356,13 +360,14 @@ impl Core {
         }
     }
 
-    /// Sets the timer of a connection for its next deadline.
-    fn watch(&mut self, key: ConnectionKey) {
-        let deadline =
-            self.endpoints.connection(key).and_then(|found| found.protocol.poll_timeout());
-        if let Some(deadline) = deadline {
-            self.timers.set(deadline, Timer::Connection(key));
-        }
+    /// Sets the timer of a connection: for its next deadline, or to see whether it is quiet.
+    fn watch(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let quiet_check = now + QUIET;
+        let deadline = connection.protocol.poll_timeout().unwrap_or(quiet_check);
+        // A deadline that has passed is one of a connection that is held: it is seen to again.
+        let at = if deadline > now { deadline.min(quiet_check) } else { quiet_check };
+        self.timers.set(at, Timer::Connection(key));
     }
 
     fn check_connection(&mut self, now: Instant, key: ConnectionKey) {
@@ -376,11 +381,11 @@ impl Core {
             self.detach(now, key);
             self.outputs.push_back(Output::Close(key));
         } else {
-            let deadline = self.endpoints.connection(key).and_then(|c| c.protocol.poll_timeout());
-            if let Some(deadline) = deadline {
-                self.timers
-                    .set(deadline.max(now + Duration::from_millis(100)), Timer::Connection(key));
+            let quiet_for = now.saturating_since(connection.protocol.last_received());
+            if quiet_for >= QUIET {
+                connection.protocol.shrink();
             }
+            self.watch(now, key);
         }
     }
 
