@@ -316,6 +316,12 @@ impl ClientConnection {
         }
     }
 
+    /// Gives back memory that a burst needed and the present does not. For a connection that has
+    /// been quiet for a while; what it needs next it takes anew.
+    pub fn shrink(&mut self) {
+        self.engine.shrink();
+    }
+
     /// The Network Connection is gone.
     pub fn handle_network_closed(&mut self) {
         self.engine.close(ConnectionEnd::Network);

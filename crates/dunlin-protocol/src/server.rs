@@ -114,6 +114,12 @@ impl ServerConnection {
         self.engine.send_quota()
     }
 
+    /// How many QoS 1 and 2 messages await their acknowledgement on this connection.
+    #[inline]
+    pub const fn in_flight(&self) -> u16 {
+        self.engine.sending()
+    }
+
     /// The Keep Alive in force, in seconds; 0 when there is none.
     pub const fn keep_alive_secs(&self) -> u16 {
         self.keep_alive_secs
@@ -327,6 +333,12 @@ impl ServerConnection {
         } else {
             self.engine.close(ConnectionEnd::ConnectTimeout);
         }
+    }
+
+    /// Gives back memory that a burst needed and the present does not. For a connection that has
+    /// been quiet for a while; what it needs next it takes anew.
+    pub fn shrink(&mut self) {
+        self.engine.shrink();
     }
 
     /// The Network Connection is gone.

@@ -42,6 +42,14 @@ impl Session {
         self.outbound.entries.push_back(in_flight);
     }
 
+    /// Takes out one exchange that this end began, whoever must act next.
+    ///
+    /// For a Session without a connection whose message somebody else is to have.
+    pub fn remove_in_flight(&mut self, packet_identifier: PacketIdentifier) -> Option<InFlight> {
+        let at = self.outbound.find(packet_identifier)?;
+        Some(self.outbound.finish(at).0)
+    }
+
     /// The Packet Identifiers of QoS 2 messages that were received and not yet released.
     pub fn received(&self) -> impl Iterator<Item = PacketIdentifier> + '_ {
         self.inbound.keys().copied()
@@ -217,12 +225,7 @@ impl InFlightQueue {
             left_front += 1;
         }
         let finished = finished.unwrap_or_else(|| unreachable!("the entry was found before"));
-        if self.entries.is_empty() {
-            // An idle connection keeps no buffer.
-            if self.entries.capacity() > 64 {
-                self.entries = VecDeque::new();
-            }
-        } else if left_front == 0 && self.entries.len() > 2 * self.live + 64 {
+        if left_front == 0 && self.entries.len() > 2 * self.live + 64 {
             // A peer that leaves its oldest exchange open can't make us keep all that followed.
             self.entries.retain(|entry| entry.state != InFlightState::Done);
         }
@@ -238,6 +241,13 @@ impl InFlightQueue {
         for entry in &self.entries {
             let found = self.find(entry.packet_identifier);
             assert_eq!(found.is_some(), entry.state != InFlightState::Done, "{entry:?}");
+        }
+    }
+
+    /// Gives back memory that is far more than what is under way.
+    pub(crate) fn shrink(&mut self) {
+        if self.entries.capacity() > 4 * self.entries.len() {
+            self.entries.shrink_to(2 * self.entries.len());
         }
     }
 

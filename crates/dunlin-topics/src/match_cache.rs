@@ -11,7 +11,7 @@ const CREDIT_MAX: u32 = 64;
 /// What a hit earns; a miss costs one. With fewer hits than one in five the credit runs out.
 const CREDIT_PER_HIT: u32 = 4;
 /// Without credit only one request in so many goes through the cache, to see whether it pays again.
-const TRIAL_EVERY: u32 = 16;
+const TRIAL_EVERY: u32 = 32;
 
 /// Remembers the [`Recipients`] of the Topic Names that were asked for last.
 ///

@@ -185,8 +185,5 @@ impl Engine {
             }
             self.send_ack(now, packet_type, &Ack::new(packet_identifier, reason_code), out);
         }
-        if self.pending_acks.is_empty() && self.pending_acks.capacity() > 64 {
-            self.pending_acks = alloc::collections::VecDeque::new();
-        }
     }
 }

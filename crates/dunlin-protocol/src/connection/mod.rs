@@ -155,6 +155,14 @@ impl Engine {
         self.partial_len = len;
     }
 
+    /// Gives back memory that a burst needed and the present does not.
+    pub(crate) fn shrink(&mut self) {
+        self.session.outbound.shrink();
+        if self.pending_acks.is_empty() {
+            self.pending_acks = VecDeque::new();
+        }
+    }
+
     /// Ends the connection; the first reason stays.
     pub(crate) fn close(&mut self, end: ConnectionEnd) {
         if self.end.is_none() {

@@ -36,6 +36,12 @@ impl Engine {
         self.peer_receive_maximum.saturating_sub(self.sending)
     }
 
+    /// How many QoS 1 and 2 messages are under way.
+    #[inline]
+    pub(crate) const fn sending(&self) -> u16 {
+        self.sending
+    }
+
     /// Sends a QoS 0 message.
     #[inline]
     pub(crate) fn publish_at_most_once(
