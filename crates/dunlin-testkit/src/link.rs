@@ -103,3 +103,41 @@ impl Link {
         self.under_way.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What arrives, and when in milliseconds, of ten bytes that are sent at once.
+    #[track_caller]
+    fn check(options: LinkOptions, cut_after: Option<u64>, expected: &[(u64, &[u8])]) {
+        let mut link = Link::new(options);
+        if let Some(bytes) = cut_after {
+            link.cut_after(bytes);
+        }
+        link.send(Instant::ZERO, b"0123456789");
+        let mut arrived = Vec::new();
+        while let Some(at) = link.next_arrival() {
+            let part = link.receive(at).expect("it has arrived");
+            arrived.push((at.as_micros() / 1_000, part));
+        }
+        let arrived: Vec<(u64, &[u8])> =
+            arrived.iter().map(|(at, part)| (*at, &part[..])).collect();
+        assert_eq!(arrived, expected);
+        assert_eq!(link.is_cut(), cut_after.is_some_and(|bytes| bytes <= 10));
+    }
+
+    #[test]
+    fn bytes_take_their_time_and_break_off_where_they_should() {
+        let latency = Duration::from_millis(5);
+        let whole = LinkOptions { latency, bytes_per_second: None, part_len_max: 100 };
+        check(whole, None, &[(5, b"0123456789")]);
+        check(whole, Some(3), &[(5, b"012")]);
+        check(whole, Some(11), &[(5, b"0123456789")]);
+        check(whole, Some(0), &[]);
+        let slow = LinkOptions { latency, bytes_per_second: Some(1_000), part_len_max: 4 };
+        check(slow, None, &[(9, b"0123"), (13, b"4567"), (15, b"89")]);
+        check(slow, Some(4), &[(9, b"0123")]);
+        check(slow, Some(5), &[(9, b"0123"), (13, b"4")]);
+    }
+}

@@ -101,3 +101,24 @@ impl Drop for Reporter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_one_run() {
+        let run = |seed| {
+            let mut random = Random::new(seed);
+            (random.bytes(8), random.between(3..=5), random.chance(50), random.next_u64())
+        };
+        assert_eq!(run(7), run(7));
+        assert_ne!(run(7), run(8));
+        let mut random = Random::new(1);
+        let mut seen = [0; 3];
+        for _ in 0..3_000 {
+            seen[random.between(3..=5) as usize - 3] += 1;
+        }
+        assert!(seen.iter().all(|count| (900..1_100).contains(count)), "{seen:?}");
+    }
+}

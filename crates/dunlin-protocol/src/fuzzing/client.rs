@@ -112,6 +112,7 @@ impl Run {
                     let _ = connection.disconnect(now, &disconnect, &mut world.out);
                 }
                 1 => connection.handle_network_closed(),
+                2 => connection.shrink(),
                 _ => {
                     let _ = connection.auth(now, packets::auth(choices), &mut world.out);
                 }

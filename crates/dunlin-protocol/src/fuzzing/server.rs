@@ -107,7 +107,7 @@ impl Run {
             22 => match choices.below(4) {
                 0 => connection.disconnect(now, &packets::disconnect(choices), &mut world.out),
                 1 => connection.handle_network_closed(),
-                _ => {}
+                _ => connection.shrink(),
             },
             _ => self.reconnect(choices),
         }
