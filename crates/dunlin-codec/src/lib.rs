@@ -17,14 +17,18 @@ mod decode;
 mod encode;
 mod error;
 mod packet;
+mod properties;
 mod reason;
+#[cfg(test)]
+mod tests;
 mod transmit;
 mod types;
 
 pub use decode::Decoder;
-pub use encode::PacketTooLarge;
+pub use encode::{EncodeError, PacketTooLarge};
 pub use error::DecodeError;
 pub use packet::*;
+pub use properties::Property;
 pub use reason::ReasonCode;
 pub use transmit::TransmitBuf;
 pub use types::{

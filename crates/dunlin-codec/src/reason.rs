@@ -1,5 +1,6 @@
 //! Reason Codes of MQTT 5.0.
 
+use crate::PacketType;
 use core::fmt;
 
 macro_rules! reason_codes {
@@ -138,5 +139,102 @@ impl ReasonCode {
 impl fmt::Display for ReasonCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (0x{:02X})", self.name(), self.value())
+    }
+}
+
+impl ReasonCode {
+    /// Whether a packet of this type may carry the code in MQTT 5.0. Spec: the table of each
+    /// packet, such as §3.4.2.1; §2.4.
+    pub const fn is_allowed_in(self, packet_type: PacketType) -> bool {
+        use ReasonCode as R;
+        match packet_type {
+            PacketType::ConnAck => matches!(
+                self.value(),
+                0x00 | 0x80..=0x8A | 0x8C | 0x90 | 0x95 | 0x97 | 0x99..=0x9D | 0x9F
+            ),
+            PacketType::PubAck | PacketType::PubRec => {
+                matches!(self.value(), 0x00 | 0x10 | 0x80 | 0x83 | 0x87 | 0x90 | 0x91 | 0x97 | 0x99)
+            }
+            PacketType::PubRel | PacketType::PubComp => {
+                matches!(self, R::Success | R::PacketIdentifierNotFound)
+            }
+            PacketType::SubAck => matches!(
+                self.value(),
+                0x00..=0x02 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91 | 0x97 | 0x9E | 0xA1 | 0xA2
+            ),
+            PacketType::UnsubAck => {
+                matches!(self.value(), 0x00 | 0x11 | 0x80 | 0x83 | 0x87 | 0x8F | 0x91)
+            }
+            // 0x8C stands in the table of §2.4 only.
+            PacketType::Disconnect => matches!(
+                self.value(),
+                0x00 | 0x04 | 0x80..=0x83 | 0x87 | 0x89 | 0x8B..=0x90 | 0x93..=0xA2
+            ),
+            PacketType::Auth => {
+                matches!(self, R::Success | R::ContinueAuthentication | R::ReAuthenticate)
+            }
+            _ => false,
+        }
+    }
+
+    /// The return code of a CONNACK of MQTT 3.x that comes nearest. Spec: §3.2.2.3 of 3.1.1.
+    ///
+    /// | return code | for |
+    /// |---|---|
+    /// | 0 accepted | every code below 0x80 |
+    /// | 1 unacceptable protocol version | Unsupported Protocol Version |
+    /// | 2 identifier rejected | Client Identifier not valid |
+    /// | 3 server unavailable | what may pass: Unspecified error, Server unavailable, Server busy, Server shutting down, Quota exceeded, Connection rate exceeded, Use another server, Server moved |
+    /// | 4 bad user name or password | Bad User Name or Password, Bad authentication method |
+    /// | 5 not authorized | everything else: what this Client asks for will not be granted |
+    pub const fn connect_return_code(self) -> u8 {
+        match self {
+            _ if !self.is_error() => 0,
+            Self::UnsupportedProtocolVersion => 1,
+            Self::ClientIdentifierNotValid => 2,
+            Self::UnspecifiedError
+            | Self::ServerUnavailable
+            | Self::ServerBusy
+            | Self::ServerShuttingDown
+            | Self::QuotaExceeded
+            | Self::ConnectionRateExceeded
+            | Self::UseAnotherServer
+            | Self::ServerMoved => 3,
+            Self::BadUserNameOrPassword | Self::BadAuthenticationMethod => 4,
+            _ => 5,
+        }
+    }
+
+    /// The Reason Code with the meaning of a return code of a 3.x CONNACK; `None` above 5.
+    pub const fn from_connect_return_code(return_code: u8) -> Option<Self> {
+        Some(match return_code {
+            0 => Self::Success,
+            1 => Self::UnsupportedProtocolVersion,
+            2 => Self::ClientIdentifierNotValid,
+            3 => Self::ServerUnavailable,
+            4 => Self::BadUserNameOrPassword,
+            5 => Self::NotAuthorized,
+            _ => return None,
+        })
+    }
+
+    /// The return code of a SUBACK of MQTT 3.x: the granted QoS, or 0x80 for every failure.
+    /// Spec: [MQTT3-3.9.3-2].
+    pub const fn subscribe_return_code(self) -> u8 {
+        match self {
+            Self::GrantedQoS1 => 1,
+            Self::GrantedQoS2 => 2,
+            _ if self.is_error() => 0x80,
+            _ => 0,
+        }
+    }
+
+    /// The Reason Code with the meaning of a return code of a 3.x SUBACK; `None` for others than
+    /// 0, 1, 2 and 0x80.
+    pub const fn from_subscribe_return_code(return_code: u8) -> Option<Self> {
+        match return_code {
+            0..=2 | 0x80 => Self::new(return_code),
+            _ => None,
+        }
     }
 }

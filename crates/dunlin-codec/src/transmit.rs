@@ -86,6 +86,13 @@ impl TransmitBuf {
         self.copied.reserve(additional);
     }
 
+    /// Makes room for `head` bytes, and for `payload` if it will be copied.
+    #[inline]
+    pub(crate) fn reserve_for(&mut self, head: usize, payload: &Bytes) {
+        let copied = if payload.len() < REFERENCED_LEN_MIN { payload.len() } else { 0 };
+        self.copied.reserve(head + copied);
+    }
+
     /// The bytes that wait, as the pieces they lie in, at most as many as `pieces` holds; gives
     /// how many were filled in.
     pub fn pieces<'a>(&'a self, pieces: &mut [&'a [u8]]) -> usize {

@@ -1,7 +1,10 @@
 //! AUTH: a step of enhanced authentication, MQTT 5.0 only. Spec: §3.15, §4.12.
 
-use super::UserProperties;
-use crate::{ReasonCode, Text};
+use super::{UserProperties, read_reason_code};
+use crate::decode::Reader;
+use crate::encode::{Target, check_binary};
+use crate::properties::{Section, read_properties};
+use crate::{DecodeError, EncodeError, PacketType, ReasonCode, Text};
 use bytes::Bytes;
 
 /// A step of enhanced authentication.
@@ -24,4 +27,32 @@ pub struct AuthProperties {
     pub reason_string: Option<Text>,
     /// User Properties.
     pub user_properties: UserProperties,
+}
+
+impl Auth {
+    /// Reads the AUTH; an empty one means Success. Spec: §3.15.2.1.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut auth =
+            Self { reason_code: ReasonCode::Success, properties: AuthProperties::default() };
+        if !reader.is_empty() {
+            auth.reason_code = read_reason_code(PacketType::Auth, reader)?;
+            read_properties(reader, &mut auth.properties)?;
+        }
+        Ok(auth)
+    }
+
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
+        if !target.version.is_v5() {
+            return Err(EncodeError::NotInVersion(PacketType::Auth, target.version));
+        }
+        check_binary(&self.properties.authentication_data)?;
+        let properties = Section::new(&self.properties, target.version);
+        if self.reason_code == ReasonCode::Success && properties.is_empty() {
+            return Ok(target.begin(PacketType::Auth, 0)?);
+        }
+        target.begin(PacketType::Auth, 1 + properties.encoded_len())?;
+        target.out.put_u8(self.reason_code.value());
+        properties.write(target.out);
+        Ok(())
+    }
 }

@@ -1,7 +1,10 @@
 //! CONNACK: the Server's answer to CONNECT. Spec: §3.2.
 
-use super::UserProperties;
-use crate::{QoS, ReasonCode, Text};
+use super::{UserProperties, read_reason_code};
+use crate::decode::Reader;
+use crate::encode::{Target, check_binary};
+use crate::properties::{Section, read_properties_of};
+use crate::{DecodeError, EncodeError, PacketType, ProtocolVersion, QoS, ReasonCode, Text};
 use bytes::Bytes;
 
 /// The Server's answer to a CONNECT.
@@ -54,4 +57,50 @@ pub struct ConnAckProperties {
     pub authentication_method: Option<Text>,
     /// What the authentication method exchanges.
     pub authentication_data: Option<Bytes>,
+}
+
+impl ConnAck {
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        // MQTT 3.1 reserves the whole byte.
+        let flags_max = u8::from(version != ProtocolVersion::V3_1);
+        let flags = reader.u8()?;
+        if flags > flags_max {
+            return Err(DecodeError::ConnectAcknowledgeFlags(flags));
+        }
+        let session_present = flags != 0;
+        let reason_code = if version.is_v5() {
+            read_reason_code(PacketType::ConnAck, reader)?
+        } else {
+            let return_code = reader.u8()?;
+            ReasonCode::from_connect_return_code(return_code)
+                .ok_or(DecodeError::ReasonCode(PacketType::ConnAck, return_code))?
+        };
+        if session_present && reason_code != ReasonCode::Success {
+            return Err(DecodeError::SessionPresentWithError);
+        }
+        let properties = read_properties_of(reader, version)?;
+        Ok(Self { session_present, reason_code, properties })
+    }
+
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
+        let version = target.version;
+        check_binary(&self.properties.authentication_data)?;
+        let properties = Section::new(&self.properties, version);
+        // [MQTT-3.2.2-6]
+        let session_present = self.session_present
+            && self.reason_code == ReasonCode::Success
+            && version != ProtocolVersion::V3_1;
+        let code = if version.is_v5() {
+            self.reason_code.value()
+        } else {
+            self.reason_code.connect_return_code()
+        };
+        target.begin(PacketType::ConnAck, 2 + properties.encoded_len())?;
+        target.out.put_slice(&[u8::from(session_present), code]);
+        properties.write(target.out);
+        Ok(())
+    }
 }

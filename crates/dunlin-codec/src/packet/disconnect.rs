@@ -1,7 +1,10 @@
 //! DISCONNECT: the last packet of a connection. Spec: §3.14.
 
-use super::UserProperties;
-use crate::{ReasonCode, Text};
+use super::{UserProperties, read_reason_code};
+use crate::decode::Reader;
+use crate::encode::Target;
+use crate::properties::{Section, read_properties_of};
+use crate::{DecodeError, PacketTooLarge, PacketType, ProtocolVersion, ReasonCode, Text};
 
 /// The last packet of a connection. MQTT 3.x: only from the Client, without content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,5 +32,39 @@ impl Disconnect {
     /// A DISCONNECT without properties.
     pub fn new(reason_code: ReasonCode) -> Self {
         Self { reason_code, properties: DisconnectProperties::default() }
+    }
+}
+
+impl Disconnect {
+    /// Reads the DISCONNECT; the Reason Code and the properties may be missing. Spec: §3.14.2.1,
+    /// §3.14.2.2.1.
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let mut disconnect = Self::new(ReasonCode::Success);
+        if version.is_v5() && !reader.is_empty() {
+            disconnect.reason_code = read_reason_code(PacketType::Disconnect, reader)?;
+            if !reader.is_empty() {
+                disconnect.properties = read_properties_of(reader, version)?;
+            }
+        }
+        Ok(disconnect)
+    }
+
+    /// Writes the shortest form that says the same.
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+        let properties = Section::new(&self.properties, target.version);
+        let short = properties.is_empty();
+        if short && (self.reason_code == ReasonCode::Success || !target.version.is_v5()) {
+            return target.begin(PacketType::Disconnect, 0);
+        }
+        let properties_len = if short { 0 } else { properties.encoded_len() };
+        target.begin(PacketType::Disconnect, 1 + properties_len)?;
+        target.out.put_u8(self.reason_code.value());
+        if !short {
+            properties.write(target.out);
+        }
+        Ok(())
     }
 }

@@ -23,7 +23,8 @@ pub use subscribe::{
 };
 pub use unsubscribe::{UnsubAck, Unsubscribe, UnsubscribeProperties};
 
-use crate::Text;
+use crate::decode::Reader;
+use crate::{DecodeError, ReasonCode, Text};
 use alloc::vec::Vec;
 
 /// Name and value pairs that the standard gives no meaning, in their order on the wire.
@@ -156,4 +157,19 @@ impl Packet {
             Self::Auth(_) => PacketType::Auth,
         }
     }
+}
+
+/// Reads the Reason Code of a 5.0 packet of this type.
+fn read_reason_code(
+    packet_type: PacketType,
+    reader: &mut Reader<'_>,
+) -> Result<ReasonCode, DecodeError> {
+    reason_code(packet_type, reader.u8()?)
+}
+
+/// The Reason Code with this value, if a packet of this type may carry it.
+fn reason_code(packet_type: PacketType, value: u8) -> Result<ReasonCode, DecodeError> {
+    ReasonCode::new(value)
+        .filter(|reason_code| reason_code.is_allowed_in(packet_type))
+        .ok_or(DecodeError::ReasonCode(packet_type, value))
 }

@@ -1,10 +1,19 @@
 //! PUBLISH: an Application Message on its way. Spec: §3.3.
 
 use super::UserProperties;
-use crate::{Delivery, SubscriptionIdentifier, Text, TopicAlias, TopicName};
+use crate::decode::Reader;
+use crate::encode::{Target, check_binary, put_prefixed, put_variable_byte_integer};
+use crate::properties::{
+    Property, PropertyField, PropertyValue, ReadProperties, Section, WriteProperties,
+    read_properties,
+};
+use crate::{
+    DecodeError, Delivery, EncodeError, PacketIdentifier, PacketType, ProtocolVersion,
+    SubscriptionIdentifier, Text, TopicAlias, TopicName, TransmitBuf,
+};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 /// An Application Message on its way from one peer to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,4 +128,179 @@ impl Publish {
             payload: &self.payload,
         }
     }
+}
+
+impl Publish {
+    /// Reads the PUBLISH that `frame` is, with the flags of its fixed header, which were checked.
+    #[inline]
+    pub(crate) fn read(
+        flags: u8,
+        mut frame: Bytes,
+        header_len: usize,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(&frame, header_len);
+        let topic_name = reader.prefixed()?;
+        if !topic_name.is_empty() {
+            TopicName::check(topic_name)?;
+        }
+        let delivery = match flags >> 1 & 3 {
+            0 => Delivery::AtMostOnce,
+            qos => {
+                let packet_identifier = reader.packet_identifier()?;
+                let dup = flags & 8 != 0;
+                if qos == 1 {
+                    Delivery::AtLeastOnce { packet_identifier, dup }
+                } else {
+                    Delivery::ExactlyOnce { packet_identifier, dup }
+                }
+            }
+        };
+        let mut properties = PublishProperties::default();
+        if version.is_v5() && !reader.skip_zero() {
+            read_properties(&mut reader, &mut properties)?;
+        }
+        let payload_from = frame.len() - reader.remaining();
+
+        let topic = match (topic_name.is_empty(), properties.topic_alias) {
+            (false, alias) => {
+                let from = header_len + 2;
+                let name = frame.slice(from..from + topic_name.len());
+                let name = TopicName::from_checked(name);
+                match alias {
+                    None => PublishTopic::Name(name),
+                    Some(alias) => PublishTopic::NameAndAlias(name, alias),
+                }
+            }
+            (true, Some(alias)) => PublishTopic::Alias(alias),
+            (true, None) => return Err(DecodeError::TopicNameMissing),
+        };
+        frame.advance(payload_from);
+        Ok(Self {
+            delivery,
+            retain: flags & 1 != 0,
+            topic,
+            message_expiry_interval: properties.message_expiry_interval,
+            subscription_identifiers: properties.subscription_identifiers,
+            properties: properties.message.map(Arc::new),
+            payload: frame,
+        })
+    }
+}
+
+/// The properties of a PUBLISH while they are read: those that belong to this delivery apart from
+/// those that belong to the message.
+#[derive(Default)]
+struct PublishProperties {
+    topic_alias: Option<TopicAlias>,
+    message_expiry_interval: Option<u32>,
+    subscription_identifiers: Vec<SubscriptionIdentifier>,
+    /// Made when the first of them comes.
+    message: Option<MessageProperties>,
+}
+
+impl ReadProperties for PublishProperties {
+    const PLACE: &'static str = MessageProperties::PLACE;
+
+    fn read(&mut self, property: Property, reader: &mut Reader<'_>) -> Result<(), DecodeError> {
+        match property {
+            Property::TopicAlias => self.topic_alias.read(property, reader),
+            Property::MessageExpiryInterval => self.message_expiry_interval.read(property, reader),
+            Property::SubscriptionIdentifier => {
+                self.subscription_identifiers.read(property, reader)
+            }
+            _ => self.message.get_or_insert_default().read(property, reader),
+        }
+    }
+}
+
+impl WriteProperties for PublishParts<'_> {
+    #[inline]
+    fn encoded_len(&self) -> usize {
+        let mut len = 0;
+        if self.topic_alias.is_some() {
+            len += 1 + 2;
+        }
+        if self.message_expiry_interval.is_some() {
+            len += 1 + 4;
+        }
+        for identifier in self.subscription_identifiers {
+            len += 1 + identifier.encoded_len();
+        }
+        if let Some(properties) = self.properties {
+            len += properties.encoded_len();
+        }
+        len
+    }
+
+    fn write(&self, out: &mut TransmitBuf) {
+        self.topic_alias.write(Property::TopicAlias, out);
+        self.message_expiry_interval.write(Property::MessageExpiryInterval, out);
+        for identifier in self.subscription_identifiers {
+            out.put_u8(Property::SubscriptionIdentifier.identifier());
+            identifier.write(out);
+        }
+        if let Some(properties) = self.properties {
+            properties.write(out);
+        }
+    }
+}
+
+impl PublishParts<'_> {
+    /// Writes the PUBLISH; a large payload is referenced.
+    #[inline]
+    pub(crate) fn encode_to(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
+        let head = self.head(target.version)?;
+        let len = target.check_size(head.remaining_len)?;
+        target.out.reserve_for(len - self.payload.len(), self.payload);
+        self.write_head(&head, target.out);
+        target.out.put_bytes(self.payload);
+        Ok(())
+    }
+
+    /// Measures what comes before the payload, and checks that it can be said.
+    #[inline]
+    pub(crate) fn head(&self, version: ProtocolVersion) -> Result<Head<'_>, EncodeError> {
+        let topic_name = self.topic_name.map_or(&[][..], |name| name.as_text().as_bytes());
+        if topic_name.is_empty() && !(version.is_v5() && self.topic_alias.is_some()) {
+            return Err(EncodeError::NotInVersion(PacketType::Publish, version));
+        }
+        if let Some(properties) = self.properties
+            && version.is_v5()
+        {
+            check_binary(&properties.correlation_data)?;
+        }
+        let properties = Section::new(self, version);
+        let packet_identifier = self.delivery.packet_identifier();
+        let remaining_len = 2
+            + topic_name.len()
+            + if packet_identifier.is_some() { 2 } else { 0 }
+            + properties.encoded_len()
+            + self.payload.len();
+        Ok(Head { topic_name, packet_identifier, properties, remaining_len })
+    }
+
+    /// Writes what comes before the payload.
+    #[inline]
+    pub(crate) fn write_head(&self, head: &Head<'_>, out: &mut TransmitBuf) {
+        let flags = u8::from(self.delivery.dup()) << 3
+            | self.delivery.qos().value() << 1
+            | u8::from(self.retain);
+        out.put_u8((PacketType::Publish as u8) << 4 | flags);
+        put_variable_byte_integer(out, head.remaining_len);
+        put_prefixed(out, head.topic_name);
+        if let Some(packet_identifier) = head.packet_identifier {
+            out.put_u16(packet_identifier.value());
+        }
+        head.properties.write(out);
+    }
+}
+
+/// A measured PUBLISH up to its payload.
+pub(crate) struct Head<'a> {
+    topic_name: &'a [u8],
+    packet_identifier: Option<PacketIdentifier>,
+    properties: Section<'a, PublishParts<'a>>,
+    /// Bytes of the packet after the fixed header, payload included.
+    pub(crate) remaining_len: usize,
 }

@@ -1,7 +1,13 @@
 //! SUBSCRIBE and SUBACK. Spec: §3.8, §3.9.
 
-use super::UserProperties;
-use crate::{PacketIdentifier, QoS, ReasonCode, SubscriptionIdentifier, Text, TopicFilter};
+use super::{UserProperties, reason_code};
+use crate::decode::Reader;
+use crate::encode::{Target, put_prefixed};
+use crate::properties::{Section, read_properties_of};
+use crate::{
+    DecodeError, PacketIdentifier, PacketTooLarge, PacketType, ProtocolVersion, QoS, ReasonCode,
+    SubscriptionIdentifier, Text, TopicFilter,
+};
 use alloc::vec::Vec;
 
 /// A Client asks for messages.
@@ -78,4 +84,125 @@ pub struct SubAckProperties {
     pub reason_string: Option<Text>,
     /// User Properties.
     pub user_properties: UserProperties,
+}
+
+impl Subscribe {
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let packet_identifier = reader.packet_identifier()?;
+        let properties = read_properties_of(reader, version)?;
+        if reader.is_empty() {
+            return Err(DecodeError::NoEntries(PacketType::Subscribe));
+        }
+        let mut subscriptions = Vec::new();
+        while !reader.is_empty() {
+            let topic_filter = reader.topic_filter()?;
+            let options = SubscriptionOptions::read(reader.u8()?, version)?;
+            if options.no_local && topic_filter.share_name().is_some() {
+                return Err(DecodeError::NoLocalOnSharedSubscription);
+            }
+            subscriptions.push(Subscription { topic_filter, options });
+        }
+        Ok(Self { packet_identifier, properties, subscriptions })
+    }
+
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+        let version = target.version;
+        let properties = Section::new(&self.properties, version);
+        let entries_len: usize = self
+            .subscriptions
+            .iter()
+            .map(|entry| 2 + entry.topic_filter.as_text().as_bytes().len() + 1)
+            .sum();
+        target.begin(PacketType::Subscribe, 2 + properties.encoded_len() + entries_len)?;
+        target.out.put_u16(self.packet_identifier.value());
+        properties.write(target.out);
+        for Subscription { topic_filter, options } in &self.subscriptions {
+            put_prefixed(target.out, topic_filter.as_text().as_bytes());
+            target.out.put_u8(options.byte(version));
+        }
+        Ok(())
+    }
+}
+
+impl SubscriptionOptions {
+    fn read(byte: u8, version: ProtocolVersion) -> Result<Self, DecodeError> {
+        let reserved = if version.is_v5() { 0b1100_0000 } else { 0b1111_1100 };
+        if byte & reserved != 0 {
+            return Err(DecodeError::SubscriptionOptionsReserved(byte));
+        }
+        Ok(Self {
+            maximum_qos: QoS::new(byte & 3).ok_or(DecodeError::SubscriptionQoS)?,
+            no_local: byte & 1 << 2 != 0,
+            retain_as_published: byte & 1 << 3 != 0,
+            retain_handling: match byte >> 4 & 3 {
+                0 => RetainHandling::Send,
+                1 => RetainHandling::SendIfNew,
+                2 => RetainHandling::DoNotSend,
+                _ => return Err(DecodeError::RetainHandling),
+            },
+        })
+    }
+
+    /// The options as `version` writes them.
+    const fn byte(self, version: ProtocolVersion) -> u8 {
+        let qos = self.maximum_qos.value();
+        if !version.is_v5() {
+            return qos;
+        }
+        qos | (self.no_local as u8) << 2
+            | (self.retain_as_published as u8) << 3
+            | (self.retain_handling as u8) << 4
+    }
+}
+
+impl SubAck {
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        version: ProtocolVersion,
+    ) -> Result<Self, DecodeError> {
+        let packet_identifier = reader.packet_identifier()?;
+        let properties = read_properties_of(reader, version)?;
+        let reason_codes = read_reason_codes(PacketType::SubAck, reader, |byte| {
+            if version.is_v5() {
+                reason_code(PacketType::SubAck, byte)
+            } else {
+                ReasonCode::from_subscribe_return_code(byte)
+                    .ok_or(DecodeError::ReasonCode(PacketType::SubAck, byte))
+            }
+        })?;
+        Ok(Self { packet_identifier, properties, reason_codes })
+    }
+
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+        let version = target.version;
+        let properties = Section::new(&self.properties, version);
+        let len = 2 + properties.encoded_len() + self.reason_codes.len();
+        target.begin(PacketType::SubAck, len)?;
+        target.out.put_u16(self.packet_identifier.value());
+        properties.write(target.out);
+        for reason_code in &self.reason_codes {
+            target.out.put_u8(if version.is_v5() {
+                reason_code.value()
+            } else {
+                reason_code.subscribe_return_code()
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Reads the codes that fill the rest of a SUBACK or UNSUBACK, at least one.
+pub(super) fn read_reason_codes(
+    packet_type: PacketType,
+    reader: &mut Reader<'_>,
+    read: impl Fn(u8) -> Result<ReasonCode, DecodeError>,
+) -> Result<Vec<ReasonCode>, DecodeError> {
+    let bytes = reader.rest();
+    if bytes.is_empty() {
+        return Err(DecodeError::NoEntries(packet_type));
+    }
+    bytes.iter().map(|&byte| read(byte)).collect()
 }

@@ -2,7 +2,7 @@
 
 mod number;
 mod qos;
-mod text;
+pub(crate) mod text;
 mod topic;
 mod version;
 

@@ -36,6 +36,12 @@ impl Text {
         Ok(Self(bytes))
     }
 
+    /// Takes bytes that [`check`] has seen.
+    #[inline]
+    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// A string that is known when the program is written.
     ///
     /// # Panics
@@ -66,15 +72,15 @@ impl Text {
 }
 
 /// Checks the rules of a UTF-8 Encoded String on raw bytes.
-pub(crate) fn check(bytes: &[u8]) -> Result<&str, InvalidText> {
+pub(crate) fn check(bytes: &[u8]) -> Result<(), InvalidText> {
     if bytes.len() > usize::from(u16::MAX) {
         return Err(InvalidText::TooLong);
     }
-    let text = core::str::from_utf8(bytes).map_err(|_| InvalidText::IllFormed)?;
+    core::str::from_utf8(bytes).map_err(|_| InvalidText::IllFormed)?;
     if bytes.contains(&0) {
         return Err(InvalidText::NullCharacter);
     }
-    Ok(text)
+    Ok(())
 }
 
 impl Deref for Text {

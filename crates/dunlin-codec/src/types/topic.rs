@@ -32,9 +32,21 @@ impl TopicName {
     /// # Errors
     /// [`InvalidTopicName`] names the rule that is broken.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidTopicName> {
-        let text = Text::from_bytes(bytes)?;
-        check_name(&text)?;
-        Ok(Self(text))
+        Self::check(&bytes)?;
+        Ok(Self::from_checked(bytes))
+    }
+
+    /// Checks all rules of a Topic Name on raw bytes.
+    #[inline]
+    pub(crate) fn check(bytes: &[u8]) -> Result<(), InvalidTopicName> {
+        text::check(bytes)?;
+        check_name(bytes)
+    }
+
+    /// Takes bytes that [`TopicName::check`] has seen.
+    #[inline]
+    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
+        Self(Text::from_checked(bytes))
     }
 
     /// A Topic Name that is known when the program is written.
@@ -64,8 +76,7 @@ impl TopicName {
     }
 }
 
-fn check_name(text: &Text) -> Result<(), InvalidTopicName> {
-    let bytes = text.as_bytes();
+fn check_name(bytes: &[u8]) -> Result<(), InvalidTopicName> {
     if bytes.is_empty() {
         return Err(InvalidTopicName::Empty);
     }
@@ -163,8 +174,8 @@ impl TopicFilter {
     }
 }
 
-fn check_filter(text: &Text) -> Result<(), InvalidTopicFilter> {
-    let mut filter = text.as_str();
+fn check_filter(filter: &str) -> Result<(), InvalidTopicFilter> {
+    let mut filter = filter;
     if filter.is_empty() {
         return Err(InvalidTopicFilter::Empty);
     }
@@ -193,7 +204,7 @@ fn check_filter(text: &Text) -> Result<(), InvalidTopicFilter> {
 }
 
 macro_rules! topic_string {
-    ($type:ty, $error:ty, $check:path) => {
+    ($type:ty, $error:ty, $check:expr) => {
         impl Deref for $type {
             type Target = str;
             fn deref(&self) -> &str {
@@ -245,5 +256,5 @@ macro_rules! topic_string {
     };
 }
 
-topic_string!(TopicName, InvalidTopicName, check_name);
-topic_string!(TopicFilter, InvalidTopicFilter, check_filter);
+topic_string!(TopicName, InvalidTopicName, |text: &Text| check_name(text.as_bytes()));
+topic_string!(TopicFilter, InvalidTopicFilter, |text: &Text| check_filter(text));

@@ -1,0 +1,64 @@
+//! Packets to bytes and back.
+
+use crate::*;
+use alloc::boxed::Box;
+use alloc::vec;
+use bytes::{Bytes, BytesMut};
+
+/// The bytes of a packet, and that reading them gives the packet again.
+fn check_round_trip(packet: &Packet, version: ProtocolVersion, expected: &[u8]) {
+    let mut out = TransmitBuf::new();
+    packet.encode(version, u32::MAX, &mut out).expect("the packet can be said");
+    let mut pieces = [&[][..]; 8];
+    let count = out.pieces(&mut pieces);
+    let bytes = pieces[..count].concat();
+    assert_eq!(bytes, expected);
+    let mut input = BytesMut::from(&bytes[..]);
+    let decoded = Decoder::new(version, u32::MAX).decode(&mut input).expect("legal");
+    assert_eq!(decoded.as_ref(), Some(packet));
+    assert!(input.is_empty());
+}
+
+fn identifier(value: u16) -> PacketIdentifier {
+    PacketIdentifier::new(value).expect("not zero")
+}
+
+#[test]
+fn publish_has_the_bytes_of_the_standard() {
+    let mut publish = Publish {
+        delivery: Delivery::AtLeastOnce { packet_identifier: identifier(7), dup: true },
+        retain: true,
+        topic: PublishTopic::Name(TopicName::from_static("a/b")),
+        message_expiry_interval: None,
+        subscription_identifiers: vec![],
+        properties: None,
+        payload: Bytes::from_static(b"on"),
+    };
+    let packet = Packet::Publish(publish.clone());
+    check_round_trip(&packet, ProtocolVersion::V3_1_1, b"\x3B\x09\0\x03a/b\0\x07on");
+    check_round_trip(&packet, ProtocolVersion::V5, b"\x3B\x0A\0\x03a/b\0\x07\0on");
+    publish.message_expiry_interval = Some(60);
+    publish.topic = PublishTopic::Alias(TopicAlias::new(2).expect("not zero"));
+    check_round_trip(
+        &Packet::Publish(publish),
+        ProtocolVersion::V5,
+        b"\x3B\x0F\0\0\0\x07\x08\x23\0\x02\x02\0\0\0\x3Con",
+    );
+}
+
+#[test]
+fn subscribe_has_the_bytes_of_the_standard() {
+    let packet = Packet::Subscribe(Box::new(Subscribe {
+        packet_identifier: identifier(1),
+        properties: SubscribeProperties::default(),
+        subscriptions: vec![Subscription {
+            topic_filter: TopicFilter::from_static("a/#"),
+            options: SubscriptionOptions {
+                maximum_qos: QoS::ExactlyOnce,
+                ..SubscriptionOptions::default()
+            },
+        }],
+    }));
+    check_round_trip(&packet, ProtocolVersion::V3_1_1, b"\x82\x08\0\x01\0\x03a/#\x02");
+    check_round_trip(&packet, ProtocolVersion::V5, b"\x82\x09\0\x01\0\0\x03a/#\x02");
+}
