@@ -1,1 +1,24 @@
-//! dunlin-broker
+//! The broker as a library: a pure core and the shell that gives it sockets.
+//!
+//! [`core`] is the broker's brain: sessions, subscriptions, queues, retained messages, Wills and
+//! expiry, as a state machine without IO. The feature `server` adds what a program needs to run
+//! it: configuration, workers, listeners, and `Broker`, which other programs can embed.
+
+#![forbid(unsafe_code)]
+
+pub mod config;
+pub mod core;
+#[cfg(feature = "server")]
+mod net;
+#[cfg(feature = "server")]
+mod server;
+#[cfg(feature = "server")]
+mod store;
+#[cfg(feature = "server")]
+mod worker;
+
+pub use config::{Limits, QueuePolicy};
+#[cfg(feature = "server")]
+pub use server::{Broker, Builder, StartError};
+#[cfg(feature = "server")]
+pub use store::{MemoryStore, Store};

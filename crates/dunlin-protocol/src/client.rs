@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use core::time::Duration;
 use dunlin_codec::{
-    Auth, ConnAck, Connect, Disconnect, Packet, PacketIdentifier, PacketTooLarge, ProtocolVersion,
-    QoS, ReasonCode, Subscribe, SubscribeProperties, Subscription, TopicFilter, TransmitBuf,
-    Unsubscribe, UnsubscribeProperties,
+    Auth, ConnAck, Connect, Disconnect, EncodeError, Packet, PacketIdentifier, PacketType,
+    ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties, Subscription, TopicFilter,
+    TransmitBuf, Unsubscribe, UnsubscribeProperties,
 };
 
 /// Bytes of the largest packet that a Client takes which did not set Maximum Packet Size.
@@ -74,13 +74,14 @@ impl ClientConnection {
     /// `session` is what the last connection left, or [`Session::new`].
     ///
     /// # Errors
-    /// [`PacketTooLarge`] when CONNECT would be larger than a packet can be.
+    /// [`EncodeError`] when CONNECT would be larger than a packet can be, or its Password or Will
+    /// Payload longer than a field can be.
     pub fn new(
         now: Instant,
         config: ClientConfig,
         session: Session,
         out: &mut TransmitBuf,
-    ) -> Result<Self, PacketTooLarge> {
+    ) -> Result<Self, EncodeError> {
         let connect = &config.connect;
         let properties = &connect.properties;
         let version = connect.protocol_version;
@@ -180,9 +181,12 @@ impl ClientConnection {
                 Packet::ConnAck(connack) => self.take_connack(connack).map(Some),
                 Packet::Auth(auth) => {
                     self.check_method(&auth)?;
+                    if auth.reason_code != ReasonCode::ContinueAuthentication {
+                        return Err(Violation::UnexpectedPacket(PacketType::Auth));
+                    }
                     Ok(Some(ClientEvent::Auth(auth)))
                 }
-                packet => Err(Violation::FirstPacket(packet.packet_type())),
+                packet => Err(Violation::BeforeConnAck(packet.packet_type())),
             };
         }
         Ok(match packet {
@@ -221,6 +225,12 @@ impl ClientConnection {
             }
             Packet::Auth(auth) => {
                 self.check_method(&auth)?;
+                // Only a Client begins to authenticate again [MQTT-4.12.1-1].
+                let begins = auth.reason_code == ReasonCode::ReAuthenticate;
+                if begins || !self.engine.reauthenticating {
+                    return Err(Violation::UnexpectedPacket(PacketType::Auth));
+                }
+                self.engine.reauthenticating = auth.reason_code != ReasonCode::Success;
                 Some(ClientEvent::Auth(auth))
             }
             packet => return Err(Violation::UnexpectedPacket(packet.packet_type())),
@@ -231,6 +241,12 @@ impl ClientConnection {
         if connack.reason_code != ReasonCode::Success {
             self.engine.close(ConnectionEnd::Refused(connack.reason_code));
             return Ok(ClientEvent::Refused(connack));
+        }
+        if self.version().is_v5()
+            && connack.properties.authentication_method
+                != self.config.connect.properties.authentication_method
+        {
+            return Err(Violation::AuthenticationMethod);
         }
         let mut lost = Vec::new();
         match (connack.session_present, self.resumable.take()) {
@@ -269,6 +285,7 @@ impl ClientConnection {
             shared_subscriptions: properties.shared_subscription_available.unwrap_or(true),
         };
         self.state = State::Connected;
+        self.engine.established = true;
         Ok(ClientEvent::Connected { connack, lost })
     }
 
@@ -289,10 +306,13 @@ impl ClientConnection {
         if self.state == State::AwaitingConnAck {
             self.engine.close(ConnectionEnd::ConnectTimeout);
         } else if self.pinged_at.is_some() {
-            self.send_disconnect(now, &Disconnect::new(ReasonCode::KeepAliveTimeout), out);
+            // "Keep Alive timeout" is the Server's to say [MQTT-3.14.2-1].
+            self.send_disconnect(now, &Disconnect::new(ReasonCode::UnspecifiedError), out);
             self.engine.close(ConnectionEnd::KeepAliveTimeout);
         } else if self.engine.send(now, &Packet::PingReq, out).is_ok() {
             self.pinged_at = Some(now);
+        } else {
+            self.engine.close(ConnectionEnd::Local(ReasonCode::PacketTooLarge));
         }
     }
 
@@ -415,21 +435,28 @@ impl ClientConnection {
         out: &mut TransmitBuf,
     ) -> Result<(), CommandError> {
         let method = self.config.connect.properties.authentication_method.clone();
-        let begins = auth.reason_code == ReasonCode::ReAuthenticate;
-        if method.is_none()
-            || self.engine.is_closed()
-            || (begins && self.state != State::Connected)
-            || auth.reason_code == ReasonCode::Success
-        {
+        let connected = self.state == State::Connected;
+        let possible = match auth.reason_code {
+            ReasonCode::ReAuthenticate => connected && !self.engine.reauthenticating,
+            ReasonCode::ContinueAuthentication => !connected || self.engine.reauthenticating,
+            _ => false,
+        };
+        if method.is_none() || self.engine.is_closed() || !possible {
             return Err(CommandError::State);
         }
         auth.properties.authentication_method = method;
-        Ok(self.engine.send(now, &Packet::Auth(Box::new(auth)), out)?)
+        self.engine.send(now, &Packet::Auth(Box::new(auth)), out)?;
+        self.engine.reauthenticating = connected;
+        Ok(())
     }
 
     /// Leaves: DISCONNECT is appended and the connection is over.
     ///
+    /// DISCONNECT of MQTT 3.x always means a normal end, which discards the Will: with another
+    /// Reason Code than [`ReasonCode::Success`] the Network Connection is to be closed without it.
+    ///
     /// # Errors
+    /// [`CommandError::PacketTooLarge`]: nothing was sent, and the connection goes on.
     /// [`CommandError::State`] when the connection is over already, or when a Session Expiry
     /// Interval is set though CONNECT's was zero [MQTT-3.1.2-23].
     pub fn disconnect(
@@ -444,7 +471,8 @@ impl ClientConnection {
         {
             return Err(CommandError::State);
         }
-        if self.state == State::Connected {
+        let can_tell = self.version().is_v5() || disconnect.reason_code == ReasonCode::Success;
+        if self.state == State::Connected && can_tell {
             self.engine.send(now, &Packet::Disconnect(Box::new(disconnect.clone())), out)?;
         }
         self.engine.close(ConnectionEnd::Local(disconnect.reason_code));
@@ -489,7 +517,7 @@ impl ClientConnection {
         if self.state == State::AwaitingConnAck {
             return Some(self.began_at + self.config.connect_timeout);
         }
-        if self.keep_alive_secs == 0 {
+        if self.keep_alive_secs == 0 || self.engine.is_holding() {
             return None;
         }
         let keep_alive = Duration::from_secs(u64::from(self.keep_alive_secs));

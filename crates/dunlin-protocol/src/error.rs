@@ -2,7 +2,7 @@
 //! and how a connection ended.
 
 use alloc::boxed::Box;
-use dunlin_codec::{DecodeError, Disconnect, PacketTooLarge, PacketType, ReasonCode};
+use dunlin_codec::{DecodeError, Disconnect, EncodeError, PacketTooLarge, PacketType, ReasonCode};
 
 /// What a peer did that the standard forbids. It costs the peer its connection.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -11,9 +11,12 @@ pub enum Violation {
     /// The bytes are not a legal packet.
     #[error("the bytes are not a legal packet")]
     Decode(#[from] DecodeError),
-    /// The first packet from a Client is CONNECT, from a Server CONNACK or AUTH.
+    /// The first packet from a Client is CONNECT.
     #[error("{0:?} as the first packet of the connection")]
     FirstPacket(PacketType),
+    /// A Server answers CONNECT with CONNACK, or with AUTH, before anything else.
+    #[error("{0:?} before CONNACK")]
+    BeforeConnAck(PacketType),
     /// A Client sends CONNECT once.
     #[error("a second CONNECT")]
     SecondConnect,
@@ -54,9 +57,12 @@ pub enum Violation {
     /// MQTT 3.1.
     #[error("a CONNECT without Client Identifier for a Session that is kept")]
     ClientIdentifierMissing,
-    /// The Server said that it doesn't support this.
-    #[error("the Server sent what it had said that it doesn't support")]
-    NotSupported,
+    /// The message has a higher QoS than the Maximum QoS that the Server gave.
+    #[error("a message above the Maximum QoS")]
+    QoSNotSupported,
+    /// The message is to be retained though the Server said that it retains none.
+    #[error("a message to retain for a Server that retains none")]
+    RetainNotSupported,
 }
 
 impl Violation {
@@ -68,29 +74,37 @@ impl Violation {
             Self::TopicAliasInvalid(_) => ReasonCode::TopicAliasInvalid,
             Self::ClientIdentifierMissing => ReasonCode::ClientIdentifierNotValid,
             Self::AuthenticationMethod => ReasonCode::BadAuthenticationMethod,
+            Self::QoSNotSupported => ReasonCode::QoSNotSupported,
+            Self::RetainNotSupported => ReasonCode::RetainNotSupported,
             _ => ReasonCode::ProtocolError,
         }
     }
 
     /// The statement of the standard that the peer broke, e.g. `MQTT-3.1.0-1`.
+    ///
+    /// Where Client and Server have a statement each, it is the Client's; what has no statement
+    /// falls under the one that tells to close the Network Connection.
     pub const fn statement(&self) -> &'static str {
         match self {
-            Self::Decode(_) => "MQTT-4.13.1-1",
-            Self::FirstPacket(PacketType::ConnAck) => "MQTT-3.2.0-1",
+            Self::Decode(error) => error.statement(),
             Self::FirstPacket(_) => "MQTT-3.1.0-1",
+            Self::BeforeConnAck(_) => "MQTT-3.2.0-1",
             Self::SecondConnect => "MQTT-3.1.0-2",
-            Self::ReceiveMaximumExceeded => "MQTT-3.3.4-7",
+            Self::ReceiveMaximumExceeded => "MQTT-4.9.0-2",
             Self::TopicAliasInvalid(_) => "MQTT-3.3.2-9",
-            Self::TopicAliasUnknown(_) => "MQTT-3.3.2-7",
             Self::SubscriptionIdentifierFromClient => "MQTT-3.3.4-6",
-            Self::WrongAcknowledgement(_) => "MQTT-2.2.1-5",
+            Self::WrongAcknowledgement(PacketType::SubAck | PacketType::UnsubAck) => "MQTT-2.2.1-6",
+            Self::WrongAcknowledgement(_) => "MQTT-3.3.4-1",
             Self::ReasonCodeCount => "MQTT-3.8.4-6",
             Self::AuthenticationMethod => "MQTT-4.12.0-5",
-            Self::SessionExpiryInterval => "MQTT-3.1.2-23",
             Self::SessionExpiryIntervalFromServer => "MQTT-3.14.2-2",
-            Self::SessionPresent => "MQTT-3.2.2-4",
-            Self::ClientIdentifierMissing => "MQTT3-3.1.3-8",
-            Self::UnexpectedPacket(_) | Self::NotSupported => "MQTT-4.13.1-1",
+            Self::SessionPresent => "MQTT-3.2.2-2",
+            Self::ClientIdentifierMissing => "MQTT3-3.1.3-7",
+            Self::QoSNotSupported => "MQTT-3.2.2-11",
+            Self::RetainNotSupported => "MQTT-3.2.2-14",
+            Self::UnexpectedPacket(_)
+            | Self::TopicAliasUnknown(_)
+            | Self::SessionExpiryInterval => "MQTT-4.13.1-1",
         }
     }
 }
@@ -136,6 +150,9 @@ pub enum PublishError {
     /// The packet would be larger than the peer's Maximum Packet Size [MQTT-3.1.2-24].
     #[error("larger than the peer accepts")]
     PacketTooLarge(#[from] PacketTooLarge),
+    /// A field of the message is longer than a packet can say.
+    #[error("the message can't be written as a packet")]
+    NotEncodable(#[source] EncodeError),
     /// The Message Expiry Interval is over.
     #[error("the message has expired")]
     Expired,
@@ -178,4 +195,25 @@ pub enum CommandError {
     /// The packet would be larger than the peer's Maximum Packet Size.
     #[error("larger than the peer accepts")]
     PacketTooLarge(#[from] PacketTooLarge),
+    /// A field of the packet is longer than it can say.
+    #[error("can't be written as a packet")]
+    NotEncodable(#[source] EncodeError),
+}
+
+impl From<EncodeError> for PublishError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::PacketTooLarge(error) => Self::PacketTooLarge(error),
+            error => Self::NotEncodable(error),
+        }
+    }
+}
+
+impl From<EncodeError> for CommandError {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::PacketTooLarge(error) => Self::PacketTooLarge(error),
+            error => Self::NotEncodable(error),
+        }
+    }
 }

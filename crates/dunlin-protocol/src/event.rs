@@ -5,8 +5,8 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use dunlin_codec::{
-    Auth, ConnAck, Connect, Disconnect, PacketIdentifier, ReasonCode, SubAck, Subscribe,
-    SubscriptionIdentifier, UnsubAck, Unsubscribe,
+    Auth, ConnAck, Connect, Disconnect, PacketIdentifier, PacketType, ReasonCode, SubAck,
+    Subscribe, SubscriptionIdentifier, UnsubAck, Unsubscribe,
 };
 
 /// What one call of `handle_input` achieved.
@@ -16,7 +16,9 @@ pub enum Progress<Event> {
     Event(Event),
     /// A packet was taken that means nothing for the owner.
     Packet,
-    /// No whole packet is there, or the connection waits for the owner's decision on a CONNECT.
+    /// No whole packet is there, or the connection waits for its owner: for the answer to a CONNECT
+    /// or AUTH, or, with MQTT 3.x, for acknowledgements. After `accept`, `auth` and `acknowledge`
+    /// call again, since packets may be left in the input.
     NeedInput,
     /// The connection is over: `end()` tells why. What is in the output is still to be written.
     Closed,
@@ -51,6 +53,16 @@ pub(crate) enum AckKind {
     Completion,
 }
 
+impl AckKind {
+    pub(crate) const fn packet_type(self) -> PacketType {
+        match self {
+            Self::Receipt => PacketType::PubAck,
+            Self::FirstReceipt => PacketType::PubRec,
+            Self::Completion => PacketType::PubComp,
+        }
+    }
+}
+
 /// An Application Message from the peer.
 #[derive(Debug)]
 pub struct PublishEvent {
@@ -62,6 +74,9 @@ pub struct PublishEvent {
     /// For a Client: the identifiers of its subscriptions that match.
     pub subscription_identifiers: Vec<SubscriptionIdentifier>,
     /// What to acknowledge with, once the message is taken care of; `None` at QoS 0.
+    ///
+    /// A QoS 2 message is given once, also when the connection ends before it is acknowledged: from
+    /// here on its owner has it, and the Session remembers its Packet Identifier.
     pub ack: Option<AckToken>,
 }
 

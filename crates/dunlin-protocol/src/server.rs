@@ -60,6 +60,9 @@ pub struct ServerConnection {
     /// Seconds; 0 turns it off.
     keep_alive_secs: u16,
     session_expires_at_once: bool,
+    /// What CONNACK said that the Server supports.
+    maximum_qos: QoS,
+    retain_available: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +88,8 @@ impl ServerConnection {
             state: State::AwaitingConnect,
             keep_alive_secs: 0,
             session_expires_at_once: false,
+            maximum_qos: QoS::ExactlyOnce,
+            retain_available: true,
         }
     }
 
@@ -107,6 +112,12 @@ impl ServerConnection {
     #[inline]
     pub const fn send_quota(&self) -> u16 {
         self.engine.send_quota()
+    }
+
+    /// How many QoS 1 and 2 messages await their acknowledgement on this connection.
+    #[inline]
+    pub const fn in_flight(&self) -> u16 {
+        self.engine.sending()
     }
 
     /// The Keep Alive in force, in seconds; 0 when there is none.
@@ -169,6 +180,12 @@ impl ServerConnection {
                 if !publish.subscription_identifiers.is_empty() {
                     return Err(Violation::SubscriptionIdentifierFromClient);
                 }
+                if publish.delivery.qos() > self.maximum_qos {
+                    return Err(Violation::QoSNotSupported);
+                }
+                if publish.retain && !self.retain_available {
+                    return Err(Violation::RetainNotSupported);
+                }
                 self.engine.on_publish(now, publish, out)?.map(ServerEvent::Publish)
             }
             Packet::PubAck(ack) => self.engine.on_puback(ack)?.map(ServerEvent::Acknowledged),
@@ -198,9 +215,15 @@ impl ServerConnection {
             }
             Packet::Auth(auth) => {
                 self.check_method(&auth)?;
-                if auth.reason_code == ReasonCode::Success {
+                let possible = match auth.reason_code {
+                    ReasonCode::ReAuthenticate => !self.engine.reauthenticating,
+                    ReasonCode::ContinueAuthentication => self.engine.reauthenticating,
+                    _ => false,
+                };
+                if !possible {
                     return Err(Violation::UnexpectedPacket(PacketType::Auth));
                 }
+                self.engine.reauthenticating = true;
                 Some(ServerEvent::Auth(auth))
             }
             Packet::Connect(_) => return Err(Violation::SecondConnect),
@@ -340,26 +363,34 @@ impl ServerConnection {
         let mut properties = properties;
         if self.version().is_v5() {
             let config = &self.config;
-            properties.receive_maximum = Some(config.receive_maximum);
-            properties.maximum_packet_size = Some(config.packet_size_max);
+            properties.receive_maximum = Some(config.receive_maximum.max(1));
+            properties.maximum_packet_size = Some(config.packet_size_max.max(1));
             properties.topic_alias_maximum =
                 (config.topic_alias_maximum > 0).then_some(config.topic_alias_maximum);
             let keep_alive_max = config.keep_alive_max_secs;
-            if keep_alive_max > 0 && self.keep_alive_secs == keep_alive_max {
-                properties.server_keep_alive = Some(keep_alive_max);
+            match properties.server_keep_alive {
+                Some(keep_alive_secs) => self.keep_alive_secs = keep_alive_secs,
+                None if keep_alive_max > 0 && self.keep_alive_secs == keep_alive_max => {
+                    properties.server_keep_alive = Some(keep_alive_max);
+                }
+                None => {}
             }
+            self.maximum_qos = properties.maximum_qos.unwrap_or(QoS::ExactlyOnce);
+            self.retain_available = properties.retain_available.unwrap_or(true);
             properties.authentication_method = self.authentication_method.as_deref().cloned();
         }
         self.engine.resume(session);
         self.send_connack(now, session_present, ReasonCode::Success, properties, out);
         self.state = State::Connected;
+        self.engine.established = true;
         Ok(())
     }
 
     /// Refuses the CONNECT; CONNACK is appended and the connection is over.
     ///
     /// # Errors
-    /// [`CommandError::State`] as for [`ServerConnection::accept`].
+    /// [`CommandError::State`] as for [`ServerConnection::accept`], and when the Reason Code is
+    /// none of a failure.
     pub fn reject(
         &mut self,
         now: Instant,
@@ -367,7 +398,7 @@ impl ServerConnection {
         properties: ConnAckProperties,
         out: &mut TransmitBuf,
     ) -> Result<(), CommandError> {
-        if self.state != State::Deciding || self.engine.is_closed() {
+        if self.state != State::Deciding || self.engine.is_closed() || !reason_code.is_error() {
             return Err(CommandError::State);
         }
         self.send_connack(now, false, reason_code, properties, out);
@@ -412,19 +443,26 @@ impl ServerConnection {
         let Some(method) = self.authentication_method.as_deref() else {
             return Err(CommandError::State);
         };
+        let goes_on = auth.reason_code == ReasonCode::ContinueAuthentication;
+        let succeeds = auth.reason_code == ReasonCode::Success;
         let next = match self.state {
-            State::Deciding if auth.reason_code == ReasonCode::ContinueAuthentication => {
-                State::AwaitingAuth
+            State::Deciding if goes_on => State::AwaitingAuth,
+            State::Connected if self.engine.reauthenticating && (goes_on || succeeds) => {
+                State::Connected
             }
-            State::Connected => State::Connected,
             _ => return Err(CommandError::State),
         };
         if self.engine.is_closed() {
             return Err(CommandError::State);
         }
         auth.properties.authentication_method = Some(method.clone());
+        if !self.engine.problem_information {
+            auth.properties.reason_string = None;
+            auth.properties.user_properties.clear();
+        }
         self.engine.send(now, &Packet::Auth(Box::new(auth)), out)?;
         self.state = next;
+        self.engine.reauthenticating &= !succeeds;
         Ok(())
     }
 
@@ -500,7 +538,13 @@ impl ServerConnection {
         if !self.engine.problem_information {
             suback.properties = Default::default();
         }
-        Ok(self.engine.send(now, &Packet::SubAck(Box::new(suback)), out)?)
+        let mut suback = Box::new(suback);
+        if self.engine.send(now, &Packet::SubAck(suback.clone()), out).is_err() {
+            // Reason String and User Properties give way [MQTT-3.9.2-1] [MQTT-3.9.2-2].
+            suback.properties = Default::default();
+            self.engine.send(now, &Packet::SubAck(suback), out)?;
+        }
+        Ok(())
     }
 
     /// Answers an UNSUBSCRIBE [MQTT-3.10.4-4].
@@ -517,7 +561,13 @@ impl ServerConnection {
         if !self.engine.problem_information {
             unsuback.properties = Default::default();
         }
-        Ok(self.engine.send(now, &Packet::UnsubAck(Box::new(unsuback)), out)?)
+        let mut unsuback = Box::new(unsuback);
+        if self.engine.send(now, &Packet::UnsubAck(unsuback.clone()), out).is_err() {
+            // As for SUBACK [MQTT-3.11.2-1] [MQTT-3.11.2-2].
+            unsuback.properties = Default::default();
+            self.engine.send(now, &Packet::UnsubAck(unsuback), out)?;
+        }
+        Ok(())
     }
 
     fn check_connected(&self) -> Result<(), CommandError> {
@@ -539,9 +589,12 @@ impl ServerConnection {
         if !self.version().is_v5() {
             return;
         }
-        let packet = Packet::Disconnect(Box::new(disconnect.clone()));
+        let mut disconnect = disconnect.clone();
+        disconnect.properties.session_expiry_interval = None; // [MQTT-3.14.2-2]
+        let reason_code = disconnect.reason_code;
+        let packet = Packet::Disconnect(Box::new(disconnect));
         if self.engine.send(now, &packet, out).is_err() {
-            let bare = Packet::Disconnect(Box::new(Disconnect::new(disconnect.reason_code)));
+            let bare = Packet::Disconnect(Box::new(Disconnect::new(reason_code)));
             // A Client that takes no packet of four bytes learns nothing.
             let _ = self.engine.send(now, &bare, out);
         }
@@ -563,7 +616,9 @@ impl ServerConnection {
 
     /// The earliest moment at which [`ServerConnection::handle_timeout`] has something to do.
     ///
-    /// One and a half times the Keep Alive after the last packet received [MQTT-3.1.2-22].
+    /// One and a half times the Keep Alive after the last packet received [MQTT-3.1.2-22], or the
+    /// last part of a packet that isn't complete; never while the input waits for acknowledgements
+    /// of the owner.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.engine.is_closed() {
             return None;
@@ -572,7 +627,8 @@ impl ServerConnection {
             return Some(self.engine.last_received() + self.config.connect_timeout);
         }
         let keep_alive = Duration::from_millis(u64::from(self.keep_alive_secs) * 1500);
-        (self.keep_alive_secs > 0).then(|| self.engine.last_received() + keep_alive)
+        (self.keep_alive_secs > 0 && !self.engine.is_holding())
+            .then(|| self.engine.last_received() + keep_alive)
     }
 
     /// The Session, for the connection that comes after this one.

@@ -1,7 +1,7 @@
 //! Session State: what outlives a Network Connection. Spec: §4.1.
 
 use crate::Message;
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use dunlin_codec::{PacketIdentifier, QoS, SubscriptionIdentifier};
@@ -11,14 +11,15 @@ use dunlin_codec::{PacketIdentifier, QoS, SubscriptionIdentifier};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
     pub(crate) outbound: InFlightQueue,
-    /// Packet Identifiers of QoS 2 messages that were received and not yet released.
-    pub(crate) inbound: BTreeSet<PacketIdentifier>,
+    /// Packet Identifiers of QoS 2 messages that were received and not yet released, each with
+    /// whether it counts against our Receive Maximum on the present connection.
+    pub(crate) inbound: BTreeMap<PacketIdentifier, bool>,
 }
 
 impl Session {
     /// An empty Session.
     pub const fn new() -> Self {
-        Self { outbound: InFlightQueue::new(), inbound: BTreeSet::new() }
+        Self { outbound: InFlightQueue::new(), inbound: BTreeMap::new() }
     }
 
     /// The exchanges that this end began and that are not finished, in the order they were begun.
@@ -41,14 +42,22 @@ impl Session {
         self.outbound.entries.push_back(in_flight);
     }
 
+    /// Takes out one exchange that this end began, whoever must act next.
+    ///
+    /// For a Session without a connection whose message somebody else is to have.
+    pub fn remove_in_flight(&mut self, packet_identifier: PacketIdentifier) -> Option<InFlight> {
+        let at = self.outbound.find(packet_identifier)?;
+        Some(self.outbound.finish(at).0)
+    }
+
     /// The Packet Identifiers of QoS 2 messages that were received and not yet released.
     pub fn received(&self) -> impl Iterator<Item = PacketIdentifier> + '_ {
-        self.inbound.iter().copied()
+        self.inbound.keys().copied()
     }
 
     /// Restores a received and not yet released QoS 2 message.
     pub fn restore_received(&mut self, packet_identifier: PacketIdentifier) {
-        self.inbound.insert(packet_identifier);
+        self.inbound.insert(packet_identifier, false);
     }
 
     /// Whether nothing is under way in either direction.
@@ -71,8 +80,8 @@ pub struct InFlight {
     pub message: Option<Arc<Message>>,
     /// The Subscription Identifiers that the PUBLISH carries.
     pub subscription_identifiers: Vec<SubscriptionIdentifier>,
-    /// Whether this exchange was taken up on the present connection, and so counts against the
-    /// peer's Receive Maximum.
+    /// Whether the PUBLISH was sent on the present connection, and so counts against the peer's
+    /// Receive Maximum.
     pub(crate) counted: bool,
 }
 
@@ -112,6 +121,11 @@ impl InFlight {
             InFlightState::AwaitingPubRec | InFlightState::AwaitingPubComp => QoS::ExactlyOnce,
             _ => QoS::AtMostOnce,
         }
+    }
+
+    /// Whether the receiver has not answered the PUBLISH.
+    pub(crate) fn awaits_receipt(&self) -> bool {
+        matches!(self.state, InFlightState::AwaitingPubAck | InFlightState::AwaitingPubRec)
     }
 
     pub(crate) fn is_message(&self) -> bool {
@@ -224,13 +238,16 @@ impl InFlightQueue {
     }
 
     /// Prepares for a new connection: nothing counts against its quota yet, and what is not
-    /// Session State is forgotten.
-    pub(crate) fn reconnect(&mut self) {
+    /// Session State is forgotten. Gives how many PUBLISH and how many PUBREL packets are owed.
+    pub(crate) fn reconnect(&mut self) -> (usize, usize) {
         self.entries.retain(InFlight::is_message);
         self.live = self.entries.len();
+        let mut pubrels = 0;
         for entry in &mut self.entries {
             entry.counted = false;
+            pubrels += usize::from(entry.state == InFlightState::AwaitingPubComp);
         }
+        (self.live - pubrels, pubrels)
     }
 }
 

@@ -6,12 +6,22 @@ use crate::seed::{Handle, Seed, position};
 use alloc::vec::Vec;
 use hashbrown::HashTable;
 
+/// The most credit that hits can earn, and the credit of a new cache.
+const CREDIT_MAX: u32 = 64;
+/// What a hit earns; a miss costs one. With fewer hits than one in five the credit runs out.
+const CREDIT_PER_HIT: u32 = 4;
+/// Without credit only one request in so many goes through the cache, to see whether it pays again.
+const TRIAL_EVERY: u32 = 32;
+
 /// Remembers the [`Recipients`] of the Topic Names that were asked for last.
 ///
 /// What it remembers holds for one version of the index: after a change of the index each name is
 /// matched anew when it is asked for, in the buffers that it already has. A cache belongs to one
 /// index. Names that were not asked for again since their turn came last make room for new ones
 /// (second chance), so that names which come once do not displace those that come often.
+///
+/// While nearly nothing hits, because the index changes before each request or because no name
+/// comes twice, most requests pass the cache by, so that it costs little where it can't help.
 #[derive(Clone, Debug)]
 pub struct MatchCache<K, V> {
     table: HashTable<Handle>,
@@ -23,8 +33,10 @@ pub struct MatchCache<K, V> {
     bytes: usize,
     entries_max: usize,
     bytes_max: usize,
-    /// Recipients too many to be kept.
-    oversized: Recipients<K, V>,
+    /// What was computed last without being kept.
+    unkept: Recipients<K, V>,
+    credit: u32,
+    requests_without_credit: u32,
     seed: Seed,
 }
 
@@ -67,13 +79,21 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
             bytes: 0,
             entries_max: entries_max.min(u32::MAX as usize),
             bytes_max,
-            oversized: Recipients::default(),
+            unkept: Recipients::default(),
+            credit: CREDIT_MAX,
+            requests_without_credit: 0,
             seed: Seed::new(seed),
         }
     }
 
     /// The recipients of `topic_name` by the present state of `index`.
     pub fn recipients(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> &Recipients<K, V> {
+        if self.credit == 0 {
+            self.requests_without_credit = self.requests_without_credit.wrapping_add(1);
+            if !self.requests_without_credit.is_multiple_of(TRIAL_EVERY) {
+                return self.compute(index, topic_name);
+            }
+        }
         let hash = self.seed.hash(topic_name.as_bytes());
         let found = self.table.find(position(hash), |handle| {
             handle.may_be(hash)
@@ -85,18 +105,17 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
                 let entry = &mut self.entries[id as usize];
                 entry.was_used = true;
                 if entry.version == index.version() {
+                    self.credit = (self.credit + CREDIT_PER_HIT).min(CREDIT_MAX);
                     return &self.entries[id as usize].recipients;
                 }
                 id
             }
             None => match self.admit(hash, topic_name) {
                 Some(id) => id,
-                None => {
-                    self.oversized.collect(index, topic_name);
-                    return &self.oversized;
-                }
+                None => return self.compute(index, topic_name),
             },
         };
+        self.credit = self.credit.saturating_sub(1);
         self.refresh(index, topic_name, id)
     }
 
@@ -125,7 +144,15 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
         self.vacant = Vec::new();
         self.hand = 0;
         self.bytes = 0;
-        self.oversized = Recipients::default();
+        self.unkept = Recipients::default();
+        self.credit = CREDIT_MAX;
+    }
+
+    /// The recipients without the cache.
+    fn compute(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> &Recipients<K, V> {
+        self.unkept.collect(index, topic_name);
+        self.unkept.trim();
+        &self.unkept
     }
 
     /// Computes an entry's recipients anew, and keeps the cache within its bytes.
@@ -146,10 +173,10 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
             return &self.entries[id as usize].recipients;
         }
         if after > self.bytes_max {
-            self.oversized = core::mem::take(&mut self.entries[id as usize].recipients);
-            self.bytes -= self.oversized.bytes();
+            self.unkept = core::mem::take(&mut self.entries[id as usize].recipients);
+            self.bytes -= self.unkept.bytes();
             self.forget(id);
-            return &self.oversized;
+            return &self.unkept;
         }
         while self.bytes > self.bytes_max {
             let Some(victim) = self.next_victim(id) else { break };

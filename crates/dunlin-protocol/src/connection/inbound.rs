@@ -31,12 +31,21 @@ impl Engine {
                 Some(AckToken { packet_identifier, kind: AckKind::Receipt })
             }
             Delivery::ExactlyOnce { packet_identifier, .. } => {
-                if self.session.inbound.contains(&packet_identifier) {
-                    self.repeat_pubrec(now, packet_identifier, out);
-                    return Ok(None);
+                match self.session.inbound.get(&packet_identifier) {
+                    Some(true) => {
+                        self.repeat_pubrec(now, packet_identifier, out);
+                        return Ok(None);
+                    }
+                    Some(false) => {
+                        self.count_receiving()?;
+                        self.session.inbound.insert(packet_identifier, true);
+                        self.repeat_pubrec(now, packet_identifier, out);
+                        return Ok(None);
+                    }
+                    None => {}
                 }
                 self.count_receiving()?;
-                self.session.inbound.insert(packet_identifier);
+                self.session.inbound.insert(packet_identifier, true);
                 Some(AckToken { packet_identifier, kind: AckKind::FirstReceipt })
             }
         };
@@ -111,24 +120,23 @@ impl Engine {
         out: &mut TransmitBuf,
     ) -> Result<Option<AckToken>, Violation> {
         let packet_identifier = pubrel.packet_identifier;
-        if self.is_pending(packet_identifier, AckKind::FirstReceipt) {
-            return Err(Violation::UnexpectedPacket(PacketType::PubRel));
-        }
-        if self.is_pending(packet_identifier, AckKind::Completion) {
+        if !self.session.inbound.contains_key(&packet_identifier) {
+            // Nothing orders PUBCOMP packets, so this one waits for no acknowledgement.
+            let pubcomp = Ack::new(packet_identifier, ReasonCode::PacketIdentifierNotFound);
+            self.send_ack(now, PacketType::PubComp, &pubcomp, out);
             return Ok(None);
         }
-        let known = self.session.inbound.contains(&packet_identifier);
-        let ready = (!known).then_some(ReasonCode::PacketIdentifierNotFound);
-        self.pending_acks.push_back(PendingAck {
-            packet_identifier,
-            kind: AckKind::Completion,
-            ready,
-        });
-        if known {
-            return Ok(Some(AckToken { packet_identifier, kind: AckKind::Completion }));
+        let mut exchange =
+            self.pending_acks.iter().filter(|ack| ack.packet_identifier == packet_identifier);
+        if exchange.clone().any(|ack| ack.kind == AckKind::FirstReceipt && ack.ready.is_none()) {
+            return Err(Violation::UnexpectedPacket(PacketType::PubRel));
         }
-        self.flush_acks(now, out);
-        Ok(None)
+        if exchange.any(|ack| ack.kind == AckKind::Completion) {
+            return Ok(None);
+        }
+        let kind = AckKind::Completion;
+        self.pending_acks.push_back(PendingAck { packet_identifier, kind, ready: None });
+        Ok(Some(AckToken { packet_identifier, kind }))
     }
 
     /// The owner has taken care of what the token stands for, or refuses it.
@@ -148,7 +156,12 @@ impl Engine {
                 && pending.packet_identifier == token.packet_identifier
         });
         pending.ok_or(AckError::Unknown)?.ready = Some(reason_code);
+        let held = self.is_holding();
         self.flush_acks(now, out);
+        if held && !self.is_holding() {
+            // The input waited for us, so its age says nothing about the peer.
+            self.last_received = now;
+        }
         Ok(())
     }
 
@@ -158,23 +171,34 @@ impl Engine {
             self.pending_acks.front().copied()
         {
             self.pending_acks.pop_front();
-            let packet_type = match kind {
-                AckKind::Receipt => PacketType::PubAck,
-                AckKind::FirstReceipt => PacketType::PubRec,
-                AckKind::Completion => PacketType::PubComp,
-            };
+            let packet_type = kind.packet_type();
+            let reason_code = allowed(reason_code, packet_type);
             // After a PUBREC that refuses, and after PUBCOMP, the identifier is free again.
             let is_last = kind != AckKind::FirstReceipt || reason_code.is_error();
-            if is_last {
+            let counted = match kind {
+                AckKind::Receipt => true,
+                _ if is_last => self.session.inbound.remove(&packet_identifier).unwrap_or(false),
+                _ => false,
+            };
+            if counted {
                 self.receiving = self.receiving.saturating_sub(1);
-                if kind != AckKind::Receipt {
-                    self.session.inbound.remove(&packet_identifier);
-                }
             }
             self.send_ack(now, packet_type, &Ack::new(packet_identifier, reason_code), out);
         }
         if self.pending_acks.is_empty() && self.pending_acks.capacity() > 64 {
             self.pending_acks = alloc::collections::VecDeque::new();
         }
+    }
+}
+
+/// The Reason Code, or the most general one of the same outcome where the packet may not carry it
+/// [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.7.2-1].
+const fn allowed(reason_code: ReasonCode, packet_type: PacketType) -> ReasonCode {
+    if reason_code.is_allowed_in(packet_type) {
+        reason_code
+    } else if reason_code.is_error() && ReasonCode::UnspecifiedError.is_allowed_in(packet_type) {
+        ReasonCode::UnspecifiedError
+    } else {
+        ReasonCode::Success
     }
 }

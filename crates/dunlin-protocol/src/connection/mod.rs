@@ -37,10 +37,18 @@ pub(crate) struct Engine {
     /// Our own Receive Maximum, and how much of it the peer uses.
     receive_maximum: u16,
     receiving: u16,
-    /// Exchanges of a resumed Session that were not yet sent again, and where to look for the
-    /// first of them.
+    /// PUBLISH packets of a resumed Session that were not yet sent again, and where to look for
+    /// the first of them.
     resend_left: u16,
     resend_hint: u16,
+    /// Whether the PUBREL packets of a resumed Session are still to be sent.
+    resend_pubrels: bool,
+    /// Whether CONNACK has been sent or received.
+    pub(crate) established: bool,
+    /// Bytes of the incomplete packet that is being received.
+    partial_len: u32,
+    /// Whether a re-authentication is under way.
+    pub(crate) reauthenticating: bool,
     /// Whether the peer wants to hear reasons beside Reason Codes [MQTT-3.1.2-29].
     pub(crate) problem_information: bool,
 }
@@ -70,6 +78,10 @@ impl Engine {
             receiving: 0,
             resend_left: 0,
             resend_hint: 0,
+            resend_pubrels: false,
+            established: false,
+            partial_len: 0,
+            reauthenticating: false,
             problem_information: true,
         }
     }
@@ -94,12 +106,12 @@ impl Engine {
         self.peer_packet_size_max
     }
 
-    pub(crate) const fn set_receive_maximum(&mut self, receive_maximum: u16) {
-        self.receive_maximum = receive_maximum;
+    pub(crate) fn set_receive_maximum(&mut self, receive_maximum: u16) {
+        self.receive_maximum = receive_maximum.max(1);
     }
 
-    pub(crate) const fn set_peer_receive_maximum(&mut self, receive_maximum: u16) {
-        self.peer_receive_maximum = receive_maximum;
+    pub(crate) fn set_peer_receive_maximum(&mut self, receive_maximum: u16) {
+        self.peer_receive_maximum = receive_maximum.max(1);
     }
 
     pub(crate) fn set_aliases(&mut self, inbound_max: u16, outbound_max: u16) {
@@ -125,8 +137,21 @@ impl Engine {
         let packet = self.decoder.decode(input)?;
         if packet.is_some() {
             self.last_received = now;
+            self.partial_len = 0;
+        } else {
+            self.on_partial(now, input.len());
         }
         Ok(packet)
+    }
+
+    /// A large packet that takes longer than the Keep Alive is no silence: its bytes count as well,
+    /// once a peer was accepted.
+    fn on_partial(&mut self, now: Instant, len: usize) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        if len > self.partial_len && self.established {
+            self.last_received = now;
+        }
+        self.partial_len = len;
     }
 
     /// Ends the connection; the first reason stays.

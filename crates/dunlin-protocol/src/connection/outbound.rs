@@ -2,11 +2,11 @@
 
 use super::Engine;
 use crate::session::{InFlight, InFlightState};
-use crate::{Acknowledged, Instant, Message, PublishError, Session, Violation};
+use crate::{Acknowledged, ConnectionEnd, Instant, Message, PublishError, Session, Violation};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use dunlin_codec::{
-    Ack, Delivery, Packet, PacketIdentifier, PacketTooLarge, PacketType, PublishParts, QoS,
+    Ack, Delivery, EncodeError, Packet, PacketIdentifier, PacketType, PublishParts, QoS,
     ReasonCode, SubscriptionIdentifier, TransmitBuf,
 };
 
@@ -17,9 +17,13 @@ impl Engine {
     /// Goes on with a Session: what is in flight will be sent again, in its order
     /// [MQTT-4.4.0-1] [MQTT-4.6.0-1].
     pub(crate) fn resume(&mut self, mut session: Session) {
-        session.outbound.reconnect();
-        self.resend_left = u16::try_from(session.outbound.entries.len()).unwrap_or(u16::MAX);
+        let (publishes, pubrels) = session.outbound.reconnect();
+        self.resend_left = u16::try_from(publishes).unwrap_or(u16::MAX);
         self.resend_hint = 0;
+        self.resend_pubrels = pubrels > 0;
+        for counted in session.inbound.values_mut() {
+            *counted = false;
+        }
         self.session = session;
     }
 
@@ -30,6 +34,12 @@ impl Engine {
             return 0;
         }
         self.peer_receive_maximum.saturating_sub(self.sending)
+    }
+
+    /// How many QoS 1 and 2 messages are under way.
+    #[inline]
+    pub(crate) const fn sending(&self) -> u16 {
+        self.sending
     }
 
     /// Sends a QoS 0 message.
@@ -104,10 +114,10 @@ impl Engine {
         retain: bool,
         subscription_identifiers: &[SubscriptionIdentifier],
         out: &mut TransmitBuf,
-    ) -> Result<(), PacketTooLarge> {
+    ) -> Result<(), EncodeError> {
         let plan = self.aliases.as_ref().and_then(|aliases| aliases.plan(&message.topic_name));
         let with_name = plan.is_none_or(|plan| plan.with_name);
-        let parts = PublishParts {
+        let mut parts = PublishParts {
             delivery,
             retain,
             topic_name: with_name.then_some(&message.topic_name),
@@ -117,8 +127,15 @@ impl Engine {
             properties: message.properties.as_deref(),
             payload: &message.payload,
         };
-        parts.encode(self.version(), self.peer_packet_size_max, out)?;
+        let encoded = parts.encode(self.version(), self.peer_packet_size_max, out);
         self.last_sent = now;
+        if encoded.is_err() {
+            // A new alias makes the packet longer: it may fit without.
+            if !(with_name && parts.topic_alias.take().is_some()) {
+                return encoded;
+            }
+            return parts.encode(self.version(), self.peer_packet_size_max, out);
+        }
         if let (Some(plan), Some(aliases)) = (plan, &mut self.aliases) {
             aliases.commit(plan, &message.topic_name);
         }
@@ -128,6 +145,7 @@ impl Engine {
     /// Sends again what a resumed Session has in flight, as far as quota and output allow; whether
     /// anything was appended.
     ///
+    /// PUBREL packets go first and at once: a quota delays nothing but PUBLISH [MQTT-4.9.0-3].
     /// A message that has become too large for the peer's new limit is acted on as if it had been
     /// delivered [MQTT-3.1.2-25]; it is given back in `dropped`.
     pub(crate) fn resend(
@@ -137,6 +155,9 @@ impl Engine {
         dropped: &mut Vec<InFlight>,
     ) -> bool {
         let before = out.len();
+        if core::mem::take(&mut self.resend_pubrels) {
+            self.resend_pubrels(now, out);
+        }
         while self.resend_left > 0
             && self.sending < self.peer_receive_maximum
             && out.len() < RESEND_OUTPUT_LEN
@@ -148,15 +169,11 @@ impl Engine {
                 break;
             };
             self.resend_hint += 1;
-            if entry.counted || !entry.is_message() {
+            if entry.counted || !entry.awaits_receipt() {
                 continue;
             }
             let packet_identifier = entry.packet_identifier;
-            let too_large = if entry.state == InFlightState::AwaitingPubComp {
-                let pubrel = Ack::new(packet_identifier, ReasonCode::Success);
-                self.send_ack(now, PacketType::PubRel, &pubrel, out);
-                false
-            } else if let Some(message) = entry.message.clone() {
+            let too_large = if let Some(message) = entry.message.clone() {
                 let (delivery, _) = exchange(entry.qos(), packet_identifier, true);
                 let retain = entry.retain;
                 let identifiers = entry.subscription_identifiers.clone();
@@ -176,13 +193,23 @@ impl Engine {
         out.len() > before
     }
 
+    fn resend_pubrels(&mut self, now: Instant, out: &mut TransmitBuf) {
+        for at in 0..self.session.outbound.entries.len() {
+            let entry = &self.session.outbound.entries[at];
+            if entry.state == InFlightState::AwaitingPubComp {
+                let pubrel = Ack::new(entry.packet_identifier, ReasonCode::Success);
+                self.send_ack(now, PacketType::PubRel, &pubrel, out);
+            }
+        }
+    }
+
     /// Ends the exchange at this place of the queue.
     fn finish(&mut self, at: usize) -> InFlight {
         let len_before = self.session.outbound.entries.len();
         let (finished, left_front) = self.session.outbound.finish(at);
         if finished.counted {
             self.sending = self.sending.saturating_sub(1);
-        } else if finished.is_message() {
+        } else if finished.awaits_receipt() {
             self.resend_left = self.resend_left.saturating_sub(1);
         }
         if self.resend_left > 0 {
@@ -252,6 +279,10 @@ impl Engine {
             InFlightState::AwaitingPubRec => {
                 entry.state = InFlightState::AwaitingPubComp;
                 entry.message = None;
+                if !entry.counted {
+                    // The answer to a PUBLISH of the last connection, ahead of its repetition.
+                    self.resend_left = self.resend_left.saturating_sub(1);
+                }
                 let pubrel = Ack::new(packet_identifier, ReasonCode::Success);
                 self.send_ack(now, PacketType::PubRel, &pubrel, out);
                 Ok(PubRecOutcome::Received(packet_identifier))
@@ -304,7 +335,8 @@ impl Engine {
         }
     }
 
-    /// Appends an acknowledgement; it always fits, since its properties are left out.
+    /// Appends an acknowledgement. A peer whose Maximum Packet Size has no room for the few bytes
+    /// can't be served.
     #[inline]
     pub(crate) fn send_ack(
         &mut self,
@@ -313,8 +345,9 @@ impl Engine {
         ack: &Ack,
         out: &mut TransmitBuf,
     ) {
-        let sent = ack.encode(packet_type, self.version(), u32::MAX, out);
-        debug_assert!(sent.is_ok(), "an ack without properties has a few bytes");
+        if ack.encode(packet_type, self.version(), self.peer_packet_size_max, out).is_err() {
+            self.close(ConnectionEnd::Local(ReasonCode::PacketTooLarge));
+        }
         self.last_sent = now;
     }
 
@@ -324,7 +357,7 @@ impl Engine {
         now: Instant,
         packet: &Packet,
         out: &mut TransmitBuf,
-    ) -> Result<(), PacketTooLarge> {
+    ) -> Result<(), EncodeError> {
         packet.encode(self.version(), self.peer_packet_size_max, out)?;
         self.last_sent = now;
         Ok(())

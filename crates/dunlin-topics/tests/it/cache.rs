@@ -70,12 +70,16 @@ fn the_bytes_are_bounded() {
     }
     assert!(cache.len() > 5);
     // What was small becomes too large while it is cached.
-    cache.recipients(&index, "grows");
+    for _ in 0..100 {
+        cache.recipients(&index, "grows");
+    }
+    let len = cache.len();
     for key in 0..10_000 {
         index.insert("grows", key, Options::default());
     }
     assert_eq!(cache.recipients(&index, "grows").subscribers().len(), 10_000);
     assert!(cache.bytes() <= BYTES_MAX);
+    assert_eq!(cache.len(), len - 1);
     cache.clear();
     assert_eq!((cache.len(), cache.bytes()), (0, 0));
 }
@@ -91,4 +95,27 @@ fn names_in_use_stay() {
         cache.recipients(&index, &format!("once/{number}"));
         assert_eq!(cache.recipients(&index, "hot").subscribers().as_ptr(), hot);
     }
+}
+
+/// An index that changes before each request: the cache steps aside, stays right, and comes back
+/// when it can help.
+#[test]
+fn without_hits_the_cache_steps_aside() {
+    let mut index = FilterIndex::new(1);
+    let mut cache = MatchCache::new(1, 1_000, 1_000_000);
+    for number in 0..1_000 {
+        index.insert("name/+", 1, Options::new(0, number));
+        let recipients = cache.recipients(&index, &format!("name/{number}"));
+        assert_eq!(recipients.subscribers(), [(1, Options::new(0, number))]);
+    }
+    assert!(cache.len() < 150, "most of these names were not kept: {}", cache.len());
+    let kept = |cache: &mut MatchCache<u32, Options>| {
+        let first = cache.recipients(&index, "name/often").subscribers().as_ptr();
+        cache.recipients(&index, "name/other");
+        cache.recipients(&index, "name/often").subscribers().as_ptr() == first
+    };
+    for _ in 0..100 {
+        cache.recipients(&index, "name/often");
+    }
+    assert!(kept(&mut cache));
 }

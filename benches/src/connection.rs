@@ -1,0 +1,131 @@
+//! A non-blocking socket with the few bytes that must wait: a frame read in part, output not yet
+//! taken by the kernel.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+/// One end of a Network Connection, registered edge-triggered.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    /// Start of a frame whose end has not arrived.
+    partial: Vec<u8>,
+    /// Bytes to write with the next flush.
+    pub output: Vec<u8>,
+    /// Bytes at the start of `output` that the kernel has taken already.
+    written: usize,
+    /// Set while the connection is on its owner's list of those to flush.
+    pub touched: bool,
+}
+
+/// What one read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filled {
+    /// Bytes at the start of the scratch buffer, beginning with a frame.
+    pub len: usize,
+    /// The buffer was filled, so that the socket may hold more.
+    pub more: bool,
+}
+
+impl Connection {
+    /// Takes over a connected socket and registers it for reading and writing.
+    ///
+    /// # Errors
+    /// Those of `fcntl`, `setsockopt` and `epoll_ctl`.
+    pub fn new(stream: std::net::TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Self::from_mio(TcpStream::from_std(stream), registry, token)
+    }
+
+    /// Like [`Connection::new`] for a socket that is non-blocking already.
+    ///
+    /// # Errors
+    /// Those of `setsockopt` and `epoll_ctl`.
+    pub fn from_mio(mut stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { stream, partial: Vec::new(), output: Vec::new(), written: 0, touched: false })
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    /// Those of `getpeername`.
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.stream.peer_addr()
+    }
+
+    /// Reads once into `scratch`, behind the partial frame of the read before.
+    ///
+    /// A read that leaves room has emptied the socket: with edge-triggered readiness no second read
+    /// is needed to see `WouldBlock`. `None`: nothing was there.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the peer has closed; `InvalidData` when a frame does not fit `scratch`.
+    pub fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Option<Filled>> {
+        let kept = self.partial.len();
+        if kept >= scratch.len() {
+            return Err(io::Error::new(ErrorKind::InvalidData, "frame exceeds the read buffer"));
+        }
+        match self.stream.read(&mut scratch[kept..]) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                scratch[..kept].copy_from_slice(&self.partial);
+                self.partial.clear();
+                let len = kept + read;
+                Ok(Some(Filled { len, more: len == scratch.len() }))
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps the start of a frame until [`Connection::fill`] brings the rest.
+    pub fn keep(&mut self, partial: &[u8]) {
+        self.partial.extend_from_slice(partial);
+    }
+
+    /// Writes the output with one call; what the kernel refuses waits for the next writable event.
+    ///
+    /// # Errors
+    /// Those of `write`, except `WouldBlock`.
+    pub fn flush(&mut self) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        self.written += write_some(&mut self.stream, &self.output[self.written..])?;
+        if self.written == self.output.len() {
+            self.output.clear();
+            self.written = 0;
+        } else if self.written > self.output.len() / 2 {
+            // Only now, so that a long backlog is not moved with every short write.
+            self.output.drain(..self.written);
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// Writes `shared` behind the output without copying it, unless the kernel refuses a part.
+    ///
+    /// # Errors
+    /// Those of `write`, except `WouldBlock`.
+    pub fn flush_with(&mut self, shared: &[u8]) -> io::Result<()> {
+        if !self.output.is_empty() {
+            self.output.extend_from_slice(shared);
+            return self.flush();
+        }
+        let written = write_some(&mut self.stream, shared)?;
+        self.output.extend_from_slice(&shared[written..]);
+        Ok(())
+    }
+}
+
+fn write_some(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match stream.write(bytes) {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
+}

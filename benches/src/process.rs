@@ -1,0 +1,114 @@
+//! What the kernel knows of a process: CPU time and resident memory, read from `/proc`; and the core
+//! that it may run on.
+
+use std::process::{Command, Stdio};
+use std::time::Duration;
+use std::{fs, io};
+
+use anyhow::{Context, Result, ensure};
+
+/// Length of one tick of `/proc/PID/stat`; Linux fixes it at a hundredth of a second for user space.
+const TICK: Duration = Duration::from_millis(10);
+
+/// User and system CPU time of all threads that the process has.
+///
+/// From `schedstat`, in nanoseconds; where the kernel keeps none, from `stat`, in ticks of 10 ms.
+///
+/// # Errors
+/// When the process is gone.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut nanos = 0;
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end between the two calls, and a kernel may keep no scheduler statistics.
+        if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
+            nanos += parse_schedstat(&text).unwrap_or(0);
+        }
+    }
+    if nanos > 0 {
+        return Ok(Duration::from_nanos(nanos));
+    }
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    let ticks = parse_stat(&text).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(TICK * ticks)
+}
+
+/// The first field: nanoseconds spent on a core.
+fn parse_schedstat(text: &str) -> Option<u64> {
+    text.split_ascii_whitespace().next()?.parse().ok()
+}
+
+/// Fields 14 and 15, `utime` and `stime`. The name in field 2 may itself hold blanks and brackets.
+fn parse_stat(text: &str) -> Option<u32> {
+    let mut fields = text.get(text.rfind(')')? + 1..)?.split_ascii_whitespace().skip(11);
+    let user: u32 = fields.next()?.parse().ok()?;
+    let system: u32 = fields.next()?.parse().ok()?;
+    user.checked_add(system)
+}
+
+/// Resident memory of a process, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Memory {
+    /// `VmRSS` of `/proc/PID/status`: fast, but the kernel's counters may lag by some pages a thread.
+    pub status_rss: u64,
+    /// `Rss` of `/proc/PID/smaps_rollup`: walked page by page, exact.
+    pub rollup_rss: u64,
+    /// `Anonymous` of `/proc/PID/smaps_rollup`: heap and stacks without mapped files.
+    pub rollup_anonymous: u64,
+}
+
+impl Memory {
+    /// Reads the memory of a process.
+    ///
+    /// # Errors
+    /// When the process is gone, or belongs to another user.
+    pub fn of(pid: u32) -> Result<Self> {
+        let read = |name| {
+            let path = format!("/proc/{pid}/{name}");
+            fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))
+        };
+        let (status, rollup) = (read("status")?, read("smaps_rollup")?);
+        let field = |text, name| parse_field(text, name).with_context(|| format!("no {name}"));
+        Ok(Self {
+            status_rss: field(&status, "VmRSS")?,
+            rollup_rss: field(&rollup, "Rss")?,
+            rollup_anonymous: field(&rollup, "Anonymous")?,
+        })
+    }
+}
+
+/// Bytes of the line `name:  N kB`.
+fn parse_field(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
+    kib.checked_mul(1024)
+}
+
+/// Restricts this process to one core.
+///
+/// # Errors
+/// When `taskset` is missing or there is no such core.
+pub fn pin_self(core: usize) -> Result<()> {
+    let pid = std::process::id().to_string();
+    run_quietly(Command::new("taskset").args(["-c", "-p", &core.to_string(), &pid]))
+}
+
+/// Lets this process, and those that it starts, open so many files.
+///
+/// # Errors
+/// When `prlimit` is missing or the hard limit is lower.
+pub fn raise_file_limit(files: usize) -> Result<()> {
+    let (pid, limit) = (std::process::id().to_string(), format!("--nofile={files}:"));
+    run_quietly(Command::new("prlimit").args(["--pid", &pid, &limit]))
+        .with_context(|| format!("{files} open files are more than `ulimit -Hn` allows"))
+}
+
+fn run_quietly(command: &mut Command) -> Result<()> {
+    let status = command.stdout(Stdio::null()).status();
+    let status =
+        status.with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    ensure!(status.success(), "{} failed: {status}", command.get_program().display());
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

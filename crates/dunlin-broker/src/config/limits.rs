@@ -1,0 +1,138 @@
+//! The limits of a broker: what one client, one session and all of them together may cost.
+//!
+//! One table gives each limit its name, type, range, default and explanation; the struct, the
+//! keys of the configuration file and their documentation are made from it.
+
+#[cfg(feature = "server")]
+use super::setting::{Kind, Limit, Setting};
+
+/// What becomes of a QoS 1 or 2 message for a session whose queue is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueuePolicy {
+    /// The publisher is told: Reason Code 0x97 (Quota exceeded) in MQTT 5.0; in 3.x its message
+    /// stays without an acknowledgement.
+    #[default]
+    Refuse,
+    /// The oldest message in the queue makes room, and is counted.
+    DropOldest,
+    /// The new message is dropped for this session, and is counted.
+    DropNewest,
+}
+
+impl QueuePolicy {
+    /// Every policy.
+    pub const ALL: [Self; 3] = [Self::Refuse, Self::DropOldest, Self::DropNewest];
+
+    #[cfg(feature = "server")]
+    const NAMES: &'static [&'static str] =
+        &[Self::Refuse.name(), Self::DropOldest.name(), Self::DropNewest.name()];
+
+    /// Its name in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+        }
+    }
+}
+
+/// Makes [`Limits`] and the table of its settings from one list of
+/// `key: type [values that a configuration may give] = default;`.
+macro_rules! limits {
+    ($($(#[doc = $doc:literal])+ $key:ident: $type:ty [$($kind:tt)+] = $default:expr;)+) => {
+        /// How much of everything a broker grants; see each field.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $($(#[doc = $doc])+ pub $key: $type,)+
+        }
+
+        impl Default for Limits {
+            fn default() -> Self {
+                Self { $($key: $default,)+ }
+            }
+        }
+
+        #[cfg(feature = "server")]
+        impl Limits {
+            pub(super) const SETTINGS: &'static [Setting] = &[$(Setting {
+                key: concat!("limits.", stringify!($key)),
+                doc: &[$($doc),+],
+                kind: kind!($($kind)+),
+                example: None,
+                read: |config| Some(config.limits.$key.to_value(kind!($($kind)+))),
+                write: |config, value| {
+                    if let Some(value) = Limit::from_value(&value) {
+                        config.limits.$key = value;
+                    }
+                },
+            }),+];
+        }
+    };
+}
+
+#[cfg(feature = "server")]
+macro_rules! kind {
+    (switch) => {
+        Kind::Switch
+    };
+    (policy) => {
+        Kind::Choice(QueuePolicy::NAMES)
+    };
+    (bytes $min:expr, $max:expr) => {
+        Kind::Bytes { min: $min, max: $max }
+    };
+    ($min:expr, $max:expr) => {
+        Kind::Number { min: $min, max: $max }
+    };
+}
+
+const KIB: u32 = 1024;
+const MIB: u32 = 1024 * KIB;
+
+limits! {
+    /// Bytes of the largest packet a client may send, fixed header included (Maximum Packet Size).
+    packet_size_max: u32 [bytes 1024, 268_435_460] = 16 * MIB;
+    /// Bytes of the largest CONNECT.
+    connect_packet_size_max: u32 [bytes 128, 268_435_460] = 64 * KIB;
+    /// QoS 1 and 2 messages that a client may have under way to the broker (Receive Maximum).
+    receive_maximum: u16 [1, 65_535] = 1024;
+    /// Topic Aliases that a client may use (Topic Alias Maximum); 0 forbids them.
+    topic_alias_maximum: u16 [0, 65_535] = 64;
+    /// Topic Aliases that the broker uses towards a client, if the client takes that many.
+    topic_alias_outbound_max: u16 [0, 65_535] = 32;
+    /// The longest Keep Alive in seconds, told to MQTT 5.0 clients that ask for more or for none
+    /// (Server Keep Alive); 0 leaves it to the client.
+    keep_alive_max_secs: u16 [0, 65_535] = 0;
+    /// Seconds that a new connection has to send its CONNECT.
+    connect_timeout_secs: u32 [1, 3600] = 10;
+    /// Connections at the same time; further ones are closed at once.
+    connections_max: usize [1, 100_000_000] = 100_000;
+    /// Messages that wait for one session, connected or not, before `queue_policy` decides.
+    queue_len_max: usize [1, 1_000_000_000] = 100_000;
+    /// Bytes of topic and payload that wait for one session before `queue_policy` decides.
+    queue_bytes_max: usize [bytes 1, 1 << 40] = 64 * MIB as usize;
+    /// What becomes of a QoS 1 or 2 message for a session whose queue is full: "refuse" tells the
+    /// publisher, "drop-oldest" makes room, "drop-newest" skips the session.
+    queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;
+    /// Whether QoS 0 messages are queued for a session whose client is away.
+    queue_qos0_offline: bool [switch] = false;
+    /// Bytes that wait in one connection's output before its QoS 0 messages are dropped and
+    /// nothing more is read from it.
+    output_bytes_max: usize [bytes 4096, 1 << 40] = MIB as usize;
+    /// Subscriptions of one session.
+    subscriptions_per_session_max: usize [1, 100_000_000] = 10_000;
+    /// Levels of a Topic Name or Topic Filter: `a/b/c` has three.
+    topic_levels_max: usize [1, 65_536] = 128;
+    /// Retained messages of the whole broker.
+    retained_len_max: usize [0, 1_000_000_000] = 1_000_000;
+    /// Bytes of topic and payload of all retained messages.
+    retained_bytes_max: usize [bytes 0, 1 << 40] = 256 * MIB as usize;
+    /// Sessions, connected or not; a client that needs a new one is refused then.
+    sessions_max: usize [1, 1_000_000_000] = 200_000;
+    /// The longest time in seconds that a session outlives its connection (Session Expiry
+    /// Interval); 4294967295 is for ever.
+    session_expiry_max_secs: u32 [0, 4_294_967_295] = u32::MAX;
+    /// Seconds between two updates of the `$SYS` topics; 0 turns them off.
+    sys_interval_secs: u32 [0, 86_400] = 10;
+}

@@ -1,0 +1,333 @@
+//! Puts a [`Config`] together: defaults, then the file, the environment, and the flags.
+
+use super::setting::{Kind, Setting, Value, settings};
+use super::suggest::nearest;
+use super::{Config, Listener};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+/// The variable that names the configuration file.
+const FILE_VARIABLE: &str = "DUNLIN_CONFIG";
+const VARIABLE_PREFIX: &str = "DUNLIN_";
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nobody set it.
+    Default,
+    /// A line of the configuration file, from 1.
+    File(PathBuf, usize),
+    /// An environment variable.
+    Environment(String),
+    /// A flag of the command line.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path, line) => write!(f, "{}:{line}", path.display()),
+            Self::Environment(variable) => f.write_str(variable),
+            Self::Flag(flag) => f.write_str(flag),
+        }
+    }
+}
+
+/// A setting given on the command line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flag {
+    /// How the user knows it, such as `--listen`.
+    pub name: String,
+    /// The setting's key, such as `listeners`.
+    pub key: String,
+    /// The value as typed; listeners are separated by commas.
+    pub value: String,
+}
+
+/// A mistake of the operator: where it is, what it is, and how to mend it, in one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("{origin}: can't read {}: {reason}", path.display())]
+    Unreadable {
+        /// What named the file.
+        origin: Origin,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        reason: io::Error,
+    },
+    /// The file isn't TOML.
+    #[error("{origin}: {message}")]
+    Syntax {
+        /// File and line.
+        origin: Origin,
+        /// What the parser said.
+        message: String,
+    },
+    /// No setting has this name.
+    #[error("{origin}: unknown setting `{key}`{}", did_you_mean(.nearest.as_deref()))]
+    Unknown {
+        /// Where it is.
+        origin: Origin,
+        /// The name.
+        key: String,
+        /// A setting with a similar name.
+        nearest: Option<String>,
+    },
+    /// The setting can't have this value.
+    #[error("{origin}: {key}: {reason}")]
+    Value {
+        /// Where it is.
+        origin: Origin,
+        /// The setting.
+        key: &'static str,
+        /// What is wrong and what is expected.
+        reason: String,
+    },
+    /// Others than this machine could connect, and nobody said whether they may without
+    /// credentials.
+    #[error(
+        "{origin}: listener {listener} can be reached from other machines, and anyone could \
+         connect; set allow_anonymous = true (or --allow-anonymous) if that is meant, or listen \
+         on 127.0.0.1"
+    )]
+    Exposed {
+        /// Where the listener is set.
+        origin: Origin,
+        /// The listener.
+        listener: Listener,
+    },
+}
+
+fn did_you_mean(name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("; did you mean `{name}`?"),
+        None => "; `dunlin broker --print-config` lists all".to_owned(),
+    }
+}
+
+/// A configuration that knows where each of its values comes from.
+#[derive(Clone, Debug)]
+pub struct LoadedConfig {
+    /// The values in force.
+    pub config: Config,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl LoadedConfig {
+    /// Loads the configuration from `file`, or the one that `DUNLIN_CONFIG` names, under the
+    /// environment and the flags.
+    ///
+    /// # Errors
+    /// The operator's first mistake.
+    pub fn load(
+        file: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
+        let named = match (file, environment.get(FILE_VARIABLE)) {
+            (Some(path), _) => Some((path.to_owned(), Origin::Flag("--config".to_owned()))),
+            (None, Some(path)) if !path.is_empty() => {
+                Some((path.into(), Origin::Environment(FILE_VARIABLE.to_owned())))
+            }
+            _ => None,
+        };
+        let Some((path, origin)) = named else {
+            return Self::from_layers(None, environment, flags);
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Self::from_layers(Some((&path, &text)), environment, flags),
+            Err(reason) => Err(ConfigError::Unreadable { origin, path, reason }),
+        }
+    }
+
+    /// Puts the layers together: the file's name and text, the environment, and the flags. Only
+    /// host names of listeners are looked up elsewhere.
+    ///
+    /// # Errors
+    /// The operator's first mistake.
+    pub fn from_layers(
+        file: Option<(&Path, &str)>,
+        environment: &BTreeMap<String, String>,
+        flags: &[Flag],
+    ) -> Result<Self, ConfigError> {
+        let mut loaded = Self { config: Config::default(), origins: BTreeMap::new() };
+        if let Some((path, text)) = file {
+            FileLayer { path, text }.apply(&mut loaded)?;
+        }
+        loaded.apply_environment(environment)?;
+        loaded.apply_flags(flags)?;
+        if let Some(listener) = loaded.config.exposed_listener() {
+            let (origin, listener) = (loaded.origin("listeners").clone(), *listener);
+            return Err(ConfigError::Exposed { origin, listener });
+        }
+        Ok(loaded)
+    }
+
+    /// Where the setting with this key was last set.
+    pub fn origin(&self, key: &str) -> &Origin {
+        self.origins.get(key).unwrap_or(&Origin::Default)
+    }
+
+    fn set(
+        &mut self,
+        setting: &'static Setting,
+        origin: Origin,
+        value: Result<Value, String>,
+    ) -> Result<(), ConfigError> {
+        match value {
+            Ok(value) => {
+                (setting.write)(&mut self.config, value);
+                self.origins.insert(setting.key, origin);
+                Ok(())
+            }
+            Err(reason) => Err(ConfigError::Value { origin, key: setting.key, reason }),
+        }
+    }
+
+    fn apply_environment(
+        &mut self,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<(), ConfigError> {
+        let known: BTreeMap<String, &'static Setting> =
+            settings().map(|setting| (setting.environment_variable(), setting)).collect();
+        for (variable, value) in environment {
+            if !variable.starts_with(VARIABLE_PREFIX) || variable == FILE_VARIABLE {
+                continue;
+            }
+            let origin = Origin::Environment(variable.clone());
+            if let Some(setting) = known.get(variable) {
+                // An empty variable is how scripts say "not set".
+                if !value.is_empty() {
+                    self.set(setting, origin, setting.kind.read_text(value))?;
+                }
+                continue;
+            }
+            // Others put variables with this prefix there too (service discovery by links does),
+            // so only what looks like a slip of the pen is one.
+            let nearest = nearest(variable, known.keys().map(String::as_str)).map(str::to_owned);
+            if nearest.is_some() || variable.starts_with("DUNLIN_LIMITS_") {
+                return Err(ConfigError::Unknown { origin, key: variable.clone(), nearest });
+            }
+        }
+        Ok(())
+    }
+
+    fn apply_flags(&mut self, flags: &[Flag]) -> Result<(), ConfigError> {
+        for flag in flags {
+            let origin = Origin::Flag(flag.name.clone());
+            let Some(setting) = settings().find(|setting| setting.key == flag.key) else {
+                let nearest = nearest(&flag.key, settings().map(|setting| setting.key));
+                let (key, nearest) = (flag.key.clone(), nearest.map(str::to_owned));
+                return Err(ConfigError::Unknown { origin, key, nearest });
+            };
+            self.set(setting, origin, setting.kind.read_text(&flag.value))?;
+        }
+        Ok(())
+    }
+}
+
+/// The configuration file.
+struct FileLayer<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl FileLayer<'_> {
+    fn origin(&self, span: &Range<usize>) -> Origin {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        Origin::File(self.path.to_owned(), before.matches('\n').count() + 1)
+    }
+
+    fn apply(&self, loaded: &mut LoadedConfig) -> Result<(), ConfigError> {
+        let document = DeTable::parse(self.text).map_err(|error| ConfigError::Syntax {
+            origin: self.origin(&error.span().unwrap_or(0..0)),
+            message: error.message().trim().replace('\n', "; "),
+        })?;
+        self.apply_table(document.get_ref(), "", loaded)
+    }
+
+    fn apply_table(
+        &self,
+        table: &DeTable<'_>,
+        prefix: &str,
+        loaded: &mut LoadedConfig,
+    ) -> Result<(), ConfigError> {
+        for (name, value) in table {
+            let key = format!("{prefix}{}", name.get_ref());
+            let origin = self.origin(&name.span());
+            if let Some(setting) = settings().find(|setting| setting.key == key) {
+                let read = match (setting.kind, value.get_ref()) {
+                    (Kind::Listeners, DeValue::Array(items)) => {
+                        setting.kind.check_listeners(self.listeners(items.iter())?)
+                    }
+                    (kind, value) => kind.read_toml(value),
+                };
+                loaded.set(setting, origin, read)?;
+                continue;
+            }
+            let table_prefix = format!("{key}.");
+            match value.get_ref() {
+                DeValue::Table(inner) if settings().any(|s| s.key.starts_with(&table_prefix)) => {
+                    self.apply_table(inner, &table_prefix, loaded)?;
+                }
+                _ => return Err(unknown(origin, key)),
+            }
+        }
+        Ok(())
+    }
+
+    fn listeners<'t, 'i: 't>(
+        &self,
+        items: impl Iterator<Item = &'t Spanned<DeValue<'i>>>,
+    ) -> Result<Vec<Listener>, ConfigError> {
+        items.map(|item| self.listener(item)).collect()
+    }
+
+    fn listener(&self, item: &Spanned<DeValue<'_>>) -> Result<Listener, ConfigError> {
+        let wrong =
+            |origin, reason: String| ConfigError::Value { origin, key: "listeners", reason };
+        let mut url = None;
+        match item.get_ref() {
+            DeValue::String(text) => url = Some((text.as_ref(), item.span())),
+            DeValue::Table(table) => {
+                for (name, value) in table {
+                    let origin = self.origin(&name.span());
+                    match (name.get_ref().as_ref(), value.get_ref()) {
+                        ("url", DeValue::String(text)) => url = Some((text.as_ref(), value.span())),
+                        ("url", _) => {
+                            return Err(wrong(origin, "url must be a string".to_owned()));
+                        }
+                        (other, _) => {
+                            let (key, nearest) = (other.to_owned(), Some("url".to_owned()));
+                            return Err(ConfigError::Unknown { origin, key, nearest });
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        let Some((url, span)) = url else {
+            let reason = "expected { url = \"mqtt://ADDRESS:PORT\" }".to_owned();
+            return Err(wrong(self.origin(&item.span()), reason));
+        };
+        url.parse()
+            .map_err(|error: super::ListenerError| wrong(self.origin(&span), error.to_string()))
+    }
+}
+
+fn unknown(origin: Origin, key: String) -> ConfigError {
+    // A limit that was put outside its table is as likely as a mistyped name.
+    let elsewhere = settings().find(|setting| setting.name() == key).map(|setting| setting.key);
+    let nearest = elsewhere.or_else(|| nearest(&key, settings().map(|setting| setting.key)));
+    let nearest = nearest.map(str::to_owned);
+    ConfigError::Unknown { origin, key, nearest }
+}

@@ -1,0 +1,83 @@
+//! What an operator can set, with the defaults, and where each value may come from.
+
+mod limits;
+#[cfg(feature = "server")]
+mod listener;
+#[cfg(feature = "server")]
+mod load;
+#[cfg(feature = "server")]
+mod setting;
+#[cfg(feature = "server")]
+mod show;
+#[cfg(feature = "server")]
+mod suggest;
+#[cfg(all(test, feature = "server"))]
+mod tests;
+
+pub use limits::{Limits, QueuePolicy};
+#[cfg(feature = "server")]
+pub use {
+    listener::{Listener, ListenerError},
+    load::{ConfigError, Flag, LoadedConfig, Origin},
+    setting::{Setting, settings},
+    show::reference,
+};
+
+#[cfg(feature = "server")]
+use std::path::PathBuf;
+
+/// Everything an operator can set.
+#[cfg(feature = "server")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where clients connect.
+    pub listeners: Vec<Listener>,
+    /// Whether a client may connect without credentials. Unset, it may on loopback addresses,
+    /// and a listener on any other address is an error: see [`Config::exposed_listener`].
+    pub allow_anonymous: Option<bool>,
+    /// Worker threads, at least 1; each has its own share of the connections and sessions.
+    pub workers: usize,
+    /// A folder for durable state. This version keeps its state in memory only.
+    pub data: Option<PathBuf>,
+    /// What is logged, as a filter like `info` or `warn,dunlin_broker=debug`.
+    pub log: String,
+    /// How much of everything the broker grants.
+    pub limits: Limits,
+}
+
+#[cfg(feature = "server")]
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listeners: vec![Listener::default()],
+            allow_anonymous: None,
+            workers: available_workers(),
+            data: None,
+            log: "info".to_owned(),
+            limits: Limits::default(),
+        }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Config {
+    /// Whether clients without credentials are accepted.
+    pub fn allows_anonymous(&self) -> bool {
+        self.allow_anonymous.unwrap_or_else(|| self.exposed_listener().is_none())
+    }
+
+    /// The first listener that others than this machine can reach although nobody said whether
+    /// anonymous clients are welcome there; a broker must not start with it.
+    pub fn exposed_listener(&self) -> Option<&Listener> {
+        if self.allow_anonymous.is_some() {
+            return None;
+        }
+        self.listeners.iter().find(|listener| !listener.address.ip().is_loopback())
+    }
+}
+
+/// One worker for each core that this process may use.
+#[cfg(feature = "server")]
+fn available_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

@@ -1,0 +1,310 @@
+//! One setting: its key, what it may hold, how it is read, set and shown.
+
+use super::{Config, Limits, Listener, QueuePolicy};
+use std::fmt;
+use toml::de::DeValue;
+
+/// One thing that an operator can set.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its key in the configuration file, such as `limits.packet_size_max`.
+    pub key: &'static str,
+    pub(super) doc: &'static [&'static str],
+    pub(super) kind: Kind,
+    /// What the reference shows where the default depends on the machine or is "unset".
+    pub(super) example: Option<&'static str>,
+    pub(super) read: fn(&Config) -> Option<Value>,
+    pub(super) write: fn(&mut Config, Value),
+}
+
+impl Setting {
+    /// What it does, in a sentence or two.
+    pub fn documentation(&self) -> String {
+        self.doc.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The environment variable that sets it: `DUNLIN_LIMITS_PACKET_SIZE_MAX`.
+    pub fn environment_variable(&self) -> String {
+        match self.kind {
+            Kind::Listeners => "DUNLIN_LISTEN".to_owned(),
+            _ => format!("DUNLIN_{}", self.key.replace('.', "_").to_ascii_uppercase()),
+        }
+    }
+
+    /// The key without its table.
+    pub(super) fn name(&self) -> &'static str {
+        self.key.rsplit('.').next().unwrap_or(self.key)
+    }
+}
+
+/// The values that a setting takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Number { min: u64, max: u64 },
+    Bytes { min: u64, max: u64 },
+    Switch,
+    Choice(&'static [&'static str]),
+    Text,
+    Listeners,
+}
+
+/// A value that is right for its setting's [`Kind`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Value {
+    Number(u64),
+    Bytes(u64),
+    Switch(bool),
+    Text(String),
+    Listeners(Vec<Listener>),
+}
+
+/// Prints as TOML.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Bytes(bytes) => {
+                let unit = UNITS.iter().filter(|(_, size)| size.is_power_of_two() && *size > 1);
+                match unit.rev().find(|(_, size)| *bytes >= *size && bytes.is_multiple_of(*size)) {
+                    Some((name, size)) => write!(f, "\"{}{name}\"", bytes / size),
+                    None => write!(f, "{bytes}"),
+                }
+            }
+            Self::Switch(on) => write!(f, "{on}"),
+            Self::Text(text) => write!(f, "{}", toml::Value::from(text.as_str())),
+            Self::Listeners(listeners) => {
+                f.write_str("[")?;
+                for (nth, listener) in listeners.iter().enumerate() {
+                    let separator = if nth == 0 { "" } else { ", " };
+                    write!(f, "{separator}{{ url = \"{listener}\" }}")?;
+                }
+                f.write_str("]")
+            }
+        }
+    }
+}
+
+/// Units of sizes, each with its bytes.
+const UNITS: &[(&str, u64)] = &[
+    ("B", 1),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+];
+
+impl Kind {
+    /// Reads a value from a variable or flag; the error is the reason, with the mend.
+    pub(super) fn read_text(self, text: &str) -> Result<Value, String> {
+        let text = text.trim();
+        match self {
+            Self::Number { .. } => match text.replace('_', "").parse() {
+                Ok(number) => self.check_number(number),
+                Err(_) => Err(self.mismatch(&format!("{text:?}"))),
+            },
+            Self::Bytes { .. } => match parse_bytes(text) {
+                Some(bytes) => self.check_number(bytes),
+                None => Err(self.mismatch(&format!("{text:?}"))),
+            },
+            Self::Switch => match text {
+                "true" | "yes" | "on" | "1" => Ok(Value::Switch(true)),
+                "false" | "no" | "off" | "0" => Ok(Value::Switch(false)),
+                _ => Err(self.mismatch(&format!("{text:?}"))),
+            },
+            Self::Choice(names) if names.contains(&text) => Ok(Value::Text(text.to_owned())),
+            Self::Choice(_) => Err(self.mismatch(&format!("{text:?}"))),
+            Self::Text => Ok(Value::Text(text.to_owned())),
+            Self::Listeners => {
+                let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+                let listeners: Result<Vec<Listener>, _> = urls.map(str::parse).collect();
+                self.check_listeners(listeners.map_err(|error| error.to_string())?)
+            }
+        }
+    }
+
+    /// Reads a value from the file, but for listeners, whose parts have places of their own.
+    pub(super) fn read_toml(self, value: &DeValue<'_>) -> Result<Value, String> {
+        match (self, value) {
+            (Self::Number { .. } | Self::Bytes { .. }, DeValue::Integer(integer)) => {
+                match u64::from_str_radix(integer.as_str(), integer.radix()) {
+                    Ok(number) => self.check_number(number),
+                    Err(_) => Err(self.mismatch(&integer.to_string())),
+                }
+            }
+            (Self::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
+            (Self::Bytes { .. } | Self::Choice(_) | Self::Text, DeValue::String(text)) => {
+                self.read_text(text)
+            }
+            (_, other) => Err(self.mismatch(&format!("a value of type {}", other.type_str()))),
+        }
+    }
+
+    pub(super) fn check_listeners(self, listeners: Vec<Listener>) -> Result<Value, String> {
+        if listeners.is_empty() {
+            Err(self.mismatch("nothing"))
+        } else {
+            Ok(Value::Listeners(listeners))
+        }
+    }
+
+    fn check_number(self, number: u64) -> Result<Value, String> {
+        match self {
+            Self::Bytes { min, max } if (min..=max).contains(&number) => Ok(Value::Bytes(number)),
+            Self::Number { min, max } if (min..=max).contains(&number) => Ok(Value::Number(number)),
+            _ => Err(self.mismatch(&number.to_string())),
+        }
+    }
+
+    fn mismatch(self, found: &str) -> String {
+        format!("expected {self}, found {found}")
+    }
+}
+
+/// Prints what is expected: "a number from 1 to 65535".
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number { min, max } => write!(f, "a number from {min} to {max}"),
+            Self::Bytes { min, max } => {
+                let (min, max) = (Value::Bytes(*min), Value::Bytes(*max));
+                write!(f, "bytes from {min} to {max}, as a number or with a unit like \"64KiB\"")
+            }
+            Self::Switch => f.write_str("true or false"),
+            Self::Choice(names) => write!(f, "one of \"{}\"", names.join("\", \"")),
+            Self::Text => f.write_str("a string"),
+            Self::Listeners => f.write_str("URLs like mqtt://127.0.0.1:1883"),
+        }
+    }
+}
+
+fn parse_bytes(text: &str) -> Option<u64> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let number: u64 = number.replace('_', "").parse().ok()?;
+    let unit = unit.trim_start();
+    let size = match unit {
+        "" => 1,
+        _ => UNITS.iter().find(|(name, _)| *name == unit)?.1,
+    };
+    number.checked_mul(size)
+}
+
+/// A type that a limit can have.
+pub(super) trait Limit: Sized {
+    fn to_value(&self, kind: Kind) -> Value;
+    fn from_value(value: &Value) -> Option<Self>;
+}
+
+macro_rules! limit_numbers {
+    ($($type:ty)+) => {$(
+        impl Limit for $type {
+            fn to_value(&self, kind: Kind) -> Value {
+                let number = u64::try_from(*self).unwrap_or(u64::MAX);
+                match kind {
+                    Kind::Bytes { .. } => Value::Bytes(number),
+                    _ => Value::Number(number),
+                }
+            }
+            fn from_value(value: &Value) -> Option<Self> {
+                match value {
+                    // The table's range fits, save for sizes on machines with small addresses.
+                    Value::Number(number) | Value::Bytes(number) => {
+                        Some(Self::try_from(*number).unwrap_or(Self::MAX))
+                    }
+                    _ => None,
+                }
+            }
+        }
+    )+};
+}
+limit_numbers! { u16 u32 usize }
+
+impl Limit for bool {
+    fn to_value(&self, _: Kind) -> Value {
+        Value::Switch(*self)
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        if let Value::Switch(on) = value { Some(*on) } else { None }
+    }
+}
+
+impl Limit for QueuePolicy {
+    fn to_value(&self, _: Kind) -> Value {
+        Value::Text(self.name().to_owned())
+    }
+    fn from_value(value: &Value) -> Option<Self> {
+        match value {
+            Value::Text(name) => Self::ALL.into_iter().find(|policy| policy.name() == name),
+            _ => None,
+        }
+    }
+}
+
+/// Every setting, in the order in which they are shown.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    BROKER.iter().chain(Limits::SETTINGS)
+}
+
+const BROKER: &[Setting] = &[
+    Setting {
+        key: "listeners",
+        doc: &["Where clients connect: a list of URLs whose scheme names the transport (mqtt)."],
+        kind: Kind::Listeners,
+        example: None,
+        read: |config| Some(Value::Listeners(config.listeners.clone())),
+        write: |config, value| {
+            if let Value::Listeners(listeners) = value {
+                config.listeners = listeners;
+            }
+        },
+    },
+    Setting {
+        key: "allow_anonymous",
+        doc: &[
+            "Whether clients may connect without credentials. Unset, they may, and only loopback \
+             addresses can be listened on.",
+        ],
+        kind: Kind::Switch,
+        example: Some("true"),
+        read: |config| config.allow_anonymous.map(Value::Switch),
+        write: |config, value| config.allow_anonymous = bool::from_value(&value),
+    },
+    Setting {
+        key: "workers",
+        doc: &["Worker threads; 0 is one for each core."],
+        kind: Kind::Number { min: 0, max: 1024 },
+        example: Some("0"),
+        read: |config| Some(config.workers.to_value(Kind::Number { min: 0, max: 1024 })),
+        write: |config, value| match usize::from_value(&value) {
+            Some(workers) if workers > 0 => config.workers = workers,
+            _ => config.workers = super::available_workers(),
+        },
+    },
+    Setting {
+        key: "data",
+        doc: &["A folder for durable state. This version keeps its state in memory only."],
+        kind: Kind::Text,
+        example: Some("\"/var/lib/dunlin\""),
+        read: |config| Some(Value::Text(config.data.as_ref()?.display().to_string())),
+        write: |config, value| {
+            if let Value::Text(path) = value {
+                config.data = Some(path.into());
+            }
+        },
+    },
+    Setting {
+        key: "log",
+        doc: &["What is logged to standard error: `warn`, `info`, `info,dunlin_broker=debug`, ..."],
+        kind: Kind::Text,
+        example: None,
+        read: |config| Some(Value::Text(config.log.clone())),
+        write: |config, value| {
+            if let Value::Text(filter) = value {
+                config.log = filter;
+            }
+        },
+    },
+];

@@ -1,0 +1,356 @@
+//! The life of a session: CONNECT, takeover, the end of a connection, Wills, expiry.
+
+use super::endpoints::Outgoing;
+use super::granted::SessionKey;
+use super::publish::Routed;
+use super::session::{NEVER, Session, Will};
+use super::timers::Timer;
+use super::{ConnectionKey, Core, DropCause, Output, Record, owner};
+use dunlin_protocol::codec::{ConnAckProperties, Connect, Disconnect, ReasonCode, Text};
+use dunlin_protocol::{ConnectionEnd, Instant, Message, ServerConnection};
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A Client that has sent CONNECT to the wrong worker, on its way to the right one.
+#[derive(Debug)]
+pub struct ConnectingClient {
+    protocol: ServerConnection,
+    connect: Connect,
+}
+
+impl Core {
+    pub(super) fn handle_connect(&mut self, now: Instant, key: ConnectionKey, connect: Connect) {
+        let workers = u8::try_from(self.outbox.workers()).unwrap_or(u8::MAX);
+        if workers > 1 && !connect.client_identifier.is_empty() {
+            let worker = owner(&connect.client_identifier, workers, self.seed);
+            if worker != self.worker {
+                self.hand_over(now, key, worker, connect);
+                return;
+            }
+        }
+        self.decide_connect(now, key, connect);
+    }
+
+    fn hand_over(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        worker: super::WorkerNumber,
+        connect: Connect,
+    ) {
+        let placeholder = ServerConnection::new(now, self.server_config.clone());
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        // Nothing more is taken from it here.
+        connection.held = true;
+        let protocol = std::mem::replace(&mut connection.protocol, placeholder);
+        let client = Box::new(ConnectingClient { protocol, connect });
+        self.outputs.push_back(Output::Move { connection: key, worker, client });
+    }
+
+    /// Takes a connection that another worker accepted, with the CONNECT that it had read.
+    pub fn adopt(&mut self, now: Instant, client: ConnectingClient) -> ConnectionKey {
+        let key = self.endpoints.open(client.protocol);
+        self.watch(key);
+        self.decide_connect(now, key, client.connect);
+        key
+    }
+
+    fn decide_connect(&mut self, now: Instant, key: ConnectionKey, mut connect: Connect) {
+        if let Err(reason_code) = self.check_connect(&connect) {
+            self.reject(now, key, reason_code);
+            return;
+        }
+        let mut properties = ConnAckProperties::default();
+        if connect.client_identifier.is_empty() {
+            connect.client_identifier = self.assign_client_identifier();
+            properties.assigned_client_identifier = Some(connect.client_identifier.clone());
+        }
+        let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
+        if let Some(old) = known.and_then(|session| self.endpoints.sessions[session.0].connection) {
+            let old = self.endpoints.key_of(old);
+            self.disconnect(now, old, ReasonCode::SessionTakenOver);
+        }
+        // A session that ended with its connection is gone by now [MQTT-3.1.4-3].
+        let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
+        let resumed = match known {
+            Some(session) if connect.clean_start => {
+                self.end_session(now, session);
+                None
+            }
+            known => known,
+        };
+        let session = match resumed {
+            Some(session) => session,
+            None if self.sessions_full() => {
+                self.reject(now, key, ReasonCode::QuotaExceeded);
+                return;
+            }
+            None => self.begin_session(&connect),
+        };
+        self.configure_session(now, session, &connect, &mut properties);
+        self.attach(now, key, session, resumed.is_some(), properties);
+    }
+
+    fn check_connect(&self, connect: &Connect) -> Result<(), ReasonCode> {
+        if self.stopping {
+            return Err(ReasonCode::ServerUnavailable);
+        }
+        if connect.properties.authentication_method.is_some() {
+            return Err(ReasonCode::BadAuthenticationMethod);
+        }
+        if let Some(will) = &connect.will {
+            let levels = will.topic_name.split('/').count();
+            if levels > self.endpoints.limits.topic_levels_max {
+                return Err(ReasonCode::TopicNameInvalid);
+            }
+            if will.topic_name.starts_with("$SYS/") {
+                return Err(ReasonCode::NotAuthorized);
+            }
+        }
+        Ok(())
+    }
+
+    fn sessions_full(&self) -> bool {
+        let share = self.endpoints.limits.sessions_max.div_ceil(self.outbox.workers());
+        self.endpoints.sessions.len() >= share
+    }
+
+    fn reject(&mut self, now: Instant, key: ConnectionKey, reason_code: ReasonCode) {
+        self.endpoints.touch(key.index);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let properties = ConnAckProperties::default();
+        let rejected =
+            connection.protocol.reject(now, reason_code, properties, &mut connection.out);
+        debug_assert!(rejected.is_ok(), "a CONNECT was just read");
+        self.outputs.push_back(Output::Close(key));
+    }
+
+    /// A Client Identifier that nobody uses and that belongs to this worker [MQTT-3.1.3-6].
+    fn assign_client_identifier(&mut self) -> Text {
+        let workers = u8::try_from(self.outbox.workers()).unwrap_or(u8::MAX);
+        loop {
+            self.assigned += 1;
+            let hash = FixedState::with_seed(self.seed).hash_one((self.worker.0, self.assigned));
+            let text = format!("dunlin-{hash:016x}");
+            let Ok(text) = Text::try_from(text) else { continue };
+            if owner(&text, workers, self.seed) == self.worker
+                && self.registry.find(&self.endpoints.sessions, &text).is_none()
+            {
+                return text;
+            }
+        }
+    }
+
+    fn begin_session(&mut self, connect: &Connect) -> SessionKey {
+        let client_identifier = connect.client_identifier.detached();
+        let session = Session::new(client_identifier, connect.protocol_version);
+        let key = SessionKey(self.endpoints.sessions.insert(session).0);
+        self.registry.insert(&self.endpoints.sessions, key);
+        key
+    }
+
+    fn configure_session(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        connect: &Connect,
+        properties: &mut ConnAckProperties,
+    ) {
+        let asked = match (connect.protocol_version.is_v5(), connect.clean_start) {
+            (true, _) => connect.properties.session_expiry_interval.unwrap_or(0),
+            (false, true) => 0,
+            (false, false) => NEVER,
+        };
+        let granted = asked.min(self.endpoints.limits.session_expiry_max_secs);
+        if granted != asked {
+            properties.session_expiry_interval = Some(granted);
+        }
+        let stores = self.endpoints.stores;
+        let session = &mut self.endpoints.sessions[key.0];
+        session.version = connect.protocol_version;
+        session.expiry_interval = granted;
+        session.expires_at = None;
+        session.will = connect.will.as_ref().map(|will| {
+            let message = Message {
+                topic_name: will.topic_name.clone(),
+                payload: will.payload.clone(),
+                qos: will.qos,
+                retain: will.retain,
+                expires_at: None,
+                properties: (!will.properties.message.is_empty())
+                    .then(|| Arc::new(will.properties.message.clone())),
+            };
+            Box::new(Will {
+                message: message.detached(),
+                message_expiry_interval: will.properties.message_expiry_interval,
+                delay_secs: will.properties.will_delay_interval.unwrap_or(0),
+                due_at: None,
+            })
+        });
+        if stores && session.is_persistent() {
+            let record = Record::Session {
+                client_identifier: session.client_identifier.clone(),
+                session_expiry_interval: granted,
+            };
+            self.endpoints.record(record);
+        }
+        let _ = now;
+    }
+
+    fn attach(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session_key: SessionKey,
+        session_present: bool,
+        properties: ConnAckProperties,
+    ) {
+        self.endpoints.touch(key.index);
+        let session = &mut self.endpoints.sessions[session_key.0];
+        session.connection = Some(key.index);
+        let exchanges = std::mem::take(&mut session.exchanges);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        connection.session = Some(session_key);
+        let accepted = connection.protocol.accept(
+            now,
+            exchanges,
+            session_present,
+            properties,
+            &mut connection.out,
+        );
+        debug_assert!(accepted.is_ok(), "a CONNECT was just read");
+        self.endpoints.counters.clients_connected += 1;
+        self.watch(key);
+        self.count_members(session_key, 1);
+        self.endpoints.pump(now, session_key);
+    }
+
+    /// The Client says goodbye: what its DISCONNECT changes for the session.
+    pub(super) fn handle_disconnect(&mut self, session: SessionKey, disconnect: &Disconnect) {
+        let expiry_max = self.endpoints.limits.session_expiry_max_secs;
+        let session = &mut self.endpoints.sessions[session.0];
+        if let Some(secs) = disconnect.properties.session_expiry_interval {
+            session.expiry_interval = secs.min(expiry_max);
+        }
+        if disconnect.reason_code != ReasonCode::DisconnectWithWillMessage {
+            // [MQTT-3.14.4-3]
+            session.will = None;
+        }
+    }
+
+    /// The connection is over: its session is away from now on, or ends.
+    pub(super) fn detach(&mut self, now: Instant, key: ConnectionKey) {
+        self.pending.held.remove(&key);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let Some(session_key) = connection.session.take() else { return };
+        let stopping = matches!(
+            connection.protocol.end(),
+            Some(ConnectionEnd::Local(ReasonCode::ServerShuttingDown))
+        );
+        let exchanges = connection.protocol.take_session();
+        self.endpoints.counters.clients_connected -= 1;
+        let session = &mut self.endpoints.sessions[session_key.0];
+        session.connection = None;
+        session.exchanges = exchanges;
+        if stopping {
+            return;
+        }
+        self.count_members(session_key, -1);
+        self.hand_on(now, session_key, false);
+        self.schedule_will(now, session_key);
+        let generation = self.endpoints.sessions.generation(session_key.0);
+        let session = &mut self.endpoints.sessions[session_key.0];
+        match session.expiry_interval {
+            0 => self.end_session(now, session_key),
+            NEVER => {}
+            secs => {
+                let at = now + Duration::from_secs(u64::from(secs));
+                session.expires_at = Some(at);
+                self.timers.set(at, Timer::SessionExpiry { session: session_key, generation });
+            }
+        }
+    }
+
+    /// This is where a Will fires: at once, when its Will Delay Interval is over, or when the
+    /// session ends, whichever comes first [MQTT-3.1.2-8] [MQTT-3.1.3-9].
+    fn schedule_will(&mut self, now: Instant, key: SessionKey) {
+        let generation = self.endpoints.sessions.generation(key.0);
+        let session = &mut self.endpoints.sessions[key.0];
+        let Some(will) = &mut session.will else { return };
+        let delay_secs = will.delay_secs.min(session.expiry_interval);
+        if delay_secs == 0 {
+            self.publish_will(now, key);
+        } else {
+            let due_at = now + Duration::from_secs(u64::from(delay_secs));
+            will.due_at = Some(due_at);
+            self.timers.set(due_at, Timer::Will { session: key, generation });
+        }
+    }
+
+    pub(super) fn check_will(&mut self, now: Instant, key: SessionKey, generation: u32) {
+        if !self.endpoints.sessions.is_current(key.0, generation) {
+            return;
+        }
+        let session = &self.endpoints.sessions[key.0];
+        let due_at = session.will.as_ref().and_then(|will| will.due_at);
+        if session.connection.is_none() && due_at.is_some_and(|due_at| due_at <= now) {
+            self.publish_will(now, key);
+        }
+    }
+
+    fn publish_will(&mut self, now: Instant, key: SessionKey) {
+        let Some(will) = self.endpoints.sessions[key.0].will.take() else { return };
+        let mut message = will.message;
+        if let Some(secs) = will.message_expiry_interval {
+            message.expire_after(now, secs);
+        }
+        self.publish_own(now, Some(key), message);
+    }
+
+    /// Publishes a message that no Client waits for: a Will, or `$SYS`.
+    pub(super) fn publish_own(
+        &mut self,
+        now: Instant,
+        publisher: Option<SessionKey>,
+        message: Message,
+    ) {
+        let message = Arc::new(message);
+        let outgoing = Outgoing::shared(&message);
+        if let Err(cause) = self.retain(&outgoing) {
+            self.endpoints.counters.drop_one(cause);
+        }
+        self.route(now, publisher, &outgoing, None, &mut Routed::default());
+    }
+
+    pub(super) fn check_session_expiry(&mut self, now: Instant, key: SessionKey, generation: u32) {
+        if !self.endpoints.sessions.is_current(key.0, generation) {
+            return;
+        }
+        let session = &self.endpoints.sessions[key.0];
+        if session.connection.is_none() && session.expires_at.is_some_and(|at| at <= now) {
+            self.endpoints.counters.sessions_expired += 1;
+            self.end_session(now, key);
+        }
+    }
+
+    /// Ends a session that is away: its Will is published if it still waits, what was owed to it
+    /// is dropped and counted, or handed on in a Shared Subscription.
+    fn end_session(&mut self, now: Instant, key: SessionKey) {
+        self.publish_will(now, key);
+        self.remove_subscriptions(key);
+        self.hand_on(now, key, true);
+        let lost = self.endpoints.sessions[key.0].exchanges.in_flight().count();
+        self.endpoints.counters.drop_many(DropCause::SessionEnded, lost as u64);
+        self.endpoints.drop_waiting(key);
+        self.registry.remove(&self.endpoints.sessions, key);
+        if let Some(session) = self.endpoints.sessions.remove(key.0)
+            && self.endpoints.stores
+            && session.is_persistent()
+        {
+            let client_identifier = session.client_identifier;
+            self.endpoints.record(Record::SessionEnded { client_identifier });
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What is counted: traffic, and every message that was dropped, by its cause.
+
+/// Why a message, of any QoS, did not reach a session that it was meant for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum DropCause {
+    /// QoS 0 for a session without a connection.
+    Offline,
+    /// QoS 0 for a connection that takes its bytes too slowly.
+    OutputFull,
+    /// The queue of the session is full, and its policy drops the message or an older one.
+    QueueFull,
+    /// The queue of a session is full, and the publisher was told so or waits.
+    Refused,
+    /// The Message Expiry Interval was over.
+    Expired,
+    /// Larger than the Maximum Packet Size of the receiver.
+    PacketTooLarge,
+    /// The session ended with messages waiting.
+    SessionEnded,
+    /// The Topic Name, the rights or a limit forbid it to its publisher.
+    NotAllowed,
+    /// The limit of retained messages is reached.
+    RetainedFull,
+    /// No member of the Shared Subscription was left to take it.
+    NoMember,
+    /// The receiver answered with a Reason Code that refuses it.
+    RefusedByReceiver,
+}
+
+impl DropCause {
+    /// All causes, in their order.
+    pub const ALL: [Self; 11] = [
+        Self::Offline,
+        Self::OutputFull,
+        Self::QueueFull,
+        Self::Refused,
+        Self::Expired,
+        Self::PacketTooLarge,
+        Self::SessionEnded,
+        Self::NotAllowed,
+        Self::RetainedFull,
+        Self::NoMember,
+        Self::RefusedByReceiver,
+    ];
+
+    /// The name in metrics and `$SYS`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Offline => "offline",
+            Self::OutputFull => "output-full",
+            Self::QueueFull => "queue-full",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::PacketTooLarge => "packet-too-large",
+            Self::SessionEnded => "session-ended",
+            Self::NotAllowed => "not-allowed",
+            Self::RetainedFull => "retained-full",
+            Self::NoMember => "no-member",
+            Self::RefusedByReceiver => "refused-by-receiver",
+        }
+    }
+}
+
+/// The counters of one worker; sums over workers make those of the broker.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Bytes read from Network Connections.
+    pub bytes_received: u64,
+    /// Bytes written to Network Connections.
+    pub bytes_sent: u64,
+    /// Control Packets received.
+    pub packets_received: u64,
+    /// Application Messages received.
+    pub publish_received: u64,
+    /// Bytes of payload received.
+    pub publish_bytes_received: u64,
+    /// Application Messages sent, each receiver counted.
+    pub publish_sent: u64,
+    /// Bytes of payload sent.
+    pub publish_bytes_sent: u64,
+    /// Connections accepted, refused ones included.
+    pub connections_opened: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Clients connected now.
+    pub clients_connected: u64,
+    /// Sessions, connected or not.
+    pub sessions: u64,
+    /// Sessions that ended by their Session Expiry Interval.
+    pub sessions_expired: u64,
+    /// Subscriptions, those of groups included.
+    pub subscriptions: u64,
+    /// Messages queued for sessions.
+    pub queued: u64,
+    /// Bytes queued for sessions.
+    pub queued_bytes: u64,
+    /// Messages not delivered, by [`DropCause`] in the order of [`DropCause::ALL`].
+    pub dropped: [u64; DropCause::ALL.len()],
+}
+
+impl Counters {
+    pub(super) fn drop_one(&mut self, cause: DropCause) {
+        self.drop_many(cause, 1);
+    }
+
+    pub(super) fn drop_many(&mut self, cause: DropCause, count: u64) {
+        self.dropped[cause as usize] += count;
+    }
+
+    /// How many messages were dropped for this cause.
+    pub fn dropped_for(&self, cause: DropCause) -> u64 {
+        self.dropped[cause as usize]
+    }
+
+    /// How many messages were dropped for any cause.
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Adds the counters of another worker.
+    pub fn add(&mut self, other: &Self) {
+        self.bytes_received += other.bytes_received;
+        self.bytes_sent += other.bytes_sent;
+        self.packets_received += other.packets_received;
+        self.publish_received += other.publish_received;
+        self.publish_bytes_received += other.publish_bytes_received;
+        self.publish_sent += other.publish_sent;
+        self.publish_bytes_sent += other.publish_bytes_sent;
+        self.connections_opened += other.connections_opened;
+        self.connections += other.connections;
+        self.clients_connected += other.clients_connected;
+        self.sessions += other.sessions;
+        self.sessions_expired += other.sessions_expired;
+        self.subscriptions += other.subscriptions;
+        self.queued += other.queued;
+        self.queued_bytes += other.queued_bytes;
+        for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+            *mine += theirs;
+        }
+    }
+}

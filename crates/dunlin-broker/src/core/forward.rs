@@ -1,0 +1,94 @@
+//! What goes from one worker to another, in batches: one for each worker and turn. What goes to
+//! another node one day is the same.
+
+use super::counters::Counters;
+use super::granted::WorkerNumber;
+use super::session::GroupName;
+use dunlin_protocol::Message;
+use std::sync::Arc;
+
+/// All that one worker has for another at the end of a turn, in its order.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub(super) items: Vec<Forward>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// How many things are in it.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+}
+
+/// One thing that a worker has for another.
+#[derive(Debug)]
+pub(super) enum Forward {
+    /// A message for the sessions of the other worker that match.
+    Publish { message: Arc<Message>, answer: Option<PublishNumber> },
+    /// A message for one member of a Shared Subscription, whom the other worker chooses.
+    Shared { message: Arc<Message>, group: Arc<GroupName>, answer: Option<PublishNumber> },
+    /// What became of a message that the other worker forwarded.
+    Outcome { publish: PublishNumber, outcome: Outcome },
+    /// The sender has sessions for this Topic Filter, or no longer.
+    Interest { topic_filter: Box<str>, wanted: bool },
+    /// So many members of the Shared Subscription are with the sender, connected and in sum.
+    GroupInterest { group: Arc<GroupName>, connected: u32, members: u32 },
+    /// The sender wants to know that all interests before this are taken up.
+    InterestMark { number: u64 },
+    /// All interests up to this mark are taken up.
+    InterestTaken { number: u64 },
+    /// The counters of the sender.
+    Counters(Box<Counters>),
+}
+
+/// Names a publish that waits for other workers or the store, within the worker that took it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct PublishNumber(pub(super) u64);
+
+/// What became of a message at one worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outcome {
+    /// A session was there to take it.
+    pub(super) matched: bool,
+    /// A session could not take it.
+    pub(super) refused: bool,
+}
+
+impl Outcome {
+    pub(super) fn join(&mut self, other: Self) {
+        self.matched |= other.matched;
+        self.refused |= other.refused;
+    }
+}
+
+/// The batches of this turn, one for each other worker.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    batches: Vec<Batch>,
+}
+
+impl Outbox {
+    pub(super) fn new(workers: usize) -> Self {
+        Self { batches: (0..workers).map(|_| Batch::default()).collect() }
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.batches.len()
+    }
+
+    pub(super) fn push(&mut self, to: WorkerNumber, forward: Forward) {
+        self.batches[usize::from(to.0)].items.push(forward);
+    }
+
+    /// Takes out a batch that has something in it.
+    pub(super) fn take(&mut self) -> Option<(WorkerNumber, Batch)> {
+        let at = self.batches.iter().position(|batch| !batch.is_empty())?;
+        let number = WorkerNumber(u8::try_from(at).unwrap_or(u8::MAX));
+        Some((number, std::mem::take(&mut self.batches[at])))
+    }
+}

@@ -1,0 +1,130 @@
+//! A subscription as the routing index keeps it: who it is for, and what was granted.
+
+use dunlin_protocol::codec::{QoS, SubscriptionIdentifier, SubscriptionOptions};
+use dunlin_topics::Subscription;
+use std::sync::Arc;
+
+/// A session of a worker: its place there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionKey(pub(super) u32);
+
+/// Another worker of the same broker, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerNumber(pub u8);
+
+/// Whom a match is for: a session of this worker, or another worker that has sessions for it.
+///
+/// One number, so that entries of the index stay small: sessions count from below, workers take
+/// the last 256.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SubscriberKey(u32);
+
+const FIRST_WORKER: u32 = u32::MAX - 255;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subscriber {
+    Session(SessionKey),
+    Worker(WorkerNumber),
+}
+
+impl SubscriberKey {
+    pub(super) const fn session(session: SessionKey) -> Self {
+        debug_assert!(session.0 < FIRST_WORKER);
+        Self(session.0)
+    }
+
+    pub(super) const fn worker(worker: WorkerNumber) -> Self {
+        Self(FIRST_WORKER + worker.0 as u32)
+    }
+
+    /// Comes after the keys of all sessions and before those of workers.
+    pub(super) const fn last_session() -> Self {
+        Self(FIRST_WORKER - 1)
+    }
+
+    #[inline]
+    pub(super) const fn subscriber(self) -> Subscriber {
+        if self.0 < FIRST_WORKER {
+            Subscriber::Session(SessionKey(self.0))
+        } else {
+            Subscriber::Worker(WorkerNumber((self.0 - FIRST_WORKER) as u8))
+        }
+    }
+}
+
+/// What a session gets by a subscription, or by several that overlap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Granted {
+    pub(super) maximum_qos: QoS,
+    pub(super) no_local: bool,
+    pub(super) retain_as_published: bool,
+    /// In a Shared Subscription, of another worker: how many of its members are connected.
+    pub(super) connected: u32,
+    pub(super) identifiers: Identifiers,
+}
+
+/// The Subscription Identifiers of a match: nearly always none or one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identifiers {
+    None,
+    One([SubscriptionIdentifier; 1]),
+    Many(Arc<Vec<SubscriptionIdentifier>>),
+}
+
+impl Identifiers {
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[SubscriptionIdentifier] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => one,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+impl From<Option<SubscriptionIdentifier>> for Identifiers {
+    fn from(identifier: Option<SubscriptionIdentifier>) -> Self {
+        identifier.map_or(Self::None, |identifier| Self::One([identifier]))
+    }
+}
+
+impl Granted {
+    pub(super) fn new(
+        options: SubscriptionOptions,
+        identifier: Option<SubscriptionIdentifier>,
+    ) -> Self {
+        Self {
+            maximum_qos: options.maximum_qos,
+            no_local: options.no_local,
+            retain_as_published: options.retain_as_published,
+            connected: 0,
+            identifiers: identifier.into(),
+        }
+    }
+
+    /// The interest of another worker: it applies the options of its sessions itself.
+    pub(super) fn of_worker(connected: u32) -> Self {
+        Self { connected, ..Self::new(SubscriptionOptions::default(), None) }
+    }
+}
+
+impl Subscription for Granted {
+    fn merge(&mut self, other: &Self) {
+        self.maximum_qos = self.maximum_qos.max(other.maximum_qos);
+        // A subscription that wants a Client's own messages gets them, whatever another says.
+        self.no_local &= other.no_local;
+        self.retain_as_published |= other.retain_as_published;
+        let mut all = self.identifiers.as_slice().to_vec();
+        for identifier in other.identifiers.as_slice() {
+            if !all.contains(identifier) {
+                all.push(*identifier);
+            }
+        }
+        all.sort_unstable();
+        self.identifiers = match all.as_slice() {
+            [] => Identifiers::None,
+            [one] => Identifiers::One([*one]),
+            _ => Identifiers::Many(Arc::new(all)),
+        };
+    }
+}

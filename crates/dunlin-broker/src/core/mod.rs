@@ -1,0 +1,418 @@
+//! The brain of the broker, without IO: one `Core` for each worker, owner of everything about its
+//! sessions and connections.
+//!
+//! The shell brings bytes, time and batches from other workers, and carries out what the core
+//! asks for:
+//!
+//! ```text
+//! open ─► handle_input ─► … ─► handle_network_closed ─► release
+//!            │ each call may leave work:
+//!            ├─ take_urgent / take_touched   connections whose output is to be written
+//!            └─ poll_output                  Close, Move, Store, Forward, in their order
+//! ```
+//!
+//! The core owns the protocol state of its connections as well: the Quality of Service state of a
+//! session has one owner, connected or not, and every change of it can be stored. It reads no
+//! clock, draws no random numbers and knows no threads; the same calls give the same effects.
+
+mod connect;
+mod counters;
+mod endpoints;
+mod forward;
+mod granted;
+mod pending;
+mod publish;
+mod record;
+mod registry;
+mod retained;
+mod routing;
+mod session;
+mod shared;
+mod slab;
+mod subscribe;
+mod sys;
+mod timers;
+mod workers;
+
+pub use connect::ConnectingClient;
+pub use counters::{Counters, DropCause};
+pub use endpoints::ConnectionKey;
+pub use forward::Batch;
+pub use granted::{SessionKey, WorkerNumber};
+pub use record::{Record, RecordNumber};
+pub use retained::RetainedStore;
+pub use routing::owner;
+
+use crate::Limits;
+use bytes::BytesMut;
+use dunlin_protocol::codec::{Disconnect, ReasonCode, TransmitBuf};
+use dunlin_protocol::{
+    ConnectionEnd, Instant, Progress, ServerConfig, ServerConnection, ServerEvent,
+};
+use endpoints::Endpoints;
+use forward::Outbox;
+use pending::PendingPublishes;
+use registry::Registry;
+use routing::Routing;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use timers::{Timer, Timers};
+
+/// What a core must be told when it is made.
+#[derive(Clone, Debug)]
+pub struct CoreConfig {
+    /// Which worker this is.
+    pub worker: WorkerNumber,
+    /// How many workers there are, 1 to 255.
+    pub workers: u8,
+    /// The limits of clients, sessions and the whole.
+    pub limits: Arc<Limits>,
+    /// Seeds hashing and Assigned Client Identifiers; the same for all workers of a broker.
+    pub seed: u64,
+    /// The retained messages, shared by all workers of a broker.
+    pub retained: RetainedStore,
+    /// Whether records are made: a store is there that takes them.
+    pub stores: bool,
+    /// What `$SYS/broker/version` says.
+    pub version: &'static str,
+}
+
+/// What the core asks the shell to do.
+#[derive(Debug)]
+pub enum Output {
+    /// Write what the connection still has to say, then close its socket and release it.
+    Close(ConnectionKey),
+    /// The connection belongs to a session of another worker: hand its socket, what was read of
+    /// it, and this to that worker, and release it here.
+    Move {
+        /// The connection here.
+        connection: ConnectionKey,
+        /// Where it belongs.
+        worker: WorkerNumber,
+        /// What the other worker's [`Core::adopt`] takes.
+        client: Box<ConnectingClient>,
+    },
+    /// Store these records, the last of which has this number, and tell by
+    /// [`Core::handle_stored`] when they are as safe as the operator wants.
+    Store {
+        /// The number of the last record.
+        last: RecordNumber,
+        /// The records, in their order.
+        records: Vec<Record>,
+    },
+    /// Hand this batch to another worker's [`Core::handle_batch`].
+    Forward {
+        /// Which worker.
+        worker: WorkerNumber,
+        /// What it gets.
+        batch: Batch,
+    },
+}
+
+/// Where the taking of input stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputState {
+    /// All whole packets were taken.
+    NeedInput,
+    /// Outputs have grown: write [`Core::take_urgent`], then call again with the same input.
+    Urgent,
+    /// Nothing is taken from this connection for now: keep the input, read no more, and call
+    /// again when [`Core::resumed`] names the connection.
+    Paused,
+    /// The connection is over; the rest of the input is void.
+    Closed,
+}
+
+/// The brain of one worker.
+#[derive(Debug)]
+pub struct Core {
+    worker: WorkerNumber,
+    seed: u64,
+    version: &'static str,
+    started_at: Instant,
+    server_config: Arc<ServerConfig>,
+    endpoints: Endpoints,
+    registry: Registry,
+    routing: Routing,
+    timers: Timers,
+    pending: PendingPublishes,
+    outbox: Outbox,
+    outputs: VecDeque<Output>,
+    resumed: Vec<ConnectionKey>,
+    interest: workers::InterestState,
+    sys: sys::Sys,
+    assigned: u64,
+    stopping: bool,
+}
+
+impl Core {
+    /// A core without sessions.
+    pub fn new(now: Instant, config: CoreConfig) -> Self {
+        let limits = config.limits;
+        let server_config = ServerConfig {
+            connect_timeout: Duration::from_secs(u64::from(limits.connect_timeout_secs)),
+            packet_size_max: limits.packet_size_max,
+            connect_packet_size_max: limits.connect_packet_size_max.min(limits.packet_size_max),
+            receive_maximum: limits.receive_maximum,
+            topic_alias_maximum: limits.topic_alias_maximum,
+            topic_alias_outbound_max: limits.topic_alias_outbound_max,
+            keep_alive_max_secs: limits.keep_alive_max_secs,
+        };
+        let mut core = Self {
+            worker: config.worker,
+            seed: config.seed,
+            version: config.version,
+            started_at: now,
+            server_config: Arc::new(server_config),
+            endpoints: Endpoints::new(limits, config.retained, config.stores),
+            registry: Registry::new(config.seed),
+            routing: Routing::new(config.seed),
+            timers: Timers::default(),
+            pending: PendingPublishes::default(),
+            outbox: Outbox::new(usize::from(config.workers.max(1))),
+            outputs: VecDeque::new(),
+            resumed: Vec::new(),
+            interest: workers::InterestState::new(usize::from(config.workers.max(1))),
+            sys: sys::Sys::new(usize::from(config.workers.max(1))),
+            assigned: 0,
+            stopping: false,
+        };
+        core.start_sys(now);
+        core
+    }
+
+    /// A Network Connection was accepted.
+    pub fn open(&mut self, now: Instant) -> ConnectionKey {
+        self.endpoints.counters.connections_opened += 1;
+        let key = self.endpoints.open(ServerConnection::new(now, self.server_config.clone()));
+        self.watch(key);
+        key
+    }
+
+    /// Takes packets off the input until there is no whole one, or something must happen first.
+    pub fn handle_input(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        input: &mut BytesMut,
+    ) -> InputState {
+        let output_bytes_max = self.endpoints.limits.output_bytes_max;
+        loop {
+            let Some(connection) = self.endpoints.connection(key) else {
+                return InputState::Closed;
+            };
+            if connection.held {
+                return InputState::Paused;
+            }
+            let out_len = connection.out.len();
+            if out_len >= output_bytes_max {
+                // A Client that sends and doesn't read its answers waits for itself.
+                self.endpoints.stall(key);
+                return InputState::Paused;
+            }
+            let progress = connection.protocol.handle_input(now, input, &mut connection.out);
+            let wrote = connection.out.len() != out_len;
+            if wrote {
+                self.endpoints.touch(key.index);
+            }
+            match progress {
+                Progress::NeedInput => return InputState::NeedInput,
+                Progress::Packet => self.endpoints.counters.packets_received += 1,
+                Progress::Event(event) => {
+                    self.endpoints.counters.packets_received += 1;
+                    self.handle_event(now, key, event);
+                }
+                Progress::Closed => {
+                    self.detach(now, key);
+                    self.outputs.push_back(Output::Close(key));
+                    return InputState::Closed;
+                }
+            }
+            if self.endpoints.has_urgent() {
+                return InputState::Urgent;
+            }
+        }
+    }
+
+    fn handle_event(&mut self, now: Instant, key: ConnectionKey, event: ServerEvent) {
+        if let ServerEvent::Connect(connect) = event {
+            self.handle_connect(now, key, *connect);
+            return;
+        }
+        let Some(session) = self.endpoints.connection(key).and_then(|found| found.session) else {
+            return;
+        };
+        match event {
+            ServerEvent::Publish(publish) => self.handle_publish(now, key, session, publish),
+            ServerEvent::Acknowledged(acknowledged) => {
+                self.endpoints.acknowledged(now, session, &acknowledged);
+            }
+            ServerEvent::Received(_) | ServerEvent::Connect(_) => {}
+            ServerEvent::Released(ack) => self.handle_released(now, key, session, ack),
+            ServerEvent::Subscribe(subscribe) => {
+                self.handle_subscribe(now, key, session, &subscribe);
+            }
+            ServerEvent::Unsubscribe(unsubscribe) => {
+                self.handle_unsubscribe(now, key, session, &unsubscribe);
+            }
+            // No method is offered at CONNECT, so none can be in use.
+            ServerEvent::Auth(_) => {
+                self.disconnect(now, key, ReasonCode::BadAuthenticationMethod);
+            }
+            ServerEvent::Disconnect(disconnect) => {
+                self.handle_disconnect(session, &disconnect);
+            }
+        }
+    }
+
+    /// The Network Connection is gone, without or after a DISCONNECT; the connection is released.
+    pub fn handle_network_closed(&mut self, now: Instant, key: ConnectionKey) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.protocol.handle_network_closed();
+            self.detach(now, key);
+            self.endpoints.release(key);
+        }
+    }
+
+    /// The socket of a connection is closed, or was handed over: its place is free again.
+    pub fn release(&mut self, key: ConnectionKey) {
+        self.endpoints.release(key);
+    }
+
+    /// Why a connection is over; `None` while it is not.
+    pub fn end(&mut self, key: ConnectionKey) -> Option<&ConnectionEnd> {
+        self.endpoints.connection(key)?.protocol.end()
+    }
+
+    /// What the connection has to write.
+    pub fn transmit(&mut self, key: ConnectionKey) -> Option<&mut TransmitBuf> {
+        self.endpoints.connection(key).map(|connection| &mut connection.out)
+    }
+
+    /// So many bytes of a connection's output were written.
+    pub fn handle_written(&mut self, now: Instant, key: ConnectionKey, bytes: usize) {
+        if self.endpoints.written(now, key, bytes) {
+            self.resumed.push(key);
+        }
+        self.endpoints.reclaim(key);
+    }
+
+    /// So many bytes were read; for the counters.
+    pub fn count_received(&mut self, bytes: usize) {
+        self.endpoints.counters.bytes_received += bytes as u64;
+    }
+
+    /// Moves the connections whose output must be written at once to `keys`.
+    pub fn take_urgent(&mut self, keys: &mut Vec<ConnectionKey>) {
+        self.endpoints.take_urgent(keys);
+    }
+
+    /// Moves the connections whose output is to be written at the end of the turn to `keys`.
+    pub fn take_touched(&mut self, keys: &mut Vec<ConnectionKey>) {
+        self.endpoints.take_touched(keys);
+    }
+
+    /// Moves the connections that were paused, and go on, to `keys`.
+    pub fn resumed(&mut self, keys: &mut Vec<ConnectionKey>) {
+        keys.append(&mut self.resumed);
+    }
+
+    /// The next thing to do, in its order; to be drained before the turn ends.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        if let Some(output) = self.outputs.pop_front() {
+            return Some(output);
+        }
+        if !self.endpoints.records.is_empty() {
+            let records = std::mem::take(&mut self.endpoints.records);
+            return Some(Output::Store { last: self.endpoints.last_record, records });
+        }
+        let (worker, batch) = self.outbox.take()?;
+        Some(Output::Forward { worker, batch })
+    }
+
+    /// All records up to this one are as safe as the operator wants.
+    pub fn handle_stored(&mut self, now: Instant, upto: RecordNumber) {
+        self.finish_stored(now, upto);
+    }
+
+    /// The earliest moment at which [`Core::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// Acts on all deadlines that have passed; early and spurious calls are harmless.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::Connection(key) => self.check_connection(now, key),
+                Timer::Will { session, generation } => self.check_will(now, session, generation),
+                Timer::SessionExpiry { session, generation } => {
+                    self.check_session_expiry(now, session, generation);
+                }
+                Timer::Held(key) => self.retry_held(now, key),
+                Timer::Sys => self.publish_sys(now),
+            }
+        }
+    }
+
+    /// Sets the timer of a connection for its next deadline.
+    fn watch(&mut self, key: ConnectionKey) {
+        let deadline =
+            self.endpoints.connection(key).and_then(|found| found.protocol.poll_timeout());
+        if let Some(deadline) = deadline {
+            self.timers.set(deadline, Timer::Connection(key));
+        }
+    }
+
+    fn check_connection(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        // A connection that is not read can't be blamed for its silence.
+        if !connection.held {
+            connection.protocol.handle_timeout(now, &mut connection.out);
+        }
+        if connection.protocol.end().is_some() {
+            self.endpoints.touch(key.index);
+            self.detach(now, key);
+            self.outputs.push_back(Output::Close(key));
+        } else {
+            let deadline = self.endpoints.connection(key).and_then(|c| c.protocol.poll_timeout());
+            if let Some(deadline) = deadline {
+                self.timers
+                    .set(deadline.max(now + Duration::from_millis(100)), Timer::Connection(key));
+            }
+        }
+    }
+
+    /// Ends a connection from this side.
+    fn disconnect(&mut self, now: Instant, key: ConnectionKey, reason_code: ReasonCode) {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if connection.protocol.end().is_none() {
+            self.endpoints.touch(key.index);
+            let Some(connection) = self.endpoints.connection(key) else { return };
+            connection.protocol.disconnect(now, &Disconnect::new(reason_code), &mut connection.out);
+            self.detach(now, key);
+            self.outputs.push_back(Output::Close(key));
+        }
+    }
+
+    /// The broker stops: all Clients are told so (0x8B, Server shutting down), Wills are kept.
+    pub fn stop(&mut self, now: Instant) {
+        self.stopping = true;
+        let indices: Vec<u32> = self.endpoints.connections.indices().collect();
+        for index in indices {
+            let key = self.endpoints.key_of(index);
+            self.disconnect(now, key, ReasonCode::ServerShuttingDown);
+        }
+    }
+
+    /// The counters of this worker.
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.endpoints.counters.clone();
+        counters.sessions = self.endpoints.sessions.len() as u64;
+        counters
+    }
+}
+
+#[cfg(test)]
+mod tests;

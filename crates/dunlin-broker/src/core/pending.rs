@@ -1,0 +1,89 @@
+//! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
+
+use super::forward::{Outcome, PublishNumber};
+use super::{ConnectionKey, RecordNumber};
+use dunlin_protocol::{AckToken, Message};
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// A publish that was routed and is not acknowledged yet.
+#[derive(Debug)]
+pub(super) struct PendingPublish {
+    pub(super) connection: ConnectionKey,
+    pub(super) ack: AckToken,
+    /// Other workers whose outcome is awaited.
+    pub(super) workers: u32,
+    /// The record that must be stored.
+    pub(super) stored: Option<RecordNumber>,
+    pub(super) outcome: Outcome,
+}
+
+/// A publish of an MQTT 3.x Client that no queue had room for: it is tried again, and the Client
+/// is not read until then.
+#[derive(Debug)]
+pub(super) struct HeldPublish {
+    pub(super) message: Arc<Message>,
+    pub(super) ack: AckToken,
+}
+
+/// What the end of the waiting is for.
+#[derive(Debug)]
+pub(super) enum AfterStored {
+    /// A publish may be acknowledged.
+    Publish(PublishNumber),
+    /// A release may be acknowledged.
+    Release(ConnectionKey, AckToken),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PendingPublishes {
+    next: u64,
+    publishes: BTreeMap<PublishNumber, PendingPublish>,
+    after_stored: VecDeque<(RecordNumber, AfterStored)>,
+    pub(super) held: HashMap<ConnectionKey, HeldPublish>,
+    pub(super) stored_upto: RecordNumber,
+}
+
+impl PendingPublishes {
+    /// The number that the next publish gets, should it have to wait.
+    pub(super) const fn next_number(&self) -> PublishNumber {
+        PublishNumber(self.next)
+    }
+
+    pub(super) fn insert(&mut self, publish: PendingPublish) {
+        let number = self.next_number();
+        self.next += 1;
+        if let Some(stored) = publish.stored {
+            self.after_stored.push_back((stored, AfterStored::Publish(number)));
+        }
+        self.publishes.insert(number, publish);
+    }
+
+    pub(super) fn wait_for_store(&mut self, record: RecordNumber, after: AfterStored) {
+        self.after_stored.push_back((record, after));
+    }
+
+    /// What no longer waits for the store.
+    pub(super) fn pop_stored(&mut self) -> Option<AfterStored> {
+        let (record, _) = self.after_stored.front()?;
+        if *record > self.stored_upto {
+            return None;
+        }
+        self.after_stored.pop_front().map(|(_, after)| after)
+    }
+
+    pub(super) fn get_mut(&mut self, number: PublishNumber) -> Option<&mut PendingPublish> {
+        self.publishes.get_mut(&number)
+    }
+
+    /// Takes out a publish that waits for nothing any more.
+    pub(super) fn take_ready(&mut self, number: PublishNumber) -> Option<PendingPublish> {
+        let publish = self.publishes.get(&number)?;
+        let stored = publish.stored.is_none_or(|record| record <= self.stored_upto);
+        if publish.workers > 0 || !stored {
+            return None;
+        }
+        self.publishes.remove(&number)
+    }
+}

@@ -1,0 +1,344 @@
+//! A message from a Client: checked, kept if retained, routed, acknowledged.
+
+use super::counters::DropCause;
+use super::endpoints::Outgoing;
+use super::forward::{Forward, Outcome, PublishNumber};
+use super::granted::{SessionKey, Subscriber};
+use super::pending::{AfterStored, HeldPublish, PendingPublish};
+use super::timers::Timer;
+use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
+use dunlin_protocol::codec::{QoS, ReasonCode};
+use dunlin_protocol::{AckToken, Instant, Message, PublishEvent};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a publish that waits for room is tried again.
+const HELD_RETRY: Duration = Duration::from_millis(100);
+
+/// What came of routing a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Routed {
+    pub(super) outcome: Outcome,
+    /// Other workers whose outcome is awaited.
+    pub(super) workers: u32,
+    pub(super) stored: Option<RecordNumber>,
+}
+
+impl Core {
+    pub(super) fn handle_publish(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        publish: PublishEvent,
+    ) {
+        let PublishEvent { message, ack, .. } = publish;
+        let counters = &mut self.endpoints.counters;
+        counters.publish_received += 1;
+        counters.publish_bytes_received += message.payload.len() as u64;
+        if let Some(reason_code) = self.forbidden(&message) {
+            self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
+            return;
+        }
+        let outgoing = Outgoing::borrowed(&message);
+        let Some(ack) = ack else {
+            match self.retain(&outgoing) {
+                Ok(_) => self.route(now, Some(session), &outgoing, None, &mut Routed::default()),
+                Err(cause) => self.endpoints.counters.drop_one(cause),
+            }
+            return;
+        };
+        if !self.would_refuse(&outgoing) {
+            self.take_acknowledged(now, key, session, &outgoing, ack);
+        } else if self.endpoints.sessions[session.0].version.is_v5() {
+            let reason_code = ReasonCode::QuotaExceeded;
+            self.refuse_publish(now, key, Some(ack), reason_code, DropCause::Refused);
+        } else {
+            self.hold(now, key, ack, outgoing.keep().clone());
+        }
+    }
+
+    /// Keeps and routes a QoS 1 or 2 message; its acknowledgement leaves now or when all that it
+    /// means is true.
+    fn take_acknowledged(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        outgoing: &Outgoing<'_>,
+        ack: AckToken,
+    ) {
+        let mut routed = Routed::default();
+        match self.retain(outgoing) {
+            Ok(stored) => routed.stored = stored,
+            Err(cause) => {
+                self.refuse_publish(now, key, Some(ack), ReasonCode::QuotaExceeded, cause);
+                return;
+            }
+        }
+        let answer = self.pending.next_number();
+        self.route(now, Some(session), outgoing, Some(answer), &mut routed);
+        let publisher = &self.endpoints.sessions[session.0];
+        if self.endpoints.stores
+            && outgoing.message.qos == QoS::ExactlyOnce
+            && publisher.is_persistent()
+        {
+            let record = Record::Received {
+                client_identifier: publisher.client_identifier.clone(),
+                packet_identifier: ack.packet_identifier(),
+            };
+            routed.stored = Some(self.endpoints.record(record));
+        }
+        if routed.workers == 0 && routed.stored.is_none() {
+            self.acknowledge(now, key, ack, routed.outcome);
+        } else {
+            self.pending.insert(PendingPublish {
+                connection: key,
+                ack,
+                workers: routed.workers,
+                stored: routed.stored,
+                outcome: routed.outcome,
+            });
+        }
+    }
+
+    /// Why a Topic Name may not be published to, if it may not.
+    fn forbidden(&self, message: &Message) -> Option<ReasonCode> {
+        let topic_name = message.topic_name.as_text().as_bytes();
+        // The Server alone speaks there [MQTT-4.7.2-1 comment].
+        if topic_name.starts_with(b"$SYS/") {
+            return Some(ReasonCode::NotAuthorized);
+        }
+        let levels_max = self.endpoints.limits.topic_levels_max;
+        let too_deep = topic_name.len() >= levels_max
+            && topic_name.iter().filter(|byte| **byte == b'/').count() >= levels_max;
+        too_deep.then_some(ReasonCode::TopicNameInvalid)
+    }
+
+    /// Tells the publisher that its message was not taken: by the acknowledgement in MQTT 5.0. An
+    /// MQTT 3.x Client can only be disconnected, since an acknowledgement would be a lie
+    /// [MQTT3-3.3.5-2]. At QoS 0 nobody waits for an answer.
+    fn refuse_publish(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        ack: Option<AckToken>,
+        reason_code: ReasonCode,
+        cause: DropCause,
+    ) {
+        self.endpoints.counters.drop_one(cause);
+        let Some(ack) = ack else { return };
+        self.endpoints.touch(key.index);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if connection.protocol.version().is_v5() {
+            let known = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
+            debug_assert!(known.is_ok(), "the token of a publish that was just taken");
+        } else {
+            self.disconnect(now, key, reason_code);
+        }
+    }
+
+    fn acknowledge(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, outcome: Outcome) {
+        let reason_code = match outcome {
+            Outcome { refused: true, .. } => ReasonCode::QuotaExceeded,
+            Outcome { matched: true, .. } => ReasonCode::Success,
+            Outcome { matched: false, .. } => ReasonCode::NoMatchingSubscribers,
+        };
+        if self.endpoints.connection(key).is_none() {
+            return;
+        }
+        self.endpoints.touch(key.index);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if outcome.refused && !connection.protocol.version().is_v5() {
+            // Another worker's queue was full: without an acknowledgement the Client will send
+            // the message again.
+            self.disconnect(now, key, reason_code);
+            return;
+        }
+        // Unknown when the connection has ended meanwhile.
+        let _ = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
+    }
+
+    /// Keeps a message that is to be retained.
+    pub(super) fn retain(
+        &mut self,
+        outgoing: &Outgoing<'_>,
+    ) -> Result<Option<RecordNumber>, DropCause> {
+        if !outgoing.message.retain {
+            return Ok(None);
+        }
+        let message = outgoing.keep().clone();
+        self.endpoints
+            .retained
+            .set(message.clone(), &self.endpoints.limits)
+            .map_err(|_| DropCause::RetainedFull)?;
+        if !self.endpoints.stores {
+            return Ok(None);
+        }
+        let topic_name = message.topic_name.clone();
+        let message = (!message.payload.is_empty()).then_some(message);
+        Ok(Some(self.endpoints.record(Record::Retained { topic_name, message })))
+    }
+
+    /// Whether a session of this worker that matches would refuse the message.
+    fn would_refuse(&mut self, outgoing: &Outgoing<'_>) -> bool {
+        let recipients =
+            self.routing.cache.recipients(&self.routing.index, &outgoing.message.topic_name);
+        recipients.subscribers().iter().any(|(key, granted)| match key.subscriber() {
+            Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
+                self.endpoints.would_refuse(session, outgoing)
+            }
+            _ => false,
+        })
+    }
+
+    /// Gives a message to everybody whom it is for: the sessions of this worker, one member of
+    /// each Shared Subscription, and the other workers that have sessions for it.
+    ///
+    /// This is where a PUBLISH is matched.
+    #[inline]
+    pub(super) fn route(
+        &mut self,
+        now: Instant,
+        publisher: Option<SessionKey>,
+        outgoing: &Outgoing<'_>,
+        answer: Option<PublishNumber>,
+        routed: &mut Routed,
+    ) {
+        let message = outgoing.message;
+        let recipients = self.routing.cache.recipients(&self.routing.index, &message.topic_name);
+        for (key, granted) in recipients.subscribers() {
+            routed.outcome.matched = true;
+            match key.subscriber() {
+                Subscriber::Session(session) => {
+                    if granted.no_local && publisher == Some(session) {
+                        continue;
+                    }
+                    let retain = granted.retain_as_published && message.retain;
+                    let delivered =
+                        self.endpoints.deliver(now, session, granted, outgoing, retain, None);
+                    routed.outcome.refused |= delivered.refused;
+                    routed.stored = delivered.stored.or(routed.stored);
+                }
+                Subscriber::Worker(worker) => {
+                    routed.workers += u32::from(answer.is_some());
+                    let message = outgoing.keep().clone();
+                    self.outbox.push(worker, Forward::Publish { message, answer });
+                }
+            }
+        }
+        if !recipients.groups().is_empty() {
+            for group in recipients.groups().to_vec() {
+                self.route_to_group(now, group, outgoing, answer, routed);
+            }
+        }
+    }
+
+    /// A message that another worker has matched with an interest of this one.
+    pub(super) fn handle_forwarded(
+        &mut self,
+        now: Instant,
+        from: WorkerNumber,
+        message: &Arc<Message>,
+        answer: Option<PublishNumber>,
+    ) {
+        let outgoing = Outgoing::shared(message);
+        let mut routed = Routed::default();
+        let recipients = self.routing.cache.recipients(&self.routing.index, &message.topic_name);
+        for (key, granted) in recipients.subscribers() {
+            if let Subscriber::Session(session) = key.subscriber() {
+                routed.outcome.matched = true;
+                let retain = granted.retain_as_published && message.retain;
+                let delivered =
+                    self.endpoints.deliver(now, session, granted, &outgoing, retain, None);
+                routed.outcome.refused |= delivered.refused;
+                routed.stored = delivered.stored.or(routed.stored);
+            }
+        }
+        self.answer_forwarded(from, answer, routed);
+    }
+
+    pub(super) fn answer_forwarded(
+        &mut self,
+        from: WorkerNumber,
+        answer: Option<PublishNumber>,
+        routed: Routed,
+    ) {
+        let Some(publish) = answer else { return };
+        // The store takes the records of all workers in the order in which they are handed over,
+        // and these are handed over in this turn, before the answer.
+        self.outbox.push(from, Forward::Outcome { publish, outcome: routed.outcome });
+    }
+
+    /// What became of a message at another worker.
+    pub(super) fn handle_outcome(&mut self, now: Instant, number: PublishNumber, outcome: Outcome) {
+        let Some(publish) = self.pending.get_mut(number) else { return };
+        publish.workers -= 1;
+        publish.outcome.join(outcome);
+        self.finish_publish(now, number);
+    }
+
+    fn finish_publish(&mut self, now: Instant, number: PublishNumber) {
+        if let Some(publish) = self.pending.take_ready(number) {
+            self.acknowledge(now, publish.connection, publish.ack, publish.outcome);
+        }
+    }
+
+    pub(super) fn finish_stored(&mut self, now: Instant, upto: RecordNumber) {
+        self.pending.stored_upto = self.pending.stored_upto.max(upto);
+        while let Some(after) = self.pending.pop_stored() {
+            match after {
+                AfterStored::Publish(number) => self.finish_publish(now, number),
+                AfterStored::Release(key, ack) => {
+                    let outcome = Outcome { matched: true, refused: false };
+                    self.acknowledge(now, key, ack, outcome);
+                }
+            }
+        }
+    }
+
+    /// The Client has released a QoS 2 message: its identifier is forgotten, then PUBCOMP goes out.
+    pub(super) fn handle_released(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        ack: AckToken,
+    ) {
+        let session = &self.endpoints.sessions[session.0];
+        if self.endpoints.stores && session.is_persistent() {
+            let client_identifier = session.client_identifier.clone();
+            let packet_identifier = ack.packet_identifier();
+            let record =
+                self.endpoints.record(Record::Released { client_identifier, packet_identifier });
+            self.pending.wait_for_store(record, AfterStored::Release(key, ack));
+        } else {
+            self.acknowledge(now, key, ack, Outcome { matched: true, refused: false });
+        }
+    }
+
+    // ---- publishes that wait for room
+
+    fn hold(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, message: Arc<Message>) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.held = true;
+            self.pending.held.insert(key, HeldPublish { message, ack });
+            self.timers.set(now + HELD_RETRY, Timer::Held(key));
+        }
+    }
+
+    pub(super) fn retry_held(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(held) = self.pending.held.remove(&key) else { return };
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let Some(session) = connection.session else { return };
+        connection.held = false;
+        let outgoing = Outgoing::shared(&held.message);
+        if self.would_refuse(&outgoing) {
+            let HeldPublish { message, ack } = held;
+            self.hold(now, key, ack, message);
+            return;
+        }
+        self.take_acknowledged(now, key, session, &outgoing, held.ack);
+        self.resumed.push(key);
+    }
+}

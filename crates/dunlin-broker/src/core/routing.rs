@@ -1,0 +1,54 @@
+//! Who gets what: the index of this worker's subscriptions and of the other workers' interests.
+
+use super::WorkerNumber;
+use super::granted::{Granted, SubscriberKey};
+use dunlin_protocol::codec::Text;
+use dunlin_topics::{FilterIndex, GroupId, MatchCache};
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+use std::hash::BuildHasher;
+
+/// Topic Names whose recipients are remembered, and the memory for it.
+const CACHE_ENTRIES_MAX: usize = 16 * 1024;
+const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// The routing index of a worker with the cache before it, and the Client Identifiers.
+pub(super) struct Routing {
+    pub(super) index: FilterIndex<SubscriberKey, Granted>,
+    pub(super) cache: MatchCache<SubscriberKey, Granted>,
+    /// Where the turn of each Shared Subscription is.
+    pub(super) turns: HashMap<GroupId, Turn>,
+}
+
+/// Who had the last messages of a Shared Subscription.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// The member of this worker that had the last one.
+    pub(super) last: SubscriberKey,
+    /// Messages so far.
+    pub(super) count: u32,
+}
+
+impl std::fmt::Debug for Routing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Routing").field("subscriptions", &self.index.len()).finish()
+    }
+}
+
+impl Routing {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            index: FilterIndex::new(seed),
+            cache: MatchCache::new(seed, CACHE_ENTRIES_MAX, CACHE_BYTES_MAX),
+            turns: HashMap::new(),
+        }
+    }
+}
+
+/// The worker that owns the session of a Client Identifier.
+pub fn owner(client_identifier: &Text, workers: u8, seed: u64) -> WorkerNumber {
+    let hash = FixedState::with_seed(seed).hash_one(client_identifier.as_bytes().as_ref());
+    // The upper half: the lower one places the identifier within the worker's table.
+    let number = (hash >> 32) % u64::from(workers.max(1));
+    WorkerNumber(u8::try_from(number).unwrap_or(0))
+}

@@ -1,0 +1,258 @@
+//! Shared Subscriptions: which member gets a message, and what becomes of the messages of a
+//! member that goes away. Spec: §4.8.2.
+
+use super::endpoints::Outgoing;
+use super::forward::{Forward, PublishNumber};
+use super::granted::{SessionKey, Subscriber, SubscriberKey};
+use super::publish::Routed;
+use super::session::GroupName;
+use super::{Core, DropCause, WorkerNumber};
+
+use dunlin_protocol::{InFlightState, Instant, Message};
+use dunlin_topics::{Group, GroupId};
+use std::sync::Arc;
+
+/// So many members are compared for the least load; in larger groups the turn moves on.
+const COMPARED_MEMBERS: usize = 16;
+
+/// Whom a message of a group goes to.
+enum Chosen {
+    Session(SessionKey),
+    Worker(WorkerNumber),
+}
+
+impl Core {
+    /// Gives a message to one member of a group.
+    pub(super) fn route_to_group(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        outgoing: &Outgoing<'_>,
+        answer: Option<PublishNumber>,
+        routed: &mut Routed,
+    ) {
+        let Some(group) = self.routing.index.group(id) else { return };
+        let name = Arc::new(GroupName {
+            share_name: group.share_name().into(),
+            topic_filter: group.topic_filter().into(),
+        });
+        let turn = self.routing.turns.entry(id).or_default();
+        turn.count = turn.count.wrapping_add(1);
+        let chosen = match worker_in_turn(group, self.interest.connected(&name), turn.count) {
+            Some(worker) => Some(Chosen::Worker(worker)),
+            None => self
+                .choose_session(id, None)
+                .map(Chosen::Session)
+                .or_else(|| any_worker(self.routing.index.group(id)?).map(Chosen::Worker)),
+        };
+        match chosen {
+            Some(Chosen::Session(session)) => {
+                self.deliver_to_member(now, id, session, &name, outgoing, routed);
+            }
+            Some(Chosen::Worker(worker)) => {
+                routed.outcome.matched = true;
+                routed.workers += u32::from(answer.is_some());
+                let message = outgoing.keep().clone();
+                self.outbox.push(worker, Forward::Shared { message, group: name, answer });
+            }
+            None => self.endpoints.counters.drop_one(DropCause::NoMember),
+        }
+    }
+
+    fn deliver_to_member(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        session: SessionKey,
+        name: &Arc<GroupName>,
+        outgoing: &Outgoing<'_>,
+        routed: &mut Routed,
+    ) {
+        let Some(group) = self.routing.index.group(id) else { return };
+        let Some(granted) = group.get(SubscriberKey::session(session)) else { return };
+        routed.outcome.matched = true;
+        let retain = granted.retain_as_published && outgoing.message.retain;
+        let delivered = self.endpoints.deliver(now, session, granted, outgoing, retain, Some(name));
+        routed.outcome.refused |= delivered.refused;
+        routed.stored = delivered.stored.or(routed.stored);
+    }
+
+    /// The member of this worker that is to have the next message: connected before away, the
+    /// least in flight first, and among equals in turn.
+    fn choose_session(&mut self, id: GroupId, except: Option<SessionKey>) -> Option<SessionKey> {
+        let group = self.routing.index.group(id)?;
+        let turn = self.routing.turns.entry(id).or_default();
+        let mut best: Option<(bool, usize, SessionKey)> = None;
+        let mut at = turn.last;
+        let mut compared = 0;
+        for _ in 0..group.len() {
+            let Some((key, _)) = group.next_after(at) else { break };
+            at = key;
+            let Subscriber::Session(session) = key.subscriber() else { continue };
+            if except == Some(session) {
+                continue;
+            }
+            let (away, load) = self.endpoints.load(session);
+            if best.is_none_or(|(best_away, best_load, _)| (away, load) < (best_away, best_load)) {
+                best = Some((away, load, session));
+            }
+            compared += 1;
+            if compared >= COMPARED_MEMBERS && best.is_some_and(|(away, ..)| !away) {
+                break;
+            }
+        }
+        let (_, _, session) = best?;
+        turn.last = SubscriberKey::session(session);
+        Some(session)
+    }
+
+    /// A message of a group that another worker gives to a member here.
+    pub(super) fn handle_shared(
+        &mut self,
+        now: Instant,
+        from: WorkerNumber,
+        message: &Arc<Message>,
+        name: &Arc<GroupName>,
+        answer: Option<PublishNumber>,
+    ) {
+        let outgoing = Outgoing::shared(message);
+        let mut routed = Routed::default();
+        let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
+        let id = group.map(Group::id);
+        match id.and_then(|id| Some((id, self.choose_session(id, None)?))) {
+            Some((id, session)) => {
+                self.deliver_to_member(now, id, session, name, &outgoing, &mut routed);
+            }
+            // The last member left while the message was on its way.
+            None => self.endpoints.counters.drop_one(DropCause::NoMember),
+        }
+        self.answer_forwarded(from, answer, routed);
+    }
+
+    /// A member has gone away: what it has not acknowledged of its groups' messages goes to other
+    /// members that are connected, or to any when its session ends. QoS 2 messages that were sent
+    /// stay with it [MQTT-4.8.2-5].
+    pub(super) fn hand_on(&mut self, now: Instant, key: SessionKey, session_ends: bool) {
+        for (name, message) in self.take_group_messages(key, session_ends) {
+            let outgoing = Outgoing::shared(&message);
+            let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
+            match group.map(Group::id) {
+                Some(id) => {
+                    self.route_to_group(now, id, &outgoing, None, &mut Routed::default());
+                }
+                None => self.endpoints.counters.drop_one(DropCause::NoMember),
+            }
+        }
+    }
+
+    /// Takes out of a session that is away the messages that others can have, in their order.
+    fn take_group_messages(
+        &mut self,
+        key: SessionKey,
+        session_ends: bool,
+    ) -> Vec<(Arc<GroupName>, Arc<Message>)> {
+        let session = &self.endpoints.sessions[key.0];
+        let noted: Vec<_> = match &session.rare {
+            Some(rare) => rare
+                .notes
+                .iter()
+                .filter_map(|(identifier, note)| Some((*identifier, note.group.clone()?)))
+                .collect(),
+            None => Vec::new(),
+        };
+        let mut taken = Vec::new();
+        if !noted.is_empty() {
+            let in_flight: Vec<_> = session
+                .exchanges
+                .in_flight()
+                .filter(|exchange| exchange.state == InFlightState::AwaitingPubAck)
+                .filter_map(|exchange| {
+                    let (_, group) = noted
+                        .iter()
+                        .find(|(identifier, _)| *identifier == exchange.packet_identifier)?;
+                    Some((exchange.packet_identifier, group.clone(), exchange.message.clone()?))
+                })
+                .filter(|(_, group, _)| session_ends || self.has_connected_member(group))
+                .collect();
+            for (identifier, group, message) in in_flight {
+                self.endpoints.give_up(key, identifier);
+                taken.push((group, message));
+            }
+        }
+        let group_of = |queued: &super::session::Queued| {
+            queued.note.as_ref().and_then(|note| note.group.clone())
+        };
+        let mut movable: Vec<Arc<GroupName>> = self
+            .endpoints
+            .queued_groups(key)
+            .into_iter()
+            .filter(|group| session_ends || self.has_connected_member(group))
+            .collect();
+        movable.sort_unstable();
+        if !movable.is_empty() {
+            let queued = self.endpoints.extract_queued(key, |queued| {
+                group_of(queued).is_some_and(|group| movable.binary_search(&group).is_ok())
+            });
+            taken.extend(queued.into_iter().filter_map(|queued| {
+                let group = group_of(&queued)?;
+                Some((group, queued.message))
+            }));
+        }
+        taken
+    }
+
+    fn has_connected_member(&self, group: &GroupName) -> bool {
+        self.interest.connected(group) > 0
+            || self
+                .routing
+                .index
+                .shared(&group.share_name, &group.topic_filter)
+                .is_some_and(|group| workers(group).any(|(_, connected)| connected > 0))
+    }
+}
+
+/// The other workers that have members, each with how many are connected.
+fn workers(
+    group: &Group<SubscriberKey, super::granted::Granted>,
+) -> impl Iterator<Item = (WorkerNumber, u32)> {
+    group.members().filter_map(|(key, granted)| match key.subscriber() {
+        Subscriber::Worker(worker) => Some((worker, granted.connected)),
+        Subscriber::Session(_) => None,
+    })
+}
+
+/// The worker whose turn it is, when turns go over all connected members; `None` for this one.
+fn worker_in_turn(
+    group: &Group<SubscriberKey, super::granted::Granted>,
+    connected_here: u32,
+    turn: u32,
+) -> Option<WorkerNumber> {
+    if !group.has_worker() {
+        return None;
+    }
+    let elsewhere: u32 = workers(group).map(|(_, connected)| connected).sum();
+    let mut at = turn.checked_rem(connected_here + elsewhere)?.checked_sub(connected_here)?;
+    for (worker, connected) in workers(group) {
+        match at.checked_sub(connected) {
+            None => return Some(worker),
+            Some(rest) => at = rest,
+        }
+    }
+    None
+}
+
+fn any_worker(group: &Group<SubscriberKey, super::granted::Granted>) -> Option<WorkerNumber> {
+    workers(group).map(|(worker, _)| worker).next()
+}
+
+trait HasWorker {
+    /// Whether members are with other workers: the last keys in order.
+    fn has_worker(&self) -> bool;
+}
+
+impl HasWorker for Group<SubscriberKey, super::granted::Granted> {
+    fn has_worker(&self) -> bool {
+        self.next_after(SubscriberKey::last_session())
+            .is_some_and(|(key, _)| matches!(key.subscriber(), Subscriber::Worker(_)))
+    }
+}

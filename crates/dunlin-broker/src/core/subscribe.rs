@@ -1,0 +1,215 @@
+//! SUBSCRIBE and UNSUBSCRIBE: what a session gets from now on, and the answer once that is true.
+
+use super::granted::{Granted, SessionKey, SubscriberKey};
+use super::retained::RetainedCursor;
+use super::workers::AwaitedSubAck;
+use super::{ConnectionKey, Core, Record};
+use dunlin_protocol::Instant;
+use dunlin_protocol::codec::{
+    QoS, ReasonCode, RetainHandling, SubAck, SubAckProperties, Subscribe, Subscription,
+    SubscriptionIdentifier, TopicFilter, UnsubAck, Unsubscribe,
+};
+
+impl Core {
+    pub(super) fn handle_subscribe(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        subscribe: &Subscribe,
+    ) {
+        let identifier = subscribe.properties.subscription_identifier;
+        let mut cursors = Vec::new();
+        let mut reason_codes = Vec::with_capacity(subscribe.subscriptions.len());
+        let mut announced = false;
+        for subscription in &subscribe.subscriptions {
+            reason_codes.push(match self.subscribe(session, subscription, identifier) {
+                Ok(subscribed) => {
+                    cursors.extend(subscribed.cursor);
+                    announced |= subscribed.announced;
+                    granted_code(subscription.options.maximum_qos)
+                }
+                Err(reason_code) => reason_code,
+            });
+        }
+        let suback = SubAck {
+            packet_identifier: subscribe.packet_identifier,
+            properties: SubAckProperties::default(),
+            reason_codes,
+        };
+        let awaited = AwaitedSubAck { connection: key, session, suback, cursors };
+        if announced {
+            self.await_interest(awaited);
+        } else {
+            self.send_suback(now, awaited);
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        key: SessionKey,
+        subscription: &Subscription,
+        identifier: Option<SubscriptionIdentifier>,
+    ) -> Result<Subscribed, ReasonCode> {
+        let limits = &self.endpoints.limits;
+        let topic_filter = &subscription.topic_filter;
+        if topic_filter.matching_part().split('/').count() > limits.topic_levels_max {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let subscriptions = self.endpoints.sessions[key.0].subscriptions.len();
+        let is_known = self.is_subscribed(key, topic_filter);
+        if !is_known && subscriptions >= limits.subscriptions_per_session_max {
+            return Err(ReasonCode::QuotaExceeded);
+        }
+        let granted = Granted::new(subscription.options, identifier);
+        let session = &self.endpoints.sessions[key.0];
+        if self.endpoints.stores && session.is_persistent() {
+            let record = Record::subscribed(&session.client_identifier, topic_filter, &granted);
+            self.endpoints.record(record);
+        }
+        let subscriber = SubscriberKey::session(key);
+        let matching_part = topic_filter.matching_part();
+        let index = &mut self.routing.index;
+        match topic_filter.share_name() {
+            Some(share_name) => {
+                index.insert_shared(share_name, matching_part, subscriber, granted.clone())
+            }
+            None => index.insert(matching_part, subscriber, granted.clone()),
+        };
+        let mut announced = false;
+        if !is_known {
+            let topic_filter = topic_filter.detached();
+            announced = self.announce(&topic_filter);
+            self.endpoints.sessions[key.0].subscriptions.push(topic_filter);
+            self.endpoints.counters.subscriptions += 1;
+        }
+        let wants_retained = match subscription.options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => !is_known,
+            RetainHandling::DoNotSend => false,
+        };
+        // A Shared Subscription gets no retained messages when it is made. Spec: §4.8.2.
+        let cursor = (wants_retained && topic_filter.share_name().is_none())
+            .then(|| self.endpoints.retained.cursor(topic_filter.detached(), granted));
+        Ok(Subscribed { cursor, announced })
+    }
+
+    fn is_subscribed(&self, key: SessionKey, topic_filter: &TopicFilter) -> bool {
+        let subscriber = SubscriberKey::session(key);
+        let matching_part = topic_filter.matching_part();
+        match topic_filter.share_name() {
+            Some(share_name) => self
+                .routing
+                .index
+                .shared(share_name, matching_part)
+                .is_some_and(|group| group.get(subscriber).is_some()),
+            None => self.routing.index.get(matching_part, subscriber).is_some(),
+        }
+    }
+
+    /// Sends a SUBACK whose subscriptions every later publish will find, then what is retained.
+    pub(super) fn send_suback(&mut self, now: Instant, awaited: AwaitedSubAck) {
+        let AwaitedSubAck { connection: key, session, suback, cursors } = awaited;
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if connection.session != Some(session) {
+            return;
+        }
+        self.endpoints.touch(key.index);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if connection.protocol.suback(now, suback, &mut connection.out).is_err() {
+            // The Client takes no packet of this size: without its answer it can't go on.
+            self.disconnect(now, key, ReasonCode::PacketTooLarge);
+            return;
+        }
+        if !cursors.is_empty() {
+            self.endpoints.sessions[session.0].rare().cursors.extend(cursors);
+            self.endpoints.pump(now, session);
+        }
+    }
+
+    pub(super) fn handle_unsubscribe(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        unsubscribe: &Unsubscribe,
+    ) {
+        let reason_codes = unsubscribe
+            .topic_filters
+            .iter()
+            .map(|topic_filter| {
+                if self.unsubscribe(session, topic_filter) {
+                    ReasonCode::Success
+                } else {
+                    ReasonCode::NoSubscriptionExisted
+                }
+            })
+            .collect();
+        let unsuback = UnsubAck {
+            packet_identifier: unsubscribe.packet_identifier,
+            properties: SubAckProperties::default(),
+            reason_codes,
+        };
+        self.endpoints.touch(key.index);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if connection.protocol.unsuback(now, unsuback, &mut connection.out).is_err() {
+            self.disconnect(now, key, ReasonCode::PacketTooLarge);
+        }
+    }
+
+    fn unsubscribe(&mut self, key: SessionKey, topic_filter: &TopicFilter) -> bool {
+        let session = &mut self.endpoints.sessions[key.0];
+        let Some(at) = session.subscriptions.iter().position(|known| known == topic_filter) else {
+            return false;
+        };
+        let topic_filter = session.subscriptions.swap_remove(at);
+        if let Some(rare) = &mut session.rare {
+            rare.cursors.retain(|cursor| cursor.topic_filter != topic_filter);
+        }
+        if self.endpoints.stores && session.is_persistent() {
+            let client_identifier = session.client_identifier.clone();
+            let record =
+                Record::Unsubscribed { client_identifier, topic_filter: topic_filter.clone() };
+            self.endpoints.record(record);
+        }
+        self.remove_subscription(key, &topic_filter);
+        true
+    }
+
+    /// Takes all subscriptions of a session out of the index.
+    pub(super) fn remove_subscriptions(&mut self, key: SessionKey) {
+        let subscriptions = std::mem::take(&mut self.endpoints.sessions[key.0].subscriptions);
+        for topic_filter in &subscriptions {
+            self.remove_subscription(key, topic_filter);
+        }
+    }
+
+    fn remove_subscription(&mut self, key: SessionKey, topic_filter: &TopicFilter) {
+        let subscriber = SubscriberKey::session(key);
+        let matching_part = topic_filter.matching_part();
+        let removed = match topic_filter.share_name() {
+            Some(share_name) => {
+                self.routing.index.remove_shared(share_name, matching_part, subscriber)
+            }
+            None => self.routing.index.remove(matching_part, subscriber),
+        };
+        debug_assert!(removed.is_some(), "a session's subscriptions are in the index");
+        self.endpoints.counters.subscriptions -= 1;
+        let connected = self.endpoints.sessions[key.0].connection.is_some();
+        self.withdraw(topic_filter, connected);
+    }
+}
+
+struct Subscribed {
+    cursor: Option<RetainedCursor>,
+    /// Whether other workers must hear of it before it is true.
+    announced: bool,
+}
+
+const fn granted_code(qos: QoS) -> ReasonCode {
+    match qos {
+        QoS::AtMostOnce => ReasonCode::Success,
+        QoS::AtLeastOnce => ReasonCode::GrantedQoS1,
+        QoS::ExactlyOnce => ReasonCode::GrantedQoS2,
+    }
+}

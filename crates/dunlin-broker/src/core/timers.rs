@@ -1,0 +1,74 @@
+//! The timers of a worker: buckets of a tenth of a second, so that a quiet connection costs one
+//! entry and a packet costs none.
+
+use super::{ConnectionKey, SessionKey};
+use dunlin_protocol::Instant;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What may be due. Owners check for themselves whether it still is: a deadline that moved on is
+/// found when its old bucket comes up, and set again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timer {
+    /// Keep Alive, or the time to CONNECT.
+    Connection(ConnectionKey),
+    /// A Will Delay Interval.
+    Will { session: SessionKey, generation: u32 },
+    /// A Session Expiry Interval.
+    SessionExpiry { session: SessionKey, generation: u32 },
+    /// A publish that waits for room.
+    Held(ConnectionKey),
+    /// The `$SYS` messages.
+    Sys,
+}
+
+const BUCKET: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Default)]
+pub(super) struct Timers {
+    buckets: BTreeMap<u64, Vec<Timer>>,
+}
+
+impl Timers {
+    pub(super) fn set(&mut self, at: Instant, timer: Timer) {
+        // Rounded up: nothing is due before its time.
+        let bucket = at.as_micros().div_ceil(micros(BUCKET));
+        self.buckets.entry(bucket).or_default().push(timer);
+    }
+
+    pub(super) fn next(&self) -> Option<Instant> {
+        let (bucket, _) = self.buckets.first_key_value()?;
+        Some(Instant::from_micros(bucket.saturating_mul(micros(BUCKET))))
+    }
+
+    /// Takes out all that is due now.
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Timer> {
+        let mut due = Vec::new();
+        while let Some(bucket) = self.buckets.first_entry() {
+            if bucket.key().saturating_mul(micros(BUCKET)) > now.as_micros() {
+                break;
+            }
+            due.append(&mut bucket.remove());
+        }
+        due
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timer_is_due_at_its_time_and_not_before() {
+        let mut timers = Timers::default();
+        timers.set(Instant::from_micros(150_000), Timer::Sys);
+        assert_eq!(timers.next(), Some(Instant::from_micros(200_000)));
+        assert!(timers.due(Instant::from_micros(199_999)).is_empty());
+        assert_eq!(timers.due(Instant::from_micros(200_000)), [Timer::Sys]);
+        assert_eq!(timers.next(), None);
+    }
+}

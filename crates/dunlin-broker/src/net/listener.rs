@@ -1,0 +1,50 @@
+//! Listening sockets.
+
+use mio::net::TcpListener;
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use std::io;
+use std::net::{self, SocketAddr};
+use std::time::Duration;
+
+/// Connections that the system holds until a worker takes them.
+const BACKLOG: i32 = 4096;
+/// How long a silent peer may be before the system asks whether it is there, and how often it
+/// asks: a connection behind a NAT that forgot it ends, even without Keep Alive.
+const PROBE_AFTER: Duration = Duration::from_secs(120);
+const PROBE_EVERY: Duration = Duration::from_secs(30);
+
+/// A listening socket as one worker sees it: all workers accept from the same one.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    pub(crate) listener: TcpListener,
+    /// Whether there may be connections that were not taken yet.
+    pub(crate) is_ready: bool,
+}
+
+/// Binds an address.
+///
+/// # Errors
+/// What the system says: the address is in use, not this machine's, or not permitted.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A broker that restarts must not wait for connections of its predecessor to be forgotten.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // Linux hands these down to accepted sockets, which saves calls for each of them.
+    socket.set_tcp_nodelay(true)?;
+    let keep_alive = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    socket.set_tcp_keepalive(&keep_alive)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+impl Acceptor {
+    /// The same listening socket, for another worker.
+    pub(crate) fn new(listener: &net::TcpListener) -> io::Result<Self> {
+        Ok(Self { listener: TcpListener::from_std(listener.try_clone()?), is_ready: false })
+    }
+}

@@ -1,0 +1,9 @@
+//! Sockets: where connections come from and how their bytes move.
+
+mod listener;
+mod socket;
+mod transport;
+
+pub(crate) use listener::{Acceptor, bind};
+pub(crate) use socket::{Reading, Socket, Writing};
+pub(crate) use transport::Transport;

@@ -1,0 +1,132 @@
+//! The socket of a connection: reads into the worker's buffer, writes what the core has for it.
+
+use super::Transport;
+use crate::core::ConnectionKey;
+use bytes::BytesMut;
+use dunlin_protocol::codec::TransmitBuf;
+use std::io::{self, ErrorKind};
+
+/// Pieces of output that one write takes.
+pub(super) const PIECES_MAX: usize = 64;
+
+/// The socket of a connection, and what was read of it and not taken.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    pub(crate) transport: Transport,
+    pub(crate) key: ConnectionKey,
+    /// The beginning of a packet whose end has not arrived, or input of a paused connection.
+    /// Usually empty, and then without memory.
+    pub(crate) rest: BytesMut,
+    /// Whether there may be more to read.
+    pub(crate) is_readable: bool,
+    /// Whether the last write took all it was given.
+    pub(crate) is_writable: bool,
+    /// Whether it is in the list of those to be read.
+    pub(crate) is_listed: bool,
+    /// Whether nothing is read for now.
+    pub(crate) is_paused: bool,
+    /// The connection is over: what is left of its output is written, then the peer may close.
+    pub(crate) is_closing: bool,
+    /// All was written and the peer was told that nothing more comes.
+    pub(crate) is_shut: bool,
+}
+
+/// What a read gave.
+#[derive(Debug)]
+pub(crate) enum Reading {
+    /// Bytes, and whether there may be more.
+    Bytes(BytesMut),
+    /// Nothing now.
+    WouldBlock,
+    /// The peer has closed, or the connection failed.
+    Closed,
+}
+
+/// What a write came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writing {
+    /// So many bytes went out, all there were.
+    Done(usize),
+    /// So many bytes went out, and the rest waits for the peer.
+    Blocked(usize),
+    /// The connection failed.
+    Failed,
+}
+
+impl Socket {
+    pub(crate) const fn new(transport: Transport, key: ConnectionKey, rest: BytesMut) -> Self {
+        Self {
+            transport,
+            key,
+            rest,
+            is_readable: true,
+            is_writable: true,
+            is_listed: false,
+            is_paused: false,
+            is_closing: false,
+            is_shut: false,
+        }
+    }
+
+    /// Reads once, into the front of the worker's buffer.
+    pub(crate) fn read(&mut self, buffer: &mut BytesMut, len_max: usize) -> Reading {
+        let len = buffer.len().min(len_max);
+        loop {
+            match self.transport.read(&mut buffer[..len]) {
+                Ok(0) => return Reading::Closed,
+                Ok(count) => {
+                    // A short read has emptied the socket; what comes later is a new event.
+                    self.is_readable = count == len;
+                    return Reading::Bytes(buffer.split_to(count));
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.is_readable = false;
+                    return Reading::WouldBlock;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Reading::Closed,
+            }
+        }
+    }
+
+    /// Writes as much as the peer takes.
+    pub(crate) fn write(&mut self, out: &mut TransmitBuf) -> Writing {
+        let mut written = 0;
+        while !out.is_empty() {
+            let mut pieces: [&[u8]; PIECES_MAX] = [&[]; PIECES_MAX];
+            let filled = out.pieces(&mut pieces);
+            let offered: usize = pieces[..filled].iter().map(|piece| piece.len()).sum();
+            match self.transport.write(&pieces[..filled]) {
+                Ok(0) => return Writing::Failed,
+                Ok(count) => {
+                    out.advance(count);
+                    written += count;
+                    if count < offered {
+                        self.is_writable = false;
+                        return Writing::Blocked(written);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.is_writable = false;
+                    return Writing::Blocked(written);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Writing::Failed,
+            }
+        }
+        Writing::Done(written)
+    }
+
+    /// Reads and forgets, after the connection is over; whether the peer has closed.
+    pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> bool {
+        loop {
+            match self.transport.read(buffer) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! A broker inside a program: it listens for others and is there for the program itself.
+//!
+//! Run it, then `dunlin sub -t '#' -v` or `mosquitto_sub -t '#' -v` against the printed address.
+
+use dunlin_broker::Broker;
+use dunlin_broker::config::{Config, Listener};
+use std::error::Error;
+use std::io::Read;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    // The address to listen on; port 0 lets the system choose one.
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
+
+    // Everything that an operator could set in a file is a field of `Config`.
+    let mut config = Config::default();
+    config.listeners = vec![Listener::tcp(address.parse()?)];
+    config.workers = 1;
+
+    // Starting binds the addresses and spawns the workers; it fails if an address is taken.
+    let broker = Broker::builder().config(config).start()?;
+    println!("listening on mqtt://{}", broker.addresses()[0]);
+
+    println!("stop with Enter");
+    std::io::stdin().read_exact(&mut [0])?;
+
+    // Clients are told that the server is shutting down.
+    broker.stop();
+    Ok(())
+}

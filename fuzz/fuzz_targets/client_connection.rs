@@ -1,0 +1,4 @@
+//! Any sequence of commands, input and time on a client's connection.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| dunlin_protocol::fuzzing::client(data));
