@@ -1,6 +1,6 @@
 //! The Client's end of a connection.
 
-use crate::connection::{Engine, PubRecOutcome};
+use crate::connection::{Engine, PubRecOutcome, allowed};
 use crate::session::InFlightState;
 use crate::{
     AckError, AckToken, ClientEvent, CommandError, ConnectionEnd, InFlight, Instant, Message,
@@ -38,7 +38,7 @@ pub struct ClientConfig {
 /// The Client's end of a connection, from CONNECT to the last byte.
 #[derive(Debug)]
 pub struct ClientConnection {
-    engine: Engine,
+    pub(crate) engine: Engine,
     config: ClientConfig,
     state: State,
     began_at: Instant,
@@ -479,7 +479,9 @@ impl ClientConnection {
         }
         let can_tell = self.version().is_v5() || disconnect.reason_code == ReasonCode::Success;
         if self.state == State::Connected && can_tell {
-            self.engine.send(now, &Packet::Disconnect(Box::new(disconnect.clone())), out)?;
+            let mut packet = Box::new(disconnect.clone());
+            packet.reason_code = allowed(packet.reason_code, PacketType::Disconnect);
+            self.engine.send(now, &Packet::Disconnect(packet), out)?;
         }
         self.engine.close(ConnectionEnd::Local(disconnect.reason_code));
         Ok(())

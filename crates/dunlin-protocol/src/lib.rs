@@ -35,6 +35,8 @@ mod client;
 mod connection;
 mod error;
 mod event;
+#[doc(hidden)]
+pub mod fuzzing;
 mod message;
 mod server;
 mod session;

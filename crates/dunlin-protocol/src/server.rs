@@ -1,6 +1,6 @@
 //! The Server's end of a connection.
 
-use crate::connection::{Engine, PubRecOutcome};
+use crate::connection::{Engine, PubRecOutcome, allowed};
 use crate::{
     AckError, AckToken, CommandError, ConnectionEnd, InFlight, Instant, Message, Progress,
     PublishError, ServerEvent, Session, Violation,
@@ -52,7 +52,7 @@ impl Default for ServerConfig {
 /// The Server's end of a connection, from the first byte to the last.
 #[derive(Debug)]
 pub struct ServerConnection {
-    engine: Engine,
+    pub(crate) engine: Engine,
     config: Arc<ServerConfig>,
     /// The method of enhanced authentication that the Client chose.
     authentication_method: Option<Box<Text>>,
@@ -420,6 +420,10 @@ impl ServerConnection {
         properties: ConnAckProperties,
         out: &mut TransmitBuf,
     ) {
+        let reason_code = match self.version().is_v5() {
+            true => allowed(reason_code, PacketType::ConnAck),
+            false => reason_code,
+        };
         let mut connack = Box::new(ConnAck { session_present, reason_code, properties });
         // Too small a Maximum Packet Size costs the diagnostics first [MQTT-3.2.2-19]
         // [MQTT-3.2.2-20].
@@ -544,6 +548,7 @@ impl ServerConnection {
         if !self.engine.problem_information {
             suback.properties = Default::default();
         }
+        allow(&mut suback.reason_codes, PacketType::SubAck);
         let mut suback = Box::new(suback);
         if self.engine.send(now, &Packet::SubAck(suback.clone()), out).is_err() {
             // Reason String and User Properties give way [MQTT-3.9.2-1] [MQTT-3.9.2-2].
@@ -567,6 +572,7 @@ impl ServerConnection {
         if !self.engine.problem_information {
             unsuback.properties = Default::default();
         }
+        allow(&mut unsuback.reason_codes, PacketType::UnsubAck);
         let mut unsuback = Box::new(unsuback);
         if self.engine.send(now, &Packet::UnsubAck(unsuback.clone()), out).is_err() {
             // As for SUBACK [MQTT-3.11.2-1] [MQTT-3.11.2-2].
@@ -596,6 +602,7 @@ impl ServerConnection {
             return;
         }
         let mut disconnect = disconnect.clone();
+        disconnect.reason_code = allowed(disconnect.reason_code, PacketType::Disconnect);
         disconnect.properties.session_expiry_interval = None; // [MQTT-3.14.2-2]
         let reason_code = disconnect.reason_code;
         let packet = Packet::Disconnect(Box::new(disconnect));
@@ -651,5 +658,11 @@ impl ServerConnection {
     /// The Session as it stands.
     pub const fn session(&self) -> &Session {
         &self.engine.session
+    }
+}
+
+fn allow(reason_codes: &mut [ReasonCode], packet_type: PacketType) {
+    for reason_code in reason_codes {
+        *reason_code = allowed(*reason_code, packet_type);
     }
 }

@@ -239,6 +239,18 @@ impl InFlightQueue {
         }
     }
 
+    /// # Panics
+    /// When the queue is not ordered by Packet Identifier, or miscounts.
+    pub(crate) fn check_invariants(&self) {
+        let live = self.entries.iter().filter(|entry| entry.state != InFlightState::Done).count();
+        assert_eq!(self.live, live, "exchanges under way");
+        assert!(self.entries.len() <= 2 * self.live + 65, "exchanges that are over are kept");
+        for entry in &self.entries {
+            let found = self.find(entry.packet_identifier);
+            assert_eq!(found.is_some(), entry.state != InFlightState::Done, "{entry:?}");
+        }
+    }
+
     /// Prepares for a new connection: nothing counts against its quota yet, and what is not
     /// Session State is forgotten. Gives how many PUBLISH and how many PUBREL packets are owed.
     pub(crate) fn reconnect(&mut self) -> (usize, usize) {

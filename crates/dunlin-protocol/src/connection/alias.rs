@@ -97,6 +97,14 @@ impl Aliases {
         Some(AliasPlan { slot: u16::try_from(slot).ok()?, with_name: true })
     }
 
+    /// # Panics
+    /// When one side has more aliases than it may, or the two views of our own differ.
+    pub(super) fn check_invariants(&self) {
+        assert!(self.inbound.len() <= usize::from(self.inbound_max), "inbound Topic Aliases");
+        assert!(self.outbound.len() <= usize::from(self.outbound_max), "outbound Topic Aliases");
+        assert_eq!(self.outbound.len(), self.by_name.len(), "names and Topic Aliases");
+    }
+
     /// The PUBLISH that was planned has been encoded.
     pub(crate) fn commit(&mut self, plan: AliasPlan, topic_name: &TopicName) {
         self.uses += 1;

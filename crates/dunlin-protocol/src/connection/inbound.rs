@@ -1,6 +1,6 @@
 //! What the peer began: its PUBLISH packets, and the acknowledgements that this end owes.
 
-use super::{Engine, PendingAck};
+use super::{Engine, PendingAck, allowed};
 use crate::event::AckKind;
 use crate::{AckError, AckToken, Instant, Message, PublishEvent, Violation};
 use dunlin_codec::{
@@ -185,17 +185,5 @@ impl Engine {
             }
             self.send_ack(now, packet_type, &Ack::new(packet_identifier, reason_code), out);
         }
-    }
-}
-
-/// The Reason Code, or the most general one of the same outcome where the packet may not carry it
-/// [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.7.2-1].
-const fn allowed(reason_code: ReasonCode, packet_type: PacketType) -> ReasonCode {
-    if reason_code.is_allowed_in(packet_type) {
-        reason_code
-    } else if reason_code.is_error() && ReasonCode::UnspecifiedError.is_allowed_in(packet_type) {
-        ReasonCode::UnspecifiedError
-    } else {
-        ReasonCode::Success
     }
 }

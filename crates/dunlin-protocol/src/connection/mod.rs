@@ -2,6 +2,7 @@
 
 mod alias;
 mod inbound;
+mod invariants;
 mod outbound;
 
 use alias::Aliases;
@@ -12,7 +13,7 @@ use crate::{ConnectionEnd, Instant, Session, Violation};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use bytes::BytesMut;
-use dunlin_codec::{Decoder, Packet, PacketIdentifier, ProtocolVersion, ReasonCode};
+use dunlin_codec::{Decoder, Packet, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode};
 
 /// The state of an established connection that does not depend on the role.
 ///
@@ -175,5 +176,18 @@ impl Engine {
 
     pub(crate) const fn is_closed(&self) -> bool {
         self.end.is_some()
+    }
+}
+
+/// The Reason Code, or the most general one of the same outcome where the packet may not carry it
+/// [MQTT-3.2.2-8] [MQTT-3.4.2-1] [MQTT-3.5.2-1] [MQTT-3.7.2-1] [MQTT-3.9.3-2] [MQTT-3.11.3-2]
+/// [MQTT-3.14.2-1].
+pub(crate) const fn allowed(reason_code: ReasonCode, packet_type: PacketType) -> ReasonCode {
+    if reason_code.is_allowed_in(packet_type) {
+        reason_code
+    } else if reason_code.is_error() && ReasonCode::UnspecifiedError.is_allowed_in(packet_type) {
+        ReasonCode::UnspecifiedError
+    } else {
+        ReasonCode::Success
     }
 }

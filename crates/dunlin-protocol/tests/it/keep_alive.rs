@@ -1,0 +1,146 @@
+//! Who must be heard from, and how long silence is borne.
+
+use dunlin_protocol::codec::{Delivery, PacketIdentifier};
+use dunlin_protocol::codec::{
+    Packet, ProtocolVersion, Publish, PublishTopic, ReasonCode, TopicName,
+};
+use dunlin_protocol::{ConnectionEnd, Instant, ServerConfig, Session};
+use dunlin_testkit::{Pair, Scripted, connect};
+use std::time::Duration;
+
+const VERSIONS: [ProtocolVersion; 3] =
+    [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5];
+
+#[test]
+fn idle_ends_keep_their_connection() {
+    for version in VERSIONS {
+        let mut pair = Pair::connected(version);
+        pair.advance(Duration::from_secs(3_600));
+        assert!(pair.client().connection.is_connected());
+        assert!(pair.server().connection.is_connected());
+    }
+}
+
+#[test]
+fn the_server_closes_after_one_and_a_half_keep_alives() {
+    for version in VERSIONS {
+        let config = ServerConfig::default();
+        let mut server = Scripted::accepted(connect(version), config, Session::new());
+        server.advance(Duration::from_millis(89_999));
+        assert_eq!(server.end.connection.end(), None);
+        server.advance(Duration::from_millis(1));
+        assert_eq!(server.end.connection.end(), Some(&ConnectionEnd::KeepAliveTimeout));
+        let farewell = server.packets();
+        match &farewell[..] {
+            [] => assert!(!version.is_v5()),
+            [Packet::Disconnect(disconnect)] => {
+                assert_eq!(disconnect.reason_code, ReasonCode::KeepAliveTimeout);
+            }
+            packets => panic!("{packets:?}"),
+        }
+    }
+}
+
+#[test]
+fn without_keep_alive_silence_is_borne() {
+    let mut wanted = connect(ProtocolVersion::V5);
+    wanted.keep_alive = 0;
+    let mut server = Scripted::accepted(wanted, ServerConfig::default(), Session::new());
+    assert_eq!(server.end.connection.poll_timeout(), None);
+    server.advance(Duration::from_secs(1_000_000));
+    assert_eq!(server.end.connection.end(), None);
+}
+
+#[test]
+fn the_client_gives_an_unanswered_ping_half_a_keep_alive() {
+    for version in VERSIONS {
+        let mut pair = Pair::connected(version);
+        // The Server is gone, and the link with it, unnoticed.
+        pair.up.cut();
+        let mut client = pair.client.take().unwrap();
+        let sent = client.connection.poll_timeout().unwrap();
+        client.run(sent, &mut |_, _, _| {});
+        assert_eq!(client.take_output(), [0xC0, 0]);
+        assert_eq!(client.connection.poll_timeout(), Some(sent + Duration::from_secs(30)));
+        client.run(sent + Duration::from_secs(30), &mut |_, _, _| {});
+        assert_eq!(client.connection.end(), Some(&ConnectionEnd::KeepAliveTimeout));
+        let farewell: &[u8] = if version.is_v5() { &[0xE0, 1, 0x80] } else { &[] };
+        assert_eq!(client.take_output(), farewell);
+    }
+}
+
+#[test]
+fn a_server_keep_alive_binds_both_ends() {
+    for (limit, announced, expected) in [(20, None, 20), (0, Some(15), 15), (20, Some(100), 100)] {
+        let mut pair = Pair::new(ProtocolVersion::V5);
+        pair.server_config.keep_alive_max_secs = limit;
+        pair.logic.connack.server_keep_alive = announced;
+        pair.connect_and_settle();
+        assert_eq!(pair.server().connection.keep_alive_secs(), expected);
+        let due = pair.client().connection.poll_timeout().unwrap();
+        assert!(due <= pair.now() + Duration::from_secs(u64::from(expected)), "{due}");
+        assert!(due > pair.now() + Duration::from_secs(u64::from(expected) - 1), "{due}");
+        pair.advance(Duration::from_secs(1_000));
+        assert!(pair.client().connection.is_connected());
+    }
+}
+
+#[test]
+fn a_large_packet_on_its_way_is_no_silence() {
+    let mut server =
+        Scripted::accepted(connect(ProtocolVersion::V5), ServerConfig::default(), Session::new());
+    // A PUBLISH of 100,003 bytes, a part each minute.
+    server.send_bytes(&[0x30, 0xA0, 0x8D, 0x06]);
+    for _ in 0..20 {
+        server.advance(Duration::from_secs(60));
+        server.send_bytes(&[b'a'; 1_000]);
+        assert_eq!(server.end.connection.end(), None);
+    }
+    server.advance(Duration::from_secs(90));
+    assert_eq!(server.end.connection.end(), Some(&ConnectionEnd::KeepAliveTimeout));
+}
+
+#[test]
+fn before_connack_every_second_counts() {
+    let mut server = Scripted::server(ProtocolVersion::V5, ServerConfig::default());
+    server.advance(Duration::from_secs(9));
+    server.send_bytes(&[0x10]);
+    server.advance(Duration::from_secs(1));
+    assert_eq!(server.end.connection.end(), Some(&ConnectionEnd::ConnectTimeout));
+    assert_eq!(server.packets(), []);
+
+    let mut pair = Pair::new(ProtocolVersion::V5);
+    pair.connect();
+    pair.up.cut_after(1);
+    let mut client = pair.client.take().unwrap();
+    client.take_output();
+    client.run(Instant::ZERO + Duration::from_secs(10), &mut |_, _, _| {});
+    assert_eq!(client.connection.end(), Some(&ConnectionEnd::ConnectTimeout));
+    assert!(client.out.is_empty());
+}
+
+#[test]
+fn an_owner_that_holds_the_input_back_blames_nobody() {
+    // MQTT 3.x has no Receive Maximum that a Client could keep to: its input waits instead.
+    let config = ServerConfig { receive_maximum: 1, ..Default::default() };
+    let mut server = Scripted::accepted(connect(ProtocolVersion::V3_1_1), config, Session::new());
+    let packet_identifier = PacketIdentifier::FIRST;
+    server.send(&Packet::Publish(Publish {
+        delivery: Delivery::AtLeastOnce { packet_identifier, dup: false },
+        retain: false,
+        topic: PublishTopic::Name(TopicName::from_static("t")),
+        message_expiry_interval: None,
+        subscription_identifiers: Vec::new(),
+        properties: None,
+        payload: "first".into(),
+    }));
+    server.send(&Packet::PingReq);
+    assert_eq!(server.packets(), []);
+    server.advance(Duration::from_secs(1_000));
+    assert_eq!(server.end.connection.end(), None);
+    server.end.acknowledge_all(server.clock.now());
+    server.run();
+    assert!(matches!(server.packets()[..], [Packet::PubAck(_), Packet::PingResp]));
+    server.advance(Duration::from_secs(90));
+    assert_eq!(server.end.connection.end(), Some(&ConnectionEnd::KeepAliveTimeout));
+}

@@ -1,0 +1,237 @@
+//! A Session that goes on: what is sent again, how, and within which limits.
+
+use crate::helpers::{ack, brief, id, message, publish};
+use dunlin_protocol::codec::{ConnAck, Connect, Packet, ProtocolVersion, QoS, ReasonCode};
+use dunlin_protocol::{
+    ClientConfig, ClientEvent, InFlight, InFlightState, PublishError, ServerConfig,
+    ServerConnection, Session,
+};
+use dunlin_testkit::{Pair, Scripted, connect};
+use std::time::Duration;
+
+/// A Session with a QoS 1 message, one of QoS 2, and one of QoS 2 that was received already.
+fn in_flight() -> Session {
+    let mut session = Session::new();
+    for (value, state) in [
+        (5, InFlightState::AwaitingPubAck),
+        (6, InFlightState::AwaitingPubRec),
+        (7, InFlightState::AwaitingPubComp),
+        (8, InFlightState::AwaitingPubAck),
+    ] {
+        let qos = match state {
+            InFlightState::AwaitingPubAck => QoS::AtLeastOnce,
+            _ => QoS::ExactlyOnce,
+        };
+        let kept = (state != InFlightState::AwaitingPubComp).then(|| message("t", qos));
+        session.restore_in_flight(InFlight::new(id(value), state, kept, false, Vec::new()));
+    }
+    session
+}
+
+fn with_receive_maximum(receive_maximum: u16) -> Connect {
+    let mut connect = connect(ProtocolVersion::V5);
+    connect.properties.receive_maximum = Some(receive_maximum);
+    connect
+}
+
+fn resumed(connect: Connect) -> Scripted<ServerConnection> {
+    Scripted::accepted(connect, ServerConfig::default(), in_flight())
+}
+
+#[track_caller]
+fn expect(server: &mut Scripted<ServerConnection>, expected: &str) {
+    assert_eq!(brief(&server.packets()), expected);
+}
+
+#[track_caller]
+fn publish_one(server: &mut Scripted<ServerConnection>) -> Result<(), PublishError> {
+    let (now, end) = (server.clock.now(), &mut server.end);
+    let message = message("t", QoS::AtLeastOnce);
+    end.connection.publish(now, &message, QoS::AtLeastOnce, false, &[], &mut end.out).map(|_| ())
+}
+
+#[test]
+fn what_is_in_flight_is_sent_again_in_its_order() {
+    for version in [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5] {
+        let mut server = resumed(connect(version));
+        expect(&mut server, "PUBREL7 PUBLISH5! PUBLISH6! PUBLISH8!");
+        server.run();
+        expect(&mut server, "");
+        publish_one(&mut server).unwrap();
+        expect(&mut server, "PUBLISH9");
+    }
+}
+
+#[test]
+fn a_smaller_receive_maximum_delays_messages_alone() {
+    let mut server = resumed(with_receive_maximum(1));
+    expect(&mut server, "PUBREL7 PUBLISH5!");
+    assert_eq!(publish_one(&mut server), Err(PublishError::QuotaExhausted));
+    // The PUBCOMP ends what never counted.
+    server.send(&Packet::PubComp(ack(7)));
+    expect(&mut server, "");
+    server.send(&Packet::PubAck(ack(5)));
+    expect(&mut server, "PUBLISH6!");
+    server.send(&Packet::PubRec(ack(6)));
+    expect(&mut server, "PUBREL6");
+    server.send(&Packet::PubComp(ack(6)));
+    expect(&mut server, "PUBLISH8!");
+    assert_eq!(publish_one(&mut server), Err(PublishError::QuotaExhausted));
+    server.send(&Packet::PubAck(ack(8)));
+    publish_one(&mut server).unwrap();
+    expect(&mut server, "PUBLISH9");
+}
+
+#[test]
+fn the_quota_is_full_again_on_a_new_connection() {
+    let mut server = resumed(with_receive_maximum(4));
+    assert_eq!(server.end.connection.send_quota(), 1);
+    expect(&mut server, "PUBREL7 PUBLISH5! PUBLISH6! PUBLISH8!");
+}
+
+/// An answer to what the last connection carried may come before we have sent it again.
+#[test]
+fn an_early_answer_spares_the_repetition() {
+    let mut server = resumed(with_receive_maximum(1));
+    expect(&mut server, "PUBREL7 PUBLISH5!");
+    server.send(&Packet::PubRec(ack(6)));
+    expect(&mut server, "PUBREL6");
+    server.send(&Packet::PubAck(ack(8)));
+    server.send(&Packet::PubAck(ack(5)));
+    expect(&mut server, "");
+    server.send(&Packet::PubComp(ack(6)));
+    publish_one(&mut server).unwrap();
+    expect(&mut server, "PUBLISH9");
+}
+
+#[test]
+fn what_has_become_too_large_is_given_back() {
+    let mut wanted = connect(ProtocolVersion::V5);
+    wanted.properties.maximum_packet_size = Some(13);
+    let mut server = Scripted::server(ProtocolVersion::V5, ServerConfig::default());
+    server.end.dropped.clear();
+    server.send(&Packet::Connect(Box::new(wanted)));
+    server.accept(in_flight());
+    // CONNACK has more than 13 bytes with this Server's limits.
+    assert!(server.end.connection.end().is_some());
+    assert_eq!(server.packets(), []);
+
+    let mut wanted = connect(ProtocolVersion::V5);
+    wanted.properties.maximum_packet_size = Some(30);
+    let mut session = Session::new();
+    for (value, len) in [(1, 5), (2, 50), (3, 5), (4, 60)] {
+        let mut large = (*message("t", QoS::AtLeastOnce)).clone();
+        large.payload = vec![0; len].into();
+        let state = InFlightState::AwaitingPubAck;
+        let entry = InFlight::new(id(value), state, Some(large.into()), false, Vec::new());
+        session.restore_in_flight(entry);
+    }
+    let mut server = Scripted::accepted(wanted, ServerConfig::default(), session);
+    expect(&mut server, "PUBLISH1! PUBLISH3!");
+    let dropped: Vec<u16> =
+        server.end.dropped.iter().map(|entry| entry.packet_identifier.value()).collect();
+    assert_eq!(dropped, [2, 4]);
+    server.send(&Packet::PubAck(ack(1)));
+    server.send(&Packet::PubAck(ack(3)));
+    assert!(server.end.connection.session().is_empty());
+}
+
+#[test]
+fn releases_of_the_last_connection_do_not_count_on_this_one() {
+    let mut session = Session::new();
+    session.restore_received(id(1));
+    session.restore_received(id(2));
+    let config = ServerConfig { receive_maximum: 2, ..Default::default() };
+    let mut server = Scripted::accepted(connect(ProtocolVersion::V5), config, session);
+    server.send(&publish(1, 10, false));
+    server.send(&Packet::PubRel(ack(1)));
+    server.send(&Packet::PubRel(ack(2)));
+    server.end.acknowledge_all(server.clock.now());
+    expect(&mut server, "PUBACK10 PUBCOMP1 PUBCOMP2");
+
+    server.send(&publish(1, 11, false));
+    server.send(&publish(1, 12, false));
+    assert_eq!(server.end.connection.end(), None);
+    server.send(&publish(1, 13, false));
+    assert!(server.end.connection.end().is_some(), "two, not four, are allowed");
+}
+
+#[test]
+fn a_release_of_the_last_connection_frees_nothing_on_this_one() {
+    let mut session = Session::new();
+    session.restore_received(id(1));
+    let config = ServerConfig { receive_maximum: 2, ..Default::default() };
+    let mut server = Scripted::accepted(connect(ProtocolVersion::V5), config, session);
+    server.send(&Packet::PubRel(ack(1)));
+    server.send(&publish(2, 2, false));
+    server.send(&publish(2, 3, false));
+    server.end.acknowledge_all(server.clock.now());
+    expect(&mut server, "PUBCOMP1 PUBREC2 PUBREC3");
+    server.send(&publish(2, 4, false));
+    assert!(server.end.connection.end().is_some(), "two are under way");
+}
+
+#[test]
+fn nothing_new_overtakes_what_is_sent_again() {
+    let mut session = Session::new();
+    for value in 1..=3 {
+        let mut large = (*message("t", QoS::AtLeastOnce)).clone();
+        large.payload = vec![0; 40_000].into();
+        let state = InFlightState::AwaitingPubAck;
+        let entry = InFlight::new(id(value), state, Some(large.into()), false, Vec::new());
+        session.restore_in_flight(entry);
+    }
+    let mut server = Scripted::server(ProtocolVersion::V5, ServerConfig::default());
+    server.send(&Packet::Connect(Box::new(connect(ProtocolVersion::V5))));
+    let (now, end) = (server.clock.now(), &mut server.end);
+    end.connection.accept(now, session, true, Default::default(), &mut end.out).unwrap();
+    assert_eq!(publish_one(&mut server), Err(PublishError::QuotaExhausted));
+    // The output has no room for all three.
+    server.run();
+    assert_eq!(publish_one(&mut server), Err(PublishError::QuotaExhausted));
+    expect(&mut server, "CONNACK PUBLISH1! PUBLISH2!");
+    server.run();
+    publish_one(&mut server).unwrap();
+    expect(&mut server, "PUBLISH3! PUBLISH4");
+}
+
+#[test]
+fn a_server_without_the_session_gives_the_messages_back() {
+    let mut pair = Pair::connected(ProtocolVersion::V5);
+    pair.up.cut_after(1);
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let (now, client) = (pair.now(), pair.client());
+        client.connection.publish(now, &message("t", qos), &mut client.out).unwrap();
+    }
+    pair.settle();
+    assert!(pair.client.is_none());
+    pair.server = None;
+    pair.logic.sessions.clear();
+    pair.logic.client_identifier = None;
+    pair.connect();
+    pair.settle();
+    match &pair.take_client_events()[..] {
+        [ClientEvent::Connected { connack, lost }] => {
+            assert!(!connack.session_present);
+            assert_eq!(lost.len(), 2);
+        }
+        events => panic!("{events:?}"),
+    }
+    assert!(pair.client().connection.session().is_empty());
+}
+
+#[test]
+fn a_refused_client_keeps_its_session() {
+    let config = ClientConfig {
+        connect: connect(ProtocolVersion::V5),
+        connect_timeout: Duration::from_secs(5),
+        in_flight_max: 10,
+        topic_alias_outbound_max: 0,
+    };
+    let mut client = Scripted::client(config, in_flight());
+    let reason_code = ReasonCode::ServerBusy;
+    let properties = Default::default();
+    let connack = ConnAck { session_present: false, reason_code, properties };
+    client.send(&Packet::ConnAck(Box::new(connack)));
+    assert_eq!(client.end.connection.take_session(), in_flight());
+}
