@@ -1,0 +1,3 @@
+//! The state machines from outside, over an in-memory link and against scripted peers.
+
+mod model;
