@@ -5,17 +5,76 @@
 //! Names nor payloads, and never sets memory aside because a peer claimed a length.
 //!
 //! This crate knows bytes only: no sessions, sockets, clocks or files. It builds without `std`.
+//!
+//! # Reading
+//!
+//! The caller owns the input buffer, appends to it whatever the network gives, and takes whole
+//! packets off its front:
+//!
+//! ```
+//! use bytes::BytesMut;
+//! use dunlin_codec::{Decoder, ProtocolVersion};
+//!
+//! let mut input = BytesMut::new();
+//! let decoder = Decoder::new(ProtocolVersion::V5, 256 * 1024);
+//! let mut lines = Vec::new();
+//! // A PUBLISH and a PINGREQ, cut where the network likes to cut.
+//! for piece in [&b"\x32\x0B\x00\x03a/"[..], b"b\x00\x07\x00on!\xC0", b"\x00"] {
+//!     input.extend_from_slice(piece);
+//!     while let Some(packet) = decoder.decode(&mut input)? {
+//!         lines.push(packet.to_string());
+//!     }
+//! }
+//! assert_eq!(lines, [r#"PUBLISH q1 id=7 "a/b" 3 bytes"#, "PINGREQ"]);
+//! # Ok::<(), dunlin_codec::DecodeError>(())
+//! ```
+//!
+//! A [`DecodeError`] names one cause, the Reason Code to end the connection with, and the
+//! normative statement that the peer broke:
+//!
+//! ```
+//! # use bytes::BytesMut;
+//! # use dunlin_codec::{DecodeError, Decoder, ProtocolVersion, ReasonCode};
+//! let mut input = BytesMut::from(&b"\x36"[..]);
+//! let error = Decoder::new(ProtocolVersion::V5, 1024).decode(&mut input).unwrap_err();
+//! assert_eq!(error, DecodeError::QoS);
+//! assert_eq!(error.reason_code(), ReasonCode::MalformedPacket);
+//! assert_eq!(error.statement(), "MQTT-3.3.1-4");
+//! ```
+//!
+//! # Writing
+//!
+//! [`Packet::encode`] appends to a [`TransmitBuf`], which runs small parts together and references
+//! large payloads. [`PublishParts`] writes a PUBLISH from borrowed parts, and [`EncodedPublish`]
+//! one that goes to many receivers.
+//!
+//! ```
+//! use dunlin_codec::{Ack, Packet, PacketIdentifier, ProtocolVersion, ReasonCode, TransmitBuf};
+//!
+//! let mut out = TransmitBuf::new();
+//! let puback = Packet::PubAck(Ack::new(PacketIdentifier::FIRST, ReasonCode::Success));
+//! puback.encode(ProtocolVersion::V5, 1024, &mut out)?;
+//! let mut pieces = [&[][..]; 1];
+//! assert_eq!(out.pieces(&mut pieces), 1);
+//! assert_eq!(pieces[0], b"\x40\x02\x00\x01");
+//! # Ok::<(), dunlin_codec::EncodeError>(())
+//! ```
 
 #![no_std]
-#![forbid(unsafe_code)]
+// One small module may, and says why: `types::unchecked`.
+#![deny(unsafe_code)]
 
 extern crate alloc;
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
 mod decode;
+mod display;
 mod encode;
+mod encoded_publish;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod packet;
 mod properties;
 mod reason;
@@ -26,6 +85,7 @@ mod types;
 
 pub use decode::Decoder;
 pub use encode::{EncodeError, PacketTooLarge};
+pub use encoded_publish::EncodedPublish;
 pub use error::DecodeError;
 pub use packet::*;
 pub use properties::Property;

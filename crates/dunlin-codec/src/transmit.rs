@@ -72,7 +72,7 @@ impl TransmitBuf {
     /// Appends the bytes: a copy when they are few, a reference when they are many.
     #[inline]
     pub fn put_bytes(&mut self, bytes: &Bytes) {
-        if bytes.len() < REFERENCED_LEN_MIN {
+        if Self::copies(bytes) {
             self.put_slice(bytes);
         } else {
             self.referenced.push_back((self.copied.len(), bytes.clone()));
@@ -89,8 +89,28 @@ impl TransmitBuf {
     /// Makes room for `head` bytes, and for `payload` if it will be copied.
     #[inline]
     pub(crate) fn reserve_for(&mut self, head: usize, payload: &Bytes) {
-        let copied = if payload.len() < REFERENCED_LEN_MIN { payload.len() } else { 0 };
+        let copied = if Self::copies(payload) { payload.len() } else { 0 };
         self.copied.reserve(head + copied);
+    }
+
+    /// Whether [`TransmitBuf::put_bytes`] copies this payload.
+    #[inline]
+    pub(crate) const fn copies(payload: &Bytes) -> bool {
+        payload.len() < REFERENCED_LEN_MIN
+    }
+
+    /// Appends a copy of the bytes with two of them, from `at` on, replaced.
+    #[inline]
+    pub(crate) fn put_patched(&mut self, bytes: &[u8], at: usize, patch: [u8; 2]) {
+        let from = self.copied.len() + at;
+        self.put_slice(bytes);
+        self.copied[from..from + 2].copy_from_slice(&patch);
+    }
+
+    /// The memory of a buffer that has copied everything and written nothing.
+    pub(crate) fn into_copied(self) -> Vec<u8> {
+        debug_assert!(self.written == 0 && self.referenced.is_empty());
+        self.copied
     }
 
     /// The bytes that wait, as the pieces they lie in, at most as many as `pieces` holds; gives

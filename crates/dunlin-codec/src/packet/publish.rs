@@ -14,6 +14,7 @@ use crate::{
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
+use core::ops::Range;
 
 /// An Application Message on its way from one peer to the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,29 +157,52 @@ impl Publish {
                 }
             }
         };
-        let mut properties = PublishProperties::default();
+        let name = header_len + 2..header_len + 2 + topic_name.len();
+        let retain = flags & 1 != 0;
         if version.is_v5() && !reader.skip_zero() {
-            read_properties(&mut reader, &mut properties)?;
+            let from = frame.len() - reader.remaining();
+            return Self::read_with_properties(frame, from, name, delivery, retain);
+        }
+        if name.is_empty() {
+            return Err(DecodeError::TopicNameMissing);
         }
         let payload_from = frame.len() - reader.remaining();
+        let topic_name = TopicName::from_checked(frame.slice(name));
+        frame.advance(payload_from);
+        Ok(Self {
+            delivery,
+            retain,
+            topic: PublishTopic::Name(topic_name),
+            message_expiry_interval: None,
+            subscription_identifiers: Vec::new(),
+            properties: None,
+            payload: frame,
+        })
+    }
 
-        let topic = match (topic_name.is_empty(), properties.topic_alias) {
-            (false, alias) => {
-                let from = header_len + 2;
-                let name = frame.slice(from..from + topic_name.len());
-                let name = TopicName::from_checked(name);
-                match alias {
-                    None => PublishTopic::Name(name),
-                    Some(alias) => PublishTopic::NameAndAlias(name, alias),
-                }
-            }
-            (true, Some(alias)) => PublishTopic::Alias(alias),
-            (true, None) => return Err(DecodeError::TopicNameMissing),
+    /// Reads the rest of a PUBLISH from its properties on; `name` is where its Topic Name is.
+    fn read_with_properties(
+        mut frame: Bytes,
+        properties_from: usize,
+        name: Range<usize>,
+        delivery: Delivery,
+        retain: bool,
+    ) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(&frame, properties_from);
+        let mut properties = PublishProperties::default();
+        read_properties(&mut reader, &mut properties)?;
+        let payload_from = frame.len() - reader.remaining();
+        let name = (!name.is_empty()).then(|| TopicName::from_checked(frame.slice(name)));
+        let topic = match (name, properties.topic_alias) {
+            (Some(name), None) => PublishTopic::Name(name),
+            (Some(name), Some(alias)) => PublishTopic::NameAndAlias(name, alias),
+            (None, Some(alias)) => PublishTopic::Alias(alias),
+            (None, None) => return Err(DecodeError::TopicNameMissing),
         };
         frame.advance(payload_from);
         Ok(Self {
             delivery,
-            retain: flags & 1 != 0,
+            retain,
             topic,
             message_expiry_interval: properties.message_expiry_interval,
             subscription_identifiers: properties.subscription_identifiers,
@@ -303,4 +327,11 @@ pub(crate) struct Head<'a> {
     properties: Section<'a, PublishParts<'a>>,
     /// Bytes of the packet after the fixed header, payload included.
     pub(crate) remaining_len: usize,
+}
+
+impl Head<'_> {
+    /// Bytes of the Topic Name.
+    pub(crate) const fn topic_name_len(&self) -> usize {
+        self.topic_name.len()
+    }
 }

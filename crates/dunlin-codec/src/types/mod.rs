@@ -2,8 +2,10 @@
 
 mod number;
 mod qos;
+mod scan;
 pub(crate) mod text;
 mod topic;
+mod unchecked;
 mod version;
 
 pub use number::{PacketIdentifier, SubscriptionIdentifier, TopicAlias};

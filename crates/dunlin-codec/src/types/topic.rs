@@ -1,5 +1,6 @@
 //! Topic Names and Topic Filters.
 
+use super::scan;
 use super::text::{self, InvalidText, Text};
 use alloc::string::String;
 use bytes::Bytes;
@@ -39,6 +40,9 @@ impl TopicName {
     /// Checks all rules of a Topic Name on raw bytes.
     #[inline]
     pub(crate) fn check(bytes: &[u8]) -> Result<(), InvalidTopicName> {
+        if !bytes.is_empty() && bytes.len() <= usize::from(u16::MAX) && scan::is_plain_name(bytes) {
+            return Ok(());
+        }
         text::check(bytes)?;
         check_name(bytes)
     }
@@ -61,6 +65,7 @@ impl TopicName {
     }
 
     /// The Topic Name as a string.
+    #[inline]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
@@ -140,6 +145,7 @@ impl TopicFilter {
     }
 
     /// The whole Topic Filter as it was written, `$share/…` included.
+    #[inline]
     pub fn as_str(&self) -> &str {
         self.0.as_str()
     }
