@@ -78,9 +78,9 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_its_mend() {
     );
     check_mistake(
         "workers = 'two'",
-        "d.toml:1: workers: expected a number from 0 to 1024, found a value of type string",
+        "d.toml:1: workers: expected a number from 0 to 255, found a value of type string",
     );
-    check_mistake("workers = -1", "d.toml:1: workers: expected a number from 0 to 1024, found -1");
+    check_mistake("workers = -1", "d.toml:1: workers: expected a number from 0 to 255, found -1");
     check_mistake(
         "limits.receive_maximum = 70_000",
         "d.toml:1: limits.receive_maximum: expected a number from 1 to 65535, found 70000",
@@ -154,7 +154,7 @@ fn a_mistake_in_the_environment_or_a_flag_is_named() {
     check(
         &[("DUNLIN_WORKERS", "many")],
         &[],
-        "DUNLIN_WORKERS: workers: expected a number from 0 to 1024, found \"many\"",
+        "DUNLIN_WORKERS: workers: expected a number from 0 to 255, found \"many\"",
     );
     check(
         &[],
