@@ -50,8 +50,9 @@ fn after_long_help() -> String {
     );
     for setting in config::settings() {
         let documentation = setting.documentation();
-        let first = documentation.split_inclusive(['.', ';', ':']).next().unwrap_or_default();
-        let first = first.trim_end_matches(['.', ';', ':']);
+        let ends = [". ", "; ", ": "].iter().filter_map(|end| documentation.find(end));
+        let first = &documentation[..ends.min().unwrap_or(documentation.len())];
+        let first = first.trim_end_matches('.');
         text.push_str(&format!("  {}\n          {first}\n", setting.key));
     }
     text.push_str("\n--print-config explains them all.\n\n");

@@ -173,11 +173,11 @@ impl Subscriber {
             let mut link = link;
             let (ended, code) = tokio::select! {
                 ended = self.serve(&mut link) => (ended, None),
-                () = &mut stop => (Ok(Next::Done), None),
-                () = sleep_until(deadline) => (Ok(Next::Done), Some(TIMED_OUT)),
+                () = &mut stop => (Ok(()), None),
+                () = sleep_until(deadline) => (Ok(()), Some(TIMED_OUT)),
             };
             match ended {
-                Ok(_) => {
+                Ok(()) => {
                     self.write_out()?;
                     let properties = self.target.properties.disconnect.clone();
                     link.close(&Disconnect { reason_code: ReasonCode::Success, properties }).await;
@@ -216,19 +216,28 @@ impl Subscriber {
     }
 
     /// Subscribes, and prints until the end.
-    async fn serve(&mut self, link: &mut Link) -> Result<Next, Interruption> {
+    async fn serve(&mut self, link: &mut Link) -> Result<(), Interruption> {
         link.accepted().await?;
         let mut answers = self.subscribe(link)?;
         let mut to_acknowledge = Vec::new();
+        // QoS 2 messages that were printed and not yet released.
+        let mut unreleased: usize = 0;
+        let mut is_done = false;
         loop {
-            let mut next = Next::GoOn;
             while let Some(event) = link.poll_event() {
                 match event {
+                    // What comes after the last message stays unacknowledged: a kept session gets
+                    // it again.
+                    Ok(ClientEvent::Publish(_)) if is_done => {}
                     Ok(ClientEvent::Publish(publish)) => {
-                        next = self.print(link, &publish)?;
+                        is_done = matches!(self.print(link, &publish)?, Next::Done);
+                        unreleased += usize::from(publish.message.qos == QoS::ExactlyOnce);
                         to_acknowledge.extend(publish.ack);
                     }
-                    Ok(ClientEvent::Released(ack)) => to_acknowledge.push(ack),
+                    Ok(ClientEvent::Released(ack)) => {
+                        unreleased = unreleased.saturating_sub(1);
+                        to_acknowledge.push(ack);
+                    }
                     Ok(ClientEvent::SubAck(suback)) => {
                         self.check_granted(&suback.reason_codes)?;
                         answers -= 1;
@@ -237,18 +246,13 @@ impl Subscriber {
                     Ok(_) => {}
                     Err(end) => return Err(Interruption::of(link, end)),
                 }
-                if self.args.exit_after_suback && answers == 0 {
-                    next = Next::Done;
-                }
-                if matches!(next, Next::Done) {
-                    break;
-                }
+                is_done |= self.args.exit_after_suback && answers == 0;
             }
             self.write_out()?;
             let held_back = !to_acknowledge.is_empty();
             acknowledge(link, &mut to_acknowledge);
-            if matches!(next, Next::Done) {
-                return Ok(next);
+            if is_done && unreleased == 0 {
+                return Ok(());
             }
             // Packets that waited for an acknowledgement may be there already.
             if !held_back {

@@ -9,7 +9,7 @@ mod tests;
 
 use crate::failure::Failure;
 use clap::Args;
-use dunlin_codec::ProtocolVersion;
+use dunlin_codec::{Packet, ProtocolVersion};
 use std::fmt::Write as _;
 use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
@@ -70,6 +70,9 @@ impl DecodeArgs {
             }
             _ => {}
         }
+        if let Some(note) = report.note {
+            eprintln!("{note}");
+        }
         match report.problem {
             Some(problem) => Err(Failure::new(problem)),
             None => Ok(()),
@@ -103,6 +106,8 @@ impl DecodeArgs {
 #[derive(Debug, Default)]
 struct Report {
     lines: String,
+    /// How the bytes were read, when nothing said it.
+    note: Option<String>,
     problem: Option<String>,
 }
 
@@ -111,6 +116,12 @@ fn decode_bytes(bytes: &[u8], version: Option<ProtocolVersion>) -> Report {
     let mut report = Report::default();
     for located in &decoded.packets {
         let _ = writeln!(report.lines, "{:>6}  {}", located.start, located.packet);
+    }
+    let is_told = version.is_some()
+        || decoded.packets.iter().any(|located| matches!(located.packet, Packet::Connect(_)));
+    if !is_told && decoded.version != ProtocolVersion::V5 {
+        report.note =
+            Some(format!("read as MQTT {}; say --version 5 if it isn't", decoded.version));
     }
     report.problem = problem(&decoded);
     if bytes.is_empty() {

@@ -168,7 +168,7 @@ impl Format {
         let (width, mut next) = number(next);
         let mut width_max = None;
         if next == Some('.') {
-            // The first character after the dot comes from the same iterator.
+            // A zero in front changes no number.
             let (value, after) = number(Some('0'));
             (width_max, next) = (value, after);
         }
