@@ -12,9 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
 
     // Everything that an operator could set in a file is a field of `Config`.
-    let mut config = Config::default();
-    config.listeners = vec![Listener::tcp(address.parse()?)];
-    config.workers = 1;
+    let listeners = vec![Listener::tcp(address.parse()?)];
+    let config = Config { listeners, workers: 1, ..Config::default() };
 
     // Starting binds the addresses and spawns the workers; it fails if an address is taken.
     let broker = Broker::builder().config(config).start()?;

@@ -1,1 +1,3 @@
 //! Examples, one idea a file: see `examples/`.
+
+#![forbid(unsafe_code)]

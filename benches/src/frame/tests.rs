@@ -1,3 +1,5 @@
+//! Frames as they stand on the wire.
+
 use super::*;
 
 #[track_caller]

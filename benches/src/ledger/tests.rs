@@ -1,3 +1,5 @@
+//! Lost, doubled and reordered messages are found.
+
 use super::*;
 
 #[test]

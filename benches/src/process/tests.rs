@@ -1,3 +1,5 @@
+//! Figures of processes, read from what the system reports.
+
 use super::*;
 
 #[test]

@@ -1,3 +1,5 @@
+//! Tables as people read them.
+
 use super::*;
 use crate::traffic::Shape;
 

@@ -23,8 +23,8 @@ use std::time::Instant as Clock;
 /// use dunlin_broker::Broker;
 /// use dunlin_broker::config::{Config, Listener};
 ///
-/// let mut config = Config::default();
-/// config.listeners = vec![Listener::tcp("127.0.0.1:0".parse()?)];
+/// let listeners = vec![Listener::tcp("127.0.0.1:0".parse()?)];
+/// let config = Config { listeners, ..Config::default() };
 /// let broker = Broker::builder().config(config).start()?;
 /// println!("listening on {}", broker.addresses()[0]);
 /// broker.stop();

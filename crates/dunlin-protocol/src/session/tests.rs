@@ -1,3 +1,5 @@
+//! The queue of exchanges: identifiers, order, and what a stalled peer may cost.
+
 use super::*;
 use alloc::vec::Vec;
 
