@@ -232,6 +232,13 @@ impl InFlightQueue {
         (finished, left_front)
     }
 
+    /// Gives back memory that is far more than what is under way.
+    pub(crate) fn shrink(&mut self) {
+        if self.entries.capacity() > 4 * self.entries.len() {
+            self.entries.shrink_to(2 * self.entries.len());
+        }
+    }
+
     /// # Panics
     /// When the queue is not ordered by Packet Identifier, or miscounts.
     pub(crate) fn check_invariants(&self) {
@@ -241,13 +248,6 @@ impl InFlightQueue {
         for entry in &self.entries {
             let found = self.find(entry.packet_identifier);
             assert_eq!(found.is_some(), entry.state != InFlightState::Done, "{entry:?}");
-        }
-    }
-
-    /// Gives back memory that is far more than what is under way.
-    pub(crate) fn shrink(&mut self) {
-        if self.entries.capacity() > 4 * self.entries.len() {
-            self.entries.shrink_to(2 * self.entries.len());
         }
     }
 

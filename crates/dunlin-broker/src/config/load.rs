@@ -169,6 +169,12 @@ impl LoadedConfig {
             let (origin, listener) = (loaded.origin("listeners").clone(), *listener);
             return Err(ConfigError::Exposed { origin, listener });
         }
+        if loaded.config.allow_anonymous == Some(false) {
+            let (origin, key) = (loaded.origin("allow_anonymous").clone(), "allow_anonymous");
+            let reason = "false lets nobody in, since this version knows no credentials; leave it \
+                          out";
+            return Err(ConfigError::Value { origin, key, reason: reason.to_owned() });
+        }
         Ok(loaded)
     }
 

@@ -275,9 +275,9 @@ const BROKER: &[Setting] = &[
     Setting {
         key: "workers",
         doc: &["Worker threads; 0 is one for each core."],
-        kind: Kind::Number { min: 0, max: 1024 },
+        kind: Kind::Number { min: 0, max: 255 },
         example: Some("0"),
-        read: |config| Some(config.workers.to_value(Kind::Number { min: 0, max: 1024 })),
+        read: |config| Some(config.workers.to_value(Kind::Number { min: 0, max: 255 })),
         write: |config, value| match usize::from_value(&value) {
             Some(workers) if workers > 0 => config.workers = workers,
             _ => config.workers = super::available_workers(),

@@ -51,7 +51,8 @@ impl BrokerUnderTest {
         Self { port, _process: process, _folder: folder }
     }
 
-    fn start_mosquitto() -> Self {
+    /// Starts Mosquitto and waits until it says that it runs.
+    pub(crate) fn start_mosquitto() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let file = folder.path().join("mosquitto.conf");
         for _ in 0..ATTEMPTS {

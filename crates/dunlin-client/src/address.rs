@@ -1,0 +1,140 @@
+//! `mqtt://[user[:password]@]host[:port]`, taken apart.
+
+use crate::ConfigError;
+use dunlin_protocol::codec::Text;
+
+/// The port that IANA assigned to MQTT.
+const PORT_DEFAULT: u16 = 1883;
+
+/// Where a server is, and who we are to it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) user_name: Option<Text>,
+    pub(crate) password: Option<Vec<u8>>,
+}
+
+impl Address {
+    pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
+        let (scheme, rest) =
+            url.split_once("://").ok_or_else(|| ConfigError::SchemeMissing(url.to_owned()))?;
+        if !scheme.eq_ignore_ascii_case("mqtt") {
+            return Err(ConfigError::SchemeUnsupported(scheme.to_owned()));
+        }
+        let (authority, trailing) = match rest.find(['/', '?', '#']) {
+            Some(at) => rest.split_at(at),
+            None => (rest, ""),
+        };
+        if !matches!(trailing, "" | "/") {
+            return Err(ConfigError::Trailing(trailing.to_owned()));
+        }
+        let (user, host_and_port) = match authority.rsplit_once('@') {
+            Some((user, host_and_port)) => (Some(user), host_and_port),
+            None => (None, authority),
+        };
+        let (host, port) = split_port(host_and_port)?;
+        if host.is_empty() {
+            return Err(ConfigError::HostMissing);
+        }
+        let (user_name, password) = match user.map(|user| (user, user.split_once(':'))) {
+            None => (None, None),
+            Some((_, Some((name, password)))) => (Some(name), Some(password)),
+            Some((name, None)) => (Some(name), None),
+        };
+        let user_name = user_name.map(percent_decode).transpose()?;
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+            user_name: user_name.map(|name| Text::from_bytes(name.into())).transpose()?,
+            password: password.map(percent_decode).transpose()?,
+        })
+    }
+}
+
+fn split_port(host_and_port: &str) -> Result<(&str, u16), ConfigError> {
+    let (host, port) = if let Some(rest) = host_and_port.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').ok_or(ConfigError::HostMissing)?;
+        match after {
+            "" => (host, None),
+            _ => match after.strip_prefix(':') {
+                Some(port) => (host, Some(port)),
+                None => return Err(ConfigError::Trailing(after.to_owned())),
+            },
+        }
+    } else {
+        match host_and_port.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (host_and_port, None),
+        }
+    };
+    let Some(port) = port else { return Ok((host, PORT_DEFAULT)) };
+    match port.parse() {
+        Ok(number) if number > 0 => Ok((host, number)),
+        _ => Err(ConfigError::Port(port.to_owned())),
+    }
+}
+
+fn percent_decode(text: &str) -> Result<Vec<u8>, ConfigError> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    let digit = |byte: Option<u8>| {
+        let digit = byte.and_then(|byte| char::from(byte).to_digit(16));
+        digit.and_then(|digit| u8::try_from(digit).ok()).ok_or(ConfigError::PercentEscape)
+    };
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            b'%' => digit(bytes.next())? << 4 | digit(bytes.next())?,
+            byte => byte,
+        });
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(url: &str, host: &str, port: u16, user_name: Option<&str>, password: Option<&[u8]>) {
+        let address = Address::parse(url).unwrap();
+        assert_eq!((address.host.as_str(), address.port), (host, port));
+        assert_eq!(address.user_name.as_deref(), user_name);
+        assert_eq!(address.password.as_deref(), password);
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        check("mqtt://example.org", "example.org", 1883, None, None);
+        check("MQTT://example.org:2000/", "example.org", 2000, None, None);
+        check("mqtt://[::1]", "::1", 1883, None, None);
+        check("mqtt://[fe80::1]:77", "fe80::1", 77, None, None);
+        check("mqtt://user@h", "h", 1883, Some("user"), None);
+        check("mqtt://user:pass@h:1", "h", 1, Some("user"), Some(b"pass"));
+        check("mqtt://u%40x:p%3A%ff@h", "h", 1883, Some("u@x"), Some(b"p:\xff"));
+        check("mqtt://u:@h", "h", 1883, Some("u"), Some(b""));
+    }
+
+    #[test]
+    fn faults_are_named() {
+        let fault = |url| Address::parse(url).err().unwrap();
+        assert_eq!(fault("localhost:1883"), ConfigError::SchemeMissing("localhost:1883".into()));
+        assert_eq!(fault("mqtts://h"), ConfigError::SchemeUnsupported("mqtts".into()));
+        assert_eq!(fault("ws://h"), ConfigError::SchemeUnsupported("ws".into()));
+        assert_eq!(fault("mqtt://"), ConfigError::HostMissing);
+        assert_eq!(fault("mqtt://:1883"), ConfigError::HostMissing);
+        assert_eq!(fault("mqtt://[::1"), ConfigError::HostMissing);
+        assert_eq!(fault("mqtt://h:0"), ConfigError::Port("0".into()));
+        assert_eq!(fault("mqtt://h:65536"), ConfigError::Port("65536".into()));
+        assert_eq!(fault("mqtt://h:x"), ConfigError::Port("x".into()));
+        assert_eq!(fault("mqtt://h/path"), ConfigError::Trailing("/path".into()));
+        assert_eq!(fault("mqtt://u%4@h"), ConfigError::PercentEscape);
+        assert!(matches!(fault("mqtt://u%00@h"), ConfigError::Text(_)));
+    }
+
+    #[test]
+    fn an_unsupported_scheme_is_told_what_is_supported() {
+        let message = Address::parse("wss://h").err().unwrap().to_string();
+        assert_eq!(message, "the scheme \"wss\" is not supported; supported is mqtt://");
+    }
+}

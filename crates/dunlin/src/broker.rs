@@ -1,0 +1,231 @@
+//! `dunlin broker`: the broker in the foreground.
+
+use crate::failure::Failure;
+use clap::Args;
+use dunlin_broker::config::{self, Config, Flag, Listener, LoadedConfig};
+use dunlin_broker::{Broker, StartError};
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// What each flag of the broker sets; flags win over environment over file.
+#[derive(Debug, Args)]
+#[command(after_help = crate::failure::EXIT_CODES, after_long_help = after_long_help())]
+pub(crate) struct BrokerArgs {
+    /// Listen here; repeat for more. The scheme names the transport [default: mqtt://127.0.0.1:1883]
+    #[arg(long, value_name = "mqtt://ADDR:PORT")]
+    listen: Vec<String>,
+    /// Let clients connect without credentials, from wherever they reach a listener
+    #[arg(long)]
+    allow_anonymous: bool,
+    /// Worker threads; 0 is one for each core
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// A folder for durable state; this version keeps its state in memory only
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// Read settings from this TOML file (or the one that DUNLIN_CONFIG names)
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// What to log to standard error: warn, info, info,dunlin_broker=debug
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+    /// Set any other setting; repeat for more: --set limits.packet_size_max=1MiB
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// Check the configuration, print it with where each value comes from, and exit
+    #[arg(long)]
+    check: bool,
+    /// Print a configuration file with every setting, explained, at its default, and exit
+    #[arg(long, conflicts_with = "check")]
+    print_config: bool,
+}
+
+fn after_long_help() -> String {
+    let mut text = String::from(
+        "Settings, for the file (limits.x is x in the table [limits]), --set, and the \
+         environment (DUNLIN_LIMITS_X):\n",
+    );
+    for setting in config::settings() {
+        let documentation = setting.documentation();
+        let ends = [". ", "; ", ": "].iter().filter_map(|end| documentation.find(end));
+        let first = &documentation[..ends.min().unwrap_or(documentation.len())];
+        let first = first.trim_end_matches('.');
+        text.push_str(&format!("  {}\n          {first}\n", setting.key));
+    }
+    text.push_str("\n--print-config explains them all.\n\n");
+    text.push_str(
+        "Examples:\n  dunlin broker --listen mqtt://127.0.0.1:1884 --workers 2\n  \
+         dunlin broker --config /etc/dunlin.toml --check\n\n",
+    );
+    text.push_str(crate::failure::EXIT_CODES);
+    text
+}
+
+impl BrokerArgs {
+    /// Runs the broker until a signal stops it.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        if self.print_config {
+            return print(&config::reference());
+        }
+        let loaded = self.load(&environment())?;
+        let filter = log_filter(&loaded)?;
+        if self.check {
+            return print(&loaded.to_toml());
+        }
+        start_logging(filter);
+        serve(loaded.config)
+    }
+
+    fn load(&self, environment: &BTreeMap<String, String>) -> Result<LoadedConfig, Failure> {
+        LoadedConfig::load(self.config.as_deref(), environment, &self.flags()?)
+            .map_err(|error| Failure::usage(error.to_string()))
+    }
+
+    /// The settings that were given as flags.
+    fn flags(&self) -> Result<Vec<Flag>, Failure> {
+        let mut flags = Vec::new();
+        let mut flag = |name: &str, key: &str, value: String| {
+            flags.push(Flag { name: name.to_owned(), key: key.to_owned(), value });
+        };
+        for given in &self.set {
+            let Some((key, value)) = given.split_once('=') else {
+                return Err(Failure::usage(format!("--set {given}: write it as KEY=VALUE")));
+            };
+            flag("--set", key.trim(), value.to_owned());
+        }
+        if !self.listen.is_empty() {
+            flag("--listen", "listeners", self.listen.join(","));
+        }
+        if self.allow_anonymous {
+            flag("--allow-anonymous", "allow_anonymous", "true".to_owned());
+        }
+        let named = [("workers", &self.workers), ("data", &self.data), ("log", &self.log)];
+        for (key, value) in named {
+            if let Some(value) = value {
+                flag(&format!("--{key}"), key, value.clone());
+            }
+        }
+        Ok(flags)
+    }
+}
+
+/// The variables that may be meant for the broker.
+fn environment() -> BTreeMap<String, String> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os()
+        .map(|(name, value)| (text(name), text(value)))
+        .filter(|(name, _)| name.starts_with("DUNLIN_"))
+        .collect()
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // Whoever reads the output has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Failure::new(format!("standard output: {error}"))),
+    }
+}
+
+fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
+    let filter = &loaded.config.log;
+    EnvFilter::try_new(filter).map_err(|error| {
+        let origin = loaded.origin("log");
+        Failure::usage(format!("{origin}: log: {filter:?} is no filter like \"info\": {error}"))
+    })
+}
+
+/// Runs the broker until a signal stops it; a second signal ends the program at once.
+fn serve(config: Config) -> Result<(), Failure> {
+    let allows_anonymous = config.allows_anonymous();
+    let keeps_nothing = config.data.clone();
+    // Signals are caught from here on, so that none comes too early.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("can't start: {error}")))?;
+    let mut signals = {
+        let _context = runtime.enter();
+        StopSignals::new().map_err(|error| Failure::new(format!("can't start: {error}")))?
+    };
+    let broker = Broker::builder().config(config).start().map_err(start_failure)?;
+    announce(&broker, allows_anonymous)?;
+    if let Some(folder) = keeps_nothing {
+        eprintln!(
+            "warning: --data {}: this version keeps its state in memory only, and loses it when \
+             it stops",
+            folder.display()
+        );
+    }
+    runtime.block_on(async {
+        signals.next().await;
+        let stopping = tokio::task::spawn_blocking(move || broker.stop());
+        tokio::select! {
+            stopped = stopping => stopped.map_err(|_| Failure::new("stopping failed")),
+            () = signals.next() => {
+                eprintln!("stopped at once");
+                std::process::exit(1);
+            }
+        }
+    })
+}
+
+/// The wishes to stop: Ctrl-C (SIGINT) and SIGTERM.
+struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        let interrupt = signal(SignalKind::interrupt())?;
+        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Exposed { .. } | StartError::NobodyAllowed => Failure::usage(error.to_string()),
+        StartError::Worker(source) => Failure::new(format!("a worker can't be started: {source}")),
+        _ => Failure::new(error.to_string()),
+    }
+}
+
+/// Tells what runs and how to stop it; scripts wait for these lines.
+fn announce(broker: &Broker, allows_anonymous: bool) -> Result<(), Failure> {
+    let mut text = format!("dunlin {}\n", env!("CARGO_PKG_VERSION"));
+    for address in broker.addresses() {
+        text.push_str(&format!("listening on {}\n", Listener::tcp(*address)));
+    }
+    let workers = broker.workers();
+    text.push_str(&format!("{workers} worker{}\n", if workers == 1 { "" } else { "s" }));
+    let is_exposed = broker.addresses().iter().any(|address| !address.ip().is_loopback());
+    text.push_str(match (allows_anonymous, is_exposed) {
+        (true, true) => {
+            "clients need no credentials: whoever reaches these addresses may connect\n"
+        }
+        (true, false) => "clients need no credentials: programs on this machine may connect\n",
+        (false, _) => "clients need credentials\n",
+    });
+    text.push_str("stop with Ctrl-C\n");
+    print(&text)?;
+    io::stdout().flush().map_err(|error| Failure::new(format!("standard output: {error}")))
+}
+
+fn start_logging(filter: EnvFilter) {
+    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(color)
+        .init();
+}

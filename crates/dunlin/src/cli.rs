@@ -1,0 +1,70 @@
+//! The command line.
+
+use crate::broker::BrokerArgs;
+use crate::client::publish::PubArgs;
+use crate::client::subscribe::SubArgs;
+use crate::decode::DecodeArgs;
+use crate::failure::{EXIT_CODES, Failure};
+use clap::{Parser, Subcommand};
+
+/// MQTT 3.1, 3.1.1 and 5.0: a broker, and the tools to talk to any broker.
+///
+/// Without a command, `dunlin` runs the broker.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dunlin",
+    version,
+    args_conflicts_with_subcommands = true,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES,
+    after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}")
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    broker: BrokerArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the broker.
+    Broker(BrokerArgs),
+    /// Publish messages; the flags are those of mosquitto_pub.
+    Pub(Box<PubArgs>),
+    /// Print messages; the flags are those of mosquitto_sub.
+    Sub(Box<SubArgs>),
+    /// Print the packets in hex digits or a capture file.
+    Decode(DecodeArgs),
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dunlin                                        a broker on 127.0.0.1:1883
+  dunlin --listen mqtt://0.0.0.0:1883 --allow-anonymous
+  dunlin sub -t 'sensors/#' -v                  print what arrives
+  dunlin pub -t sensors/kitchen -m 21.5 -q 1    publish one message
+  dunlin decode 30 05 00 01 61 68 69            explain bytes";
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        match self.command {
+            None => self.broker.run(),
+            Some(Command::Broker(args)) => args.run(),
+            Some(Command::Pub(args)) => args.run(),
+            Some(Command::Sub(args)) => args.run(),
+            Some(Command::Decode(args)) => args.run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,264 @@
+//! A connection to a broker: a socket, and the state machine that speaks MQTT over it.
+
+use super::args::Target;
+use super::trace::Trace;
+use crate::failure::Failure;
+use bytes::BytesMut;
+use dunlin_codec::{ConnAck, Disconnect, ReasonCode, TransmitBuf};
+use dunlin_protocol::{
+    ClientConfig, ClientConnection, ClientEvent, ConnectionEnd, Instant, Progress, Session,
+};
+use std::io::{self, IoSlice};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a farewell may take to leave.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What is read at once, at most.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A connection to a broker.
+pub(super) struct Link {
+    stream: TcpStream,
+    pub(super) connection: ClientConnection,
+    input: BytesMut,
+    pub(super) output: TransmitBuf,
+    began: std::time::Instant,
+    trace: Option<Trace>,
+    peer: String,
+}
+
+impl Link {
+    /// Connects and sends CONNECT; the answer comes as an event.
+    pub(super) async fn open(
+        target: &Target,
+        session: Session,
+        debug: bool,
+    ) -> Result<Self, Failure> {
+        let peer = format!("{}:{}", target.host, target.port);
+        let opening = TcpStream::connect((target.host.as_str(), target.port));
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(unreachable(&peer, &error)),
+            Err(_) => {
+                let secs = CONNECT_TIMEOUT.as_secs();
+                return Err(Failure::new(format!("{peer} doesn't answer within {secs} s")));
+            }
+        };
+        // Small packets should not wait for each other; without it they are only slower.
+        let _ = stream.set_nodelay(true);
+        let began = std::time::Instant::now();
+        let mut output = TransmitBuf::new();
+        let config = ClientConfig {
+            connect: target.connect.clone(),
+            connect_timeout: CONNECT_TIMEOUT,
+            in_flight_max: 1000,
+            topic_alias_outbound_max: 16,
+        };
+        let connection = ClientConnection::new(Instant::ZERO, config, session, &mut output)
+            .map_err(|error| Failure::usage(format!("the CONNECT can't be sent: {error}")))?;
+        let trace = debug.then(|| Trace::new(target.connect.protocol_version));
+        Ok(Self { stream, connection, input: BytesMut::new(), output, began, trace, peer })
+    }
+
+    /// The time on the connection's clock.
+    pub(super) fn now(&self) -> Instant {
+        Instant::from_micros(u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX))
+    }
+
+    /// What was received and not yet seen; `None` when [`Link::turn`] has to bring more.
+    pub(super) fn poll_event(&mut self) -> Option<Result<ClientEvent, ConnectionEnd>> {
+        loop {
+            let now = self.now();
+            match self.connection.handle_input(now, &mut self.input, &mut self.output) {
+                Progress::Event(event) => return Some(Ok(event)),
+                Progress::Packet => {}
+                Progress::NeedInput => break,
+                Progress::Closed => {
+                    let end = self.connection.end().cloned();
+                    return Some(Err(end.unwrap_or(ConnectionEnd::Network)));
+                }
+            }
+        }
+        let now = self.now();
+        let mut too_large = Vec::new();
+        self.connection.poll_transmit(now, &mut self.output, &mut too_large);
+        None
+    }
+
+    /// Waits until something could be read or written, or is due, and does it.
+    ///
+    /// Cancellation safe: what was read or written is accounted for.
+    pub(super) async fn turn(&mut self) {
+        let due = self.connection.poll_timeout().map(|deadline| {
+            let wait = deadline.saturating_since(self.now());
+            tokio::time::Instant::now() + wait
+        });
+        let interest = if self.output.is_empty() {
+            Interest::READABLE
+        } else {
+            Interest::READABLE | Interest::WRITABLE
+        };
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = self.stream.ready(interest) => {
+                let moved = ready.and_then(|ready| {
+                    if ready.is_writable() {
+                        self.try_write()?;
+                    }
+                    if ready.is_readable() {
+                        self.try_read()?;
+                    }
+                    Ok(())
+                });
+                if moved.is_err() {
+                    self.connection.handle_network_closed();
+                }
+            }
+            () = timer => {
+                let now = self.now();
+                self.connection.handle_timeout(now, &mut self.output);
+            }
+        }
+    }
+
+    /// The next event, or why there is none any more. Cancellation safe.
+    pub(super) async fn next(&mut self) -> Result<ClientEvent, ConnectionEnd> {
+        loop {
+            if let Some(event) = self.poll_event() {
+                return event;
+            }
+            self.turn().await;
+        }
+    }
+
+    /// Waits for the broker's answer to CONNECT.
+    pub(super) async fn accepted(&mut self) -> Result<Box<ConnAck>, Failure> {
+        match self.next().await {
+            Ok(ClientEvent::Connected { connack, .. }) => Ok(connack),
+            Ok(ClientEvent::Refused(connack)) => {
+                let version = self.connection.version();
+                let mut why = format!("the broker refused the connection: {}", connack.reason_code);
+                if let Some(words) = &connack.properties.reason_string {
+                    why.push_str(&format!(" ({words})"));
+                }
+                if connack.reason_code == ReasonCode::UnsupportedProtocolVersion && version.is_v5()
+                {
+                    why.push_str("; try -V 311");
+                }
+                Err(Failure::refused(connack.reason_code, why))
+            }
+            Ok(ClientEvent::Auth(_)) => {
+                Err(Failure::new("the broker asks for an authentication exchange; use -u and -P"))
+            }
+            Ok(_) => Err(Failure::new("the broker answered with something else than CONNACK")),
+            Err(end) => Err(self.ended(&end)),
+        }
+    }
+
+    /// Why the connection is over, for the user.
+    pub(super) fn ended(&self, end: &ConnectionEnd) -> Failure {
+        match end {
+            ConnectionEnd::Peer(disconnect) => Failure::refused(
+                disconnect.reason_code,
+                format!("the broker ended the connection: {}", disconnect.reason_code),
+            ),
+            ConnectionEnd::Violation(violation) => Failure::new(format!(
+                "the broker broke the protocol: {violation} ({})",
+                violation.statement()
+            )),
+            other => Failure::new(format!("{}: {other}", self.peer)),
+        }
+    }
+
+    /// Writes all that waits, while reading goes on.
+    pub(super) async fn flush(&mut self) -> Result<(), Failure> {
+        while !self.output.is_empty() {
+            if let Some(end) = self.connection.end() {
+                return Err(self.ended(end));
+            }
+            self.turn().await;
+        }
+        Ok(())
+    }
+
+    /// Says farewell and closes the connection.
+    pub(super) async fn close(mut self, disconnect: &Disconnect) {
+        let now = self.now();
+        if self.connection.disconnect(now, disconnect, &mut self.output).is_err() {
+            let plain = Disconnect::new(ReasonCode::Success);
+            let _ = self.connection.disconnect(now, &plain, &mut self.output);
+        }
+        self.finish().await;
+    }
+
+    /// Writes what waits, as far as the broker still takes it, and gives the Session back.
+    pub(super) async fn finish(mut self) -> Session {
+        let writing = async {
+            while !self.output.is_empty() {
+                if self.stream.writable().await.and_then(|()| self.try_write()).is_err() {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, writing).await;
+        self.connection.into_session()
+    }
+
+    fn try_write(&mut self) -> io::Result<()> {
+        while !self.output.is_empty() {
+            let mut pieces: [&[u8]; 16] = [&[]; 16];
+            let count = self.output.pieces(&mut pieces);
+            let slices = pieces.map(IoSlice::new);
+            match self.stream.try_write_vectored(&slices[..count]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    if let Some(trace) = &mut self.trace {
+                        let mut left = written;
+                        for piece in &pieces[..count] {
+                            let part = &piece[..left.min(piece.len())];
+                            trace.sent(part);
+                            left -= part.len();
+                        }
+                    }
+                    self.output.advance(written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn try_read(&mut self) -> io::Result<()> {
+        self.input.reserve(READ_BYTES);
+        let before = self.input.len();
+        match self.stream.try_read_buf(&mut self.input) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {
+                if let Some(trace) = &mut self.trace {
+                    trace.received(&self.input[before..]);
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn unreachable(peer: &str, error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => Failure::new(format!(
+            "nobody listens on {peer}; start a broker (`dunlin`) or give its address with -h and -p"
+        )),
+        _ => Failure::new(format!("can't connect to {peer}: {error}")),
+    }
+}

@@ -1,0 +1,84 @@
+//! `mqtt://user:password@host:port/topic`.
+
+/// What a URL says; what it leaves out is `None`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Url {
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+    pub(super) user_name: Option<String>,
+    pub(super) password: Option<Vec<u8>>,
+    pub(super) topic: Option<String>,
+}
+
+impl Url {
+    pub(super) fn parse(url: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(format!("{url:?} has no scheme; write mqtt://HOST:PORT/TOPIC"));
+        };
+        match scheme {
+            "mqtt" => {}
+            "mqtts" | "ws" | "wss" | "quic" | "unix" => {
+                return Err(format!("{scheme}:// is not in this version; use mqtt://"));
+            }
+            _ => return Err(format!("{scheme}:// is no transport; use mqtt://")),
+        }
+        let (authority, topic) = match rest.split_once('/') {
+            Some((authority, topic)) => (authority, Some(topic).filter(|topic| !topic.is_empty())),
+            None => (rest, None),
+        };
+        let (credentials, address) = match authority.rsplit_once('@') {
+            Some((credentials, address)) => (Some(credentials), address),
+            None => (None, authority),
+        };
+        let (host, port) = split_address(address)?;
+        let (user_name, password) = match credentials.map(|both| (both, both.split_once(':'))) {
+            None => (None, None),
+            Some((_, Some((name, password)))) => (Some(name), Some(password)),
+            Some((name, None)) => (Some(name), None),
+        };
+        let text = |part: &str| String::from_utf8(decode(part)?).map_err(|_| escape_error(part));
+        Ok(Self {
+            host,
+            port,
+            user_name: user_name.map(text).transpose()?,
+            password: password.map(decode).transpose()?,
+            topic: topic.map(text).transpose()?,
+        })
+    }
+}
+
+fn split_address(address: &str) -> Result<(String, Option<u16>), String> {
+    let (host, port) = match address.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, None),
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => match address.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (address, None),
+        },
+    };
+    if host.is_empty() {
+        return Err("the URL names no host; write mqtt://HOST:PORT/TOPIC".to_owned());
+    }
+    let port = port.map(|port| port.parse().map_err(|_| format!("{port:?} is no port")));
+    Ok((host.to_owned(), port.transpose()?))
+}
+
+fn escape_error(part: &str) -> String {
+    format!("{part:?} has a % that no two hex digits of UTF-8 follow; write a % as %25")
+}
+
+/// Resolves `%` escapes.
+fn decode(part: &str) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(rest.next()?).to_digit(16);
+        let (Some(high), Some(low)) = (digit(), digit()) else { return Err(escape_error(part)) };
+        bytes.push((high << 4 | low) as u8);
+    }
+    Ok(bytes)
+}

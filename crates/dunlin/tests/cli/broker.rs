@@ -1,0 +1,68 @@
+//! `dunlin` and `dunlin broker`: starting, announcing, stopping.
+
+use crate::program::{Running, run};
+use std::net::TcpListener;
+
+/// A broker on a port of its own.
+pub(crate) struct Broker {
+    pub(crate) port: String,
+    pub(crate) running: Running,
+}
+
+impl Broker {
+    pub(crate) fn start(args: &[&str]) -> Self {
+        let running = Running::start(&[args, &["--listen", "mqtt://127.0.0.1:0"]].concat());
+        let version = running.line().expect("says its version");
+        assert_eq!(version, format!("dunlin {}", env!("CARGO_PKG_VERSION")));
+        let line = running.line().expect("says where it listens");
+        let port = line.strip_prefix("listening on mqtt://127.0.0.1:").expect("listens there");
+        assert_ne!(port, "0");
+        Self { port: port.to_owned(), running }
+    }
+}
+
+#[test]
+fn it_says_where_it_listens_and_how_to_stop_it() {
+    for args in [&[][..], &["broker"]] {
+        let broker = Broker::start(&[args, &["--workers", "2"]].concat());
+        let rest: Vec<String> = (0..3).filter_map(|_| broker.running.line()).collect();
+        assert_eq!(
+            rest,
+            [
+                "2 workers",
+                "clients need no credentials: programs on this machine may connect",
+                "stop with Ctrl-C"
+            ]
+        );
+    }
+}
+
+#[test]
+fn both_signals_stop_it_with_success() {
+    for signal in ["INT", "TERM"] {
+        let broker = Broker::start(&[]);
+        broker.running.signal(signal);
+        let ended = broker.running.end();
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{signal}");
+    }
+}
+
+#[test]
+fn an_address_in_use_is_one_message_and_exit_code_1() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("mqtt://{}", taken.local_addr().unwrap());
+    let ended = run(&["--listen", &url]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
+    assert!(ended.stderr.starts_with(&format!("error: {url} can't be opened: ")), "{ended:?}");
+    assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+}
+
+#[test]
+fn a_data_folder_is_answered_with_a_warning() {
+    let broker = Broker::start(&["--data", "state"]);
+    assert_eq!(
+        broker.running.wait_for("warning"),
+        "warning: --data state: this version keeps its state in memory only, and loses it when \
+         it stops"
+    );
+}

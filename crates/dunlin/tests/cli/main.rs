@@ -1,0 +1,15 @@
+//! The built program as its users and their scripts see it: what it prints, and how it exits.
+
+mod broker;
+// Shared with the interop tests, which use all of it.
+#[allow(dead_code)]
+#[path = "../interop/broker_under_test.rs"]
+mod broker_under_test;
+mod configuration;
+mod decode;
+#[allow(dead_code)]
+#[path = "../interop/process.rs"]
+mod process;
+mod program;
+mod scripted;
+mod tools;
