@@ -1,5 +1,7 @@
 //! The Client's end of a connection.
 
+mod handshake;
+
 use crate::connection::{Engine, PubRecOutcome, allowed};
 use crate::session::InFlightState;
 use crate::{
@@ -12,9 +14,9 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use core::time::Duration;
 use dunlin_codec::{
-    Auth, ConnAck, Connect, Disconnect, EncodeError, Packet, PacketIdentifier, PacketType,
-    ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties, Subscription, TopicFilter,
-    TransmitBuf, Unsubscribe, UnsubscribeProperties,
+    Connect, Disconnect, EncodeError, Packet, PacketIdentifier, PacketType, ProtocolVersion, QoS,
+    ReasonCode, Subscribe, SubscribeProperties, Subscription, TopicFilter, TransmitBuf,
+    Unsubscribe, UnsubscribeProperties,
 };
 
 /// Bytes of the largest packet that a Client takes which did not set Maximum Packet Size.
@@ -133,6 +135,14 @@ impl ClientConnection {
         self.engine.version().is_v5() && self.server.subscription_identifiers
     }
 
+    /// Whether input waits for the owner and not for the peer: with MQTT 3.x, for acknowledgements,
+    /// of which as many are owed as the Receive Maximum of the configured CONNECT says.
+    /// [`Progress::NeedInput`] then says nothing about the input; call `handle_input` again once
+    /// the owner has answered.
+    pub fn waits_for_owner(&self) -> bool {
+        !self.engine.is_closed() && self.engine.is_holding()
+    }
+
     // ---- world to state
 
     /// Takes one packet off the input.
@@ -148,7 +158,7 @@ impl ClientConnection {
         if self.engine.is_closed() {
             return Progress::Closed;
         }
-        if self.engine.is_holding() {
+        if self.waits_for_owner() {
             return Progress::NeedInput;
         }
         let taken = match self.engine.receive(now, input) {
@@ -235,66 +245,6 @@ impl ClientConnection {
             }
             packet => return Err(Violation::UnexpectedPacket(packet.packet_type())),
         })
-    }
-
-    fn take_connack(&mut self, connack: Box<ConnAck>) -> Result<ClientEvent, Violation> {
-        if connack.reason_code != ReasonCode::Success {
-            self.engine.close(ConnectionEnd::Refused(connack.reason_code));
-            return Ok(ClientEvent::Refused(connack));
-        }
-        if self.version().is_v5()
-            && connack.properties.authentication_method
-                != self.config.connect.properties.authentication_method
-        {
-            return Err(Violation::AuthenticationMethod);
-        }
-        let mut lost = Vec::new();
-        match (connack.session_present, self.resumable.take()) {
-            (true, Some(session)) => self.engine.resume(session),
-            // A Clean Start was asked for [MQTT-3.1.2-4] [MQTT-3.2.2-4].
-            (true, None) => return Err(Violation::SessionPresent),
-            // MQTT 3.1 cannot say that a Session is present: it is, if it was asked for.
-            (false, Some(session)) if self.version() == ProtocolVersion::V3_1 => {
-                self.engine.resume(session);
-            }
-            (false, session) => {
-                lost = session.map(|mut session| session.take_in_flight()).unwrap_or_default();
-            }
-        }
-        let properties = &connack.properties;
-        let in_flight_max = self.config.in_flight_max;
-        self.engine.set_peer_receive_maximum(
-            properties.receive_maximum.unwrap_or(u16::MAX).min(in_flight_max),
-        );
-        self.engine.set_peer_packet_size_max(properties.maximum_packet_size.unwrap_or(u32::MAX));
-        if self.version().is_v5() {
-            let outbound_max = properties.topic_alias_maximum.unwrap_or(0);
-            self.engine.set_aliases(
-                self.config.connect.properties.topic_alias_maximum.unwrap_or(0),
-                outbound_max.min(self.config.topic_alias_outbound_max),
-            );
-        }
-        if let Some(keep_alive_secs) = properties.server_keep_alive {
-            self.keep_alive_secs = keep_alive_secs;
-        }
-        self.server = ServerLimits {
-            maximum_qos: properties.maximum_qos.unwrap_or(QoS::ExactlyOnce),
-            retain: properties.retain_available.unwrap_or(true),
-            wildcard_subscriptions: properties.wildcard_subscription_available.unwrap_or(true),
-            subscription_identifiers: properties.subscription_identifiers_available.unwrap_or(true),
-            shared_subscriptions: properties.shared_subscription_available.unwrap_or(true),
-        };
-        self.state = State::Connected;
-        self.engine.established = true;
-        Ok(ClientEvent::Connected { connack, lost })
-    }
-
-    fn check_method(&self, auth: &Auth) -> Result<(), Violation> {
-        let known = self.config.connect.properties.authentication_method.as_ref();
-        if known.is_none() || auth.properties.authentication_method.as_ref() != known {
-            return Err(Violation::AuthenticationMethod);
-        }
-        Ok(())
     }
 
     /// Acts on deadlines that have passed: sends PINGREQ, or gives the connection up. Early and
@@ -427,33 +377,6 @@ impl ClientConnection {
         out: &mut TransmitBuf,
     ) -> Result<(), AckError> {
         self.engine.acknowledge(now, ack, reason_code, out)
-    }
-
-    /// Sends a step of enhanced authentication; with [`ReasonCode::ReAuthenticate`] it begins a
-    /// re-authentication. The method of the CONNECT is filled in [MQTT-4.12.1-1].
-    ///
-    /// # Errors
-    /// [`CommandError::State`] when CONNECT named no method, or the connection is over.
-    pub fn auth(
-        &mut self,
-        now: Instant,
-        mut auth: Auth,
-        out: &mut TransmitBuf,
-    ) -> Result<(), CommandError> {
-        let method = self.config.connect.properties.authentication_method.clone();
-        let connected = self.state == State::Connected;
-        let possible = match auth.reason_code {
-            ReasonCode::ReAuthenticate => connected && !self.engine.reauthenticating,
-            ReasonCode::ContinueAuthentication => !connected || self.engine.reauthenticating,
-            _ => false,
-        };
-        if method.is_none() || self.engine.is_closed() || !possible {
-            return Err(CommandError::State);
-        }
-        auth.properties.authentication_method = method;
-        self.engine.send(now, &Packet::Auth(Box::new(auth)), out)?;
-        self.engine.reauthenticating = connected;
-        Ok(())
     }
 
     /// Leaves: DISCONNECT is appended and the connection is over.

@@ -183,7 +183,9 @@ fn packets_that_came_behind_connect_wait_for_the_answer() {
     server.send(&Packet::Connect(Box::new(connect(ProtocolVersion::V5))));
     server.send(&Packet::PingReq);
     assert_eq!(server.packets(), []);
+    assert!(server.end.connection.waits_for_owner());
     server.accept(Session::new());
+    assert!(!server.end.connection.waits_for_owner());
     let packets = server.packets();
     assert!(matches!(packets[..], [Packet::ConnAck(_), Packet::PingResp]), "{packets:?}");
 }

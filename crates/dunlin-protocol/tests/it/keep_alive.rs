@@ -136,9 +136,11 @@ fn an_owner_that_holds_the_input_back_blames_nobody() {
     }));
     server.send(&Packet::PingReq);
     assert_eq!(server.packets(), []);
+    assert!(server.end.connection.waits_for_owner());
     server.advance(Duration::from_secs(1_000));
     assert_eq!(server.end.connection.end(), None);
     server.end.acknowledge_all(server.clock.now());
+    assert!(!server.end.connection.waits_for_owner());
     server.run();
     assert!(matches!(server.packets()[..], [Packet::PubAck(_), Packet::PingResp]));
     server.advance(Duration::from_secs(90));
