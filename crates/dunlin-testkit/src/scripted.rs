@@ -159,7 +159,7 @@ impl<C: Connection> Scripted<C> {
     }
 }
 
-/// A CONNECT that asks for its Session to be kept and nothing else, with a Keep Alive of 60 seconds.
+/// A CONNECT that asks for its Session to be kept and nothing else; its Keep Alive is a minute.
 pub fn connect(version: ProtocolVersion) -> Connect {
     Connect {
         protocol_version: version,

@@ -81,7 +81,7 @@ impl ServerConnection {
     }
 
     /// Accepts the CONNECT and goes on with this Session; CONNACK is appended, with the limits of
-    /// [`ServerConfig`] filled in. What the Session has in flight follows by
+    /// [`crate::ServerConfig`] filled in. What the Session has in flight follows by
     /// [`ServerConnection::poll_transmit`].
     ///
     /// # Errors
