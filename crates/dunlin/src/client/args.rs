@@ -20,8 +20,13 @@ pub(super) struct ConnectArgs {
     /// The broker's port [default: 1883]
     #[arg(short, long, value_name = "PORT")]
     port: Option<u16>,
-    /// All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]
-    #[arg(short = 'L', long, value_name = "URL", conflicts_with_all = ["host", "port", "positional"])]
+    #[arg(
+        short = 'L',
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["host", "port", "positional"],
+        help = "All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]"
+    )]
     url: Option<String>,
     /// The same as --url
     #[arg(value_name = "URL", conflicts_with_all = ["host", "port"])]

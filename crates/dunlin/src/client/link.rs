@@ -201,14 +201,25 @@ impl Link {
 
     /// Writes what waits, as far as the broker still takes it, and gives the Session back.
     pub(super) async fn finish(mut self) -> Session {
-        let writing = async {
+        let has_left = matches!(self.connection.end(), Some(ConnectionEnd::Local(_)));
+        let leaving = async {
             while !self.output.is_empty() {
-                if self.stream.writable().await.and_then(|()| self.try_write()).is_err() {
-                    break;
+                self.stream.writable().await?;
+                self.try_write()?;
+            }
+            // A socket that is closed with unread input takes back what is still on its way, so
+            // the broker, which has the DISCONNECT, closes first.
+            if has_left {
+                loop {
+                    self.stream.readable().await?;
+                    self.try_read()?;
+                    self.input.clear();
                 }
             }
+            io::Result::Ok(())
         };
-        let _ = tokio::time::timeout(CLOSE_TIMEOUT, writing).await;
+        // However it ends, there is nothing more to do.
+        let _ = tokio::time::timeout(CLOSE_TIMEOUT, leaving).await;
         self.connection.into_session()
     }
 

@@ -35,8 +35,6 @@ Ends when all is sent and, above QoS 0, acknowledged.";
     group = clap::ArgGroup::new("content").required(true)
 )]
 pub(crate) struct PubArgs {
-    #[command(flatten)]
-    connect: ConnectArgs,
     /// The Topic Name to publish to
     #[arg(short, long, value_name = "TOPIC")]
     topic: Option<String>,
@@ -67,6 +65,8 @@ pub(crate) struct PubArgs {
     /// Seconds between two times
     #[arg(long, value_name = "SECS", default_value_t = 0.0, value_parser = parse_delay)]
     repeat_delay: f64,
+    #[command(flatten)]
+    connect: ConnectArgs,
 }
 
 fn parse_delay(text: &str) -> Result<f64, String> {

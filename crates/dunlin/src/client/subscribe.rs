@@ -37,8 +37,6 @@ A lost connection is made again. Messages are acknowledged once printed.";
 #[derive(Debug, Args)]
 #[command(disable_help_flag = true, after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct SubArgs {
-    #[command(flatten)]
-    connect: ConnectArgs,
     /// A Topic Filter to subscribe to; repeat for more
     #[arg(short, long = "topic", value_name = "FILTER")]
     topics: Vec<String>,
@@ -84,6 +82,8 @@ pub(crate) struct SubArgs {
     /// Show messages as retained if they were published so (MQTT 5)
     #[arg(long)]
     retain_as_published: bool,
+    #[command(flatten)]
+    connect: ConnectArgs,
 }
 
 impl SubArgs {
