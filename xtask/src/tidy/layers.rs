@@ -10,7 +10,10 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-client", &["dunlin-codec", "dunlin-topics", "dunlin-protocol"]),
     ("dunlin-broker", &["dunlin-codec", "dunlin-topics", "dunlin-protocol"]),
-    ("dunlin", &["dunlin-codec", "dunlin-protocol", "dunlin-client", "dunlin-broker"]),
+    (
+        "dunlin",
+        &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-client", "dunlin-broker"],
+    ),
     (
         TESTKIT,
         &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-client", "dunlin-broker"],

@@ -216,11 +216,16 @@ impl Core {
                 return InputState::Paused;
             }
             let progress = connection.protocol.handle_input(now, input, &mut connection.out);
-            let wrote = connection.out.len() != out_len;
-            if wrote {
+            let waits_for_us = connection.protocol.waits_for_owner();
+            if connection.out.len() != out_len {
                 self.endpoints.touch(key.index);
             }
             match progress {
+                Progress::NeedInput if waits_for_us => {
+                    // So many acknowledgements are owed that nothing more is taken.
+                    self.endpoints.stall(key);
+                    return InputState::Paused;
+                }
                 Progress::NeedInput => return InputState::NeedInput,
                 Progress::Packet => self.endpoints.counters.packets_received += 1,
                 Progress::Event(event) => {

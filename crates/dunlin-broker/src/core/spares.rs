@@ -3,11 +3,11 @@
 use dunlin_protocol::codec::TransmitBuf;
 
 /// What a connection begins with: room for some acknowledgements or small messages.
-const SMALL_CAPACITY: usize = 2 * 1024;
+const SMALL_CAPACITY: usize = 1024;
 /// What a connection that has more to say goes on with.
 const LARGE_CAPACITY: usize = 256 * 1024;
 /// How many are kept.
-const SMALL_MAX: usize = 4096;
+const SMALL_MAX: usize = 512;
 const LARGE_MAX: usize = 32;
 
 /// Two stacks: what was drained last is taken first, while it is still in the cache of the
