@@ -5,6 +5,7 @@ use dunlin_client::{
     ClientBuilder, ConnectionState, Event, Events, PublishError, QoS, ReasonCode, Reconnect,
 };
 use dunlin_protocol::codec::{ConnAckProperties, Delivery, Disconnect, Packet, PacketIdentifier};
+use std::future::IntoFuture;
 use std::time::Duration;
 
 fn persistent() -> ClientBuilder {

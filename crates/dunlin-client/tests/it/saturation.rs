@@ -3,6 +3,7 @@
 use crate::peer::{at, builder, pipes_of, publish};
 use dunlin_client::{ClientBuilder, ProtocolVersion, QoS};
 use dunlin_protocol::codec::{Delivery, Packet};
+use std::future::IntoFuture;
 
 /// Messages each way.
 const COUNT: u16 = 2_000;
