@@ -274,6 +274,7 @@ async fn v5_receive_maximum() {
     client.publish("sync", "").qos(AtLeastOnce).await.unwrap();
     assert!(stream.waiting() <= 3, "{} wait", stream.waiting());
     for number in 0..10 {
+        eprintln!("{number} waiting {}", stream.waiting());
         assert_eq!(next(&mut stream).await.payload(), &number.to_string());
     }
 }

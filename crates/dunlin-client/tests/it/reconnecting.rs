@@ -188,6 +188,7 @@ async fn a_message_that_waits_is_not_doubled_by_a_resumed_session() {
     assert_eq!(stream.waiting(), 2);
     drop(peer);
     let mut peer = again(&mut listener, true).await;
+    peer.expect_nothing().await;
     let packet_identifier = PacketIdentifier::FIRST;
     let dup = Delivery::AtLeastOnce { packet_identifier, dup: true };
     peer.send(publish("a", "q1", dup, &[identifier])).await;
