@@ -267,14 +267,15 @@ async fn v5_receive_maximum() {
     let (client, _events) = builder.connect().await.unwrap();
     let publisher = broker.client(V5).await;
     let mut stream = client.subscribe("a", AtLeastOnce).await.unwrap();
-    for number in 0..10 {
+    // One more than the window. With a longer queue Mosquitto 2.0 exceeds it, for which this client
+    // rightly leaves.
+    for number in 0..4 {
         publisher.publish("a", number.to_string()).qos(AtLeastOnce).await.unwrap();
     }
     // An exchange behind them: what the broker may send has come.
     client.publish("sync", "").qos(AtLeastOnce).await.unwrap();
-    assert!(stream.waiting() <= 3, "{} wait", stream.waiting());
-    for number in 0..10 {
-        eprintln!("{number} waiting {}", stream.waiting());
+    assert_eq!(stream.waiting(), 3);
+    for number in 0..4 {
         assert_eq!(next(&mut stream).await.payload(), &number.to_string());
     }
 }
