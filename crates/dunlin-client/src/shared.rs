@@ -159,6 +159,9 @@ struct Inbox {
     gone: bool,
 }
 
+/// There is no driver any more.
+pub(crate) struct Gone;
+
 /// Why a message was not queued at once.
 pub(crate) enum NotQueued {
     /// There is no room now.
@@ -275,11 +278,11 @@ impl Shared {
         Ok(())
     }
 
-    /// Hands a command to the driver; gives it back when there is no driver any more.
-    pub(crate) fn push_control(&self, control: Control) -> Result<(), Control> {
+    /// Hands a command to the driver.
+    pub(crate) fn push_control(&self, control: Control) -> Result<(), Gone> {
         let mut inbox = self.inbox();
         if inbox.gone {
-            return Err(control);
+            return Err(Gone);
         }
         inbox.controls.push_back(control);
         let driver = inbox.driver.take();

@@ -493,7 +493,7 @@ impl Driver {
         let connection = self.connection;
         let ack = ack.map(|token| PendingAck { connection, token, joint: None });
         if let Err(stray) = self.routes.deliver(content, ack, &mut self.dropped) {
-            self.dropped.extend(self.shared.events.push_message(stray).map(Pushed::Dropped));
+            self.dropped.extend(self.shared.events.push_message(*stray).map(Pushed::Dropped));
         }
         for pushed in take(&mut self.dropped) {
             let (delivered, reason_code) = match pushed {

@@ -82,7 +82,7 @@ impl Routes {
         content: Content,
         ack: Option<PendingAck>,
         dropped: &mut Vec<Pushed>,
-    ) -> Result<(), Delivered> {
+    ) -> Result<(), Box<Delivered>> {
         let topic_name = &content.message.topic_name;
         let identifiers = &content.subscription_identifiers;
         let mut queues: Vec<&Arc<StreamQueue>> = Vec::new();
@@ -114,7 +114,7 @@ impl Routes {
             }
         }
         let Some((last, others)) = queues.split_last() else {
-            return Err(Delivered { content, ack });
+            return Err(Box::new(Delivered { content, ack }));
         };
         let ack = ack.map(|ack| PendingAck {
             joint: (!others.is_empty()).then(|| Joint::new(queues.len())),
