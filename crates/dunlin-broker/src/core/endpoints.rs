@@ -467,8 +467,12 @@ impl Endpoints {
 
     /// Sends a page of retained messages for the oldest new subscription; whether there was one.
     fn send_retained(&mut self, now: Instant, key: SessionKey) -> bool {
-        let Some(rare) = &mut self.sessions[key.0].rare else { return false };
-        let Some(mut cursor) = rare.cursors.pop_front() else { return false };
+        let session = &mut self.sessions[key.0];
+        let Some(rare) = &mut session.rare else { return false };
+        let Some(mut cursor) = rare.cursors.pop_front() else {
+            session.forget_rare();
+            return false;
+        };
         let (messages, more) = self.retained.page(&mut cursor);
         for message in &messages {
             if message.is_expired(now) {

@@ -116,7 +116,25 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Forgets the rare things once there are none, all but the count of stored messages.
+    /// Gives back the rare things once there are none.
+    pub(super) fn forget_rare(&mut self) {
+        let Some(rare) = &mut self.rare else { return };
+        if rare.cursors.is_empty() {
+            rare.cursors = VecDeque::new();
+        }
+        if rare.cursors.is_empty() && rare.notes.is_empty() && rare.next_number == 0 {
+            self.rare = None;
+        }
+    }
+
+    /// Adds a subscription; most sessions have one, and take no more memory than it needs.
+    pub(super) fn add_subscription(&mut self, topic_filter: TopicFilter) {
+        if self.subscriptions.is_empty() {
+            self.subscriptions.reserve_exact(1);
+        }
+        self.subscriptions.push(topic_filter);
+    }
+
     pub(super) fn has_cursors(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.cursors.is_empty())
     }

@@ -80,7 +80,7 @@ impl Core {
         if !is_known {
             let topic_filter = topic_filter.detached();
             announced = self.announce(&topic_filter);
-            self.endpoints.sessions[key.0].subscriptions.push(topic_filter);
+            self.endpoints.sessions[key.0].add_subscription(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
         let wants_retained = match subscription.options.retain_handling {
