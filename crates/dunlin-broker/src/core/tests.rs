@@ -1,1 +1,1 @@
-
+//! The core, stepped without sockets.
