@@ -20,6 +20,7 @@ mod counters;
 mod endpoints;
 mod forward;
 mod granted;
+mod names;
 mod pending;
 mod publish;
 mod record;
@@ -52,6 +53,7 @@ use dunlin_protocol::{
 };
 use endpoints::Endpoints;
 use forward::Outbox;
+use names::TopicNames;
 use pending::PendingPublishes;
 use registry::Registry;
 use routing::Routing;
@@ -139,6 +141,7 @@ pub struct Core {
     endpoints: Endpoints,
     registry: Registry,
     routing: Routing,
+    names: TopicNames,
     timers: Timers,
     pending: PendingPublishes,
     outbox: Outbox,
@@ -172,6 +175,7 @@ impl Core {
             endpoints: Endpoints::new(limits, config.retained, config.stores),
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),
+            names: TopicNames::new(config.seed),
             timers: Timers::default(),
             pending: PendingPublishes::default(),
             outbox: Outbox::new(usize::from(config.workers.max(1))),
