@@ -1,7 +1,9 @@
 //! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
 
 use super::forward::{Outcome, PublishNumber};
-use super::{ConnectionKey, RecordNumber};
+use super::granted::SessionKey;
+use super::{ConnectionKey, RecordNumber, WorkerNumber};
+use dunlin_protocol::codec::Connect;
 use dunlin_protocol::{AckToken, Message};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,6 +19,9 @@ pub(super) struct PendingPublish {
     /// The record that must be stored.
     pub(super) stored: Option<RecordNumber>,
     pub(super) outcome: Outcome,
+    /// At QoS 2 the publisher's session, with its generation: it remembers the message though
+    /// nobody may have taken it yet.
+    pub(super) undecided: Option<(SessionKey, u32)>,
 }
 
 /// A publish of an MQTT 3.x Client that no queue had room for: it is tried again, and the Client
@@ -34,6 +39,8 @@ pub(super) enum AfterStored {
     Publish(PublishNumber),
     /// A release may be acknowledged.
     Release(ConnectionKey, AckToken),
+    /// The worker that forwarded a publish may be told what became of it.
+    Answer(WorkerNumber, PublishNumber, Outcome),
 }
 
 #[derive(Debug, Default)]
@@ -42,10 +49,18 @@ pub(super) struct PendingPublishes {
     publishes: BTreeMap<PublishNumber, PendingPublish>,
     after_stored: VecDeque<(RecordNumber, AfterStored)>,
     pub(super) held: HashMap<ConnectionKey, HeldPublish>,
+    /// Clients that came back while it is not known what became of their QoS 2 messages.
+    pub(super) parked: Vec<(ConnectionKey, Connect)>,
     pub(super) stored_upto: RecordNumber,
 }
 
 impl PendingPublishes {
+    /// How much waits.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.publishes.len() + self.after_stored.len() + self.held.len() + self.parked.len()
+    }
+
     /// The number that the next publish gets, should it have to wait.
     pub(super) const fn next_number(&self) -> PublishNumber {
         PublishNumber(self.next)

@@ -1,0 +1,16 @@
+//! The core without sockets: scripted Clients, virtual time, workers in any order.
+
+mod broker;
+mod connect;
+mod packets;
+mod publish;
+mod queues;
+mod retained;
+mod shared;
+mod store;
+mod subscriptions;
+mod wills;
+mod workers;
+
+use broker::{Broker, Link};
+use packets::*;
