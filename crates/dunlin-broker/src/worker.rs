@@ -32,6 +32,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const BACKLOG_MAX: usize = 64 * 1024;
 /// How soon a worker that waits for another one looks again.
 const BACKLOG_REST: Duration = Duration::from_millis(1);
+/// How often established connections are read before a new one is taken up.
+const READS_BEFORE_FRESH: usize = 16;
 /// How often a connection may be written in one turn while its queue refills the output.
 const WRITES_PER_TURN: usize = 8;
 
@@ -105,13 +107,41 @@ pub(crate) struct Worker {
     parts: WorkerParts,
     sockets: Vec<Option<Box<Socket>>>,
     buffer: BytesMut,
-    /// Connections with more to read than one turn takes.
-    to_read: VecDeque<ConnectionKey>,
+    to_read: ToRead,
+    /// Connections from other workers that wait for their place in the turn.
+    adopted: Vec<Adopted>,
     /// Connections that were closed, and until when they linger.
     lingering: VecDeque<(Instant, ConnectionKey)>,
     accept_again_at: Option<Instant>,
     keys: Vec<ConnectionKey>,
     stopping: bool,
+}
+
+/// Connections that may have something to read.
+///
+/// A CONNECT may take over a session whose old connection has sent DISCONNECT just before: all
+/// that arrived earlier is handled first, so that no Will fires for a Client that said goodbye.
+#[derive(Debug, Default)]
+struct ToRead {
+    /// Those that have a session.
+    established: VecDeque<ConnectionKey>,
+    /// Those that have not sent CONNECT, or not with success.
+    fresh: VecDeque<ConnectionKey>,
+}
+
+impl ToRead {
+    fn is_empty(&self) -> bool {
+        self.established.is_empty() && self.fresh.is_empty()
+    }
+
+    /// Lists a connection, once.
+    fn list(&mut self, socket: &mut Socket) {
+        if !socket.is_listed {
+            socket.is_listed = true;
+            let list = if socket.is_fresh { &mut self.fresh } else { &mut self.established };
+            list.push_back(socket.key);
+        }
+    }
 }
 
 /// Where input lies.
@@ -134,7 +164,8 @@ impl Worker {
             parts,
             sockets: Vec::new(),
             buffer: BytesMut::new(),
-            to_read: VecDeque::new(),
+            to_read: ToRead::default(),
+            adopted: Vec::new(),
             lingering: VecDeque::new(),
             accept_again_at: None,
             keys: Vec::new(),
@@ -167,7 +198,7 @@ impl Worker {
                 tracing::error!(%error, "waiting for events failed");
                 return;
             }
-            self.turn(&events);
+            self.turn(&mut events);
             if self.stopping && self.sockets.iter().all(Option::is_none) {
                 return;
             }
@@ -191,9 +222,29 @@ impl Worker {
         self.parts.peers.iter().any(|peer| peer.backlog.load(Ordering::Relaxed) > BACKLOG_MAX)
     }
 
-    fn turn(&mut self, events: &Events) {
+    fn turn(&mut self, events: &mut Events) {
         let now = self.now();
         let mut writable = Vec::new();
+        self.note(events, &mut writable);
+        self.accept(now);
+        self.take_messages(now);
+        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.parts.core.handle_timeout(now);
+        }
+        self.read_established(now);
+        if !self.to_read.fresh.is_empty() || !self.adopted.is_empty() {
+            self.read_fresh(now, events, &mut writable);
+        }
+        self.carry_out(now);
+        for key in writable {
+            self.write(now, key);
+        }
+        self.write_touched(now);
+        self.end_lingering(now);
+    }
+
+    /// Takes note of what has become readable or writable.
+    fn note(&mut self, events: &Events, writable: &mut Vec<ConnectionKey>) {
         for event in events {
             match event.token() {
                 WAKE => {}
@@ -208,7 +259,7 @@ impl Worker {
                     if event.is_readable() || is_closed {
                         socket.is_readable = true;
                         socket.is_read_closed |= is_closed;
-                        list(&mut self.to_read, socket);
+                        self.to_read.list(socket);
                     }
                     if event.is_writable() && !socket.is_writable {
                         socket.is_writable = true;
@@ -217,18 +268,6 @@ impl Worker {
                 }
             }
         }
-        self.accept(now);
-        self.take_messages(now);
-        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.parts.core.handle_timeout(now);
-        }
-        self.read(now);
-        self.carry_out(now);
-        for key in writable {
-            self.write(now, key);
-        }
-        self.write_touched(now);
-        self.end_lingering(now);
     }
 
     // ---- connections in
@@ -296,7 +335,7 @@ impl Worker {
         if self.sockets.len() <= key.index() {
             self.sockets.resize_with(key.index() + 1, || None);
         }
-        list(&mut self.to_read, &mut socket);
+        self.to_read.list(&mut socket);
         self.sockets[key.index()] = Some(Box::new(socket));
     }
 
@@ -318,11 +357,7 @@ impl Worker {
                     own.backlog.fetch_sub(batch.len(), Ordering::Relaxed);
                     self.parts.core.handle_batch(now, from, batch);
                 }
-                WorkerMessage::Adopt(adopted) => {
-                    let Adopted { transport, rest, client } = *adopted;
-                    let key = self.parts.core.adopt(now, client);
-                    self.watch(Socket::new(transport, key, rest));
-                }
+                WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
                 WorkerMessage::Open(stream) => {
                     self.open(now, Transport::Local(UnixStream::from_std(stream)));
                 }
@@ -336,13 +371,41 @@ impl Worker {
 
     // ---- bytes in
 
-    fn read(&mut self, now: Instant) {
+    /// Reads each connection with a session once.
+    fn read_established(&mut self, now: Instant) {
         if self.is_backlogged() {
             return;
         }
-        for _ in 0..self.to_read.len() {
-            let Some(key) = self.to_read.pop_front() else { break };
+        for _ in 0..self.to_read.established.len() {
+            let Some(key) = self.to_read.established.pop_front() else { break };
             self.read_connection(now, key);
+        }
+    }
+
+    /// Takes up new connections, after all that has arrived on the others by now.
+    fn read_fresh(&mut self, now: Instant, events: &mut Events, writable: &mut Vec<ConnectionKey>) {
+        if let Err(error) = self.parts.poll.poll(events, Some(Duration::ZERO))
+            && error.kind() != ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "waiting for events failed");
+            events.clear();
+        }
+        let fresh = std::mem::take(&mut self.to_read.fresh);
+        self.note(events, writable);
+        for _ in 0..READS_BEFORE_FRESH {
+            if self.to_read.established.is_empty() || self.is_backlogged() {
+                break;
+            }
+            self.read_established(now);
+        }
+        for key in fresh {
+            self.read_connection(now, key);
+        }
+        for Adopted { transport, rest, client } in std::mem::take(&mut self.adopted) {
+            let key = self.parts.core.adopt(now, client);
+            let mut socket = Socket::new(transport, key, rest);
+            socket.is_fresh = !self.parts.core.has_session(key);
+            self.watch(socket);
         }
     }
 
@@ -378,7 +441,7 @@ impl Worker {
                 }
                 let Some(socket) = socket_of(&mut self.sockets, key) else { return };
                 if socket.is_readable && !socket.is_paused {
-                    list(&mut self.to_read, socket);
+                    self.to_read.list(socket);
                 }
             }
         }
@@ -406,6 +469,7 @@ impl Worker {
             }
         };
         let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
+        socket.is_fresh = socket.is_fresh && !self.parts.core.has_session(key);
         match state {
             InputState::NeedInput | InputState::Urgent => {
                 socket.rest = kept(input, source);
@@ -436,7 +500,7 @@ impl Worker {
             while let Some(key) = self.keys.pop() {
                 if let Some(socket) = socket_of(&mut self.sockets, key) {
                     socket.is_paused = false;
-                    list(&mut self.to_read, socket);
+                    self.to_read.list(socket);
                 }
             }
             let Some(output) = self.parts.core.poll_output() else { return };
@@ -548,7 +612,7 @@ impl Worker {
                 out.advance(out.len());
                 socket.is_broken = true;
                 socket.is_readable = true;
-                list(&mut self.to_read, socket);
+                self.to_read.list(socket);
                 self.parts.core.handle_written(now, key, 0);
             }
         }
@@ -591,14 +655,6 @@ impl Worker {
 
 fn socket_of(sockets: &mut [Option<Box<Socket>>], key: ConnectionKey) -> Option<&mut Socket> {
     sockets.get_mut(key.index())?.as_deref_mut().filter(|socket| socket.key == key)
-}
-
-/// Lists a connection for reading, once.
-fn list(to_read: &mut VecDeque<ConnectionKey>, socket: &mut Socket) {
-    if !socket.is_listed {
-        socket.is_listed = true;
-        to_read.push_back(socket.key);
-    }
 }
 
 /// Makes the worker's buffer ready for a read. It is used again and again, since nothing that was

@@ -295,6 +295,11 @@ impl Core {
         self.endpoints.release(key);
     }
 
+    /// Whether the Client of a connection was accepted, and the connection is not over.
+    pub fn has_session(&mut self, key: ConnectionKey) -> bool {
+        self.endpoints.connection(key).is_some_and(|connection| connection.session.is_some())
+    }
+
     /// Why a connection is over; `None` while it is not.
     pub fn end(&mut self, key: ConnectionKey) -> Option<&ConnectionEnd> {
         self.endpoints.connection(key)?.protocol.end()

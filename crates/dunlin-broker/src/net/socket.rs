@@ -23,6 +23,8 @@ pub(crate) struct Socket {
     pub(crate) is_read_closed: bool,
     /// Whether the last write took all it was given.
     pub(crate) is_writable: bool,
+    /// Whether it has no session yet.
+    pub(crate) is_fresh: bool,
     /// Whether it is in the list of those to be read.
     pub(crate) is_listed: bool,
     /// Whether nothing is read for now.
@@ -67,6 +69,7 @@ impl Socket {
             is_readable: true,
             is_read_closed: false,
             is_writable: true,
+            is_fresh: true,
             is_listed: false,
             is_paused: false,
             is_closing: false,
