@@ -7,6 +7,7 @@ mod publish;
 mod queues;
 mod retained;
 mod shared;
+mod simulation;
 mod store;
 mod subscriptions;
 mod wills;
