@@ -2,6 +2,7 @@
 
 mod broker;
 mod connect;
+mod corpus;
 mod packets;
 mod publish;
 mod queues;
