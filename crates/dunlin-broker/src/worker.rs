@@ -204,8 +204,10 @@ impl Worker {
                 }
                 Token(at) => {
                     let Some(Some(socket)) = self.sockets.get_mut(at) else { continue };
-                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    let is_closed = event.is_read_closed() || event.is_error();
+                    if event.is_readable() || is_closed {
                         socket.is_readable = true;
+                        socket.is_read_closed |= is_closed;
                         list(&mut self.to_read, socket);
                     }
                     if event.is_writable() && !socket.is_writable {
@@ -363,6 +365,7 @@ impl Worker {
         }
         prepare(&mut self.buffer);
         match socket.read(&mut self.buffer, READ_LEN_MAX) {
+            Reading::WouldBlock if socket.is_broken => self.drop_socket(now, key),
             Reading::WouldBlock => {}
             Reading::Closed => self.drop_socket(now, key),
             Reading::Bytes(bytes) => {
@@ -522,7 +525,11 @@ impl Worker {
     fn write(&mut self, now: Instant, key: ConnectionKey) {
         let Some(socket) = socket_of(&mut self.sockets, key) else { return };
         let Some(out) = self.parts.core.transmit(key) else { return };
-        let writing = if socket.is_writable { socket.write(out) } else { Writing::Blocked(0) };
+        let writing = match () {
+            () if socket.is_broken => Writing::Failed,
+            () if socket.is_writable => socket.write(out),
+            () => Writing::Blocked(0),
+        };
         match writing {
             Writing::Done(written) => {
                 let is_closing = socket.is_closing;
@@ -532,7 +539,18 @@ impl Worker {
                 }
             }
             Writing::Blocked(written) => self.parts.core.handle_written(now, key, written),
-            Writing::Failed => self.drop_socket(now, key),
+            Writing::Failed if socket.is_closing || socket.is_paused => {
+                self.drop_socket(now, key);
+            }
+            Writing::Failed => {
+                // The peer is gone, and the end of what it sent tells how it went: its Will must
+                // not fire if it said DISCONNECT.
+                out.advance(out.len());
+                socket.is_broken = true;
+                socket.is_readable = true;
+                list(&mut self.to_read, socket);
+                self.parts.core.handle_written(now, key, 0);
+            }
         }
     }
 

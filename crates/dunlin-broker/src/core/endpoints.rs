@@ -2,13 +2,14 @@
 
 use super::counters::{Counters, DropCause};
 use super::granted::{Granted, SessionKey};
+use super::names::TopicNames;
 use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
 use super::session::{GroupName, Note, Queued, Session};
 use super::slab::Slab;
 use super::spares::Spares;
 use crate::{Limits, QueuePolicy};
-use dunlin_protocol::codec::{PacketIdentifier, QoS, TransmitBuf};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, TopicName, TransmitBuf};
 use dunlin_protocol::{InFlight, Instant, Message, PublishError, ServerConnection};
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -65,20 +66,33 @@ const OUTPUT_FILL_LEN: usize = 64 * 1024;
 /// once when the first receiver has to keep it.
 pub(super) struct Outgoing<'a> {
     pub(super) message: &'a Message,
+    /// The Topic Name in memory of its own, when it was found before.
+    topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
 }
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn borrowed(message: &'a Message) -> Self {
-        Self { message, kept: OnceCell::new() }
+        Self { message, topic_name: None, kept: OnceCell::new() }
+    }
+
+    /// A message that somebody will probably have to keep.
+    pub(super) fn to_be_kept(message: &'a Message, names: &mut TopicNames) -> Self {
+        let topic_name = Some(names.keep(&message.topic_name));
+        Self { message, topic_name, kept: OnceCell::new() }
     }
 
     pub(super) fn shared(message: &'a Arc<Message>) -> Self {
-        Self { message, kept: OnceCell::from(message.clone()) }
+        Self { message, topic_name: None, kept: OnceCell::from(message.clone()) }
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {
-        self.kept.get_or_init(|| Arc::new(self.message.detached()))
+        self.kept.get_or_init(|| {
+            Arc::new(match &self.topic_name {
+                Some(topic_name) => self.message.detached_as(topic_name.clone()),
+                None => self.message.detached(),
+            })
+        })
     }
 }
 

@@ -23,6 +23,7 @@ mod forward;
 pub mod fuzzing;
 mod granted;
 mod inspect;
+mod names;
 mod pending;
 mod publish;
 mod record;
@@ -55,6 +56,7 @@ use dunlin_protocol::{
 };
 use endpoints::Endpoints;
 use forward::Outbox;
+use names::TopicNames;
 use pending::PendingPublishes;
 use registry::Registry;
 use routing::Routing;
@@ -142,6 +144,7 @@ pub struct Core {
     endpoints: Endpoints,
     registry: Registry,
     routing: Routing,
+    names: TopicNames,
     timers: Timers,
     pending: PendingPublishes,
     outbox: Outbox,
@@ -175,6 +178,7 @@ impl Core {
             endpoints: Endpoints::new(limits, config.retained, config.stores),
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),
+            names: TopicNames::new(config.seed),
             timers: Timers::default(),
             pending: PendingPublishes::default(),
             outbox: Outbox::new(usize::from(config.workers.max(1))),

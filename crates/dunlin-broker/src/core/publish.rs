@@ -40,14 +40,15 @@ impl Core {
             self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
             return;
         }
-        let outgoing = Outgoing::borrowed(&message);
         let Some(ack) = ack else {
+            let outgoing = Outgoing::borrowed(&message);
             match self.retain(now, &outgoing) {
                 Ok(_) => self.route(now, Some(session), &outgoing, None, &mut Routed::default()),
                 Err(cause) => self.endpoints.counters.drop_one(cause),
             }
             return;
         };
+        let outgoing = Outgoing::to_be_kept(&message, &mut self.names);
         if !self.would_refuse(now, session, &outgoing) {
             self.take_acknowledged(now, key, session, &outgoing, ack);
         } else if self.endpoints.sessions[session.0].version.is_v5() {
