@@ -2,7 +2,6 @@
 
 mod peer;
 
-use bytes::Bytes;
 use dunlin_broker::config::{Config, Listener};
 use dunlin_broker::{Broker, Limits, StartError};
 use dunlin_protocol::codec::{
@@ -151,7 +150,7 @@ fn a_mebibyte_arrives_whole() {
                 publisher.answer(qos);
                 publisher
             });
-            assert!(subscriber.take_message().payload == Bytes::from(payload.clone()));
+            assert!(subscriber.take_message().payload == payload, "another payload");
             drop(sending.join().expect("sent"));
         }
     }
