@@ -464,7 +464,8 @@ impl Endpoints {
         key: SessionKey,
         acknowledged: &dunlin_protocol::Acknowledged,
     ) {
-        if acknowledged.reason_code.is_error() {
+        // A PUBCOMP that knows no such exchange refuses nothing: its Client finished it before.
+        if acknowledged.reason_code.is_error() && acknowledged.message.is_some() {
             self.counters.drop_one(DropCause::RefusedByReceiver);
         }
         let session = &mut self.sessions[key.0];
@@ -473,7 +474,11 @@ impl Endpoints {
             self.settle(key, &note);
         }
         let session = &self.sessions[key.0];
-        if !session.queue.is_empty() || session.has_cursors() {
+        // After an answer there is quota, unless what was in flight before is still to be resent.
+        let resends = session
+            .connection
+            .is_some_and(|index| self.connections[index].protocol.send_quota() == 0);
+        if resends || !session.queue.is_empty() || session.has_cursors() {
             self.pump(now, key);
         }
     }

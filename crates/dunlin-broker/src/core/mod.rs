@@ -19,8 +19,9 @@ mod connect;
 mod counters;
 mod endpoints;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod granted;
-#[cfg(test)]
 mod inspect;
 mod names;
 mod pending;

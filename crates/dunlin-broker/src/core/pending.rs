@@ -56,7 +56,6 @@ pub(super) struct PendingPublishes {
 
 impl PendingPublishes {
     /// How much waits.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.publishes.len() + self.after_stored.len() + self.held.len() + self.parked.len()
     }

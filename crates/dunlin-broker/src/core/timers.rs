@@ -68,7 +68,6 @@ impl Timers {
     }
 
     /// How many timers are set.
-    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.buckets.values().map(Vec::len).sum()
     }

@@ -50,7 +50,6 @@ impl InterestState {
     }
 
     /// How many SUBACKs wait.
-    #[cfg(test)]
     pub(super) fn awaited_len(&self) -> usize {
         self.awaited.len()
     }

@@ -223,6 +223,16 @@ impl Broker {
         packets
     }
 
+    /// The bytes that the broker has written since this was last asked.
+    pub(super) fn take_output(&mut self, link: Link) -> BytesMut {
+        std::mem::take(&mut self.wires[link.0].output)
+    }
+
+    /// Puts bytes back that were not taken.
+    pub(super) fn give_output_back(&mut self, link: Link, bytes: &[u8]) {
+        self.wires[link.0].output = BytesMut::from(bytes);
+    }
+
     /// The messages among all that the broker has written; panics at anything else.
     pub(super) fn messages(&mut self, link: Link) -> Vec<Publish> {
         self.receive(link).messages()

@@ -2,11 +2,13 @@
 
 mod broker;
 mod connect;
+mod corpus;
 mod packets;
 mod publish;
 mod queues;
 mod retained;
 mod shared;
+mod simulation;
 mod store;
 mod subscriptions;
 mod wills;

@@ -303,3 +303,36 @@ fn receive_maximum_paces_and_qos_0_passes() {
     broker.send(subscriber, Packet::PubComp(ack(messages[0].packet_identifier())));
     assert_eq!(broker.payloads(subscriber), ["3"]);
 }
+
+#[test]
+fn a_release_that_the_receiver_has_forgotten_is_no_refusal() {
+    let mut broker = Broker::new();
+    let subscriber = broker.client("sub");
+    broker.send(subscriber, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.receive(subscriber);
+    let publisher = broker.client("pub");
+    broker.send(publisher, Packet::Publish(publish("a", "x", QoS::ExactlyOnce, 1)));
+    let packet_identifier = broker.messages(subscriber)[0].packet_identifier();
+    broker.send(subscriber, Packet::PubRec(ack(packet_identifier)));
+    let unknown = Ack::new(packet_identifier, ReasonCode::PacketIdentifierNotFound);
+    broker.send(subscriber, Packet::PubComp(unknown));
+    assert_eq!(broker.counters().dropped_total(), 0);
+}
+
+#[test]
+fn all_that_was_in_flight_is_resent_to_a_client_that_now_takes_less_at_once() {
+    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
+        let mut broker = Broker::new();
+        let (subscriber, _) = broker.join(connect("sub").expiry(60));
+        broker.send(subscriber, subscribe(&["a"], qos));
+        let publisher = broker.client("pub");
+        for at in 1..=9 {
+            broker.send(publisher, Packet::Publish(publish("a", &at.to_string(), qos, at)));
+        }
+        broker.cut(subscriber);
+        let packet = connect("sub").resume().expiry(60).receive_maximum(2);
+        let (subscriber, _) = broker.join(packet);
+        let expected: Vec<_> = (1..=9).map(|at| at.to_string()).collect();
+        assert_eq!(broker.drain(subscriber), expected);
+    }
+}
