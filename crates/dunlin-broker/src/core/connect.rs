@@ -2,6 +2,7 @@
 
 use super::endpoints::Outgoing;
 use super::granted::SessionKey;
+use super::pending::HeldPublishes;
 use super::publish::Routed;
 use super::session::{NEVER, Session, Will};
 use super::timers::{Timer, Timers};
@@ -289,11 +290,11 @@ impl Core {
         let session = &mut self.endpoints.sessions[session_key.0];
         session.connection = None;
         session.exchanges = exchanges;
-        if let Some(held) = held
-            && held.message.qos == QoS::ExactlyOnce
-        {
-            // Nobody has taken it: when it comes again, it is new.
-            session.forget_received(held.ack.packet_identifier());
+        for held in held.iter().flat_map(HeldPublishes::iter) {
+            if held.message.qos == QoS::ExactlyOnce {
+                // Nobody has taken it: when it comes again, it is new.
+                session.forget_received(held.ack.packet_identifier());
+            }
         }
         if stopping {
             return;

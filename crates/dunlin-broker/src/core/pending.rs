@@ -24,12 +24,47 @@ pub(super) struct PendingPublish {
     pub(super) undecided: Option<(SessionKey, u32)>,
 }
 
-/// A publish of an MQTT 3.x Client that no queue had room for: it is tried again, and the Client
-/// is not read until then.
-#[derive(Debug)]
+/// A publish of an MQTT 3.x Client that has to wait for room in a queue.
+#[derive(Clone, Debug)]
 pub(super) struct HeldPublish {
     pub(super) message: Arc<Message>,
     pub(super) ack: AckToken,
+}
+
+/// The publishes of an MQTT 3.x Client from the first one on that no queue had room for, in their
+/// order. They are tried again.
+///
+/// The Client is read on meanwhile, since its acknowledgements may be what makes the room; only
+/// too many bytes end that, or as many messages as Receive Maximum says.
+#[derive(Debug, Default)]
+pub(super) struct HeldPublishes {
+    waiting: VecDeque<HeldPublish>,
+    bytes: usize,
+}
+
+impl HeldPublishes {
+    pub(super) fn push(&mut self, publish: HeldPublish) {
+        self.bytes += publish.message.size();
+        self.waiting.push_back(publish);
+    }
+
+    pub(super) fn front(&self) -> Option<&HeldPublish> {
+        self.waiting.front()
+    }
+
+    pub(super) fn pop(&mut self) {
+        if let Some(publish) = self.waiting.pop_front() {
+            self.bytes -= publish.message.size();
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &HeldPublish> {
+        self.waiting.iter()
+    }
 }
 
 /// What the end of the waiting is for.
@@ -48,7 +83,7 @@ pub(super) struct PendingPublishes {
     next: u64,
     publishes: BTreeMap<PublishNumber, PendingPublish>,
     after_stored: VecDeque<(RecordNumber, AfterStored)>,
-    pub(super) held: HashMap<ConnectionKey, HeldPublish>,
+    pub(super) held: HashMap<ConnectionKey, HeldPublishes>,
     /// Clients that came back while it is not known what became of their QoS 2 messages.
     pub(super) parked: Vec<(ConnectionKey, Connect)>,
     pub(super) stored_upto: RecordNumber,

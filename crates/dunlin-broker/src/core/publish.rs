@@ -4,7 +4,7 @@ use super::counters::DropCause;
 use super::endpoints::Outgoing;
 use super::forward::{Forward, Outcome, PublishNumber};
 use super::granted::{SessionKey, Subscriber};
-use super::pending::{AfterStored, HeldPublish, PendingPublish};
+use super::pending::{AfterStored, HeldPublish, HeldPublishes, PendingPublish};
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
@@ -42,14 +42,18 @@ impl Core {
         }
         let Some(ack) = ack else {
             let outgoing = Outgoing::borrowed(&message);
-            match self.retain(now, &outgoing) {
-                Ok(_) => self.route(now, Some(session), &outgoing, None, &mut Routed::default()),
-                Err(cause) => self.endpoints.counters.drop_one(cause),
+            if let Err(cause) = self.retain(now, &outgoing) {
+                // Those who are there get it all the same.
+                self.endpoints.counters.drop_one(cause);
             }
+            self.route(now, Some(session), &outgoing, None, &mut Routed::default());
             return;
         };
         let outgoing = Outgoing::to_be_kept(&message, &mut self.names);
-        if !self.would_refuse(now, session, &outgoing) {
+        if !self.pending.held.is_empty() && self.pending.held.contains_key(&key) {
+            // It may not overtake those that wait [MQTT-4.6.0-6].
+            self.hold(now, key, ack, outgoing.keep().clone());
+        } else if !self.would_refuse(now, session, &outgoing) {
             self.take_acknowledged(now, key, session, &outgoing, ack);
         } else if self.endpoints.sessions[session.0].version.is_v5() {
             let reason_code = ReasonCode::QuotaExceeded;
@@ -396,26 +400,45 @@ impl Core {
     // ---- publishes that wait for room
 
     fn hold(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, message: Arc<Message>) {
-        if let Some(connection) = self.endpoints.connection(key) {
-            connection.held = true;
-            self.pending.held.insert(key, HeldPublish { message, ack });
+        let bytes_max = self.endpoints.limits.output_bytes_max;
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let held = self.pending.held.entry(key).or_insert_with(|| {
             self.timers.set(now + HELD_RETRY, Timer::Held(key));
-        }
+            HeldPublishes::default()
+        });
+        held.push(HeldPublish { message, ack });
+        connection.held = held.bytes() >= bytes_max;
     }
 
+    /// Takes the held publishes of a Client for which there is room by now.
     pub(super) fn retry_held(&mut self, now: Instant, key: ConnectionKey) {
-        let Some(held) = self.pending.held.remove(&key) else { return };
-        let Some(connection) = self.endpoints.connection(key) else { return };
-        let Some(session) = connection.session else { return };
-        connection.held = false;
-        connection.read_again_at = now;
-        let outgoing = Outgoing::shared(&held.message);
-        if self.would_refuse(now, session, &outgoing) {
-            let HeldPublish { message, ack } = held;
-            self.hold(now, key, ack, message);
-            return;
+        // Taking a publish may end its connection, and with it what was held.
+        while let Some(held) = self.pending.held.get_mut(&key) {
+            let Some(HeldPublish { message, ack }) = held.front().cloned() else {
+                self.pending.held.remove(&key);
+                break;
+            };
+            let Some(connection) = self.endpoints.connection(key) else { return };
+            let Some(session) = connection.session else { return };
+            let outgoing = Outgoing::shared(&message);
+            if self.would_refuse(now, session, &outgoing) {
+                self.timers.set(now + HELD_RETRY, Timer::Held(key));
+                break;
+            }
+            if let Some(held) = self.pending.held.get_mut(&key) {
+                held.pop();
+            }
+            self.take_acknowledged(now, key, session, &outgoing, ack);
         }
-        self.take_acknowledged(now, key, session, &outgoing, held.ack);
-        self.resumed.push(key);
+        let bytes = self.pending.held.get(&key).map_or(0, HeldPublishes::bytes);
+        let is_full = bytes >= self.endpoints.limits.output_bytes_max;
+        if let Some(connection) = self.endpoints.connection(key)
+            && connection.held
+            && !is_full
+        {
+            connection.held = false;
+            connection.read_again_at = now;
+            self.resumed.push(key);
+        }
     }
 }

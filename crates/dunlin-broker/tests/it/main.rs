@@ -5,7 +5,8 @@ mod peer;
 use dunlin_broker::config::{Config, Listener};
 use dunlin_broker::{Broker, Limits, StartError};
 use dunlin_protocol::codec::{
-    ConnectProperties, Delivery, Packet, PacketIdentifier, ProtocolVersion, QoS, ReasonCode,
+    ConnectProperties, Delivery, Disconnect, Packet, PacketIdentifier, ProtocolVersion, QoS,
+    ReasonCode, Will, WillProperties,
 };
 use peer::{Peer, connect, publish, subscribe};
 use std::net::TcpListener;
@@ -211,4 +212,56 @@ fn a_thousand_publishes_at_once_of_an_mqtt_3_client_are_all_answered() {
             subscriber.take_message();
         }
     }
+}
+
+/// A Client with a Will, connected; other than [`join`] for its CONNECT.
+fn join_with_will(broker: &Broker, client_identifier: &str) -> Peer {
+    let mut peer = Peer::new(broker.connect_local().expect("a pipe"));
+    let Packet::Connect(mut packet) = connect(client_identifier) else {
+        unreachable!("made as a CONNECT")
+    };
+    packet.will = Some(Will {
+        topic_name: "status/mortal".parse().expect("a Topic Name"),
+        payload: "gone".into(),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: WillProperties::default(),
+    });
+    peer.send(&Packet::Connect(packet));
+    assert!(matches!(peer.receive(), Some(Packet::ConnAck(_))));
+    peer
+}
+
+#[test]
+fn a_takeover_never_overtakes_the_goodbye_of_the_same_client() {
+    for workers in [1, 3] {
+        let broker = start(workers, Limits::default());
+        let mut watcher = join(&broker, "watcher");
+        watcher.send(&subscribe("status/#", QoS::AtMostOnce));
+        assert!(matches!(watcher.receive(), Some(Packet::SubAck(_))));
+        let mut mortal = join_with_will(&broker, "mortal");
+        for _ in 0..300 {
+            mortal.send(&Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::Success))));
+            mortal = join_with_will(&broker, "mortal");
+        }
+        mortal.send(&publish("status/sentinel", b"", QoS::AtMostOnce));
+        assert_eq!(watcher.take_message().payload, "", "a Will was published before");
+        broker.stop();
+    }
+}
+
+#[test]
+fn a_connection_that_closes_with_its_last_bytes_is_seen_to_close() {
+    let broker = start(1, Limits::default());
+    let mut watcher = join(&broker, "watcher");
+    watcher.send(&subscribe("status/#", QoS::AtMostOnce));
+    assert!(matches!(watcher.receive(), Some(Packet::SubAck(_))));
+    for _ in 0..100 {
+        let mut mortal = join_with_will(&broker, "mortal");
+        // Nothing is answered, so no write fails that would tell.
+        mortal.send(&publish("elsewhere", b"", QoS::AtMostOnce));
+        drop(mortal);
+        assert_eq!(watcher.take_message().payload, "gone");
+    }
+    broker.stop();
 }

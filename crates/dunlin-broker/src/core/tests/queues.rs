@@ -101,6 +101,42 @@ fn a_publisher_of_mqtt_3_waits_for_room_and_loses_nothing() {
 }
 
 #[test]
+fn a_publisher_that_waits_for_room_is_still_read() {
+    let mut broker = with_absent(limits(1, QueuePolicy::Refuse));
+    let (old, _) = broker.join(connect_v311("old", true));
+    broker.send(old, subscribe(&["to/old"], QoS::AtLeastOnce));
+    broker.receive(old);
+    for at in 1..=3 {
+        broker.send(old, Packet::Publish(publish("a", &at.to_string(), QoS::AtLeastOnce, at)));
+    }
+    assert_eq!(broker.types(old), [PacketType::PubAck], "one had room, two wait");
+    broker.send(old, Packet::PingReq);
+    assert_eq!(broker.types(old), [PacketType::PingResp]);
+    let other = broker.client("other");
+    broker.send(other, Packet::Publish(publish("to/old", "x", QoS::AtLeastOnce, 1)));
+    assert_eq!(broker.drain(old), ["x"], "its own acknowledgements are seen");
+    let (link, _) = broker.join(connect("sub").resume().expiry(u32::MAX));
+    let mut payloads = broker.drain(link);
+    broker.advance_secs(1);
+    payloads.extend(broker.drain(link));
+    assert_eq!(payloads, ["1", "2", "3"]);
+}
+
+#[test]
+fn a_publisher_that_waits_with_many_bytes_is_read_no_more() {
+    let few = Limits { output_bytes_max: 4096, ..limits(1, QueuePolicy::Refuse) };
+    let mut broker = with_absent(few);
+    let (old, _) = broker.join(connect_v311("old", true));
+    for at in 1..=9 {
+        let payload = "x".repeat(1000);
+        broker.send(old, Packet::Publish(publish("a", &payload, QoS::AtLeastOnce, at)));
+    }
+    broker.receive(old);
+    broker.send(old, Packet::PingReq);
+    assert!(broker.types(old).is_empty(), "its input waits for room, too");
+}
+
+#[test]
 fn a_publisher_that_was_held_is_not_blamed_for_its_silence() {
     let mut broker = with_absent(limits(1, QueuePolicy::Refuse));
     let (old, _) = broker.join(connect_v311("old", true).keep_alive(2));
