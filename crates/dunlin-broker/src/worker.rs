@@ -7,7 +7,8 @@ use crate::core::{Batch, ConnectingClient, ConnectionKey, Core, InputState, Outp
 use crate::net::{Acceptor, Reading, Socket, Transport, Writing};
 use crate::store::Store;
 use bytes::BytesMut;
-use dunlin_protocol::Instant;
+use dunlin_protocol::codec::ReasonCode;
+use dunlin_protocol::{ConnectionEnd, Instant};
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
@@ -544,17 +545,34 @@ impl Worker {
 
     /// The core has ended a connection: its last bytes are written, then its peer may close.
     fn close(&mut self, now: Instant, key: ConnectionKey) {
-        if let Some(end) = self.parts.core.end(key) {
-            tracing::debug!(connection = key.index(), %end, "connection ended");
-        }
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-        if socket.is_closing {
+        if socket_of(&mut self.sockets, key).is_none_or(|socket| socket.is_closing) {
             return;
         }
+        self.log_end(key);
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
         socket.is_closing = true;
         socket.rest = BytesMut::new();
         self.lingering.push_back((now + LINGER, key));
         self.write(now, key);
+    }
+
+    /// Says why a connection ended; loudly when its Client broke the protocol, since an MQTT 3.x
+    /// Client can't be told.
+    fn log_end(&mut self, key: ConnectionKey) {
+        let peer = socket_of(&mut self.sockets, key).map(|socket| socket.transport.peer());
+        let peer = peer.unwrap_or_default();
+        match self.parts.core.end(key) {
+            Some(ConnectionEnd::Violation(violation)) => {
+                let statement = violation.statement();
+                let cause = causes(violation);
+                tracing::warn!(peer, statement, "a client broke the protocol: {cause}");
+            }
+            Some(end @ ConnectionEnd::Local(reason_code)) if is_refusal(*reason_code) => {
+                tracing::warn!(peer, "a client was {end}");
+            }
+            Some(end) => tracing::debug!(peer, "connection ended: {end}"),
+            None => {}
+        }
     }
 
     // ---- bytes out
@@ -655,6 +673,24 @@ impl Worker {
 
 fn socket_of(sockets: &mut [Option<Box<Socket>>], key: ConnectionKey) -> Option<&mut Socket> {
     sockets.get_mut(key.index())?.as_deref_mut().filter(|socket| socket.key == key)
+}
+
+/// Whether a connection was ended for what its Client did or asked for.
+const fn is_refusal(reason_code: ReasonCode) -> bool {
+    reason_code.is_error()
+        && !matches!(reason_code, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown)
+}
+
+/// An error with all its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 /// Makes the worker's buffer ready for a read. It is used again and again, since nothing that was
