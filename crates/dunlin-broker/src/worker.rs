@@ -33,6 +33,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const BACKLOG_MAX: usize = 64 * 1024;
 /// How soon a worker that waits for another one looks again.
 const BACKLOG_REST: Duration = Duration::from_millis(1);
+/// Messages of other workers that are taken in one turn.
+const MESSAGES_PER_TURN: usize = 256;
 /// How often established connections are read before a new one is taken up.
 const READS_BEFORE_FRESH: usize = 16;
 /// How often a connection may be written in one turn while its queue refills the output.
@@ -207,6 +209,9 @@ impl Worker {
     }
 
     fn timeout(&self) -> Option<Duration> {
+        if self.has_work() {
+            return Some(Duration::ZERO);
+        }
         if !self.to_read.is_empty() {
             let rest = if self.is_backlogged() { BACKLOG_REST } else { Duration::ZERO };
             return Some(rest);
@@ -216,6 +221,17 @@ impl Worker {
         let next = deadlines.into_iter().flatten().min()?;
         // Rounded up by the poll's own millisecond, a wait never ends just before its deadline.
         Some(next.saturating_since(self.now()))
+    }
+
+    /// Whether a turn would have something to do that no event tells of: a worker never sleeps
+    /// with it.
+    fn has_work(&self) -> bool {
+        let own = &self.parts.peers[usize::from(self.parts.number.0)];
+        let can_accept = self.accept_again_at.is_none() && !self.stopping;
+        own.is_woken.load(Ordering::Acquire)
+            || self.parts.core.has_work()
+            || !self.adopted.is_empty()
+            || (can_accept && self.parts.acceptors.iter().any(|acceptor| acceptor.is_ready))
     }
 
     /// Whether another worker has so much to take up that this one waits for it.
@@ -229,17 +245,18 @@ impl Worker {
         self.note(events, &mut writable);
         self.accept(now);
         self.take_messages(now);
-        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.parts.core.handle_timeout(now);
-        }
         self.read_established(now);
         if !self.to_read.fresh.is_empty() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
         }
-        self.carry_out(now);
+        // After reading, so that nobody is blamed for silence whose packets were there.
+        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.parts.core.handle_timeout(now);
+        }
         for key in writable {
             self.write(now, key);
         }
+        self.carry_out(now);
         self.write_touched(now);
         self.end_lingering(now);
     }
@@ -260,6 +277,8 @@ impl Worker {
                     if event.is_readable() || is_closed {
                         socket.is_readable = true;
                         socket.is_read_closed |= is_closed;
+                        // A peer that is gone is read to its end, whatever it waited for.
+                        socket.is_paused &= !is_closed;
                         self.to_read.list(socket);
                     }
                     if event.is_writable() && !socket.is_writable {
@@ -306,10 +325,6 @@ impl Worker {
                     }
                 }
             }
-            if self.parts.acceptors[at].is_ready && !self.stopping {
-                // The rest comes in the next turn.
-                self.accept_again_at = Some(now);
-            }
         }
     }
 
@@ -351,12 +366,21 @@ impl Worker {
         let own = &self.parts.peers[usize::from(self.parts.number.0)];
         // Before the inbox is looked at, so that what comes after wakes again.
         own.is_woken.store(false, Ordering::Release);
-        while let Ok(message) = self.parts.inbox.try_recv() {
+        for taken in 0.. {
+            if taken == MESSAGES_PER_TURN {
+                // The rest comes in the next turn, and nobody need wake us for it.
+                let own = &self.parts.peers[usize::from(self.parts.number.0)];
+                own.is_woken.store(true, Ordering::Release);
+                break;
+            }
+            let Ok(message) = self.parts.inbox.try_recv() else { break };
             match message {
-                WorkerMessage::Batch(from, batch) => {
+                WorkerMessage::Batch(from, mut batch) => {
                     let own = &self.parts.peers[usize::from(self.parts.number.0)];
                     own.backlog.fetch_sub(batch.len(), Ordering::Relaxed);
-                    self.parts.core.handle_batch(now, from, batch);
+                    while !self.parts.core.handle_batch(now, from, &mut batch) {
+                        self.write_urgent(now);
+                    }
                 }
                 WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
                 WorkerMessage::Open(stream) => {
@@ -463,9 +487,14 @@ impl Worker {
         mut input: BytesMut,
         source: Source,
     ) -> bool {
+        let mut was_told = false;
         let state = loop {
             match self.parts.core.handle_input(now, key, &mut input) {
                 InputState::Urgent => self.write_urgent(now),
+                InputState::Paused if !was_told && self.is_gone(key) => {
+                    self.parts.core.handle_peer_gone(key);
+                    was_told = true;
+                }
                 state => break state,
             }
         };
@@ -476,6 +505,10 @@ impl Worker {
                 socket.rest = kept(input, source);
                 true
             }
+            InputState::Paused if was_told => {
+                self.drop_socket(now, key);
+                false
+            }
             InputState::Paused => {
                 socket.rest = kept(input, source);
                 socket.is_paused = true;
@@ -485,11 +518,20 @@ impl Worker {
         }
     }
 
+    /// Whether the peer has closed its side of a connection with a session. Without one, a paused
+    /// connection waits for its worker or for the past of its session, and its turn comes.
+    fn is_gone(&mut self, key: ConnectionKey) -> bool {
+        socket_of(&mut self.sockets, key).is_some_and(|socket| socket.is_read_closed)
+            && self.parts.core.has_session(key)
+    }
+
     fn read_closing(&mut self, now: Instant, key: ConnectionKey) {
         let Some(socket) = socket_of(&mut self.sockets, key) else { return };
         prepare(&mut self.buffer);
         if socket.discard(&mut self.buffer) {
             self.drop_socket(now, key);
+        } else if socket.is_readable {
+            self.to_read.list(socket);
         }
     }
 
@@ -530,6 +572,9 @@ impl Worker {
         client: ConnectingClient,
     ) {
         self.parts.core.release(key);
+        if socket_of(&mut self.sockets, key).is_none() {
+            return;
+        }
         let Some(mut socket) = self.sockets.get_mut(key.index()).and_then(Option::take) else {
             return;
         };
@@ -587,6 +632,7 @@ impl Worker {
     }
 
     fn write_touched(&mut self, now: Instant) {
+        self.write_urgent(now);
         let mut keys = std::mem::take(&mut self.keys);
         for _ in 0..WRITES_PER_TURN {
             self.parts.core.take_touched(&mut keys);
@@ -621,15 +667,15 @@ impl Worker {
                 }
             }
             Writing::Blocked(written) => self.parts.core.handle_written(now, key, written),
-            Writing::Failed if socket.is_closing || socket.is_paused => {
-                self.drop_socket(now, key);
-            }
+            Writing::Failed if socket.is_closing => self.drop_socket(now, key),
             Writing::Failed => {
                 // The peer is gone, and the end of what it sent tells how it went: its Will must
                 // not fire if it said DISCONNECT.
                 out.advance(out.len());
                 socket.is_broken = true;
+                socket.is_read_closed = true;
                 socket.is_readable = true;
+                socket.is_paused = false;
                 self.to_read.list(socket);
                 self.parts.core.handle_written(now, key, 0);
             }
@@ -646,6 +692,8 @@ impl Worker {
         prepare(&mut self.buffer);
         if socket.transport.shut_down_writing().is_err() || socket.discard(&mut self.buffer) {
             self.drop_socket(now, key);
+        } else if socket.is_readable {
+            self.to_read.list(socket);
         }
     }
 

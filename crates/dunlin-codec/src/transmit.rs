@@ -4,8 +4,8 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// Payloads of at least this many bytes are referenced instead of copied.
-const REFERENCED_LEN_MIN: usize = 4 * 1024;
+/// Payloads of at least this many bytes are referenced by a [`TransmitBuf`] instead of copied.
+pub const REFERENCED_LEN_MIN: usize = 4 * 1024;
 
 /// Bytes that wait to be written to one connection, in their order.
 ///

@@ -74,7 +74,8 @@ impl Message {
         }
     }
 
-    /// Bytes of topic, payload and properties: what the message costs whoever keeps it.
+    /// Bytes of topic, payload and properties, with what each User Property costs beside its
+    /// text: what the message costs whoever keeps it.
     pub fn size(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| {
             properties.content_type.as_ref().map_or(0, |text| text.len())
@@ -83,12 +84,15 @@ impl Message {
                 + properties
                     .user_properties
                     .iter()
-                    .map(|(name, value)| name.len() + value.len())
+                    .map(|(name, value)| USER_PROPERTY_COST + name.len() + value.len())
                     .sum::<usize>()
         });
         self.topic_name.len() + self.payload.len() + properties
     }
 }
+
+/// Memory of a User Property beside its text, which may be empty.
+const USER_PROPERTY_COST: usize = 2 * size_of::<dunlin_codec::Text>();
 
 fn detach(properties: &MessageProperties) -> MessageProperties {
     MessageProperties {

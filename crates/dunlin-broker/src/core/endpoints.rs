@@ -9,7 +9,7 @@ use super::session::{GroupName, Note, Queued, Session};
 use super::slab::Slab;
 use super::spares::Spares;
 use crate::{Limits, QueuePolicy};
-use dunlin_protocol::codec::{PacketIdentifier, QoS, TopicName, TransmitBuf};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN, TopicName, TransmitBuf};
 use dunlin_protocol::{InFlight, Instant, Message, PublishError, ServerConnection};
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -39,7 +39,9 @@ pub(super) struct Connection {
     /// Whether something waits for room in the output.
     wants_room: bool,
     /// Whether its input waits for room in its output.
-    stalled: bool,
+    pub(super) stalled: bool,
+    /// Whether the peer has closed its side: what it sent before is all that comes.
+    pub(super) is_gone: bool,
     /// Whether nothing is read: a publish of an MQTT 3.x Client waits for room in a queue.
     pub(super) held: bool,
     /// When it was last read again after it was held: until then its silence says nothing.
@@ -148,6 +150,7 @@ impl Endpoints {
             touched: false,
             wants_room: false,
             stalled: false,
+            is_gone: false,
             held: false,
             read_again_at: Instant::ZERO,
             timer_at: None,
@@ -193,6 +196,10 @@ impl Endpoints {
                 self.urgent.push(key);
             }
         }
+    }
+
+    pub(super) fn has_work(&self) -> bool {
+        !(self.touched.is_empty() && self.urgent.is_empty() && self.records.is_empty())
     }
 
     pub(super) fn has_urgent(&self) -> bool {
@@ -315,9 +322,14 @@ impl Endpoints {
             self.counters.drop_one(DropCause::OutputFull);
             return;
         }
+        // A large payload is referenced by the output, which may outlive the input it lies in.
+        let message = match outgoing.message.payload.len() {
+            0..REFERENCED_LEN_MIN => outgoing.message,
+            _ => &**outgoing.keep(),
+        };
         let sent = connection.protocol.publish_at_most_once(
             now,
-            outgoing.message,
+            message,
             retain,
             granted.identifiers.as_slice(),
             &mut connection.out,

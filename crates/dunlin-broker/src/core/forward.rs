@@ -5,12 +5,13 @@ use super::counters::Counters;
 use super::granted::WorkerNumber;
 use super::session::GroupName;
 use dunlin_protocol::Message;
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// All that one worker has for another at the end of a turn, in its order.
 #[derive(Debug, Default)]
 pub struct Batch {
-    pub(super) items: Vec<Forward>,
+    pub(super) items: VecDeque<Forward>,
 }
 
 impl Batch {
@@ -82,7 +83,12 @@ impl Outbox {
     }
 
     pub(super) fn push(&mut self, to: WorkerNumber, forward: Forward) {
-        self.batches[usize::from(to.0)].items.push(forward);
+        self.batches[usize::from(to.0)].items.push_back(forward);
+    }
+
+    /// Whether all batches are empty.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.iter().all(Batch::is_empty)
     }
 
     /// Takes out a batch that has something in it.

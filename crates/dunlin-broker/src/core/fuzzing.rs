@@ -185,7 +185,10 @@ impl World {
     fn take_mail(&mut self, worker: usize) {
         match self.mail[worker].pop_front() {
             Some(Mail::Batch(from, batch)) => {
-                self.cores[worker].handle_batch(self.now, from, batch);
+                let mut batch = batch;
+                while !self.cores[worker].handle_batch(self.now, from, &mut batch) {
+                    self.cores[worker].take_urgent(&mut Vec::new());
+                }
             }
             Some(Mail::Adopt(client, input)) => {
                 let key = self.cores[worker].adopt(self.now, *client);

@@ -217,7 +217,7 @@ impl Core {
                 return InputState::Paused;
             }
             let out_len = connection.out.len();
-            if out_len >= output_bytes_max {
+            if out_len >= output_bytes_max && !connection.is_gone {
                 // A Client that sends and doesn't read its answers waits for itself.
                 self.endpoints.stall(key);
                 return InputState::Paused;
@@ -339,6 +339,25 @@ impl Core {
         keys.append(&mut self.resumed);
     }
 
+    /// Whether anything is left to be written, carried out or resumed: a turn that ends with it
+    /// must be followed by another at once.
+    pub fn has_work(&self) -> bool {
+        self.endpoints.has_work()
+            || !self.outputs.is_empty()
+            || !self.resumed.is_empty()
+            || !self.outbox.is_empty()
+    }
+
+    /// The peer has closed its side while nothing was taken of its input: what it waited for is
+    /// void, and the rest of its input, which may end with a DISCONNECT, is taken now.
+    pub fn handle_peer_gone(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.is_gone = true;
+            connection.held = false;
+            connection.stalled = false;
+        }
+    }
+
     /// The next thing to do, in its order; to be drained before the turn ends.
     pub fn poll_output(&mut self) -> Option<Output> {
         if let Some(output) = self.outputs.pop_front() {
@@ -393,7 +412,7 @@ impl Core {
         }
         // A connection that is not read can't be blamed for its silence.
         let is_due = connection.deadline().is_some_and(|deadline| deadline <= now);
-        if is_due && !connection.held {
+        if is_due && !connection.held && !connection.stalled {
             connection.protocol.handle_timeout(now, &mut connection.out);
             if connection.protocol.end().is_some() {
                 self.endpoints.touch(key.index);

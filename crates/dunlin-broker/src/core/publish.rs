@@ -407,7 +407,7 @@ impl Core {
             HeldPublishes::default()
         });
         held.push(HeldPublish { message, ack });
-        connection.held = held.bytes() >= bytes_max;
+        connection.held = held.bytes() >= bytes_max && !connection.is_gone;
     }
 
     /// Takes the held publishes of a Client for which there is room by now.

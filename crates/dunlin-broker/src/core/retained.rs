@@ -53,13 +53,17 @@ impl Retained {
 
     /// Removes what has expired: the limits are for what can still be sent.
     fn remove_expired(&mut self, now: Instant) {
-        while let Some((at, topic_name)) = self.expiring.first().cloned()
-            && at <= now
-        {
-            self.remove(&topic_name);
+        for _ in 0..EXPIRED_AT_ONCE {
+            match self.expiring.first().cloned() {
+                Some((at, topic_name)) if at <= now => self.remove(&topic_name),
+                _ => return,
+            };
         }
     }
 }
+
+/// How many expired messages one change removes, while others wait for the lock.
+const EXPIRED_AT_ONCE: usize = 256;
 
 /// The limit of retained messages is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use dunlin_protocol::codec::{
     QoS, ReasonCode, RetainHandling, SubAck, SubAckProperties, Subscribe, Subscription,
     SubscriptionIdentifier, TopicFilter, UnsubAck, Unsubscribe,
 };
+use std::collections::HashSet;
 
 impl Core {
     pub(super) fn handle_subscribe(
@@ -18,10 +19,16 @@ impl Core {
         session: SessionKey,
         subscribe: &Subscribe,
     ) {
+        let filters_max = self.endpoints.limits.subscriptions_per_session_max;
         let identifier = subscribe.properties.subscription_identifier;
         let mut cursors = Vec::new();
         let mut reason_codes = Vec::with_capacity(subscribe.subscriptions.len());
-        for subscription in &subscribe.subscriptions {
+        for (at, subscription) in subscribe.subscriptions.iter().enumerate() {
+            if at >= filters_max {
+                // Not even known ones over and over: a packet has room for millions.
+                reason_codes.push(ReasonCode::QuotaExceeded);
+                continue;
+            }
             reason_codes.push(match self.subscribe(session, subscription, identifier) {
                 Ok(cursor) => {
                     cursors.extend(cursor);
@@ -157,6 +164,13 @@ impl Core {
             properties: SubAckProperties::default(),
             reason_codes,
         };
+        // One pass for all, however many filters the packet and the session have.
+        let removed: HashSet<&TopicFilter> = unsubscribe.topic_filters.iter().collect();
+        let known = &mut self.endpoints.sessions[session.0];
+        known.subscriptions.retain(|topic_filter| !removed.contains(topic_filter));
+        if let Some(rare) = &mut known.rare {
+            rare.cursors.retain(|cursor| !removed.contains(&cursor.topic_filter));
+        }
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };
         if connection.protocol.unsuback(now, unsuback, &mut connection.out).is_err() {
@@ -164,22 +178,19 @@ impl Core {
         }
     }
 
+    /// Takes a subscription out of the index; the session's list of them is the caller's.
     fn unsubscribe(&mut self, key: SessionKey, topic_filter: &TopicFilter) -> bool {
-        let session = &mut self.endpoints.sessions[key.0];
-        let Some(at) = session.subscriptions.iter().position(|known| known == topic_filter) else {
+        if !self.is_subscribed(key, topic_filter) {
             return false;
-        };
-        let topic_filter = session.subscriptions.swap_remove(at);
-        if let Some(rare) = &mut session.rare {
-            rare.cursors.retain(|cursor| cursor.topic_filter != topic_filter);
         }
+        let session = &mut self.endpoints.sessions[key.0];
         if self.endpoints.stores && session.is_persistent() {
             let client_identifier = session.client_identifier.clone();
             let record =
                 Record::Unsubscribed { client_identifier, topic_filter: topic_filter.clone() };
             self.endpoints.record(record);
         }
-        self.remove_subscription(key, &topic_filter);
+        self.remove_subscription(key, topic_filter);
         true
     }
 

@@ -150,9 +150,11 @@ impl Core {
         self.interest.awaited.push_back((number, awaited));
     }
 
-    /// Takes a batch from another worker.
-    pub fn handle_batch(&mut self, now: Instant, from: WorkerNumber, batch: Batch) {
-        for item in batch.items {
+    /// Takes a batch from another worker, as far as outputs have room; whether all of it was
+    /// taken. If not, write [`Core::take_urgent`] and call again with the rest.
+    #[must_use]
+    pub fn handle_batch(&mut self, now: Instant, from: WorkerNumber, batch: &mut Batch) -> bool {
+        while let Some(item) = batch.items.pop_front() {
             match item {
                 Forward::Publish { message, answer } => {
                     self.handle_forwarded(now, from, &message, answer);
@@ -189,7 +191,11 @@ impl Core {
                 Forward::InterestTaken { number } => self.handle_interest_taken(now, from, number),
                 Forward::Counters(counters) => self.sys.of_worker(from, *counters),
             }
+            if self.endpoints.has_urgent() {
+                return batch.items.is_empty();
+            }
         }
+        true
     }
 
     fn handle_interest_taken(&mut self, now: Instant, from: WorkerNumber, number: u64) {

@@ -9,6 +9,9 @@ use std::io::{self, ErrorKind};
 /// Pieces of output that one write takes.
 pub(super) const PIECES_MAX: usize = 64;
 
+/// How often a connection that is over is read in one turn.
+const DISCARDS_PER_TURN: usize = 16;
+
 /// The socket of a connection, and what was read of it and not taken.
 #[derive(Debug)]
 pub(crate) struct Socket {
@@ -128,16 +131,22 @@ impl Socket {
         Writing::Done(written)
     }
 
-    /// Reads and forgets, after the connection is over; whether the peer has closed.
+    /// Reads and forgets, after the connection is over; whether the peer has closed. A peer that
+    /// goes on sending has its turn again.
     pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> bool {
-        loop {
+        for _ in 0..DISCARDS_PER_TURN {
             match self.transport.read(buffer) {
                 Ok(0) => return true,
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_readable = false;
+                    return false;
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return true,
             }
         }
+        self.is_readable = true;
+        false
     }
 }

@@ -384,7 +384,11 @@ impl Broker {
         let station = &mut self.stations[worker];
         let Some(mail) = station.inbox.pop_front() else { return false };
         match mail {
-            Mail::Batch(from, batch) => station.core.handle_batch(self.now, from, batch),
+            Mail::Batch(from, mut batch) => {
+                while !station.core.handle_batch(self.now, from, &mut batch) {
+                    station.core.take_urgent(&mut Vec::new());
+                }
+            }
             Mail::Adopt(link, client) => {
                 let key = station.core.adopt(self.now, *client);
                 station.links.insert(key, link);
