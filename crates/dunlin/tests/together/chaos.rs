@@ -31,22 +31,22 @@ struct Lane {
 
 #[test]
 fn subscribers_with_one_worker() {
-    run(1, async |run| run.subscribers().await);
+    run(1, &async |run| run.subscribers().await);
 }
 
 #[test]
 fn subscribers_with_three_workers() {
-    run(3, async |run| run.subscribers().await);
+    run(3, &async |run| run.subscribers().await);
 }
 
 #[test]
 fn shared_subscription_with_one_worker() {
-    run(1, async |run| run.shared_subscription().await);
+    run(1, &async |run| run.shared_subscription().await);
 }
 
 #[test]
 fn shared_subscription_with_three_workers() {
-    run(3, async |run| run.shared_subscription().await);
+    run(3, &async |run| run.shared_subscription().await);
 }
 
 /// One run: its broker, the proxy in front of it, and its chance.
@@ -56,8 +56,8 @@ struct Run {
     random: Random,
 }
 
-fn run(workers: usize, scenario: impl AsyncFn(&mut Run)) {
-    for_each_seed(2, |seed| {
+fn run(workers: usize, scenario: &impl AsyncFn(&mut Run)) {
+    for_each_seed(6, |seed| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.expect("a runtime").block_on(within_deadline(async {
             let mut random = Random::new(seed);
@@ -86,7 +86,8 @@ impl Run {
             .reconnect(Reconnect { stable_after: Duration::ZERO, ..soon() })
             .retry_first_connect(true)
             .receive_maximum(*self.random.pick(&[1, 5, 1000]))
-            .in_flight_max(*self.random.pick(&[1, 4, 100]))
+            // All that is sent again must fit through a connection, or nothing gets anywhere.
+            .in_flight_max(*self.random.pick(&[1, 4, 40]))
     }
 
     async fn connect(&mut self, client_identifier: &str) -> Client {
@@ -183,7 +184,7 @@ async fn publish(client: Client, publisher: usize, mut random: Random) {
     for _ in 0..MESSAGES {
         let qos = if random.chance(50) { QoS::AtLeastOnce } else { QoS::ExactlyOnce };
         let number = &mut numbers[usize::from(qos.value())];
-        let padding = "x".repeat(random.index(200));
+        let padding = "x".repeat(random.index(100));
         let topic_name = format!("chaos/{publisher}/{}", qos.value());
         let publish = client.publish(topic_name, format!("{number} {padding}")).qos(qos);
         *number += 1;

@@ -171,6 +171,7 @@ async fn pass(
 fn reset(stream: TcpStream) {
     // Where it fails the connection is gone already.
     let _ = stream.set_zero_linger();
+    drop(stream);
 }
 
 /// Passes bytes both ways; whether the connection broke by chance.

@@ -1,6 +1,7 @@
 //! What MQTT 5.0 adds to a message: properties, No Local, Topic Aliases.
 
 use crate::bed::{Bed, expect_numbers, next};
+use dunlin_client::{Client, Subscription, Text};
 use dunlin_testkit::Random;
 use std::time::Duration;
 
@@ -23,9 +24,9 @@ pub(crate) async fn request_and_response(bed: &mut Bed) {
     let mut answers = bed.subscribe(&asking, "answers/asking").await;
     let qos = bed.case.qos;
 
-    tokio::spawn(async move {
+    let answering = tokio::spawn(async move {
         while let Some(request) = requests.next().await {
-            assert_eq!(request.content_type().map(|text| text.as_str()), Some("text/plain"));
+            assert_eq!(request.content_type().map(Text::as_str), Some("text/plain"));
             let left = request.message_expiry_interval().expect("an interval");
             assert!(left <= Duration::from_secs(90));
             let number: u64 = std::str::from_utf8(request.payload()).unwrap().parse().unwrap();
@@ -41,10 +42,18 @@ pub(crate) async fn request_and_response(bed: &mut Bed) {
             answer.await.expect("published");
         }
     });
+    // A failure of either is told at once.
+    tokio::select! {
+        answering = answering => panic!("{answering:?}"),
+        () = ask(bed, &asking, &mut answers) => {}
+    }
+}
+
+async fn ask(bed: &Bed, asking: &Client, answers: &mut Subscription) {
     for number in 0..20u64 {
         asking
             .publish("square", number.to_string())
-            .qos(qos)
+            .qos(bed.case.qos)
             .content_type("text/plain")
             .response_topic("answers/asking")
             .correlation_data(number.to_be_bytes().to_vec())
@@ -55,7 +64,7 @@ pub(crate) async fn request_and_response(bed: &mut Bed) {
             .expect("published");
     }
     for number in 0..20u64 {
-        let answer = next(&mut answers).await;
+        let answer = next(answers).await;
         assert_eq!(answer.payload()[..], *(number * number).to_string().as_bytes());
         assert_eq!(answer.correlation_data().unwrap()[..], number.to_be_bytes());
         let properties = answer.properties().expect("there are some");
