@@ -7,7 +7,8 @@ use crate::core::{Batch, ConnectingClient, ConnectionKey, Core, InputState, Outp
 use crate::net::{Acceptor, Reading, Socket, Transport, Writing};
 use crate::store::Store;
 use bytes::BytesMut;
-use dunlin_protocol::Instant;
+use dunlin_protocol::codec::ReasonCode;
+use dunlin_protocol::{ConnectionEnd, Instant};
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use std::collections::VecDeque;
@@ -32,6 +33,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const BACKLOG_MAX: usize = 64 * 1024;
 /// How soon a worker that waits for another one looks again.
 const BACKLOG_REST: Duration = Duration::from_millis(1);
+/// How often established connections are read before a new one is taken up.
+const READS_BEFORE_FRESH: usize = 16;
 /// How often a connection may be written in one turn while its queue refills the output.
 const WRITES_PER_TURN: usize = 8;
 
@@ -105,13 +108,41 @@ pub(crate) struct Worker {
     parts: WorkerParts,
     sockets: Vec<Option<Box<Socket>>>,
     buffer: BytesMut,
-    /// Connections with more to read than one turn takes.
-    to_read: VecDeque<ConnectionKey>,
+    to_read: ToRead,
+    /// Connections from other workers that wait for their place in the turn.
+    adopted: Vec<Adopted>,
     /// Connections that were closed, and until when they linger.
     lingering: VecDeque<(Instant, ConnectionKey)>,
     accept_again_at: Option<Instant>,
     keys: Vec<ConnectionKey>,
     stopping: bool,
+}
+
+/// Connections that may have something to read.
+///
+/// A CONNECT may take over a session whose old connection has sent DISCONNECT just before: all
+/// that arrived earlier is handled first, so that no Will fires for a Client that said goodbye.
+#[derive(Debug, Default)]
+struct ToRead {
+    /// Those that have a session.
+    established: VecDeque<ConnectionKey>,
+    /// Those that have not sent CONNECT, or not with success.
+    fresh: VecDeque<ConnectionKey>,
+}
+
+impl ToRead {
+    fn is_empty(&self) -> bool {
+        self.established.is_empty() && self.fresh.is_empty()
+    }
+
+    /// Lists a connection, once.
+    fn list(&mut self, socket: &mut Socket) {
+        if !socket.is_listed {
+            socket.is_listed = true;
+            let list = if socket.is_fresh { &mut self.fresh } else { &mut self.established };
+            list.push_back(socket.key);
+        }
+    }
 }
 
 /// Where input lies.
@@ -134,7 +165,8 @@ impl Worker {
             parts,
             sockets: Vec::new(),
             buffer: BytesMut::new(),
-            to_read: VecDeque::new(),
+            to_read: ToRead::default(),
+            adopted: Vec::new(),
             lingering: VecDeque::new(),
             accept_again_at: None,
             keys: Vec::new(),
@@ -167,7 +199,7 @@ impl Worker {
                 tracing::error!(%error, "waiting for events failed");
                 return;
             }
-            self.turn(&events);
+            self.turn(&mut events);
             if self.stopping && self.sockets.iter().all(Option::is_none) {
                 return;
             }
@@ -191,9 +223,29 @@ impl Worker {
         self.parts.peers.iter().any(|peer| peer.backlog.load(Ordering::Relaxed) > BACKLOG_MAX)
     }
 
-    fn turn(&mut self, events: &Events) {
+    fn turn(&mut self, events: &mut Events) {
         let now = self.now();
         let mut writable = Vec::new();
+        self.note(events, &mut writable);
+        self.accept(now);
+        self.take_messages(now);
+        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.parts.core.handle_timeout(now);
+        }
+        self.read_established(now);
+        if !self.to_read.fresh.is_empty() || !self.adopted.is_empty() {
+            self.read_fresh(now, events, &mut writable);
+        }
+        self.carry_out(now);
+        for key in writable {
+            self.write(now, key);
+        }
+        self.write_touched(now);
+        self.end_lingering(now);
+    }
+
+    /// Takes note of what has become readable or writable.
+    fn note(&mut self, events: &Events, writable: &mut Vec<ConnectionKey>) {
         for event in events {
             match event.token() {
                 WAKE => {}
@@ -204,9 +256,11 @@ impl Worker {
                 }
                 Token(at) => {
                     let Some(Some(socket)) = self.sockets.get_mut(at) else { continue };
-                    if event.is_readable() || event.is_read_closed() || event.is_error() {
+                    let is_closed = event.is_read_closed() || event.is_error();
+                    if event.is_readable() || is_closed {
                         socket.is_readable = true;
-                        list(&mut self.to_read, socket);
+                        socket.is_read_closed |= is_closed;
+                        self.to_read.list(socket);
                     }
                     if event.is_writable() && !socket.is_writable {
                         socket.is_writable = true;
@@ -215,18 +269,6 @@ impl Worker {
                 }
             }
         }
-        self.accept(now);
-        self.take_messages(now);
-        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
-            self.parts.core.handle_timeout(now);
-        }
-        self.read(now);
-        self.carry_out(now);
-        for key in writable {
-            self.write(now, key);
-        }
-        self.write_touched(now);
-        self.end_lingering(now);
     }
 
     // ---- connections in
@@ -294,7 +336,7 @@ impl Worker {
         if self.sockets.len() <= key.index() {
             self.sockets.resize_with(key.index() + 1, || None);
         }
-        list(&mut self.to_read, &mut socket);
+        self.to_read.list(&mut socket);
         self.sockets[key.index()] = Some(Box::new(socket));
     }
 
@@ -316,11 +358,7 @@ impl Worker {
                     own.backlog.fetch_sub(batch.len(), Ordering::Relaxed);
                     self.parts.core.handle_batch(now, from, batch);
                 }
-                WorkerMessage::Adopt(adopted) => {
-                    let Adopted { transport, rest, client } = *adopted;
-                    let key = self.parts.core.adopt(now, client);
-                    self.watch(Socket::new(transport, key, rest));
-                }
+                WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
                 WorkerMessage::Open(stream) => {
                     self.open(now, Transport::Local(UnixStream::from_std(stream)));
                 }
@@ -334,13 +372,41 @@ impl Worker {
 
     // ---- bytes in
 
-    fn read(&mut self, now: Instant) {
+    /// Reads each connection with a session once.
+    fn read_established(&mut self, now: Instant) {
         if self.is_backlogged() {
             return;
         }
-        for _ in 0..self.to_read.len() {
-            let Some(key) = self.to_read.pop_front() else { break };
+        for _ in 0..self.to_read.established.len() {
+            let Some(key) = self.to_read.established.pop_front() else { break };
             self.read_connection(now, key);
+        }
+    }
+
+    /// Takes up new connections, after all that has arrived on the others by now.
+    fn read_fresh(&mut self, now: Instant, events: &mut Events, writable: &mut Vec<ConnectionKey>) {
+        if let Err(error) = self.parts.poll.poll(events, Some(Duration::ZERO))
+            && error.kind() != ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "waiting for events failed");
+            events.clear();
+        }
+        let fresh = std::mem::take(&mut self.to_read.fresh);
+        self.note(events, writable);
+        for _ in 0..READS_BEFORE_FRESH {
+            if self.to_read.established.is_empty() || self.is_backlogged() {
+                break;
+            }
+            self.read_established(now);
+        }
+        for key in fresh {
+            self.read_connection(now, key);
+        }
+        for Adopted { transport, rest, client } in std::mem::take(&mut self.adopted) {
+            let key = self.parts.core.adopt(now, client);
+            let mut socket = Socket::new(transport, key, rest);
+            socket.is_fresh = !self.parts.core.has_session(key);
+            self.watch(socket);
         }
     }
 
@@ -363,6 +429,7 @@ impl Worker {
         }
         prepare(&mut self.buffer);
         match socket.read(&mut self.buffer, READ_LEN_MAX) {
+            Reading::WouldBlock if socket.is_broken => self.drop_socket(now, key),
             Reading::WouldBlock => {}
             Reading::Closed => self.drop_socket(now, key),
             Reading::Bytes(bytes) => {
@@ -375,7 +442,7 @@ impl Worker {
                 }
                 let Some(socket) = socket_of(&mut self.sockets, key) else { return };
                 if socket.is_readable && !socket.is_paused {
-                    list(&mut self.to_read, socket);
+                    self.to_read.list(socket);
                 }
             }
         }
@@ -403,6 +470,7 @@ impl Worker {
             }
         };
         let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
+        socket.is_fresh = socket.is_fresh && !self.parts.core.has_session(key);
         match state {
             InputState::NeedInput | InputState::Urgent => {
                 socket.rest = kept(input, source);
@@ -433,7 +501,7 @@ impl Worker {
             while let Some(key) = self.keys.pop() {
                 if let Some(socket) = socket_of(&mut self.sockets, key) {
                     socket.is_paused = false;
-                    list(&mut self.to_read, socket);
+                    self.to_read.list(socket);
                 }
             }
             let Some(output) = self.parts.core.poll_output() else { return };
@@ -477,17 +545,34 @@ impl Worker {
 
     /// The core has ended a connection: its last bytes are written, then its peer may close.
     fn close(&mut self, now: Instant, key: ConnectionKey) {
-        if let Some(end) = self.parts.core.end(key) {
-            tracing::debug!(connection = key.index(), %end, "connection ended");
-        }
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-        if socket.is_closing {
+        if socket_of(&mut self.sockets, key).is_none_or(|socket| socket.is_closing) {
             return;
         }
+        self.log_end(key);
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
         socket.is_closing = true;
         socket.rest = BytesMut::new();
         self.lingering.push_back((now + LINGER, key));
         self.write(now, key);
+    }
+
+    /// Says why a connection ended; loudly when its Client broke the protocol, since an MQTT 3.x
+    /// Client can't be told.
+    fn log_end(&mut self, key: ConnectionKey) {
+        let peer = socket_of(&mut self.sockets, key).map(|socket| socket.transport.peer());
+        let peer = peer.unwrap_or_default();
+        match self.parts.core.end(key) {
+            Some(ConnectionEnd::Violation(violation)) => {
+                let statement = violation.statement();
+                let cause = causes(violation);
+                tracing::warn!(peer, statement, "a client broke the protocol: {cause}");
+            }
+            Some(end @ ConnectionEnd::Local(reason_code)) if is_refusal(*reason_code) => {
+                tracing::warn!(peer, "a client was {end}");
+            }
+            Some(end) => tracing::debug!(peer, "connection ended: {end}"),
+            None => {}
+        }
     }
 
     // ---- bytes out
@@ -522,7 +607,11 @@ impl Worker {
     fn write(&mut self, now: Instant, key: ConnectionKey) {
         let Some(socket) = socket_of(&mut self.sockets, key) else { return };
         let Some(out) = self.parts.core.transmit(key) else { return };
-        let writing = if socket.is_writable { socket.write(out) } else { Writing::Blocked(0) };
+        let writing = match () {
+            () if socket.is_broken => Writing::Failed,
+            () if socket.is_writable => socket.write(out),
+            () => Writing::Blocked(0),
+        };
         match writing {
             Writing::Done(written) => {
                 let is_closing = socket.is_closing;
@@ -532,7 +621,18 @@ impl Worker {
                 }
             }
             Writing::Blocked(written) => self.parts.core.handle_written(now, key, written),
-            Writing::Failed => self.drop_socket(now, key),
+            Writing::Failed if socket.is_closing || socket.is_paused => {
+                self.drop_socket(now, key);
+            }
+            Writing::Failed => {
+                // The peer is gone, and the end of what it sent tells how it went: its Will must
+                // not fire if it said DISCONNECT.
+                out.advance(out.len());
+                socket.is_broken = true;
+                socket.is_readable = true;
+                self.to_read.list(socket);
+                self.parts.core.handle_written(now, key, 0);
+            }
         }
     }
 
@@ -575,12 +675,22 @@ fn socket_of(sockets: &mut [Option<Box<Socket>>], key: ConnectionKey) -> Option<
     sockets.get_mut(key.index())?.as_deref_mut().filter(|socket| socket.key == key)
 }
 
-/// Lists a connection for reading, once.
-fn list(to_read: &mut VecDeque<ConnectionKey>, socket: &mut Socket) {
-    if !socket.is_listed {
-        socket.is_listed = true;
-        to_read.push_back(socket.key);
+/// Whether a connection was ended for what its Client did or asked for.
+const fn is_refusal(reason_code: ReasonCode) -> bool {
+    reason_code.is_error()
+        && !matches!(reason_code, ReasonCode::SessionTakenOver | ReasonCode::ServerShuttingDown)
+}
+
+/// An error with all its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
     }
+    text
 }
 
 /// Makes the worker's buffer ready for a read. It is used again and again, since nothing that was

@@ -414,9 +414,10 @@ impl ClientConnection {
 
     fn send_disconnect(&mut self, now: Instant, disconnect: &Disconnect, out: &mut TransmitBuf) {
         if self.version().is_v5() {
-            let packet = Packet::Disconnect(Box::new(disconnect.clone()));
+            let mut packet = Box::new(disconnect.clone());
+            packet.reason_code = allowed(packet.reason_code, PacketType::Disconnect);
             // A Server that takes no packet of four bytes learns nothing.
-            let _ = self.engine.send(now, &packet, out);
+            let _ = self.engine.send(now, &Packet::Disconnect(packet), out);
         }
     }
 

@@ -64,8 +64,14 @@ impl Message {
     /// The same message in allocations of its own, so that it can wait without pinning the buffer
     /// that it was read from.
     pub fn detached(&self) -> Self {
+        self.detached_as(self.topic_name.detached())
+    }
+
+    /// As [`Message::detached`], with the Topic Name in memory that the caller has for it.
+    pub fn detached_as(&self, topic_name: TopicName) -> Self {
+        debug_assert_eq!(topic_name, self.topic_name);
         Self {
-            topic_name: self.topic_name.detached(),
+            topic_name,
             payload: Bytes::copy_from_slice(&self.payload),
             qos: self.qos,
             retain: self.retain,

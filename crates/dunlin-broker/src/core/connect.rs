@@ -2,11 +2,12 @@
 
 use super::endpoints::Outgoing;
 use super::granted::SessionKey;
+use super::pending::HeldPublishes;
 use super::publish::Routed;
 use super::session::{NEVER, Session, Will};
-use super::timers::Timer;
+use super::timers::{Timer, Timers};
 use super::{ConnectionKey, Core, DropCause, Output, Record, owner};
-use dunlin_protocol::codec::{ConnAckProperties, Connect, Disconnect, ReasonCode, Text};
+use dunlin_protocol::codec::{ConnAckProperties, Connect, Disconnect, QoS, ReasonCode, Text};
 use dunlin_protocol::{ConnectionEnd, Instant, Message, ServerConnection};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
@@ -74,6 +75,12 @@ impl Core {
         }
         // A session that ended with its connection is gone by now [MQTT-3.1.4-3].
         let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
+        if !connect.clean_start
+            && known.is_some_and(|session| self.endpoints.sessions[session.0].is_undecided())
+        {
+            self.park(key, connect);
+            return;
+        }
         let resumed = match known {
             Some(session) if connect.clean_start => {
                 self.end_session(now, session);
@@ -89,8 +96,27 @@ impl Core {
             }
             None => self.begin_session(&connect),
         };
-        self.configure_session(now, session, &connect, &mut properties);
+        self.configure_session(session, &connect, &mut properties);
         self.attach(now, key, session, resumed.is_some(), properties);
+    }
+
+    /// Lets a Client wait for its CONNACK until it is known what became of its QoS 2 messages:
+    /// those that it sends again would be acknowledged because they were received before.
+    fn park(&mut self, key: ConnectionKey, connect: Connect) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.held = true;
+            self.pending.parked.push((key, connect));
+        }
+    }
+
+    pub(super) fn unpark(&mut self, now: Instant) {
+        for (key, connect) in std::mem::take(&mut self.pending.parked) {
+            if let Some(connection) = self.endpoints.connection(key) {
+                connection.held = false;
+                self.decide_connect(now, key, connect);
+                self.resumed.push(key);
+            }
+        }
     }
 
     fn check_connect(&self, connect: &Connect) -> Result<(), ReasonCode> {
@@ -153,7 +179,6 @@ impl Core {
 
     fn configure_session(
         &mut self,
-        now: Instant,
         key: SessionKey,
         connect: &Connect,
         properties: &mut ConnAckProperties,
@@ -167,7 +192,6 @@ impl Core {
         if granted != asked {
             properties.session_expiry_interval = Some(granted);
         }
-        let stores = self.endpoints.stores;
         let session = &mut self.endpoints.sessions[key.0];
         session.version = connect.protocol_version;
         session.expiry_interval = granted;
@@ -189,14 +213,23 @@ impl Core {
                 due_at: None,
             })
         });
-        if stores && session.is_persistent() {
-            let record = Record::Session {
-                client_identifier: session.client_identifier.clone(),
-                session_expiry_interval: granted,
-            };
-            self.endpoints.record(record);
+        self.record_session(key);
+    }
+
+    /// Records the Session Expiry Interval of a session when it is new or has changed. A session
+    /// that was recorded once stays so, though it may now end with its connection.
+    fn record_session(&mut self, key: SessionKey) {
+        let session = &mut self.endpoints.sessions[key.0];
+        let is_recorded = session.recorded_expiry.is_some();
+        if !self.endpoints.stores || !(session.is_persistent() || is_recorded) {
+            return;
         }
-        let _ = now;
+        let session_expiry_interval = session.expiry_interval;
+        if session.recorded_expiry.replace(session_expiry_interval) != Some(session_expiry_interval)
+        {
+            let client_identifier = session.client_identifier.clone();
+            self.endpoints.record(Record::Session { client_identifier, session_expiry_interval });
+        }
     }
 
     fn attach(
@@ -225,24 +258,27 @@ impl Core {
         self.watch(now, key);
         self.count_members(session_key, 1);
         self.endpoints.pump(now, session_key);
+        self.close_if_over(now, key);
     }
 
     /// The Client says goodbye: what its DISCONNECT changes for the session.
-    pub(super) fn handle_disconnect(&mut self, session: SessionKey, disconnect: &Disconnect) {
+    pub(super) fn handle_disconnect(&mut self, key: SessionKey, disconnect: &Disconnect) {
         let expiry_max = self.endpoints.limits.session_expiry_max_secs;
-        let session = &mut self.endpoints.sessions[session.0];
+        let session = &mut self.endpoints.sessions[key.0];
         if let Some(secs) = disconnect.properties.session_expiry_interval {
             session.expiry_interval = secs.min(expiry_max);
         }
-        if disconnect.reason_code != ReasonCode::DisconnectWithWillMessage {
-            // [MQTT-3.14.4-3]
+        if disconnect.reason_code == ReasonCode::Success {
+            // [MQTT-3.14.4-3]; any other Reason Code leaves the Will [MQTT-3.1.2-10].
             session.will = None;
         }
+        self.record_session(key);
     }
 
     /// The connection is over: its session is away from now on, or ends.
     pub(super) fn detach(&mut self, now: Instant, key: ConnectionKey) {
-        self.pending.held.remove(&key);
+        let held = self.pending.held.remove(&key);
+        self.pending.parked.retain(|(parked, _)| *parked != key);
         let Some(connection) = self.endpoints.connection(key) else { return };
         let Some(session_key) = connection.session.take() else { return };
         let stopping = matches!(
@@ -254,49 +290,72 @@ impl Core {
         let session = &mut self.endpoints.sessions[session_key.0];
         session.connection = None;
         session.exchanges = exchanges;
+        for held in held.iter().flat_map(HeldPublishes::iter) {
+            if held.message.qos == QoS::ExactlyOnce {
+                // Nobody has taken it: when it comes again, it is new.
+                session.forget_received(held.ack.packet_identifier());
+            }
+        }
         if stopping {
             return;
         }
         self.count_members(session_key, -1);
         self.hand_on(now, session_key, false);
         self.schedule_will(now, session_key);
-        let generation = self.endpoints.sessions.generation(session_key.0);
         let session = &mut self.endpoints.sessions[session_key.0];
         match session.expiry_interval {
-            0 => self.end_session(now, session_key),
-            NEVER => {}
-            secs => {
-                let at = now + Duration::from_secs(u64::from(secs));
-                session.expires_at = Some(at);
-                self.timers.set(at, Timer::SessionExpiry { session: session_key, generation });
+            0 => {
+                self.end_session(now, session_key);
+                return;
             }
+            NEVER => {}
+            secs => session.expires_at = Some(now + Duration::from_secs(u64::from(secs))),
         }
+        self.watch_session(now, session_key);
     }
 
     /// This is where a Will fires: at once, when its Will Delay Interval is over, or when the
     /// session ends, whichever comes first [MQTT-3.1.2-8] [MQTT-3.1.3-9].
     fn schedule_will(&mut self, now: Instant, key: SessionKey) {
-        let generation = self.endpoints.sessions.generation(key.0);
         let session = &mut self.endpoints.sessions[key.0];
         let Some(will) = &mut session.will else { return };
         let delay_secs = will.delay_secs.min(session.expiry_interval);
         if delay_secs == 0 {
             self.publish_will(now, key);
         } else {
-            let due_at = now + Duration::from_secs(u64::from(delay_secs));
-            will.due_at = Some(due_at);
-            self.timers.set(due_at, Timer::Will { session: key, generation });
+            will.due_at = Some(now + Duration::from_secs(u64::from(delay_secs)));
         }
     }
 
-    pub(super) fn check_will(&mut self, now: Instant, key: SessionKey, generation: u32) {
+    /// Sets the timer of a session that is away: for its Will or its end.
+    fn watch_session(&mut self, now: Instant, key: SessionKey) {
+        let generation = self.endpoints.sessions.generation(key.0);
+        let session = &mut self.endpoints.sessions[key.0];
+        let will_due_at = session.will.as_ref().and_then(|will| will.due_at);
+        if let Some(deadline) = [will_due_at, session.expires_at].into_iter().flatten().min() {
+            let timer = Timer::Session { session: key, generation };
+            self.timers.watch(now, deadline, &mut session.timer_at, timer);
+        }
+    }
+
+    pub(super) fn check_session(&mut self, now: Instant, key: SessionKey, generation: u32) {
         if !self.endpoints.sessions.is_current(key.0, generation) {
             return;
         }
-        let session = &self.endpoints.sessions[key.0];
-        let due_at = session.will.as_ref().and_then(|will| will.due_at);
-        if session.connection.is_none() && due_at.is_some_and(|due_at| due_at <= now) {
+        let session = &mut self.endpoints.sessions[key.0];
+        if !Timers::fires(now, &mut session.timer_at) || session.connection.is_some() {
+            return;
+        }
+        let will_due_at = session.will.as_ref().and_then(|will| will.due_at);
+        let has_expired = session.expires_at.is_some_and(|at| at <= now);
+        if will_due_at.is_some_and(|due_at| due_at <= now) {
             self.publish_will(now, key);
+        }
+        if has_expired {
+            self.endpoints.counters.sessions_expired += 1;
+            self.end_session(now, key);
+        } else {
+            self.watch_session(now, key);
         }
     }
 
@@ -318,21 +377,10 @@ impl Core {
     ) {
         let message = Arc::new(message);
         let outgoing = Outgoing::shared(&message);
-        if let Err(cause) = self.retain(&outgoing) {
+        if let Err(cause) = self.retain(now, &outgoing) {
             self.endpoints.counters.drop_one(cause);
         }
         self.route(now, publisher, &outgoing, None, &mut Routed::default());
-    }
-
-    pub(super) fn check_session_expiry(&mut self, now: Instant, key: SessionKey, generation: u32) {
-        if !self.endpoints.sessions.is_current(key.0, generation) {
-            return;
-        }
-        let session = &self.endpoints.sessions[key.0];
-        if session.connection.is_none() && session.expires_at.is_some_and(|at| at <= now) {
-            self.endpoints.counters.sessions_expired += 1;
-            self.end_session(now, key);
-        }
     }
 
     /// Ends a session that is away: its Will is published if it still waits, what was owed to it
@@ -346,8 +394,7 @@ impl Core {
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);
         if let Some(session) = self.endpoints.sessions.remove(key.0)
-            && self.endpoints.stores
-            && session.is_persistent()
+            && session.recorded_expiry.is_some()
         {
             let client_identifier = session.client_identifier;
             self.endpoints.record(Record::SessionEnded { client_identifier });

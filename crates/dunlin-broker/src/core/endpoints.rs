@@ -2,13 +2,14 @@
 
 use super::counters::{Counters, DropCause};
 use super::granted::{Granted, SessionKey};
+use super::names::TopicNames;
 use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
 use super::session::{GroupName, Note, Queued, Session};
 use super::slab::Slab;
 use super::spares::Spares;
 use crate::{Limits, QueuePolicy};
-use dunlin_protocol::codec::{PacketIdentifier, QoS, TransmitBuf};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, TopicName, TransmitBuf};
 use dunlin_protocol::{InFlight, Instant, Message, PublishError, ServerConnection};
 use std::cell::OnceCell;
 use std::sync::Arc;
@@ -41,6 +42,19 @@ pub(super) struct Connection {
     stalled: bool,
     /// Whether nothing is read: a publish of an MQTT 3.x Client waits for room in a queue.
     pub(super) held: bool,
+    /// When it was last read again after it was held: until then its silence says nothing.
+    pub(super) read_again_at: Instant,
+    /// When the earliest timer that counts for it comes up.
+    pub(super) timer_at: Option<Instant>,
+}
+
+impl Connection {
+    /// When its Client will have been silent for too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let deadline = self.protocol.poll_timeout()?;
+        let spared = self.read_again_at.saturating_since(self.protocol.last_received());
+        Some(deadline + spared)
+    }
 }
 
 /// Outputs of at least this many bytes are written before the turn ends.
@@ -52,20 +66,33 @@ const OUTPUT_FILL_LEN: usize = 64 * 1024;
 /// once when the first receiver has to keep it.
 pub(super) struct Outgoing<'a> {
     pub(super) message: &'a Message,
+    /// The Topic Name in memory of its own, when it was found before.
+    topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
 }
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn borrowed(message: &'a Message) -> Self {
-        Self { message, kept: OnceCell::new() }
+        Self { message, topic_name: None, kept: OnceCell::new() }
+    }
+
+    /// A message that somebody will probably have to keep.
+    pub(super) fn to_be_kept(message: &'a Message, names: &mut TopicNames) -> Self {
+        let topic_name = Some(names.keep(&message.topic_name));
+        Self { message, topic_name, kept: OnceCell::new() }
     }
 
     pub(super) fn shared(message: &'a Arc<Message>) -> Self {
-        Self { message, kept: OnceCell::from(message.clone()) }
+        Self { message, topic_name: None, kept: OnceCell::from(message.clone()) }
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {
-        self.kept.get_or_init(|| Arc::new(self.message.detached()))
+        self.kept.get_or_init(|| {
+            Arc::new(match &self.topic_name {
+                Some(topic_name) => self.message.detached_as(topic_name.clone()),
+                None => self.message.detached(),
+            })
+        })
     }
 }
 
@@ -122,6 +149,8 @@ impl Endpoints {
             wants_room: false,
             stalled: false,
             held: false,
+            read_again_at: Instant::ZERO,
+            timer_at: None,
         });
         self.counters.connections += 1;
         ConnectionKey { index, generation }
@@ -210,9 +239,29 @@ impl Endpoints {
 
     /// Whether a message of this QoS would be refused by the queue of a session.
     #[inline]
-    pub(super) fn would_refuse(&self, session: SessionKey, outgoing: &Outgoing<'_>) -> bool {
-        let Some(session) = self.sessions.get(session.0) else { return false };
-        self.limits.queue_policy == QueuePolicy::Refuse && !self.has_room(session, outgoing.message)
+    pub(super) fn would_refuse(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
+        if self.limits.queue_policy != QueuePolicy::Refuse {
+            return false;
+        }
+        let Some(session) = self.sessions.get(key.0) else { return false };
+        if self.has_room(session, outgoing.message) {
+            return false;
+        }
+        self.drop_expired(now, key);
+        !self.has_room(&self.sessions[key.0], outgoing.message)
+    }
+
+    /// Drops what has expired at the front of a queue.
+    fn drop_expired(&mut self, now: Instant, key: SessionKey) {
+        let is_expired = |queued: &Queued| queued.message.is_expired(now);
+        while self.sessions[key.0].queue.front().is_some_and(is_expired) {
+            self.drop_front(key, DropCause::Expired);
+        }
     }
 
     fn has_room(&self, session: &Session, message: &Message) -> bool {
@@ -293,7 +342,7 @@ impl Endpoints {
     ) -> Delivered {
         let session = &mut self.sessions[key.0];
         let is_direct = session.queue.is_empty() && session.connection.is_some();
-        if !is_direct && !self.make_room(key, outgoing.message) {
+        if !is_direct && !self.make_room(now, key, outgoing.message) {
             let refused = self.limits.queue_policy == QueuePolicy::Refuse;
             return Delivered { stored: None, refused };
         }
@@ -323,7 +372,11 @@ impl Endpoints {
     }
 
     /// Makes room in a full queue if its policy says how; counts what is dropped.
-    fn make_room(&mut self, key: SessionKey, message: &Message) -> bool {
+    fn make_room(&mut self, now: Instant, key: SessionKey, message: &Message) -> bool {
+        if self.has_room(&self.sessions[key.0], message) {
+            return true;
+        }
+        self.drop_expired(now, key);
         loop {
             if self.has_room(&self.sessions[key.0], message) {
                 return true;
@@ -411,7 +464,8 @@ impl Endpoints {
         key: SessionKey,
         acknowledged: &dunlin_protocol::Acknowledged,
     ) {
-        if acknowledged.reason_code.is_error() {
+        // A PUBCOMP that knows no such exchange refuses nothing: its Client finished it before.
+        if acknowledged.reason_code.is_error() && acknowledged.message.is_some() {
             self.counters.drop_one(DropCause::RefusedByReceiver);
         }
         let session = &mut self.sessions[key.0];
@@ -420,21 +474,31 @@ impl Endpoints {
             self.settle(key, &note);
         }
         let session = &self.sessions[key.0];
-        if !session.queue.is_empty() || session.has_cursors() {
+        // After an answer there is quota, unless what was in flight before is still to be resent.
+        let resends = session
+            .connection
+            .is_some_and(|index| self.connections[index].protocol.send_quota() == 0);
+        if resends || !session.queue.is_empty() || session.has_cursors() {
             self.pump(now, key);
         }
+    }
+
+    /// What waits is moved to an output while fewer bytes than this are in it.
+    fn fill_len(&self) -> usize {
+        OUTPUT_FILL_LEN.min(self.limits.output_bytes_max)
     }
 
     /// Moves what waits for a session to its connection, as far as quota and output allow: first
     /// what was in flight before, then the queue, then retained messages.
     pub(super) fn pump(&mut self, now: Instant, key: SessionKey) {
+        let fill_len = self.fill_len();
         loop {
             let Some(session) = self.sessions.get(key.0) else { return };
             let Some(index) = session.connection else { return };
             self.touch(index);
             self.resend(now, key, index);
             let connection = &mut self.connections[index];
-            if connection.out.len() >= OUTPUT_FILL_LEN {
+            if connection.out.len() >= fill_len {
                 connection.wants_room = true;
                 return;
             }
@@ -473,14 +537,38 @@ impl Endpoints {
             session.forget_rare();
             return false;
         };
-        let (messages, more) = self.retained.page(&mut cursor);
-        for message in &messages {
+        let Some(index) = self.sessions[key.0].connection else { return false };
+        let quota = usize::from(self.connections[index].protocol.send_quota());
+        let matches_max = match cursor.granted.maximum_qos {
+            QoS::AtMostOnce => usize::MAX,
+            _ => quota.max(1),
+        };
+        let fill_len = self.fill_len();
+        let (messages, more) = self.retained.page(&mut cursor, matches_max);
+        for (at, message) in messages.iter().enumerate() {
             if message.is_expired(now) {
                 self.counters.drop_one(DropCause::Expired);
                 continue;
             }
-            let outgoing = Outgoing::shared(message);
-            self.deliver(now, key, &cursor.granted, &outgoing, true, None);
+            let connection = &mut self.connections[index];
+            let needs_quota = message.qos.min(cursor.granted.maximum_qos) > QoS::AtMostOnce;
+            let has_quota = !needs_quota || connection.protocol.send_quota() > 0;
+            let has_room = connection.out.len() < fill_len;
+            if has_quota && has_room && self.sessions[key.0].queue.is_empty() {
+                let outgoing = Outgoing::shared(message);
+                self.deliver(now, key, &cursor.granted, &outgoing, true, None);
+                continue;
+            }
+            // The cursor goes on from here after the next acknowledgement, or when there is room:
+            // what waits takes no place in the queue.
+            connection.wants_room |= !has_room;
+            if let Some(last) = at.checked_sub(1).and_then(|at| messages.get(at)) {
+                cursor.go_back_to(&last.topic_name);
+            } else {
+                cursor.go_back();
+            }
+            self.sessions[key.0].rare().cursors.push_front(cursor);
+            return false;
         }
         if more {
             self.sessions[key.0].rare().cursors.push_front(cursor);
@@ -498,8 +586,9 @@ impl Endpoints {
     /// The shell has written: what waited for room goes on. Whether input goes on, too.
     pub(super) fn written(&mut self, now: Instant, key: ConnectionKey, bytes: usize) -> bool {
         self.counters.bytes_sent += bytes as u64;
+        let fill_len = self.fill_len();
         let Some(connection) = self.connection(key) else { return false };
-        if connection.out.len() >= OUTPUT_FILL_LEN {
+        if connection.out.len() >= fill_len {
             return false;
         }
         let stalled = std::mem::take(&mut connection.stalled);
@@ -540,10 +629,8 @@ impl Endpoints {
 
     /// Drops all that waits for a session which ends.
     pub(super) fn drop_waiting(&mut self, key: SessionKey) {
-        while let Some(queued) = self.dequeue(key) {
-            if queued.qos > QoS::AtMostOnce {
-                self.counters.drop_one(DropCause::SessionEnded);
-            }
+        while self.dequeue(key).is_some() {
+            self.counters.drop_one(DropCause::SessionEnded);
         }
     }
 

@@ -19,7 +19,11 @@ mod connect;
 mod counters;
 mod endpoints;
 mod forward;
+#[doc(hidden)]
+pub mod fuzzing;
 mod granted;
+mod inspect;
+mod names;
 mod pending;
 mod publish;
 mod record;
@@ -52,6 +56,7 @@ use dunlin_protocol::{
 };
 use endpoints::Endpoints;
 use forward::Outbox;
+use names::TopicNames;
 use pending::PendingPublishes;
 use registry::Registry;
 use routing::Routing;
@@ -139,6 +144,7 @@ pub struct Core {
     endpoints: Endpoints,
     registry: Registry,
     routing: Routing,
+    names: TopicNames,
     timers: Timers,
     pending: PendingPublishes,
     outbox: Outbox,
@@ -172,6 +178,7 @@ impl Core {
             endpoints: Endpoints::new(limits, config.retained, config.stores),
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),
+            names: TopicNames::new(config.seed),
             timers: Timers::default(),
             pending: PendingPublishes::default(),
             outbox: Outbox::new(usize::from(config.workers.max(1))),
@@ -289,6 +296,11 @@ impl Core {
         self.endpoints.release(key);
     }
 
+    /// Whether the Client of a connection was accepted, and the connection is not over.
+    pub fn has_session(&mut self, key: ConnectionKey) -> bool {
+        self.endpoints.connection(key).is_some_and(|connection| connection.session.is_some())
+    }
+
     /// Why a connection is over; `None` while it is not.
     pub fn end(&mut self, key: ConnectionKey) -> Option<&ConnectionEnd> {
         self.endpoints.connection(key)?.protocol.end()
@@ -355,9 +367,8 @@ impl Core {
         for timer in self.timers.due(now) {
             match timer {
                 Timer::Connection(key) => self.check_connection(now, key),
-                Timer::Will { session, generation } => self.check_will(now, session, generation),
-                Timer::SessionExpiry { session, generation } => {
-                    self.check_session_expiry(now, session, generation);
+                Timer::Session { session, generation } => {
+                    self.check_session(now, session, generation);
                 }
                 Timer::Held(key) => self.retry_held(now, key),
                 Timer::Sys => self.publish_sys(now),
@@ -369,28 +380,41 @@ impl Core {
     fn watch(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
         let quiet_check = now + QUIET;
-        let deadline = connection.protocol.poll_timeout().unwrap_or(quiet_check);
+        let deadline = connection.deadline().unwrap_or(quiet_check);
         // A deadline that has passed is one of a connection that is held: it is seen to again.
         let at = if deadline > now { deadline.min(quiet_check) } else { quiet_check };
-        self.timers.set(at, Timer::Connection(key));
+        self.timers.watch(now, at, &mut connection.timer_at, Timer::Connection(key));
     }
 
     fn check_connection(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
-        // A connection that is not read can't be blamed for its silence.
-        if !connection.held {
-            connection.protocol.handle_timeout(now, &mut connection.out);
+        if !Timers::fires(now, &mut connection.timer_at) {
+            return;
         }
-        if connection.protocol.end().is_some() {
-            self.endpoints.touch(key.index);
+        // A connection that is not read can't be blamed for its silence.
+        let is_due = connection.deadline().is_some_and(|deadline| deadline <= now);
+        if is_due && !connection.held {
+            connection.protocol.handle_timeout(now, &mut connection.out);
+            if connection.protocol.end().is_some() {
+                self.endpoints.touch(key.index);
+                self.detach(now, key);
+                self.outputs.push_back(Output::Close(key));
+                return;
+            }
+        }
+        if now.saturating_since(connection.protocol.last_received()) >= QUIET {
+            connection.protocol.shrink();
+        }
+        self.watch(now, key);
+    }
+
+    /// A packet that the Client's Maximum Packet Size has no room for ends a connection from
+    /// within: its session is away then, and the shell closes it.
+    fn close_if_over(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if connection.protocol.end().is_some() && connection.session.is_some() {
             self.detach(now, key);
             self.outputs.push_back(Output::Close(key));
-        } else {
-            let quiet_for = now.saturating_since(connection.protocol.last_received());
-            if quiet_for >= QUIET {
-                connection.protocol.shrink();
-            }
-            self.watch(now, key);
         }
     }
 

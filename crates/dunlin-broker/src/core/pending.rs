@@ -1,7 +1,9 @@
 //! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
 
 use super::forward::{Outcome, PublishNumber};
-use super::{ConnectionKey, RecordNumber};
+use super::granted::SessionKey;
+use super::{ConnectionKey, RecordNumber, WorkerNumber};
+use dunlin_protocol::codec::Connect;
 use dunlin_protocol::{AckToken, Message};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -17,14 +19,52 @@ pub(super) struct PendingPublish {
     /// The record that must be stored.
     pub(super) stored: Option<RecordNumber>,
     pub(super) outcome: Outcome,
+    /// At QoS 2 the publisher's session, with its generation: it remembers the message though
+    /// nobody may have taken it yet.
+    pub(super) undecided: Option<(SessionKey, u32)>,
 }
 
-/// A publish of an MQTT 3.x Client that no queue had room for: it is tried again, and the Client
-/// is not read until then.
-#[derive(Debug)]
+/// A publish of an MQTT 3.x Client that has to wait for room in a queue.
+#[derive(Clone, Debug)]
 pub(super) struct HeldPublish {
     pub(super) message: Arc<Message>,
     pub(super) ack: AckToken,
+}
+
+/// The publishes of an MQTT 3.x Client from the first one on that no queue had room for, in their
+/// order. They are tried again.
+///
+/// The Client is read on meanwhile, since its acknowledgements may be what makes the room; only
+/// too many bytes end that, or as many messages as Receive Maximum says.
+#[derive(Debug, Default)]
+pub(super) struct HeldPublishes {
+    waiting: VecDeque<HeldPublish>,
+    bytes: usize,
+}
+
+impl HeldPublishes {
+    pub(super) fn push(&mut self, publish: HeldPublish) {
+        self.bytes += publish.message.size();
+        self.waiting.push_back(publish);
+    }
+
+    pub(super) fn front(&self) -> Option<&HeldPublish> {
+        self.waiting.front()
+    }
+
+    pub(super) fn pop(&mut self) {
+        if let Some(publish) = self.waiting.pop_front() {
+            self.bytes -= publish.message.size();
+        }
+    }
+
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &HeldPublish> {
+        self.waiting.iter()
+    }
 }
 
 /// What the end of the waiting is for.
@@ -34,6 +74,8 @@ pub(super) enum AfterStored {
     Publish(PublishNumber),
     /// A release may be acknowledged.
     Release(ConnectionKey, AckToken),
+    /// The worker that forwarded a publish may be told what became of it.
+    Answer(WorkerNumber, PublishNumber, Outcome),
 }
 
 #[derive(Debug, Default)]
@@ -41,11 +83,18 @@ pub(super) struct PendingPublishes {
     next: u64,
     publishes: BTreeMap<PublishNumber, PendingPublish>,
     after_stored: VecDeque<(RecordNumber, AfterStored)>,
-    pub(super) held: HashMap<ConnectionKey, HeldPublish>,
+    pub(super) held: HashMap<ConnectionKey, HeldPublishes>,
+    /// Clients that came back while it is not known what became of their QoS 2 messages.
+    pub(super) parked: Vec<(ConnectionKey, Connect)>,
     pub(super) stored_upto: RecordNumber,
 }
 
 impl PendingPublishes {
+    /// How much waits.
+    pub(super) fn len(&self) -> usize {
+        self.publishes.len() + self.after_stored.len() + self.held.len() + self.parked.len()
+    }
+
     /// The number that the next publish gets, should it have to wait.
     pub(super) const fn next_number(&self) -> PublishNumber {
         PublishNumber(self.next)

@@ -4,10 +4,10 @@ use super::counters::DropCause;
 use super::endpoints::Outgoing;
 use super::forward::{Forward, Outcome, PublishNumber};
 use super::granted::{SessionKey, Subscriber};
-use super::pending::{AfterStored, HeldPublish, PendingPublish};
+use super::pending::{AfterStored, HeldPublish, HeldPublishes, PendingPublish};
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
-use dunlin_protocol::codec::{QoS, ReasonCode};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
 use dunlin_protocol::{AckToken, Instant, Message, PublishEvent};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,15 +40,20 @@ impl Core {
             self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
             return;
         }
-        let outgoing = Outgoing::borrowed(&message);
         let Some(ack) = ack else {
-            match self.retain(&outgoing) {
-                Ok(_) => self.route(now, Some(session), &outgoing, None, &mut Routed::default()),
-                Err(cause) => self.endpoints.counters.drop_one(cause),
+            let outgoing = Outgoing::borrowed(&message);
+            if let Err(cause) = self.retain(now, &outgoing) {
+                // Those who are there get it all the same.
+                self.endpoints.counters.drop_one(cause);
             }
+            self.route(now, Some(session), &outgoing, None, &mut Routed::default());
             return;
         };
-        if !self.would_refuse(&outgoing) {
+        let outgoing = Outgoing::to_be_kept(&message, &mut self.names);
+        if !self.pending.held.is_empty() && self.pending.held.contains_key(&key) {
+            // It may not overtake those that wait [MQTT-4.6.0-6].
+            self.hold(now, key, ack, outgoing.keep().clone());
+        } else if !self.would_refuse(now, session, &outgoing) {
             self.take_acknowledged(now, key, session, &outgoing, ack);
         } else if self.endpoints.sessions[session.0].version.is_v5() {
             let reason_code = ReasonCode::QuotaExceeded;
@@ -69,7 +74,7 @@ impl Core {
         ack: AckToken,
     ) {
         let mut routed = Routed::default();
-        match self.retain(outgoing) {
+        match self.retain(now, outgoing) {
             Ok(stored) => routed.stored = stored,
             Err(cause) => {
                 self.refuse_publish(now, key, Some(ack), ReasonCode::QuotaExceeded, cause);
@@ -92,7 +97,12 @@ impl Core {
         if routed.workers == 0 && routed.stored.is_none() {
             self.acknowledge(now, key, ack, routed.outcome);
         } else {
+            let undecided = (outgoing.message.qos == QoS::ExactlyOnce).then(|| {
+                self.endpoints.sessions[session.0].rare().undecided += 1;
+                (session, self.endpoints.sessions.generation(session.0))
+            });
             self.pending.insert(PendingPublish {
+                undecided,
                 connection: key,
                 ack,
                 workers: routed.workers,
@@ -133,8 +143,40 @@ impl Core {
         if connection.protocol.version().is_v5() {
             let known = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
             debug_assert!(known.is_ok(), "the token of a publish that was just taken");
+            self.close_if_over(now, key);
         } else {
-            self.disconnect(now, key, reason_code);
+            self.refuse_by_disconnect(now, key, ack, reason_code);
+        }
+    }
+
+    /// Ends the connection of an MQTT 3.x Client whose message was not taken, so that it sends the
+    /// message again; a QoS 2 message is then a new one.
+    fn refuse_by_disconnect(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        ack: AckToken,
+        reason_code: ReasonCode,
+    ) {
+        let session = self.endpoints.connection(key).and_then(|connection| connection.session);
+        self.disconnect(now, key, reason_code);
+        if let Some(session) = session {
+            self.forget_received(session, ack.packet_identifier());
+        }
+    }
+
+    /// A session without a connection has not received this QoS 2 message after all. At QoS 1
+    /// there is nothing to forget: the identifier is no one's.
+    fn forget_received(&mut self, key: SessionKey, packet_identifier: PacketIdentifier) {
+        let Some(session) = self.endpoints.sessions.get_mut(key.0) else { return };
+        let is_known = session.exchanges.received().any(|known| known == packet_identifier);
+        if session.connection.is_some() || !is_known {
+            return;
+        }
+        session.forget_received(packet_identifier);
+        if self.endpoints.stores && session.is_persistent() {
+            let client_identifier = session.client_identifier.clone();
+            self.endpoints.record(Record::Released { client_identifier, packet_identifier });
         }
     }
 
@@ -152,16 +194,18 @@ impl Core {
         if outcome.refused && !connection.protocol.version().is_v5() {
             // Another worker's queue was full: without an acknowledgement the Client will send
             // the message again.
-            self.disconnect(now, key, reason_code);
+            self.refuse_by_disconnect(now, key, ack, reason_code);
             return;
         }
         // Unknown when the connection has ended meanwhile.
         let _ = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
+        self.close_if_over(now, key);
     }
 
     /// Keeps a message that is to be retained.
     pub(super) fn retain(
         &mut self,
+        now: Instant,
         outgoing: &Outgoing<'_>,
     ) -> Result<Option<RecordNumber>, DropCause> {
         if !outgoing.message.retain {
@@ -170,7 +214,7 @@ impl Core {
         let message = outgoing.keep().clone();
         self.endpoints
             .retained
-            .set(message.clone(), &self.endpoints.limits)
+            .set(now, message.clone(), &self.endpoints.limits)
             .map_err(|_| DropCause::RetainedFull)?;
         if !self.endpoints.stores {
             return Ok(None);
@@ -180,13 +224,19 @@ impl Core {
         Ok(Some(self.endpoints.record(Record::Retained { topic_name, message })))
     }
 
-    /// Whether a session of this worker that matches would refuse the message.
-    fn would_refuse(&mut self, outgoing: &Outgoing<'_>) -> bool {
+    /// Whether a session of this worker that is to have the message would refuse it.
+    fn would_refuse(
+        &mut self,
+        now: Instant,
+        publisher: SessionKey,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
         let recipients =
             self.routing.cache.recipients(&self.routing.index, &outgoing.message.topic_name);
         recipients.subscribers().iter().any(|(key, granted)| match key.subscriber() {
             Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
-                self.endpoints.would_refuse(session, outgoing)
+                let is_own = granted.no_local && session == publisher;
+                !is_own && self.endpoints.would_refuse(now, session, outgoing)
             }
             _ => false,
         })
@@ -265,9 +315,15 @@ impl Core {
         routed: Routed,
     ) {
         let Some(publish) = answer else { return };
-        // The store takes the records of all workers in the order in which they are handed over,
-        // and these are handed over in this turn, before the answer.
-        self.outbox.push(from, Forward::Outcome { publish, outcome: routed.outcome });
+        let outcome = routed.outcome;
+        match routed.stored {
+            // The publisher is acknowledged when the store of each session's worker has it.
+            Some(record) => {
+                let answer = AfterStored::Answer(from, publish, outcome);
+                self.pending.wait_for_store(record, answer);
+            }
+            None => self.outbox.push(from, Forward::Outcome { publish, outcome }),
+        }
     }
 
     /// What became of a message at another worker.
@@ -280,8 +336,29 @@ impl Core {
 
     fn finish_publish(&mut self, now: Instant, number: PublishNumber) {
         if let Some(publish) = self.pending.take_ready(number) {
-            self.acknowledge(now, publish.connection, publish.ack, publish.outcome);
+            let PendingPublish { ack, undecided, outcome, .. } = publish;
+            let packet_identifier = ack.packet_identifier();
+            self.acknowledge(now, publish.connection, ack, outcome);
+            let Some((session, generation)) = undecided else { return };
+            if self.endpoints.sessions.is_current(session.0, generation) {
+                self.decide_received(session, packet_identifier, outcome);
+            }
+            self.unpark(now);
         }
+    }
+
+    /// It is known now what became of a QoS 2 message: when its Client sends it again, it gets
+    /// PUBREC, or a new chance if the message was refused.
+    fn decide_received(
+        &mut self,
+        key: SessionKey,
+        packet_identifier: PacketIdentifier,
+        outcome: Outcome,
+    ) {
+        if outcome.refused {
+            self.forget_received(key, packet_identifier);
+        }
+        self.endpoints.sessions[key.0].rare().undecided -= 1;
     }
 
     pub(super) fn finish_stored(&mut self, now: Instant, upto: RecordNumber) {
@@ -292,6 +369,9 @@ impl Core {
                 AfterStored::Release(key, ack) => {
                     let outcome = Outcome { matched: true, refused: false };
                     self.acknowledge(now, key, ack, outcome);
+                }
+                AfterStored::Answer(from, publish, outcome) => {
+                    self.outbox.push(from, Forward::Outcome { publish, outcome });
                 }
             }
         }
@@ -320,25 +400,45 @@ impl Core {
     // ---- publishes that wait for room
 
     fn hold(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, message: Arc<Message>) {
-        if let Some(connection) = self.endpoints.connection(key) {
-            connection.held = true;
-            self.pending.held.insert(key, HeldPublish { message, ack });
+        let bytes_max = self.endpoints.limits.output_bytes_max;
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let held = self.pending.held.entry(key).or_insert_with(|| {
             self.timers.set(now + HELD_RETRY, Timer::Held(key));
-        }
+            HeldPublishes::default()
+        });
+        held.push(HeldPublish { message, ack });
+        connection.held = held.bytes() >= bytes_max;
     }
 
+    /// Takes the held publishes of a Client for which there is room by now.
     pub(super) fn retry_held(&mut self, now: Instant, key: ConnectionKey) {
-        let Some(held) = self.pending.held.remove(&key) else { return };
-        let Some(connection) = self.endpoints.connection(key) else { return };
-        let Some(session) = connection.session else { return };
-        connection.held = false;
-        let outgoing = Outgoing::shared(&held.message);
-        if self.would_refuse(&outgoing) {
-            let HeldPublish { message, ack } = held;
-            self.hold(now, key, ack, message);
-            return;
+        // Taking a publish may end its connection, and with it what was held.
+        while let Some(held) = self.pending.held.get_mut(&key) {
+            let Some(HeldPublish { message, ack }) = held.front().cloned() else {
+                self.pending.held.remove(&key);
+                break;
+            };
+            let Some(connection) = self.endpoints.connection(key) else { return };
+            let Some(session) = connection.session else { return };
+            let outgoing = Outgoing::shared(&message);
+            if self.would_refuse(now, session, &outgoing) {
+                self.timers.set(now + HELD_RETRY, Timer::Held(key));
+                break;
+            }
+            if let Some(held) = self.pending.held.get_mut(&key) {
+                held.pop();
+            }
+            self.take_acknowledged(now, key, session, &outgoing, ack);
         }
-        self.take_acknowledged(now, key, session, &outgoing, held.ack);
-        self.resumed.push(key);
+        let bytes = self.pending.held.get(&key).map_or(0, HeldPublishes::bytes);
+        let is_full = bytes >= self.endpoints.limits.output_bytes_max;
+        if let Some(connection) = self.endpoints.connection(key)
+            && connection.held
+            && !is_full
+        {
+            connection.held = false;
+            connection.read_again_at = now;
+            self.resumed.push(key);
+        }
     }
 }

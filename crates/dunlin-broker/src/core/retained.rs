@@ -2,9 +2,10 @@
 
 use super::granted::Granted;
 use crate::Limits;
-use dunlin_protocol::Message;
-use dunlin_protocol::codec::TopicFilter;
+use dunlin_protocol::codec::{TopicFilter, TopicName};
+use dunlin_protocol::{Instant, Message};
 use dunlin_topics::{NameIndex, Page, PageLimit};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The retained messages of the broker, shared by its workers.
@@ -18,6 +19,8 @@ pub struct RetainedStore(Arc<Mutex<Retained>>);
 #[derive(Default)]
 pub(super) struct Retained {
     names: NameIndex<Entry>,
+    /// The Topic Names whose messages expire, soonest first.
+    expiring: BTreeSet<(Instant, TopicName)>,
     /// Counts the changes.
     change: u64,
     bytes: usize,
@@ -38,6 +41,26 @@ impl std::fmt::Debug for Retained {
     }
 }
 
+impl Retained {
+    fn remove(&mut self, topic_name: &TopicName) {
+        if let Some(old) = self.names.remove(topic_name) {
+            self.bytes -= old.message.size();
+            if let Some(at) = old.message.expires_at {
+                self.expiring.remove(&(at, topic_name.clone()));
+            }
+        }
+    }
+
+    /// Removes what has expired: the limits are for what can still be sent.
+    fn remove_expired(&mut self, now: Instant) {
+        while let Some((at, topic_name)) = self.expiring.first().cloned()
+            && at <= now
+        {
+            self.remove(&topic_name);
+        }
+    }
+}
+
 /// The limit of retained messages is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RetainedFull;
@@ -49,6 +72,8 @@ pub(super) struct RetainedCursor {
     pub(super) granted: Granted,
     /// The Topic Name that was looked at last.
     after: Option<Box<str>>,
+    /// Where the last page began.
+    before: Option<Box<str>>,
     /// The last change before the subscription: what is newer reached it as a live message.
     change: u64,
 }
@@ -84,23 +109,29 @@ impl RetainedStore {
 
     /// Sets or removes the retained message of a Topic Name: a message without payload removes it
     /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7].
-    pub(super) fn set(&self, message: Arc<Message>, limits: &Limits) -> Result<(), RetainedFull> {
+    pub(super) fn set(
+        &self,
+        now: Instant,
+        message: Arc<Message>,
+        limits: &Limits,
+    ) -> Result<(), RetainedFull> {
         let mut retained = self.lock();
+        retained.remove_expired(now);
         retained.change += 1;
+        let topic_name = message.topic_name.clone();
         if message.payload.is_empty() {
-            if let Some(old) = retained.names.remove(&message.topic_name) {
-                retained.bytes -= old.message.size();
-            }
+            retained.remove(&topic_name);
             return Ok(());
         }
-        let topic_name = message.topic_name.clone();
         let old_size = retained.names.get(&topic_name).map(|old| old.message.size());
         let bytes = retained.bytes - old_size.unwrap_or(0) + message.size();
         let full = old_size.is_none() && retained.names.len() >= limits.retained_len_max;
         if full || bytes > limits.retained_bytes_max {
             return Err(RetainedFull);
         }
+        retained.remove(&topic_name);
         retained.bytes = bytes;
+        retained.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
         let entry = Entry { message, change: retained.change };
         retained.names.insert(&topic_name, entry);
         Ok(())
@@ -108,16 +139,29 @@ impl RetainedStore {
 
     /// A cursor for a subscription that is made now.
     pub(super) fn cursor(&self, topic_filter: TopicFilter, granted: Granted) -> RetainedCursor {
-        RetainedCursor { topic_filter, granted, after: None, change: self.lock().change }
+        let change = self.lock().change;
+        RetainedCursor { topic_filter, granted, after: None, before: None, change }
     }
 
-    /// The next retained messages for a cursor, and whether there may be more.
-    pub(super) fn page(&self, cursor: &mut RetainedCursor) -> (Vec<Arc<Message>>, bool) {
+    /// Lets a cursor send what is retained up to now, for a subscription that is true from now on:
+    /// what was set since it was asked for may have reached nobody.
+    pub(super) fn renew(&self, cursor: &mut RetainedCursor) {
+        cursor.change = self.lock().change;
+    }
+
+    /// The next retained messages for a cursor, at most so many, and whether there may be more.
+    pub(super) fn page(
+        &self,
+        cursor: &mut RetainedCursor,
+        matches_max: usize,
+    ) -> (Vec<Arc<Message>>, bool) {
         let retained = self.lock();
         let mut messages = Vec::new();
+        cursor.before.clone_from(&cursor.after);
+        let limit = PageLimit { matches: PAGE.matches.min(matches_max), ..PAGE };
         let filter = cursor.topic_filter.matching_part();
         let page =
-            retained.names.matches_after(filter, cursor.after.as_deref(), PAGE, |_, entry| {
+            retained.names.matches_after(filter, cursor.after.as_deref(), limit, |_, entry| {
                 if entry.change <= cursor.change {
                     messages.push(entry.message.clone());
                 }
@@ -130,5 +174,17 @@ impl RetainedStore {
             }
         };
         (messages, more)
+    }
+}
+
+impl RetainedCursor {
+    /// Goes back to just after this Topic Name of the last page.
+    pub(super) fn go_back_to(&mut self, topic_name: &TopicName) {
+        self.after = Some(topic_name.as_str().into());
+    }
+
+    /// Goes back to where the last page began.
+    pub(super) fn go_back(&mut self) {
+        self.after.clone_from(&self.before);
     }
 }

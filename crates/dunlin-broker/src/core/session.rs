@@ -26,6 +26,10 @@ pub(super) struct Session {
     pub(super) expires_at: Option<Instant>,
     /// While away: the exchanges under way. While connected they are with the connection.
     pub(super) exchanges: ProtocolSession,
+    /// When the earliest timer that counts for it comes up.
+    pub(super) timer_at: Option<Instant>,
+    /// The Session Expiry Interval that was recorded last, if the session was.
+    pub(super) recorded_expiry: Option<u32>,
     pub(super) queue: Queue,
     pub(super) subscriptions: Vec<TopicFilter>,
     pub(super) will: Option<Box<Will>>,
@@ -40,6 +44,8 @@ pub(super) struct Rare {
     pub(super) cursors: VecDeque<RetainedCursor>,
     /// What must be known of messages in flight beyond their exchange.
     pub(super) notes: HashMap<PacketIdentifier, Note>,
+    /// QoS 2 messages of the Client itself of which it is not yet known whether they are taken.
+    pub(super) undecided: u32,
     /// The number that the next stored message gets.
     pub(super) next_number: u64,
 }
@@ -87,6 +93,8 @@ impl Session {
             expiry_interval: 0,
             expires_at: None,
             exchanges: ProtocolSession::new(),
+            timer_at: None,
+            recorded_expiry: None,
             queue: Queue::default(),
             subscriptions: Vec::new(),
             will: None,
@@ -116,13 +124,31 @@ impl Session {
             .unwrap_or_default()
     }
 
+    /// Forgets that a QoS 2 message was received: nobody has taken it, so when it comes again it
+    /// is new. For a session without a connection.
+    pub(super) fn forget_received(&mut self, packet_identifier: PacketIdentifier) {
+        let mut exchanges = std::mem::take(&mut self.exchanges);
+        for in_flight in exchanges.take_in_flight() {
+            self.exchanges.restore_in_flight(in_flight);
+        }
+        for received in exchanges.received().filter(|received| *received != packet_identifier) {
+            self.exchanges.restore_received(received);
+        }
+    }
+
+    /// Whether it is not yet known what becomes of a QoS 2 message of the Client itself.
+    pub(super) fn is_undecided(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.undecided > 0)
+    }
+
     /// Gives back the rare things once there are none.
     pub(super) fn forget_rare(&mut self) {
         let Some(rare) = &mut self.rare else { return };
         if rare.cursors.is_empty() {
             rare.cursors = VecDeque::new();
         }
-        if rare.cursors.is_empty() && rare.notes.is_empty() && rare.next_number == 0 {
+        let is_idle = rare.notes.is_empty() && rare.undecided == 0 && rare.next_number == 0;
+        if rare.cursors.is_empty() && is_idle {
             self.rare = None;
         }
     }
@@ -135,6 +161,7 @@ impl Session {
         self.subscriptions.push(topic_filter);
     }
 
+    /// Whether retained messages are still to be sent.
     pub(super) fn has_cursors(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.cursors.is_empty())
     }

@@ -21,12 +21,10 @@ impl Core {
         let identifier = subscribe.properties.subscription_identifier;
         let mut cursors = Vec::new();
         let mut reason_codes = Vec::with_capacity(subscribe.subscriptions.len());
-        let mut announced = false;
         for subscription in &subscribe.subscriptions {
             reason_codes.push(match self.subscribe(session, subscription, identifier) {
-                Ok(subscribed) => {
-                    cursors.extend(subscribed.cursor);
-                    announced |= subscribed.announced;
+                Ok(cursor) => {
+                    cursors.extend(cursor);
                     granted_code(subscription.options.maximum_qos)
                 }
                 Err(reason_code) => reason_code,
@@ -38,7 +36,8 @@ impl Core {
             reason_codes,
         };
         let awaited = AwaitedSubAck { connection: key, session, suback, cursors };
-        if announced {
+        // Also when nothing is new: what was announced before may not have arrived.
+        if self.outbox.workers() > 1 {
             self.await_interest(awaited);
         } else {
             self.send_suback(now, awaited);
@@ -50,7 +49,7 @@ impl Core {
         key: SessionKey,
         subscription: &Subscription,
         identifier: Option<SubscriptionIdentifier>,
-    ) -> Result<Subscribed, ReasonCode> {
+    ) -> Result<Option<RetainedCursor>, ReasonCode> {
         let limits = &self.endpoints.limits;
         let topic_filter = &subscription.topic_filter;
         if topic_filter.matching_part().split('/').count() > limits.topic_levels_max {
@@ -76,10 +75,9 @@ impl Core {
             }
             None => index.insert(matching_part, subscriber, granted.clone()),
         };
-        let mut announced = false;
         if !is_known {
             let topic_filter = topic_filter.detached();
-            announced = self.announce(&topic_filter);
+            self.announce(&topic_filter);
             self.endpoints.sessions[key.0].add_subscription(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
@@ -91,7 +89,7 @@ impl Core {
         // A Shared Subscription gets no retained messages when it is made. Spec: §4.8.2.
         let cursor = (wants_retained && topic_filter.share_name().is_none())
             .then(|| self.endpoints.retained.cursor(topic_filter.detached(), granted));
-        Ok(Subscribed { cursor, announced })
+        Ok(cursor)
     }
 
     fn is_subscribed(&self, key: SessionKey, topic_filter: &TopicFilter) -> bool {
@@ -109,7 +107,7 @@ impl Core {
 
     /// Sends a SUBACK whose subscriptions every later publish will find, then what is retained.
     pub(super) fn send_suback(&mut self, now: Instant, awaited: AwaitedSubAck) {
-        let AwaitedSubAck { connection: key, session, suback, cursors } = awaited;
+        let AwaitedSubAck { connection: key, session, suback, mut cursors } = awaited;
         let Some(connection) = self.endpoints.connection(key) else { return };
         if connection.session != Some(session) {
             return;
@@ -121,10 +119,19 @@ impl Core {
             self.disconnect(now, key, ReasonCode::PacketTooLarge);
             return;
         }
-        if !cursors.is_empty() {
-            self.endpoints.sessions[session.0].rare().cursors.extend(cursors);
-            self.endpoints.pump(now, session);
+        // It may have unsubscribed meanwhile.
+        cursors.retain(|cursor| self.is_subscribed(session, &cursor.topic_filter));
+        if cursors.is_empty() {
+            return;
         }
+        for mut cursor in cursors {
+            self.endpoints.retained.renew(&mut cursor);
+            let waiting = &mut self.endpoints.sessions[session.0].rare().cursors;
+            // What another one has left to send is sent by this one too.
+            waiting.retain(|other| other.topic_filter != cursor.topic_filter);
+            waiting.push_back(cursor);
+        }
+        self.endpoints.pump(now, session);
     }
 
     pub(super) fn handle_unsubscribe(
@@ -198,12 +205,6 @@ impl Core {
         let connected = self.endpoints.sessions[key.0].connection.is_some();
         self.withdraw(topic_filter, connected);
     }
-}
-
-struct Subscribed {
-    cursor: Option<RetainedCursor>,
-    /// Whether other workers must hear of it before it is true.
-    announced: bool,
 }
 
 const fn granted_code(qos: QoS) -> ReasonCode {

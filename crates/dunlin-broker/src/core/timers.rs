@@ -12,10 +12,8 @@ use std::time::Duration;
 pub(super) enum Timer {
     /// Keep Alive, or the time to CONNECT.
     Connection(ConnectionKey),
-    /// A Will Delay Interval.
-    Will { session: SessionKey, generation: u32 },
-    /// A Session Expiry Interval.
-    SessionExpiry { session: SessionKey, generation: u32 },
+    /// A Will Delay Interval or a Session Expiry Interval.
+    Session { session: SessionKey, generation: u32 },
     /// A publish that waits for room.
     Held(ConnectionKey),
     /// The `$SYS` messages.
@@ -23,6 +21,9 @@ pub(super) enum Timer {
 }
 
 const BUCKET: Duration = Duration::from_millis(100);
+/// The farthest that a timer is set: what is due later is looked at in between, so that the timers
+/// of owners that are gone don't pile up for years.
+const WATCH_MAX: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default)]
 pub(super) struct Timers {
@@ -36,9 +37,39 @@ impl Timers {
         self.buckets.entry(bucket).or_default().push(timer);
     }
 
+    /// Sets a timer for an owner whose deadline this is, unless its earliest one, at `timer_at`,
+    /// comes up before. Whoever is asked too early watches again.
+    pub(super) fn watch(
+        &mut self,
+        now: Instant,
+        deadline: Instant,
+        timer_at: &mut Option<Instant>,
+        timer: Timer,
+    ) {
+        let at = deadline.min(now + WATCH_MAX).max(now + BUCKET);
+        if timer_at.is_none_or(|earliest| at < earliest) {
+            *timer_at = Some(at);
+            self.set(at, timer);
+        }
+    }
+
+    /// Whether a timer that came up is the one that counts for its owner, which then has none.
+    pub(super) fn fires(now: Instant, timer_at: &mut Option<Instant>) -> bool {
+        let fires = timer_at.is_some_and(|at| at <= now);
+        if fires {
+            *timer_at = None;
+        }
+        fires
+    }
+
     pub(super) fn next(&self) -> Option<Instant> {
         let (bucket, _) = self.buckets.first_key_value()?;
         Some(Instant::from_micros(bucket.saturating_mul(micros(BUCKET))))
+    }
+
+    /// How many timers are set.
+    pub(super) fn len(&self) -> usize {
+        self.buckets.values().map(Vec::len).sum()
     }
 
     /// Takes out all that is due now.

@@ -49,6 +49,11 @@ impl InterestState {
         }
     }
 
+    /// How many SUBACKs wait.
+    pub(super) fn awaited_len(&self) -> usize {
+        self.awaited.len()
+    }
+
     /// How many members of a Shared Subscription are connected here.
     pub(super) fn connected(&self, group: &GroupName) -> u32 {
         self.groups.get(group).map_or(0, |members| members.connected)
@@ -71,15 +76,15 @@ impl Core {
         (0..workers).map(WorkerNumber).filter(move |worker| *worker != own)
     }
 
-    /// A session of this worker has a new subscription; whether the others must hear of it first.
-    pub(super) fn announce(&mut self, topic_filter: &TopicFilter) -> bool {
+    /// A session of this worker has a new subscription.
+    pub(super) fn announce(&mut self, topic_filter: &TopicFilter) {
         if let Some(group) = GroupName::of(topic_filter) {
             // The subscribing session is connected.
             self.change_group(&Arc::new(group), 1, 1);
-            return self.outbox.workers() > 1;
+            return;
         }
         if self.outbox.workers() == 1 {
-            return false;
+            return;
         }
         let count = self.interest.filters.entry(topic_filter.matching_part().into()).or_default();
         *count += 1;
@@ -89,8 +94,6 @@ impl Core {
                 self.outbox.push(worker, Forward::Interest { topic_filter, wanted: true });
             }
         }
-        // Another session may have announced it in this very turn.
-        true
     }
 
     /// A session of this worker has lost a subscription.

@@ -19,14 +19,21 @@ pub(crate) struct Socket {
     pub(crate) rest: BytesMut,
     /// Whether there may be more to read.
     pub(crate) is_readable: bool,
+    /// Whether the peer has closed its side: the end comes after what is still to be read.
+    pub(crate) is_read_closed: bool,
     /// Whether the last write took all it was given.
     pub(crate) is_writable: bool,
+    /// Whether it has no session yet.
+    pub(crate) is_fresh: bool,
     /// Whether it is in the list of those to be read.
     pub(crate) is_listed: bool,
     /// Whether nothing is read for now.
     pub(crate) is_paused: bool,
     /// The connection is over: what is left of its output is written, then the peer may close.
     pub(crate) is_closing: bool,
+    /// Nothing can be written any more. What the peer has sent before is still read: a DISCONNECT
+    /// may be among it.
+    pub(crate) is_broken: bool,
     /// All was written and the peer was told that nothing more comes.
     pub(crate) is_shut: bool,
 }
@@ -60,10 +67,13 @@ impl Socket {
             key,
             rest,
             is_readable: true,
+            is_read_closed: false,
             is_writable: true,
+            is_fresh: true,
             is_listed: false,
             is_paused: false,
             is_closing: false,
+            is_broken: false,
             is_shut: false,
         }
     }
@@ -75,8 +85,9 @@ impl Socket {
             match self.transport.read(&mut buffer[..len]) {
                 Ok(0) => return Reading::Closed,
                 Ok(count) => {
-                    // A short read has emptied the socket; what comes later is a new event.
-                    self.is_readable = count == len;
+                    // A short read has emptied the socket; what comes later is a new event. Only
+                    // the end may have been announced together with the last bytes.
+                    self.is_readable = count == len || self.is_read_closed;
                     return Reading::Bytes(buffer.split_to(count));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {

@@ -40,6 +40,16 @@ impl Transport {
         }
     }
 
+    /// Who is at the other end, for the log; asks the system.
+    pub(crate) fn peer(&self) -> String {
+        match self {
+            Self::Tcp(stream) => stream
+                .peer_addr()
+                .map_or_else(|_| "an address that is gone".to_owned(), |peer| peer.to_string()),
+            Self::Local(_) => "this process".to_owned(),
+        }
+    }
+
     /// Says that nothing more will be written.
     pub(crate) fn shut_down_writing(&self) -> io::Result<()> {
         match self {

@@ -1,0 +1,296 @@
+//! The body of a fuzz target: bytes drive connections, time, stores and workers. It panics where
+//! a core does, where counters and contents disagree, or where outputs grow without bound.
+
+use super::{Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, InputState, Output};
+use super::{RecordNumber, RetainedStore, WorkerNumber};
+use crate::{Limits, QueuePolicy};
+use bytes::BytesMut;
+use dunlin_protocol::Instant;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A connection and the input that its worker has not taken.
+struct Wire {
+    worker: usize,
+    key: ConnectionKey,
+    input: BytesMut,
+    paused: bool,
+}
+
+enum Mail {
+    Batch(WorkerNumber, Batch),
+    Adopt(Box<ConnectingClient>, BytesMut),
+}
+
+struct World {
+    now: Instant,
+    cores: Vec<Core>,
+    mail: Vec<VecDeque<Mail>>,
+    unstored: Vec<Option<RecordNumber>>,
+    wires: Vec<Wire>,
+    /// Whether nobody reads what is written.
+    blocked: bool,
+}
+
+/// Connections at the same time.
+const WIRES_MAX: usize = 8;
+const OUTPUT_BYTES_MAX: usize = 8 * 1024;
+
+/// A sequence of operations: the first byte chooses workers, store and queue policy; then each
+/// begins with a byte whose low half says what and whose high half says on which connection.
+pub fn operations(data: &[u8]) {
+    let Some((first, mut rest)) = data.split_first() else { return };
+    let mut world = World::new(*first);
+    while let Some((operation, after)) = rest.split_first() {
+        rest = world.act(*operation, after);
+        world.check();
+    }
+    world.finish();
+}
+
+impl World {
+    fn new(first: u8) -> Self {
+        let workers = 1 + first % 3;
+        let limits = Limits {
+            packet_size_max: 4096,
+            connect_packet_size_max: 1024,
+            receive_maximum: 4,
+            topic_alias_maximum: 2,
+            topic_alias_outbound_max: 2,
+            queue_len_max: 4,
+            queue_bytes_max: 4096,
+            queue_policy: QueuePolicy::ALL[usize::from(first >> 4) % 3],
+            queue_qos0_offline: first & 8 != 0,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+            subscriptions_per_session_max: 4,
+            topic_levels_max: 8,
+            retained_len_max: 8,
+            retained_bytes_max: 4096,
+            sessions_max: 6,
+            ..Limits::default()
+        };
+        let limits = Arc::new(limits);
+        let retained = RetainedStore::new();
+        let cores = (0..workers).map(|worker| {
+            let config = CoreConfig {
+                worker: WorkerNumber(worker),
+                workers,
+                limits: limits.clone(),
+                seed: 1,
+                retained: retained.clone(),
+                stores: first & 4 != 0,
+                version: "0",
+            };
+            Core::new(Instant::ZERO, config)
+        });
+        let cores: Vec<_> = cores.collect();
+        Self {
+            now: Instant::ZERO,
+            mail: cores.iter().map(|_| VecDeque::new()).collect(),
+            unstored: vec![None; cores.len()],
+            cores,
+            wires: Vec::new(),
+            blocked: false,
+        }
+    }
+
+    fn act<'a>(&mut self, operation: u8, rest: &'a [u8]) -> &'a [u8] {
+        let place = usize::from(operation >> 4);
+        let worker = place % self.cores.len();
+        let wire = place % self.wires.len().max(1);
+        match operation & 15 {
+            0 if self.wires.len() < WIRES_MAX => {
+                let key = self.cores[worker].open(self.now);
+                self.wires.push(Wire { worker, key, input: BytesMut::new(), paused: false });
+            }
+            1..=6 => {
+                // Bytes for a connection: a length, then so many.
+                let Some((len, rest)) = rest.split_first() else { return rest };
+                let (bytes, rest) = rest.split_at(rest.len().min(usize::from(*len)));
+                if let Some(wire) = self.wires.get_mut(wire) {
+                    wire.input.extend_from_slice(bytes);
+                }
+                if operation & 15 > 1 {
+                    self.read(wire);
+                }
+                return rest;
+            }
+            7 => self.read(wire),
+            8 => self.close(wire),
+            9 => {
+                let Some((tenths, rest)) = rest.split_first() else { return rest };
+                let tenths = u64::from(*tenths);
+                self.now = self.now + Duration::from_millis(tenths * tenths * 10);
+                for worker in 0..self.cores.len() {
+                    self.cores[worker].handle_timeout(self.now);
+                    self.settle(worker);
+                }
+                return rest;
+            }
+            10 => {
+                if let Some(upto) = self.unstored[worker].take() {
+                    self.cores[worker].handle_stored(self.now, upto);
+                }
+            }
+            11 | 12 => self.take_mail(worker),
+            13 => self.blocked = !self.blocked,
+            14 => self.settle(worker),
+            15 if place == 15 => self.cores.iter_mut().for_each(|core| core.stop(self.now)),
+            _ => {}
+        }
+        self.settle(worker);
+        rest
+    }
+
+    fn read(&mut self, at: usize) {
+        let Some(wire) = self.wires.get_mut(at) else { return };
+        let (worker, key) = (wire.worker, wire.key);
+        if wire.paused {
+            return;
+        }
+        let mut input = std::mem::take(&mut wire.input);
+        loop {
+            match self.cores[worker].handle_input(self.now, key, &mut input) {
+                InputState::NeedInput => break,
+                InputState::Closed => {
+                    input.clear();
+                    break;
+                }
+                InputState::Paused => {
+                    self.wires[at].paused = true;
+                    break;
+                }
+                InputState::Urgent => {
+                    let mut keys = Vec::new();
+                    self.cores[worker].take_urgent(&mut keys);
+                    assert!(!keys.is_empty(), "somebody's output is urgent");
+                    keys.into_iter().for_each(|key| self.write(worker, key));
+                }
+            }
+        }
+        self.wires[at].input = input;
+        self.settle(worker);
+    }
+
+    fn close(&mut self, at: usize) {
+        if at < self.wires.len() {
+            let Wire { worker, key, .. } = self.wires.swap_remove(at);
+            self.cores[worker].handle_network_closed(self.now, key);
+            self.cores[worker].release(key);
+            self.settle(worker);
+        }
+    }
+
+    fn take_mail(&mut self, worker: usize) {
+        match self.mail[worker].pop_front() {
+            Some(Mail::Batch(from, batch)) => {
+                self.cores[worker].handle_batch(self.now, from, batch);
+            }
+            Some(Mail::Adopt(client, input)) => {
+                let key = self.cores[worker].adopt(self.now, *client);
+                self.wires.push(Wire { worker, key, input, paused: false });
+            }
+            None => {}
+        }
+        self.settle(worker);
+    }
+
+    fn find(&self, worker: usize, key: ConnectionKey) -> Option<usize> {
+        self.wires.iter().position(|wire| (wire.worker, wire.key) == (worker, key))
+    }
+
+    /// Carries out what a core asks for, and writes once.
+    fn settle(&mut self, worker: usize) {
+        let mut keys = Vec::new();
+        for _ in 0..8 {
+            self.cores[worker].resumed(&mut keys);
+            for key in keys.drain(..) {
+                if let Some(at) = self.find(worker, key) {
+                    self.wires[at].paused = false;
+                }
+            }
+            while let Some(output) = self.cores[worker].poll_output() {
+                self.carry_out(worker, output);
+            }
+            self.cores[worker].take_urgent(&mut keys);
+            self.cores[worker].take_touched(&mut keys);
+            if keys.is_empty() {
+                return;
+            }
+            keys.drain(..).for_each(|key| self.write(worker, key));
+        }
+    }
+
+    fn carry_out(&mut self, worker: usize, output: Output) {
+        match output {
+            Output::Close(key) => {
+                if let Some(at) = self.find(worker, key) {
+                    self.wires.swap_remove(at);
+                    self.cores[worker].handle_network_closed(self.now, key);
+                    self.cores[worker].release(key);
+                }
+            }
+            Output::Move { connection, worker: to, client } => {
+                self.cores[worker].release(connection);
+                if let Some(at) = self.find(worker, connection) {
+                    let wire = self.wires.swap_remove(at);
+                    self.mail[usize::from(to.0)].push_back(Mail::Adopt(client, wire.input));
+                }
+            }
+            Output::Store { last, records } => {
+                assert!(!records.is_empty());
+                self.unstored[worker] = Some(last);
+            }
+            Output::Forward { worker: to, batch } => {
+                assert!(usize::from(to.0) != worker && !batch.is_empty());
+                let from = WorkerNumber(u8::try_from(worker).unwrap_or(u8::MAX));
+                self.mail[usize::from(to.0)].push_back(Mail::Batch(from, batch));
+            }
+        }
+    }
+
+    fn write(&mut self, worker: usize, key: ConnectionKey) {
+        let Some(out) = self.cores[worker].transmit(key) else { return };
+        let written = if self.blocked { 0 } else { out.len() };
+        // One turn may add a packet beyond the limit, and the answers to what was read before.
+        assert!(out.len() <= OUTPUT_BYTES_MAX + 64 * 1024 + 8192, "{} bytes wait", out.len());
+        out.advance(written);
+        self.cores[worker].handle_written(self.now, key, written);
+    }
+
+    fn check(&self) {
+        self.cores.iter().for_each(Core::check_invariants);
+    }
+
+    /// All is delivered, stored and closed; after years nothing is left but sessions that never
+    /// expire.
+    fn finish(&mut self) {
+        self.blocked = false;
+        while !self.wires.is_empty() {
+            self.close(0);
+        }
+        for _ in 0..1000 {
+            for worker in 0..self.cores.len() {
+                if let Some(upto) = self.unstored[worker].take() {
+                    self.cores[worker].handle_stored(self.now, upto);
+                }
+                self.take_mail(worker);
+            }
+            while !self.wires.is_empty() {
+                self.close(0);
+            }
+            let is_quiet = self.mail.iter().all(VecDeque::is_empty)
+                && self.unstored.iter().all(Option::is_none);
+            if is_quiet {
+                break;
+            }
+        }
+        self.check();
+        for core in &self.cores {
+            let census = core.census();
+            assert_eq!((census.pending, census.awaited), (0, 0), "something waits for ever");
+            assert_eq!(core.counters().connections, 0, "a connection is left");
+        }
+    }
+}

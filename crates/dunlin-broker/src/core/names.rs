@@ -1,0 +1,61 @@
+//! Topic Names in memory of their own, shared by the messages that carry them.
+
+use dunlin_protocol::codec::TopicName;
+use foldhash::fast::FixedState;
+use std::hash::BuildHasher;
+
+/// How many names are remembered; a power of two.
+const PLACES: usize = 1024;
+/// Longer names are copied: remembering them would cost more than it saves.
+const LEN_MAX: usize = 256;
+
+/// Remembers the Topic Names of messages that had to be kept, so that the next message of the same
+/// name shares its memory instead of copying it. Names that collide replace each other.
+#[derive(Debug)]
+pub(super) struct TopicNames {
+    places: Vec<Option<TopicName>>,
+    hasher: FixedState,
+}
+
+impl TopicNames {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { places: vec![None; PLACES], hasher: FixedState::with_seed(seed) }
+    }
+
+    /// The name, in memory that outlives the input it was read from.
+    pub(super) fn keep(&mut self, topic_name: &TopicName) -> TopicName {
+        let bytes: &[u8] = topic_name.as_text().as_bytes();
+        if bytes.len() > LEN_MAX {
+            return topic_name.detached();
+        }
+        let place = self.hasher.hash_one(bytes) as usize % PLACES;
+        match &self.places[place] {
+            Some(known) if known == topic_name => known.clone(),
+            _ => {
+                let kept = topic_name.detached();
+                self.places[place] = Some(kept.clone());
+                kept
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_name_shares_memory_and_others_do_not() {
+        let mut names = TopicNames::new(7);
+        let read: TopicName = "lamps/7/state".parse().unwrap();
+        let first = names.keep(&read);
+        let second = names.keep(&"lamps/7/state".parse().unwrap());
+        assert_eq!(first.as_text().as_bytes().as_ptr(), second.as_text().as_bytes().as_ptr());
+        assert_ne!(first.as_text().as_bytes().as_ptr(), read.as_text().as_bytes().as_ptr());
+        for number in 0..4 * PLACES {
+            let name: TopicName = format!("lamps/{number}").parse().unwrap();
+            assert_eq!(names.keep(&name), name);
+        }
+        assert_eq!(names.keep(&read), read);
+    }
+}

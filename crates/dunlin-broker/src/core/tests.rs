@@ -1,1 +1,0 @@
-//! The core, stepped without sockets.

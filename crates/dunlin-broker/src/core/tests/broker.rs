@@ -1,0 +1,568 @@
+//! A broker without threads or sockets: workers that are stepped by hand or in a seeded order,
+//! and links that carry bytes between them and scripted Clients.
+
+use super::packets::{Packets, bytes_of};
+use crate::Limits;
+use crate::core::{
+    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, InputState, Output, Record,
+    RecordNumber, RetainedStore, WorkerNumber,
+};
+use bytes::BytesMut;
+use dunlin_protocol::Instant;
+use dunlin_protocol::codec::{
+    Connect, Decoder, Packet, PacketType, ProtocolVersion, Publish, ReasonCode,
+};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) const SEED: u64 = 7;
+
+/// One end of a connection, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Link(pub(super) usize);
+
+/// What waits for a worker.
+enum Mail {
+    Batch(WorkerNumber, Batch),
+    Adopt(usize, Box<ConnectingClient>),
+}
+
+/// The state of one link.
+struct Wire {
+    worker: usize,
+    /// The connection at its worker; `None` while it moves and once it is closed.
+    key: Option<ConnectionKey>,
+    version: ProtocolVersion,
+    /// On its way to the broker.
+    input: BytesMut,
+    /// Written by the broker and not yet looked at.
+    output: BytesMut,
+    /// The broker takes nothing until it says so.
+    paused: bool,
+    /// The Client doesn't read: the broker can write nothing.
+    blocked: bool,
+    /// The broker has ended the connection.
+    closing: bool,
+}
+
+/// A worker with what is around it.
+struct Station {
+    core: Core,
+    inbox: VecDeque<Mail>,
+    /// The last record that was handed over and is not yet stored.
+    unstored: Option<RecordNumber>,
+    links: HashMap<ConnectionKey, usize>,
+    records: Vec<Record>,
+}
+
+/// Workers, links and the time that they share.
+pub(super) struct Broker {
+    pub(super) now: Instant,
+    stations: Vec<Station>,
+    wires: Vec<Wire>,
+    /// Whether what is sent is handled at once, by everybody.
+    pub(super) prompt: bool,
+    /// Whether records are stored as soon as they are handed over.
+    pub(super) stores_at_once: bool,
+    pub(super) retained: RetainedStore,
+    /// Which worker takes the next connection.
+    pub(super) accepting: usize,
+}
+
+impl Broker {
+    /// One worker without a store.
+    pub(super) fn new() -> Self {
+        Self::with(1, Limits { sys_interval_secs: 0, ..Limits::default() })
+    }
+
+    pub(super) fn with(workers: u8, limits: Limits) -> Self {
+        Self::build(workers, limits, false)
+    }
+
+    pub(super) fn with_store(workers: u8) -> Self {
+        Self::build(workers, Limits { sys_interval_secs: 0, ..Limits::default() }, true)
+    }
+
+    pub(super) fn build(workers: u8, limits: Limits, stores: bool) -> Self {
+        let limits = Arc::new(limits);
+        let retained = RetainedStore::new();
+        let stations = (0..workers)
+            .map(|worker| {
+                let config = CoreConfig {
+                    worker: WorkerNumber(worker),
+                    workers,
+                    limits: limits.clone(),
+                    seed: SEED,
+                    retained: retained.clone(),
+                    stores,
+                    version: "0.0.0",
+                };
+                Station {
+                    core: Core::new(Instant::ZERO, config),
+                    inbox: VecDeque::new(),
+                    unstored: None,
+                    links: HashMap::new(),
+                    records: Vec::new(),
+                }
+            })
+            .collect();
+        Self {
+            now: Instant::ZERO,
+            stations,
+            wires: Vec::new(),
+            prompt: true,
+            stores_at_once: true,
+            retained,
+            accepting: 0,
+        }
+    }
+
+    pub(super) fn workers(&self) -> usize {
+        self.stations.len()
+    }
+
+    pub(super) fn core(&mut self, worker: usize) -> &mut Core {
+        &mut self.stations[worker].core
+    }
+
+    /// The records that a worker has handed over.
+    pub(super) fn records(&self, worker: usize) -> &[Record] {
+        &self.stations[worker].records
+    }
+
+    /// The sum over all workers.
+    pub(super) fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for station in &self.stations {
+            sum.add(&station.core.counters());
+        }
+        sum
+    }
+
+    // ---- Clients
+
+    /// A new Network Connection, at the worker whose turn it is.
+    pub(super) fn open(&mut self) -> Link {
+        let worker = self.accepting % self.stations.len();
+        let station = &mut self.stations[worker];
+        let key = station.core.open(self.now);
+        let link = self.wires.len();
+        station.links.insert(key, link);
+        self.wires.push(Wire {
+            worker,
+            key: Some(key),
+            version: ProtocolVersion::V5,
+            input: BytesMut::new(),
+            output: BytesMut::new(),
+            paused: false,
+            blocked: false,
+            closing: false,
+        });
+        Link(link)
+    }
+
+    /// A new Network Connection that sends CONNECT.
+    pub(super) fn connect(&mut self, connect: Connect) -> Link {
+        let link = self.open();
+        self.wires[link.0].version = connect.protocol_version;
+        self.send(link, Packet::Connect(Box::new(connect)));
+        link
+    }
+
+    /// As [`Broker::connect`], for a CONNECT that must succeed; gives whether a Session was there.
+    pub(super) fn join(&mut self, connect: Connect) -> (Link, bool) {
+        let link = self.connect(connect);
+        let packets = self.receive(link);
+        match packets.first() {
+            Some(Packet::ConnAck(connack)) if connack.reason_code == ReasonCode::Success => {
+                let session_present = connack.session_present;
+                self.give_back(link, &packets[1..]);
+                (link, session_present)
+            }
+            packets => panic!("CONNECT was answered with {packets:?}"),
+        }
+    }
+
+    /// A Client with this identifier, MQTT 5.0 and no Session beyond its connection.
+    pub(super) fn client(&mut self, client_identifier: &str) -> Link {
+        self.join(super::packets::connect(client_identifier)).0
+    }
+
+    fn give_back(&mut self, link: Link, packets: &[Packet]) {
+        let version = self.wires[link.0].version;
+        let mut bytes = BytesMut::new();
+        for packet in packets {
+            bytes.extend_from_slice(&bytes_of(packet, version));
+        }
+        bytes.extend_from_slice(&self.wires[link.0].output);
+        self.wires[link.0].output = bytes;
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "packets are made where they are sent")]
+    pub(super) fn send(&mut self, link: Link, packet: Packet) {
+        let bytes = bytes_of(&packet, self.wires[link.0].version);
+        self.send_bytes(link, &bytes);
+    }
+
+    pub(super) fn send_bytes(&mut self, link: Link, bytes: &[u8]) {
+        self.wires[link.0].input.extend_from_slice(bytes);
+        if self.prompt {
+            self.run();
+        }
+    }
+
+    /// All that the broker has written since this was last asked.
+    pub(super) fn receive(&mut self, link: Link) -> Vec<Packet> {
+        let wire = &mut self.wires[link.0];
+        let decoder = Decoder::new(wire.version, u32::MAX);
+        let mut packets = Vec::new();
+        while let Some(packet) = decoder.decode(&mut wire.output).expect("a legal packet") {
+            packets.push(packet);
+        }
+        packets
+    }
+
+    /// The bytes that the broker has written since this was last asked.
+    pub(super) fn take_output(&mut self, link: Link) -> BytesMut {
+        std::mem::take(&mut self.wires[link.0].output)
+    }
+
+    /// Puts bytes back that were not taken.
+    pub(super) fn give_output_back(&mut self, link: Link, bytes: &[u8]) {
+        self.wires[link.0].output = BytesMut::from(bytes);
+    }
+
+    /// The messages among all that the broker has written; panics at anything else.
+    pub(super) fn messages(&mut self, link: Link) -> Vec<Publish> {
+        self.receive(link).messages()
+    }
+
+    /// The payloads of the messages, as text; panics at anything else.
+    pub(super) fn payloads(&mut self, link: Link) -> Vec<String> {
+        self.messages(link)
+            .iter()
+            .map(|publish| String::from_utf8_lossy(&publish.payload).into_owned())
+            .collect()
+    }
+
+    /// The messages, each acknowledged to its end, until no more come; their payloads.
+    pub(super) fn drain(&mut self, link: Link) -> Vec<String> {
+        let mut payloads = Vec::new();
+        loop {
+            let packets = self.receive(link);
+            if packets.is_empty() {
+                return payloads;
+            }
+            for packet in packets {
+                if let Packet::Publish(publish) = &packet {
+                    payloads.push(String::from_utf8_lossy(&publish.payload).into_owned());
+                }
+                if let Some(answer) = super::packets::answer(&packet) {
+                    self.send(link, answer);
+                }
+            }
+        }
+    }
+
+    /// The one packet that the broker has written.
+    pub(super) fn receive_one(&mut self, link: Link) -> Packet {
+        let mut packets = self.receive(link);
+        assert_eq!(packets.len(), 1, "one packet in {packets:?}");
+        packets.remove(0)
+    }
+
+    /// Whether the broker has ended the connection.
+    pub(super) fn is_closed(&self, link: Link) -> bool {
+        self.wires[link.0].key.is_none()
+    }
+
+    pub(super) fn is_paused(&self, link: Link) -> bool {
+        self.wires[link.0].paused
+    }
+
+    /// The worker that the connection is at.
+    pub(super) fn worker_of(&self, link: Link) -> usize {
+        self.wires[link.0].worker
+    }
+
+    pub(super) fn key(&self, link: Link) -> Option<ConnectionKey> {
+        self.wires[link.0].key
+    }
+
+    /// Closes the Network Connection from the Client's side, without a word.
+    pub(super) fn cut(&mut self, link: Link) {
+        self.wires[link.0].input.clear();
+        let worker = self.wires[link.0].worker;
+        if let Some(key) = self.wires[link.0].key.take() {
+            let station = &mut self.stations[worker];
+            station.links.remove(&key);
+            station.core.handle_network_closed(self.now, key);
+            station.core.release(key);
+        }
+        if self.prompt {
+            self.run();
+        }
+    }
+
+    /// Whether the Client reads what the broker writes.
+    pub(super) fn block(&mut self, link: Link, blocked: bool) {
+        self.wires[link.0].blocked = blocked;
+        if !blocked {
+            self.write(link.0);
+        }
+        if self.prompt {
+            self.run();
+        }
+    }
+
+    // ---- steps
+
+    /// Lets time pass, with all deadlines at their moments.
+    pub(super) fn advance(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        loop {
+            let next = self.stations.iter().filter_map(|station| station.core.poll_timeout()).min();
+            match next {
+                Some(next) if next <= end => {
+                    self.now = self.now.max(next);
+                    self.handle_timeouts();
+                }
+                _ => break,
+            }
+        }
+        self.now = end;
+        self.handle_timeouts();
+    }
+
+    pub(super) fn advance_secs(&mut self, secs: u64) {
+        self.advance(Duration::from_secs(secs));
+    }
+
+    fn handle_timeouts(&mut self) {
+        for worker in 0..self.stations.len() {
+            self.stations[worker].core.handle_timeout(self.now);
+            self.settle(worker);
+        }
+        if self.prompt {
+            self.run();
+        }
+    }
+
+    /// Everything until nobody has anything to do.
+    pub(super) fn run(&mut self) {
+        for _ in 0..100_000 {
+            let mut busy = false;
+            for worker in 0..self.stations.len() {
+                busy |= self.step(worker);
+            }
+            if !busy {
+                self.stations.iter().for_each(|station| station.core.check_invariants());
+                return;
+            }
+        }
+        panic!("the workers never come to rest");
+    }
+
+    /// One turn of a worker; whether it did anything.
+    pub(super) fn step(&mut self, worker: usize) -> bool {
+        let mut busy = false;
+        while self.take_mail(worker) {
+            busy = true;
+        }
+        for link in 0..self.wires.len() {
+            if self.wires[link].worker == worker {
+                busy |= self.read(link);
+            }
+        }
+        busy |= self.settle(worker);
+        busy
+    }
+
+    /// Hands one thing from the inbox to the worker; whether there was one.
+    pub(super) fn take_mail(&mut self, worker: usize) -> bool {
+        let station = &mut self.stations[worker];
+        let Some(mail) = station.inbox.pop_front() else { return false };
+        match mail {
+            Mail::Batch(from, batch) => station.core.handle_batch(self.now, from, batch),
+            Mail::Adopt(link, client) => {
+                let key = station.core.adopt(self.now, *client);
+                station.links.insert(key, link);
+                self.wires[link].worker = worker;
+                self.wires[link].key = Some(key);
+                self.wires[link].paused = false;
+            }
+        }
+        self.settle(worker);
+        true
+    }
+
+    /// Hands the input of a link to its worker; whether anything was taken.
+    pub(super) fn read(&mut self, link: usize) -> bool {
+        let wire = &mut self.wires[link];
+        let Some(key) = wire.key else { return false };
+        if wire.paused || wire.closing || wire.input.is_empty() {
+            return false;
+        }
+        let worker = wire.worker;
+        let before = wire.input.len();
+        let mut input = std::mem::take(&mut wire.input);
+        loop {
+            let state = self.stations[worker].core.handle_input(self.now, key, &mut input);
+            match state {
+                InputState::NeedInput => break,
+                InputState::Paused => {
+                    self.wires[link].paused = true;
+                    break;
+                }
+                InputState::Closed => {
+                    input.clear();
+                    break;
+                }
+                InputState::Urgent => {
+                    let mut keys = Vec::new();
+                    self.stations[worker].core.take_urgent(&mut keys);
+                    assert!(!keys.is_empty(), "somebody's output is urgent");
+                    for key in keys {
+                        self.write_key(worker, key);
+                    }
+                }
+            }
+        }
+        let progress = input.len() != before;
+        self.wires[link].input = input;
+        self.settle(worker) || progress
+    }
+
+    /// Carries out what the worker's core asks for; whether there was anything.
+    pub(super) fn settle(&mut self, worker: usize) -> bool {
+        let mut busy = false;
+        let mut keys = Vec::new();
+        loop {
+            let mut done = true;
+            self.stations[worker].core.resumed(&mut keys);
+            for key in keys.drain(..) {
+                if let Some(link) = self.stations[worker].links.get(&key) {
+                    self.wires[*link].paused = false;
+                    done = false;
+                }
+            }
+            while let Some(output) = self.stations[worker].core.poll_output() {
+                done = false;
+                self.carry_out(worker, output);
+            }
+            self.stations[worker].core.take_urgent(&mut keys);
+            self.stations[worker].core.take_touched(&mut keys);
+            for key in keys.drain(..) {
+                done = false;
+                self.write_key(worker, key);
+            }
+            if done {
+                return busy;
+            }
+            busy = true;
+        }
+    }
+
+    fn carry_out(&mut self, worker: usize, output: Output) {
+        let station = &mut self.stations[worker];
+        match output {
+            Output::Close(key) => {
+                if let Some(link) = station.links.get(&key).copied() {
+                    self.wires[link].closing = true;
+                    self.write(link);
+                }
+            }
+            Output::Move { connection, worker: to, client } => {
+                station.core.release(connection);
+                if let Some(link) = station.links.remove(&connection) {
+                    self.wires[link].key = None;
+                    self.wires[link].worker = usize::from(to.0);
+                    self.stations[usize::from(to.0)].inbox.push_back(Mail::Adopt(link, client));
+                }
+            }
+            Output::Store { last, records } => {
+                assert!(!records.is_empty(), "records are handed over only when there are some");
+                station.records.extend(records);
+                station.unstored = Some(last);
+                if self.stores_at_once {
+                    self.store(worker);
+                }
+            }
+            Output::Forward { worker: to, batch } => {
+                assert!(!batch.is_empty(), "batches are handed over only with something in them");
+                let from = WorkerNumber(u8::try_from(worker).expect("few workers"));
+                self.stations[usize::from(to.0)].inbox.push_back(Mail::Batch(from, batch));
+            }
+        }
+    }
+
+    /// The store of a worker has caught up; whether it was behind.
+    pub(super) fn store(&mut self, worker: usize) -> bool {
+        let station = &mut self.stations[worker];
+        let Some(upto) = station.unstored.take() else { return false };
+        station.core.handle_stored(self.now, upto);
+        true
+    }
+
+    /// The stores of all workers have caught up, and everybody acts on it.
+    pub(super) fn store_all(&mut self) {
+        for worker in 0..self.stations.len() {
+            self.store(worker);
+            self.settle(worker);
+        }
+        if self.prompt {
+            self.run();
+        }
+    }
+
+    fn write_key(&mut self, worker: usize, key: ConnectionKey) {
+        if let Some(link) = self.stations[worker].links.get(&key).copied() {
+            self.write(link);
+        }
+    }
+
+    /// Moves the output of a connection to its link; a connection that is over goes with its last
+    /// byte.
+    fn write(&mut self, link: usize) {
+        let wire = &mut self.wires[link];
+        let Some(key) = wire.key else { return };
+        let core = &mut self.stations[wire.worker].core;
+        let Some(out) = core.transmit(key) else { return };
+        let mut written = 0;
+        if !wire.blocked {
+            while !out.is_empty() {
+                let mut pieces = [&[][..]; 8];
+                let filled = out.pieces(&mut pieces);
+                let mut count = 0;
+                for piece in &pieces[..filled] {
+                    wire.output.extend_from_slice(piece);
+                    count += piece.len();
+                }
+                out.advance(count);
+                written += count;
+            }
+        }
+        core.handle_written(self.now, key, written);
+        let is_empty = core.transmit(key).is_none_or(|out| out.is_empty());
+        if wire.closing && is_empty {
+            wire.key = None;
+            let station = &mut self.stations[wire.worker];
+            station.links.remove(&key);
+            station.core.handle_network_closed(self.now, key);
+            station.core.release(key);
+        }
+    }
+
+    /// Bytes that wait in the output of a connection.
+    pub(super) fn output_len(&mut self, link: Link) -> usize {
+        let wire = &self.wires[link.0];
+        let Some(key) = wire.key else { return 0 };
+        self.stations[wire.worker].core.transmit(key).map_or(0, |out| out.len())
+    }
+
+    /// The packet types that the broker has written since this was last asked.
+    pub(super) fn types(&mut self, link: Link) -> Vec<PacketType> {
+        self.receive(link).iter().map(Packet::packet_type).collect()
+    }
+}

@@ -1,0 +1,18 @@
+//! The core without sockets: scripted Clients, virtual time, workers in any order.
+
+mod broker;
+mod connect;
+mod corpus;
+mod packets;
+mod publish;
+mod queues;
+mod retained;
+mod shared;
+mod simulation;
+mod store;
+mod subscriptions;
+mod wills;
+mod workers;
+
+use broker::{Broker, Link};
+use packets::*;
