@@ -206,7 +206,9 @@ impl ClientConnection {
             Packet::PubAck(ack) => self.engine.on_puback(ack)?.map(ClientEvent::Acknowledged),
             Packet::PubRec(ack) => match self.engine.on_pubrec(now, ack, out)? {
                 PubRecOutcome::Nothing => None,
-                PubRecOutcome::Received(identifier) => Some(ClientEvent::Received(identifier)),
+                PubRecOutcome::Received(packet_identifier, reason_code) => {
+                    Some(ClientEvent::Received { packet_identifier, reason_code })
+                }
                 PubRecOutcome::Refused(outcome) => Some(ClientEvent::Acknowledged(outcome)),
             },
             Packet::PubRel(ack) => {

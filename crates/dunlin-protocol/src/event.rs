@@ -121,7 +121,13 @@ pub enum ClientEvent {
     /// The Server has released a QoS 2 message: acknowledge once its identifier is forgotten.
     Released(AckToken),
     /// The Server has received a QoS 2 message and owes its completion.
-    Received(PacketIdentifier),
+    Received {
+        /// The exchange.
+        packet_identifier: PacketIdentifier,
+        /// What PUBREC said, below 0x80: [`ReasonCode::NoMatchingSubscribers`] is told here and
+        /// not repeated by PUBCOMP.
+        reason_code: ReasonCode,
+    },
     /// An exchange that the Client began is over.
     Acknowledged(Acknowledged),
     /// The Server's answer to a SUBSCRIBE.

@@ -49,10 +49,16 @@ impl Message {
     }
 
     /// The Message Expiry Interval to send now, in seconds: what was received less the time that
-    /// the message has waited, rounded up [MQTT-3.3.2-6]. `None` when the message never expires.
+    /// the message has waited [MQTT-3.3.2-6], but not zero before it is over. `None` when the
+    /// message never expires.
+    ///
+    /// It is rounded to the nearest second. Rounded up, it would grow where `now` is a little
+    /// older than the moment at which another thread took the message.
     pub fn message_expiry_interval(&self, now: Instant) -> Option<u32> {
-        let left = self.expires_at?.saturating_since(now).as_micros().div_ceil(1_000_000);
-        Some(u32::try_from(left).unwrap_or(u32::MAX))
+        let left = self.expires_at?.saturating_since(now);
+        let nearest = left.saturating_add(Duration::from_millis(500)).as_secs();
+        let secs = nearest.max(u64::from(!left.is_zero()));
+        Some(u32::try_from(secs).unwrap_or(u32::MAX))
     }
 
     /// The same message in allocations of its own, so that it can wait without pinning the buffer
@@ -105,5 +111,32 @@ fn detach(properties: &MessageProperties) -> MessageProperties {
             .iter()
             .map(|(name, value)| (name.detached(), value.detached()))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_interval_shrinks_and_never_grows() {
+        let at = |millis: u64| Instant::from_micros(7_000_000 + millis * 1000);
+        let mut message = Message::new(TopicName::from_static("t"), "");
+        assert_eq!(message.message_expiry_interval(at(0)), None);
+        message.expire_after(at(1000), 90);
+        // The clock of one who gets it from another thread may be a little behind.
+        for (millis, expected) in [
+            (990, 90),
+            (1000, 90),
+            (1400, 90),
+            (1600, 89),
+            (90_400, 1),
+            (90_900, 1),
+            (91_000, 0),
+            (99_000, 0),
+        ] {
+            assert_eq!(message.message_expiry_interval(at(millis)), Some(expected), "{millis}");
+            assert_eq!(message.is_expired(at(millis)), expected == 0);
+        }
     }
 }

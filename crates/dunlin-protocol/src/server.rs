@@ -201,7 +201,7 @@ impl ServerConnection {
             Packet::PubAck(ack) => self.engine.on_puback(ack)?.map(ServerEvent::Acknowledged),
             Packet::PubRec(ack) => match self.engine.on_pubrec(now, ack, out)? {
                 PubRecOutcome::Nothing => None,
-                PubRecOutcome::Received(identifier) => Some(ServerEvent::Received(identifier)),
+                PubRecOutcome::Received(identifier, _) => Some(ServerEvent::Received(identifier)),
                 PubRecOutcome::Refused(outcome) => Some(ServerEvent::Acknowledged(outcome)),
             },
             Packet::PubRel(ack) => {

@@ -70,7 +70,7 @@ pub(crate) struct Driver {
     routes: Routes,
     /// Taken from the queue, or lost with a Session, and not yet sent.
     staged: VecDeque<Queued>,
-    in_flight: HashMap<PacketIdentifier, PublishReply>,
+    in_flight: HashMap<PacketIdentifier, Awaited>,
     reauthentication: Option<oneshot::Sender<Result<(), DisconnectCause>>>,
     wants_reauthentication: bool,
     leaving: Option<Leaving>,
@@ -80,6 +80,13 @@ pub(crate) struct Driver {
     acks: Vec<Settled>,
     dropped: Vec<Pushed>,
     events: Vec<Event>,
+}
+
+/// A message whose acknowledgement is awaited.
+struct Awaited {
+    reply: PublishReply,
+    /// What the Server said when it received a QoS 2 message; its completion does not repeat it.
+    receipt: ReasonCode,
 }
 
 struct Leaving {
@@ -286,14 +293,18 @@ impl Driver {
     fn publish_again(&mut self, lost: Vec<InFlight>) -> usize {
         let mut count = 0;
         for in_flight in lost.into_iter().rev() {
-            let Some(reply) = self.in_flight.remove(&in_flight.packet_identifier) else { continue };
+            let Some(Awaited { reply, receipt: reason_code }) =
+                self.in_flight.remove(&in_flight.packet_identifier)
+            else {
+                continue;
+            };
             match in_flight.message {
                 Some(message) => {
                     self.staged.push_front(Queued::again(message, reply));
                     count += 1;
                 }
                 // The Server had it: PUBREC came.
-                None => drop(reply.send(Ok(PublishAck::success()))),
+                None => drop(reply.send(Ok(PublishAck { reason_code, reason_string: None }))),
             }
         }
         count
@@ -364,8 +375,8 @@ impl Driver {
         let mut too_large = Vec::new();
         link.connection.poll_transmit(now, &mut link.out, &mut too_large);
         for in_flight in too_large {
-            if let Some(reply) = self.in_flight.remove(&in_flight.packet_identifier) {
-                let _ = reply.send(Err(PublishError::PacketTooLarge));
+            if let Some(awaited) = self.in_flight.remove(&in_flight.packet_identifier) {
+                let _ = awaited.reply.send(Err(PublishError::PacketTooLarge));
             }
         }
         self.send_publishes(now, link);
@@ -413,7 +424,11 @@ impl Driver {
         match event {
             ClientEvent::Publish(publish) => self.deliver(now, publish, link),
             ClientEvent::Acknowledged(acknowledged) => self.on_acknowledged(acknowledged),
-            ClientEvent::Received(_) => {}
+            ClientEvent::Received { packet_identifier, reason_code } => {
+                if let Some(awaited) = self.in_flight.get_mut(&packet_identifier) {
+                    awaited.receipt = reason_code;
+                }
+            }
             ClientEvent::Released(token) => {
                 // The identifier is known in memory alone: nothing to wait for.
                 let acknowledged =
@@ -522,8 +537,15 @@ impl Driver {
     }
 
     fn on_acknowledged(&mut self, acknowledged: Acknowledged) {
-        let Some(reply) = self.in_flight.remove(&acknowledged.packet_identifier) else { return };
-        let Acknowledged { reason_code, reason_string, .. } = acknowledged;
+        let Some(Awaited { reply, receipt }) =
+            self.in_flight.remove(&acknowledged.packet_identifier)
+        else {
+            return;
+        };
+        let Acknowledged { mut reason_code, reason_string, .. } = acknowledged;
+        if reason_code == ReasonCode::Success {
+            reason_code = receipt;
+        }
         let _ = reply.send(if reason_code.is_error() {
             Err(PublishError::Refused { reason_code, reason_string })
         } else {
@@ -550,7 +572,9 @@ impl Driver {
             }
             let error = match link.connection.publish(now, &queued.message, &mut link.out) {
                 Ok(Some(packet_identifier)) => {
-                    self.in_flight.insert(packet_identifier, queued.reply);
+                    let receipt = ReasonCode::Success;
+                    let awaited = Awaited { reply: queued.reply, receipt };
+                    self.in_flight.insert(packet_identifier, awaited);
                     continue;
                 }
                 Ok(None) => {
@@ -720,7 +744,8 @@ impl Drop for Driver {
         self.shared.close(cause);
         self.routes.close();
         let staged = take(&mut self.staged).into_iter().map(|queued| queued.reply);
-        for reply in staged.chain(take(&mut self.in_flight).into_values()) {
+        let in_flight = take(&mut self.in_flight).into_values().map(|awaited| awaited.reply);
+        for reply in staged.chain(in_flight) {
             let _ = reply.send(Err(PublishError::Disconnected));
         }
         if let Some(leaving) = self.leaving.take() {

@@ -150,19 +150,32 @@ impl Engine {
         if self.is_closed() {
             return Err(AckError::NotConnected);
         }
-        let pending = self.pending_acks.iter_mut().find(|pending| {
+        let is_it = |pending: &PendingAck| {
             pending.ready.is_none()
                 && pending.kind == token.kind
                 && pending.packet_identifier == token.packet_identifier
-        });
-        pending.ok_or(AckError::Unknown)?.ready = Some(reason_code);
+        };
+        let at = self.pending_acks.iter().position(is_it).ok_or(AckError::Unknown)?;
         let held = self.is_holding();
+        self.pending_acks[at].ready = Some(reason_code);
+        self.move_completion_up(at);
         self.flush_acks(now, out);
         if held && !self.is_holding() {
             // The input waited for us, so its age says nothing about the peer.
             self.last_received = now;
         }
         Ok(())
+    }
+
+    /// Nothing orders PUBCOMP packets, so one that is ready waits for no acknowledgement that is
+    /// withheld, unless that is of its own exchange: the peer's quota comes back with it.
+    fn move_completion_up(&mut self, at: usize) {
+        let pending = self.pending_acks[at];
+        let is_own = |earlier: &PendingAck| earlier.packet_identifier == pending.packet_identifier;
+        if pending.kind == AckKind::Completion && !self.pending_acks.iter().take(at).any(is_own) {
+            self.pending_acks.remove(at);
+            self.pending_acks.push_front(pending);
+        }
     }
 
     /// Sends the acknowledgements that no earlier one holds back.

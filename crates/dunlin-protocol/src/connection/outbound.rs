@@ -233,7 +233,16 @@ impl Engine {
     }
 
     /// Takes a PUBCOMP; gives what it ends.
-    pub(crate) fn on_pubcomp(&mut self, pubcomp: Ack) -> Result<Option<Acknowledged>, Violation> {
+    ///
+    /// A peer that doesn't know the Packet Identifier has completed the exchange before, and its
+    /// answer was lost with an earlier connection: no error during recovery, says §3.7.2.1.
+    pub(crate) fn on_pubcomp(
+        &mut self,
+        mut pubcomp: Ack,
+    ) -> Result<Option<Acknowledged>, Violation> {
+        if pubcomp.reason_code == ReasonCode::PacketIdentifierNotFound {
+            pubcomp.reason_code = ReasonCode::Success;
+        }
         self.on_last_answer(pubcomp, InFlightState::AwaitingPubComp, PacketType::PubComp)
     }
 
@@ -285,7 +294,7 @@ impl Engine {
                 }
                 let pubrel = Ack::new(packet_identifier, ReasonCode::Success);
                 self.send_ack(now, PacketType::PubRel, &pubrel, out);
-                Ok(PubRecOutcome::Received(packet_identifier))
+                Ok(PubRecOutcome::Received(packet_identifier, pubrec.reason_code))
             }
             InFlightState::AwaitingPubComp => {
                 let pubrel = Ack::new(packet_identifier, ReasonCode::Success);
@@ -367,7 +376,7 @@ impl Engine {
 /// What a PUBREC led to.
 pub(crate) enum PubRecOutcome {
     Nothing,
-    Received(PacketIdentifier),
+    Received(PacketIdentifier, ReasonCode),
     Refused(Acknowledged),
 }
 

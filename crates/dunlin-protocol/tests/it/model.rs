@@ -311,7 +311,7 @@ impl Run {
                     self.up.on_acknowledged(number);
                 }
                 ClientEvent::Connected { lost, .. } => assert!(lost.is_empty(), "{lost:?}"),
-                ClientEvent::Released(_) | ClientEvent::Received(_) => {}
+                ClientEvent::Released(_) | ClientEvent::Received { .. } => {}
                 event => panic!("{event:?}"),
             }
         }

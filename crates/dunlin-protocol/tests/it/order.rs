@@ -68,6 +68,25 @@ fn an_unknown_release_is_answered_at_once() {
     expect(&mut server, "PUBCOMP7?");
 }
 
+/// Else a receiver that takes its time with one message would block the quota of all.
+#[test]
+fn a_completion_waits_for_no_other_message() {
+    for version in [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5] {
+        let mut server = server(version);
+        server.send(&publish(2, 1, false));
+        server.send(&publish(2, 2, false));
+        server.send(&publish(1, 3, false));
+        acknowledge(&mut server, 0, ReasonCode::Success);
+        server.send(&Packet::PubRel(ack(1)));
+        expect(&mut server, "PUBREC1");
+        acknowledge(&mut server, 2, ReasonCode::Success);
+        expect(&mut server, "PUBCOMP1");
+        acknowledge(&mut server, 1, ReasonCode::Success);
+        acknowledge(&mut server, 0, ReasonCode::Success);
+        expect(&mut server, "PUBREC2 PUBACK3");
+    }
+}
+
 #[test]
 fn a_qos_2_message_is_given_once() {
     let mut server = server(ProtocolVersion::V3_1_1);

@@ -1,10 +1,10 @@
 //! A Session that goes on: what is sent again, how, and within which limits.
 
 use crate::helpers::{ack, brief, id, message, publish};
-use dunlin_protocol::codec::{ConnAck, Connect, Packet, ProtocolVersion, QoS, ReasonCode};
+use dunlin_protocol::codec::{Ack, ConnAck, Connect, Packet, ProtocolVersion, QoS, ReasonCode};
 use dunlin_protocol::{
     ClientConfig, ClientEvent, InFlight, InFlightState, PublishError, ServerConfig,
-    ServerConnection, Session,
+    ServerConnection, ServerEvent, Session,
 };
 use dunlin_testkit::{Pair, Scripted, connect};
 use std::time::Duration;
@@ -102,6 +102,21 @@ fn an_early_answer_spares_the_repetition() {
     server.send(&Packet::PubComp(ack(6)));
     publish_one(&mut server).unwrap();
     expect(&mut server, "PUBLISH9");
+}
+
+/// The PUBCOMP was lost with the last connection, and the peer has forgotten the exchange.
+#[test]
+fn a_release_that_is_no_longer_known_has_done_its_work() {
+    let mut server = resumed(connect(ProtocolVersion::V5));
+    expect(&mut server, "PUBREL7 PUBLISH5! PUBLISH6! PUBLISH8!");
+    server.end.events.clear();
+    let pubcomp = Ack::new(id(7), ReasonCode::PacketIdentifierNotFound);
+    server.send(&Packet::PubComp(pubcomp));
+    let Some(ServerEvent::Acknowledged(acknowledged)) = server.end.events.pop_front() else {
+        panic!("the exchange is over")
+    };
+    assert_eq!(acknowledged.packet_identifier, id(7));
+    assert_eq!(acknowledged.reason_code, ReasonCode::Success);
 }
 
 #[test]
