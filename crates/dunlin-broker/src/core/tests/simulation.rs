@@ -398,7 +398,7 @@ impl Simulation {
                     self.acknowledged.insert(number);
                 }
                 ClientEvent::SubAck(_) => client.subscribed = true,
-                ClientEvent::Received(_) => {}
+                ClientEvent::Received { .. } => {}
                 event => panic!("{} did not expect {event:?}", client.name),
             }
         }
