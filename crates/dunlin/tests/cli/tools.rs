@@ -92,6 +92,22 @@ fn a_kept_session_brings_what_was_missed() {
 }
 
 #[test]
+fn a_message_without_content_is_shown_by_its_topic_alone() {
+    with_each_broker(|port| {
+        for (args, printed) in [
+            (&["-C", "2"][..], "x"),
+            (&["-v", "-C", "2"], "e (null)\ne x"),
+            (&["-F", "%p", "-C", "2"], "\nx"),
+        ] {
+            let subscriber = subscribe(port, &[&["-t", "e"], args].concat());
+            publish(port, &["-t", "e", "-n"]);
+            publish(port, &["-t", "e", "-m", "x"]);
+            assert_eq!(subscriber.end().stdout, printed, "{args:?}");
+        }
+    });
+}
+
+#[test]
 fn properties_and_a_will_go_along() {
     with_each_broker(|port| {
         let format = ["-F", "%t %p %C %P %E %R %D %F", "-C", "1"];
