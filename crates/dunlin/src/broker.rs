@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use clap::Args;
-use dunlin_broker::config::{self, Config, Flag, Listener, LoadedConfig};
+use dunlin_broker::config::{self, Config, ConfigError, Flag, Listener, LoadedConfig};
 use dunlin_broker::{Broker, StartError};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -137,8 +137,9 @@ fn print(text: &str) -> Result<(), Failure> {
 fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
     EnvFilter::try_new(filter).map_err(|error| {
-        let origin = loaded.origin("log");
-        Failure::usage(format!("{origin}: log: {filter:?} is no filter like \"info\": {error}"))
+        let origin = loaded.origin("log").clone();
+        let reason = format!("{filter:?} is no filter like \"info\": {error}");
+        Failure::usage(ConfigError::Value { origin, key: "log", reason }.to_string())
     })
 }
 
