@@ -2,6 +2,7 @@
 
 use super::args::{ConnectArgs, Target, parse_qos};
 use super::{Link, block_on, stop_signal};
+use crate::arguments::positive;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::format::{Arrival, Format};
 use clap::Args;
@@ -64,10 +65,10 @@ pub(crate) struct SubArgs {
     #[arg(short = 'N')]
     no_line_end: bool,
     /// Exit after this many messages
-    #[arg(short = 'C', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'C', value_name = "COUNT", value_parser = positive)]
     count: Option<u64>,
     /// Exit after this many seconds, with code 27
-    #[arg(short = 'W', value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'W', value_name = "SECS", value_parser = positive)]
     timeout_secs: Option<u64>,
     /// Exit once the subscriptions are acknowledged
     #[arg(short = 'E')]
