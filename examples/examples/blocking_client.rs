@@ -15,12 +15,21 @@ use dunlin_protocol::codec::{
 use dunlin_protocol::{
     ClientConfig, ClientConnection, ClientEvent, Instant, Message, Progress, Session,
 };
+use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(error.as_ref()),
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
     let mut socket = TcpStream::connect(address)?;
 
@@ -74,7 +83,7 @@ fn handle(
     connection: &mut ClientConnection,
     now: Instant,
     output: &mut TransmitBuf,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), Box<dyn Error>> {
     match event {
         ClientEvent::Connected { .. } => {
             let topic_filter = TopicFilter::from_static("greetings/#");
@@ -120,4 +129,16 @@ fn config() -> ClientConfig {
         in_flight_max: 16,
         topic_alias_outbound_max: 0,
     }
+}
+
+/// Says what went wrong, with what caused it.
+fn report(error: &dyn Error) -> ExitCode {
+    eprint!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
 }

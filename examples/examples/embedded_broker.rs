@@ -5,9 +5,16 @@
 use dunlin_broker::Broker;
 use dunlin_broker::config::{Config, Listener};
 use std::error::Error;
-use std::io::Read;
+use std::process::ExitCode;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(error.as_ref()),
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     // The address to listen on; port 0 lets the system choose one.
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
 
@@ -19,10 +26,23 @@ fn main() -> Result<(), Box<dyn Error>> {
     let broker = Broker::builder().config(config).start()?;
     println!("listening on mqtt://{}", broker.addresses()[0]);
 
+    // The end of standard input is as good as Enter.
     println!("stop with Enter");
-    std::io::stdin().read_exact(&mut [0])?;
+    std::io::stdin().read_line(&mut String::new())?;
 
     // Clients are told that the server is shutting down.
     broker.stop();
     Ok(())
+}
+
+/// Says what went wrong, with what caused it.
+fn report(error: &dyn Error) -> ExitCode {
+    eprint!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
 }

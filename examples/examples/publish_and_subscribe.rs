@@ -4,9 +4,18 @@
 //! the broker's address as an argument when it is not 127.0.0.1:1883.
 
 use dunlin_client::{Client, QoS};
+use std::error::Error;
+use std::process::ExitCode;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => report(error.as_ref()),
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1883".to_owned());
 
     // The client drives itself on a task of its own and reconnects when it has to. `events` tells
@@ -38,4 +47,16 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Waits for what is under way, then says goodbye.
     client.disconnect().await?;
     Ok(())
+}
+
+/// Says what went wrong, with what caused it.
+fn report(error: &dyn Error) -> ExitCode {
+    eprint!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprint!(": {error}");
+        cause = error.source();
+    }
+    eprintln!();
+    ExitCode::FAILURE
 }

@@ -2,13 +2,18 @@
 
 use crate::failure::Failure;
 use clap::Args;
-use dunlin_broker::config::{self, Config, Flag, Listener, LoadedConfig};
+use dunlin_broker::config::{self, Config, ConfigError, Flag, Listener, LoadedConfig};
 use dunlin_broker::{Broker, StartError};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+
+/// Signals this close to the first one are the same wish: `timeout` signals the program and its
+/// process group, and a terminal and a supervisor may both pass one on.
+const SAME_WISH: Duration = Duration::from_secs(1);
 
 /// What each flag of the broker sets; flags win over environment over file.
 #[derive(Debug, Args)]
@@ -132,8 +137,9 @@ fn print(text: &str) -> Result<(), Failure> {
 fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
     EnvFilter::try_new(filter).map_err(|error| {
-        let origin = loaded.origin("log");
-        Failure::usage(format!("{origin}: log: {filter:?} is no filter like \"info\": {error}"))
+        let origin = loaded.origin("log").clone();
+        let reason = format!("{filter:?} is no filter like \"info\": {error}");
+        Failure::usage(ConfigError::Value { origin, key: "log", reason }.to_string())
     })
 }
 
@@ -147,7 +153,7 @@ fn prefer_small_pages() {
 #[cfg(not(target_os = "linux"))]
 const fn prefer_small_pages() {}
 
-/// Runs the broker until a signal stops it; a second signal ends the program at once.
+/// Runs the broker until a signal stops it; a later signal ends the program at once.
 fn serve(config: Config) -> Result<(), Failure> {
     prefer_small_pages();
     let allows_anonymous = config.allows_anonymous();
@@ -175,7 +181,7 @@ fn serve(config: Config) -> Result<(), Failure> {
         let stopping = tokio::task::spawn_blocking(move || broker.stop());
         tokio::select! {
             stopped = stopping => stopped.map_err(|_| Failure::new("stopping failed")),
-            () = signals.next() => {
+            () = signals.insisting() => {
                 eprintln!("stopped at once");
                 std::process::exit(1);
             }
@@ -199,6 +205,15 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// Completes with a signal that isn't the echo of one that was just received.
+    async fn insisting(&mut self) {
+        let first = tokio::time::Instant::now();
+        self.next().await;
+        while first.elapsed() < SAME_WISH {
+            self.next().await;
         }
     }
 }

@@ -15,7 +15,6 @@ use clap::{Parser, Subcommand};
     name = "dunlin",
     version,
     args_conflicts_with_subcommands = true,
-    disable_help_subcommand = true,
     after_help = EXIT_CODES,
     after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}")
 )]

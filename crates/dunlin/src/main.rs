@@ -1,5 +1,6 @@
 //! The `dunlin` program: an MQTT broker, and the tools to talk to any broker.
 
+mod arguments;
 mod broker;
 mod cli;
 mod client;
@@ -7,15 +8,13 @@ mod decode;
 mod failure;
 mod format;
 
-use clap::Parser as _;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = cli::Cli::parse_from(client::join_properties(std::env::args_os()));
-    match cli.run() {
+    match arguments::parse(std::env::args_os()).and_then(cli::Cli::run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }

@@ -60,6 +60,7 @@ macro_rules! limits {
                 doc: &[$($doc),+],
                 kind: kind!($($kind)+),
                 example: None,
+                automatic: None,
                 read: |config| Some(config.limits.$key.to_value(kind!($($kind)+))),
                 write: |config, value| {
                     if let Some(value) = Limit::from_value(&value) {

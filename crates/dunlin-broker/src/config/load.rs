@@ -3,7 +3,7 @@
 use super::setting::{Kind, Setting, Value, settings};
 use super::suggest::nearest;
 use super::{Config, Listener};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -83,7 +83,7 @@ pub enum ConfigError {
         nearest: Option<String>,
     },
     /// The setting can't have this value.
-    #[error("{origin}: {key}: {reason}")]
+    #[error("{}: {reason}", place(.origin, .key))]
     Value {
         /// Where it is.
         origin: Origin,
@@ -107,6 +107,30 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The line of the file that it is about; 0 when it is about something else.
+    const fn line(&self) -> usize {
+        let (Self::Unreadable { origin, .. }
+        | Self::Syntax { origin, .. }
+        | Self::Unknown { origin, .. }
+        | Self::Value { origin, .. }
+        | Self::Exposed { origin, .. }) = self;
+        match origin {
+            Origin::File(_, line) => *line,
+            _ => 0,
+        }
+    }
+}
+
+/// Where a setting was given: a flag or variable of its own says which one it is.
+fn place(origin: &Origin, key: &str) -> String {
+    match origin {
+        Origin::Environment(variable) => variable.clone(),
+        Origin::Flag(name) if name != "--set" => name.clone(),
+        _ => format!("{origin}: {key}"),
+    }
+}
+
 fn did_you_mean(name: Option<&str>) -> String {
     match name {
         Some(name) => format!("; did you mean `{name}`?"),
@@ -120,6 +144,9 @@ pub struct LoadedConfig {
     /// The values in force.
     pub config: Config,
     origins: BTreeMap<&'static str, Origin>,
+    /// The keys of settings that were given a value of their own, not one that leaves the choice
+    /// to the machine.
+    fixed: BTreeSet<&'static str>,
 }
 
 impl LoadedConfig {
@@ -159,7 +186,8 @@ impl LoadedConfig {
         environment: &BTreeMap<String, String>,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
-        let mut loaded = Self { config: Config::default(), origins: BTreeMap::new() };
+        let mut loaded =
+            Self { config: Config::default(), origins: BTreeMap::new(), fixed: BTreeSet::new() };
         if let Some((path, text)) = file {
             FileLayer { path, text }.apply(&mut loaded)?;
         }
@@ -183,6 +211,11 @@ impl LoadedConfig {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }
 
+    /// Whether the machine decides about this setting.
+    pub(super) fn is_automatic(&self, setting: &Setting) -> bool {
+        setting.automatic.is_some() && !self.fixed.contains(setting.key)
+    }
+
     fn set(
         &mut self,
         setting: &'static Setting,
@@ -191,6 +224,11 @@ impl LoadedConfig {
     ) -> Result<(), ConfigError> {
         match value {
             Ok(value) => {
+                if setting.automatic.as_ref() == Some(&value) {
+                    self.fixed.remove(setting.key);
+                } else {
+                    self.fixed.insert(setting.key);
+                }
                 (setting.write)(&mut self.config, value);
                 self.origins.insert(setting.key, origin);
                 Ok(())
@@ -258,7 +296,11 @@ impl FileLayer<'_> {
             origin: self.origin(&error.span().unwrap_or(0..0)),
             message: error.message().trim().replace('\n', "; "),
         })?;
-        self.apply_table(document.get_ref(), "", loaded)
+        let mut mistakes = Vec::new();
+        self.apply_table(document.get_ref(), "", loaded, &mut mistakes);
+        // The table is sorted by name; the operator reads from the top.
+        let first = mistakes.into_iter().min_by_key(ConfigError::line);
+        first.map_or(Ok(()), Err)
     }
 
     fn apply_table(
@@ -266,29 +308,29 @@ impl FileLayer<'_> {
         table: &DeTable<'_>,
         prefix: &str,
         loaded: &mut LoadedConfig,
-    ) -> Result<(), ConfigError> {
+        mistakes: &mut Vec<ConfigError>,
+    ) {
         for (name, value) in table {
             let key = format!("{prefix}{}", name.get_ref());
             let origin = self.origin(&name.span());
             if let Some(setting) = settings().find(|setting| setting.key == key) {
                 let read = match (setting.kind, value.get_ref()) {
-                    (Kind::Listeners, DeValue::Array(items)) => {
-                        setting.kind.check_listeners(self.listeners(items.iter())?)
-                    }
-                    (kind, value) => kind.read_toml(value),
+                    (Kind::Listeners, DeValue::Array(items)) => self
+                        .listeners(items.iter())
+                        .map(|listeners| setting.kind.check_listeners(listeners)),
+                    (kind, value) => Ok(kind.read_toml(value)),
                 };
-                loaded.set(setting, origin, read)?;
+                mistakes.extend(read.and_then(|read| loaded.set(setting, origin, read)).err());
                 continue;
             }
             let table_prefix = format!("{key}.");
             match value.get_ref() {
                 DeValue::Table(inner) if settings().any(|s| s.key.starts_with(&table_prefix)) => {
-                    self.apply_table(inner, &table_prefix, loaded)?;
+                    self.apply_table(inner, &table_prefix, loaded, mistakes);
                 }
-                _ => return Err(unknown(origin, key)),
+                _ => mistakes.push(unknown(origin, key)),
             }
         }
-        Ok(())
     }
 
     fn listeners<'t, 'i: 't>(

@@ -11,8 +11,10 @@ pub struct Setting {
     pub key: &'static str,
     pub(super) doc: &'static [&'static str],
     pub(super) kind: Kind,
-    /// What the reference shows where the default depends on the machine or is "unset".
+    /// What the reference shows where the default is "unset".
     pub(super) example: Option<&'static str>,
+    /// The value, also the default, that leaves the choice to the machine.
+    pub(super) automatic: Option<Value>,
     pub(super) read: fn(&Config) -> Option<Value>,
     pub(super) write: fn(&mut Config, Value),
 }
@@ -144,7 +146,7 @@ impl Kind {
 
     pub(super) fn check_listeners(self, listeners: Vec<Listener>) -> Result<Value, String> {
         if listeners.is_empty() {
-            Err(self.mismatch("nothing"))
+            Err("at least one is needed, such as \"mqtt://127.0.0.1:1883\"".to_owned())
         } else {
             Ok(Value::Listeners(listeners))
         }
@@ -254,6 +256,7 @@ const BROKER: &[Setting] = &[
         doc: &["Where clients connect: a list of URLs whose scheme names the transport (mqtt)."],
         kind: Kind::Listeners,
         example: None,
+        automatic: None,
         read: |config| Some(Value::Listeners(config.listeners.clone())),
         write: |config, value| {
             if let Value::Listeners(listeners) = value {
@@ -269,6 +272,7 @@ const BROKER: &[Setting] = &[
         ],
         kind: Kind::Switch,
         example: Some("true"),
+        automatic: None,
         read: |config| config.allow_anonymous.map(Value::Switch),
         write: |config, value| config.allow_anonymous = bool::from_value(&value),
     },
@@ -276,7 +280,8 @@ const BROKER: &[Setting] = &[
         key: "workers",
         doc: &["Worker threads; 0 is one for each core."],
         kind: Kind::Number { min: 0, max: 255 },
-        example: Some("0"),
+        example: None,
+        automatic: Some(Value::Number(0)),
         read: |config| Some(config.workers.to_value(Kind::Number { min: 0, max: 255 })),
         write: |config, value| match usize::from_value(&value) {
             Some(workers) if workers > 0 => config.workers = workers,
@@ -288,6 +293,7 @@ const BROKER: &[Setting] = &[
         doc: &["A folder for durable state. This version keeps its state in memory only."],
         kind: Kind::Text,
         example: Some("\"/var/lib/dunlin\""),
+        automatic: None,
         read: |config| Some(Value::Text(config.data.as_ref()?.display().to_string())),
         write: |config, value| {
             if let Value::Text(path) = value {
@@ -300,6 +306,7 @@ const BROKER: &[Setting] = &[
         doc: &["What is logged to standard error: `warn`, `info`, `info,dunlin_broker=debug`, ..."],
         kind: Kind::Text,
         example: None,
+        automatic: None,
         read: |config| Some(Value::Text(config.log.clone())),
         write: |config, value| {
             if let Value::Text(filter) = value {

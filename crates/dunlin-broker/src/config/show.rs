@@ -16,7 +16,7 @@ pub fn reference() -> String {
         let (kind, variable) = (setting.kind, setting.environment_variable());
         wrap(&mut text, &format!("Takes {kind}. Variable {variable}."));
         let value = (setting.read)(&defaults);
-        let shown = match (setting.example, &value) {
+        let shown = match (setting.example, setting.automatic.as_ref().or(value.as_ref())) {
             (Some(example), _) => example.to_owned(),
             (None, Some(value)) => value.to_string(),
             (None, None) => String::new(),
@@ -28,7 +28,8 @@ pub fn reference() -> String {
 }
 
 impl LoadedConfig {
-    /// The values in force, each with where it comes from.
+    /// The values in force, each with where it comes from. What is left to the machine is shown so,
+    /// with what the machine chose.
     pub fn to_toml(&self) -> String {
         let mut lines = Vec::new();
         let mut text = String::new();
@@ -36,11 +37,16 @@ impl LoadedConfig {
         for setting in settings() {
             let mut line = String::new();
             open_table(&mut line, &mut table, setting.key);
-            let _ = match (setting.read)(&self.config) {
-                Some(value) => write!(line, "{} = {value}", setting.name()),
-                None => write!(line, "# {} is not set", setting.name()),
+            let mut origin = self.origin(setting.key).to_string();
+            let _ = match ((setting.read)(&self.config), &setting.automatic) {
+                (Some(value), Some(automatic)) if self.is_automatic(setting) => {
+                    let _ = write!(origin, ", {value} on this machine");
+                    write!(line, "{} = {automatic}", setting.name())
+                }
+                (Some(value), _) => write!(line, "{} = {value}", setting.name()),
+                (None, _) => write!(line, "# {} is not set", setting.name()),
             };
-            lines.push((line, self.origin(setting.key)));
+            lines.push((line, origin));
         }
         let last_line = |line: &str| line.rsplit('\n').next().map_or(0, str::len);
         let width = lines.iter().map(|(line, _)| last_line(line)).max().unwrap_or(0).min(48);

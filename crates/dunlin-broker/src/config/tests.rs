@@ -110,6 +110,18 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_its_mend() {
 }
 
 #[test]
+fn of_several_mistakes_the_first_line_is_named() {
+    check_mistake(
+        "zebra = 1\nallow_anonymous = 1",
+        "d.toml:1: unknown setting `zebra`; `dunlin broker --print-config` lists all",
+    );
+    check_mistake(
+        "[limits]\nreceive_maximum = 0\n[[listeners]]\nurl = 'a'",
+        "d.toml:2: limits.receive_maximum: expected a number from 1 to 65535, found 0",
+    );
+}
+
+#[test]
 fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     let listener = |url: &str| format!("[[listeners]]\nurl = \"{url}\"\n");
     for (url, reason) in [
@@ -127,7 +139,7 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     }
     check_mistake(
         "listeners = []",
-        "d.toml:1: listeners: expected URLs like mqtt://127.0.0.1:1883, found nothing",
+        "d.toml:1: listeners: at least one is needed, such as \"mqtt://127.0.0.1:1883\"",
     );
     check_mistake(
         "listeners = [\n{ uri = 'mqtt://127.0.0.1' }]",
@@ -159,7 +171,7 @@ fn a_mistake_in_the_environment_or_a_flag_is_named() {
     check(
         &[("DUNLIN_WORKERS", "many")],
         &[],
-        "DUNLIN_WORKERS: workers: expected a number from 0 to 255, found \"many\"",
+        "DUNLIN_WORKERS: expected a number from 0 to 255, found \"many\"",
     );
     check(
         &[],
@@ -218,7 +230,20 @@ fn sizes_take_units() {
 
 #[test]
 fn workers_zero_means_one_for_each_core() {
-    assert_eq!(from_file("workers = 0").unwrap().config.workers, Config::default().workers);
+    let workers = Config::default().workers;
+    let shown = |loaded: &LoadedConfig| {
+        let text = loaded.to_toml();
+        let line = text.lines().find(|line| line.starts_with("workers")).unwrap();
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let mut loaded = from_file("\nworkers = 0").unwrap();
+    assert_eq!(loaded.config.workers, workers);
+    assert_eq!(shown(&loaded), format!("workers = 0 # d.toml:2, {workers} on this machine"));
+    loaded = LoadedConfig::from_layers(None, &BTreeMap::new(), &[]).unwrap();
+    assert_eq!(shown(&loaded), format!("workers = 0 # default, {workers} on this machine"));
+    // A number that is set stays, also when it is the machine's.
+    loaded = from_file(&format!("workers = {workers}")).unwrap();
+    assert_eq!(shown(&loaded), format!("workers = {workers} # d.toml:1"));
 }
 
 #[test]

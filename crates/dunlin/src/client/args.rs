@@ -2,6 +2,7 @@
 
 use super::property::Properties;
 use super::url::Url;
+use crate::arguments::number;
 use crate::failure::Failure;
 use bytes::Bytes;
 use clap::{ArgAction, Args};
@@ -18,7 +19,7 @@ pub(super) struct ConnectArgs {
     #[arg(short = 'h', long, value_name = "HOST")]
     host: Option<String>,
     /// The broker's port [default: 1883]
-    #[arg(short, long, value_name = "PORT")]
+    #[arg(short, long, value_name = "PORT", value_parser = number::<u16>)]
     port: Option<u16>,
     #[arg(
         short = 'L',
@@ -29,7 +30,7 @@ pub(super) struct ConnectArgs {
     )]
     url: Option<String>,
     /// The same as --url
-    #[arg(value_name = "URL", conflicts_with_all = ["host", "port"])]
+    #[arg(value_name = "URL")]
     positional: Option<String>,
     /// The Client Identifier [default: chosen by the broker, or at random before MQTT 5]
     #[arg(short, long, value_name = "ID", conflicts_with = "id_prefix")]
@@ -38,7 +39,8 @@ pub(super) struct ConnectArgs {
     #[arg(short = 'I', long, value_name = "PREFIX")]
     id_prefix: Option<String>,
     /// Seconds between signs of life; 0 is none
-    #[arg(short, long, value_name = "SECS", default_value_t = 60)]
+    #[arg(short, long, value_name = "SECS", default_value_t = 60,
+          value_parser = number::<u16>)]
     keepalive: u16,
     /// The user's name
     #[arg(short, long, value_name = "NAME", allow_hyphen_values = true)]
@@ -110,6 +112,7 @@ pub(super) struct Target {
 
 impl ConnectArgs {
     pub(super) fn target(&self) -> Result<Target, Failure> {
+        self.check_positional()?;
         let url = self.url.as_deref().or(self.positional.as_deref());
         let url = url.map(Url::parse).transpose().map_err(Failure::usage)?.unwrap_or_default();
         let version = self.protocol_version;
@@ -150,6 +153,19 @@ impl ConnectArgs {
             connect,
             properties,
         })
+    }
+
+    /// What stands alone is a URL, but a topic is what people put there.
+    fn check_positional(&self) -> Result<(), Failure> {
+        match &self.positional {
+            Some(given) if !given.contains("://") => Err(Failure::usage(format!(
+                "{given:?} is no URL like mqtt://HOST/TOPIC; if it is a topic, write -t '{given}'"
+            ))),
+            Some(given) if self.host.is_some() || self.port.is_some() => {
+                Err(Failure::usage(format!("{given:?} names host and port; leave out -h and -p")))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn client_identifier(&self) -> Result<Text, Failure> {

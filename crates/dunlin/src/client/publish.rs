@@ -2,6 +2,7 @@
 
 use super::args::{ConnectArgs, Target, parse_qos, topic_name};
 use super::{Link, block_on, stop_signal};
+use crate::arguments::number;
 use crate::failure::{EXIT_CODES, Failure};
 use bytes::Bytes;
 use clap::Args;
@@ -32,7 +33,7 @@ Ends when all is sent and, above QoS 0, acknowledged.";
 #[command(
     disable_help_flag = true,
     after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"),
-    group = clap::ArgGroup::new("content").required(true)
+    group = clap::ArgGroup::new("content")
 )]
 pub(crate) struct PubArgs {
     /// The Topic Name to publish to
@@ -60,7 +61,8 @@ pub(crate) struct PubArgs {
     #[arg(short, long)]
     retain: bool,
     /// Publish it this many times
-    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "stdin_line")]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "stdin_line",
+          value_parser = number::<u64>)]
     repeat: u64,
     /// Seconds between two times
     #[arg(long, value_name = "SECS", default_value_t = 0.0, value_parser = parse_delay)]
@@ -84,6 +86,14 @@ impl PubArgs {
             return Err(Failure::usage("no topic; add -t TOPIC"));
         };
         let topic = topic_name("-t", &topic)?;
+        let has_content = self.message.is_some()
+            || self.file.is_some()
+            || self.stdin_line
+            || self.stdin_file
+            || self.null_message;
+        if !has_content {
+            return Err(Failure::usage("no message; add -m TEXT, -f FILE, -l, -s or -n"));
+        }
         let quiet = self.connect.quiet;
         let done = block_on(self.publish(&target, &topic));
         done.map_err(|failure| if quiet { failure.silenced() } else { failure })

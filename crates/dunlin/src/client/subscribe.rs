@@ -2,6 +2,7 @@
 
 use super::args::{ConnectArgs, Target, parse_qos};
 use super::{Link, block_on, stop_signal};
+use crate::arguments::positive;
 use crate::failure::{EXIT_CODES, Failure};
 use crate::format::{Arrival, Format};
 use clap::Args;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// The exit code when the time of -W is over, as mosquitto_sub has it.
 const TIMED_OUT: u8 = 27;
+/// The pause before the first attempt to connect again.
+const RETRY_PAUSE_MIN: Duration = Duration::from_secs(1);
 /// The longest pause between two attempts to connect again.
 const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
 
@@ -62,10 +65,10 @@ pub(crate) struct SubArgs {
     #[arg(short = 'N')]
     no_line_end: bool,
     /// Exit after this many messages
-    #[arg(short = 'C', value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'C', value_name = "COUNT", value_parser = positive)]
     count: Option<u64>,
     /// Exit after this many seconds, with code 27
-    #[arg(short = 'W', value_name = "SECS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'W', value_name = "SECS", value_parser = positive)]
     timeout_secs: Option<u64>,
     /// Exit once the subscriptions are acknowledged
     #[arg(short = 'E')]
@@ -114,6 +117,7 @@ impl SubArgs {
             filter_out,
             format,
             left,
+            was_accepted: false,
             printed: Vec::new(),
         };
         let done = block_on(subscriber.run());
@@ -141,6 +145,8 @@ struct Subscriber {
     format: Format,
     /// Messages to print before the end.
     left: Option<u64>,
+    /// Whether the broker accepted a connection already: from then on, what passes is waited for.
+    was_accepted: bool,
     /// What was printed and waits to be written out.
     printed: Vec<u8>,
 }
@@ -187,10 +193,17 @@ impl Subscriber {
                     link.finish().await;
                     return Err(failure);
                 }
-                Err(Interruption::Lost(end)) => {
-                    pause = Duration::from_secs(1);
+                Err(Interruption::Refused(why)) => {
+                    pause = (pause * 2).min(RETRY_PAUSE_MAX);
                     if !self.args.connect.quiet {
-                        eprintln!("{end}; connecting again");
+                        eprintln!("{why}; trying again");
+                    }
+                    session = link.finish().await;
+                }
+                Err(Interruption::Lost(why)) => {
+                    pause = RETRY_PAUSE_MIN;
+                    if !self.args.connect.quiet {
+                        eprintln!("{why}; connecting again");
                     }
                     session = link.finish().await;
                 }
@@ -217,7 +230,13 @@ impl Subscriber {
 
     /// Subscribes, and prints until the end.
     async fn serve(&mut self, link: &mut Link) -> Result<(), Interruption> {
-        link.accepted().await?;
+        if let Err(failure) = link.accepted().await {
+            return Err(match link.connection.end() {
+                Some(end) if self.was_accepted && passes(end) => Interruption::Refused(told(end)),
+                _ => Interruption::Final(failure),
+            });
+        }
+        self.was_accepted = true;
         let mut answers = self.subscribe(link)?;
         let mut to_acknowledge = Vec::new();
         // QoS 2 messages that were printed and not yet released.
@@ -244,7 +263,7 @@ impl Subscriber {
                     }
                     Ok(ClientEvent::UnsubAck(_)) => answers -= 1,
                     Ok(_) => {}
-                    Err(end) => return Err(Interruption::of(link, end)),
+                    Err(end) => return Err(Interruption::of(link, &end)),
                 }
                 is_done |= self.args.exit_after_suback && answers == 0;
             }
@@ -332,7 +351,19 @@ impl Subscriber {
             subscription_identifiers: &publish.subscription_identifiers,
             properties: message.properties.as_deref(),
         };
-        match self.format.print(&arrival, self.args.pretty, &mut self.printed) {
+        // Without content there is nothing to show, unless a format asks for other parts.
+        let is_empty = message.payload.is_empty() && self.args.format.is_none();
+        let shown = match (is_empty, self.args.verbose) {
+            (false, _) => self.format.print(&arrival, self.args.pretty, &mut self.printed),
+            (true, true) => {
+                self.printed.extend_from_slice(message.topic_name.as_bytes());
+                self.printed.extend_from_slice(b" (null)");
+                Ok(())
+            }
+            (true, false) => Ok(()),
+        };
+        match shown {
+            Ok(()) if is_empty && !self.args.verbose => {}
             Ok(()) if self.args.no_line_end => {}
             Ok(()) => self.printed.push(b'\n'),
             Err(error) => eprintln!("error: {error}"),
@@ -364,8 +395,10 @@ impl Subscriber {
 /// Why serving a connection ended before all was done.
 enum Interruption {
     Final(Failure),
-    /// The connection is lost, and another one may do.
-    Lost(ConnectionEnd),
+    /// The connection is lost, for the reason given, and another one may do.
+    Lost(String),
+    /// The same before it was accepted.
+    Refused(String),
 }
 
 impl From<Failure> for Interruption {
@@ -375,11 +408,44 @@ impl From<Failure> for Interruption {
 }
 
 impl Interruption {
-    fn of(link: &Link, end: ConnectionEnd) -> Self {
-        match end {
-            ConnectionEnd::Network | ConnectionEnd::KeepAliveTimeout => Self::Lost(end),
-            other => Self::Final(link.ended(&other)),
+    fn of(link: &Link, end: &ConnectionEnd) -> Self {
+        if passes(end) { Self::Lost(told(end)) } else { Self::Final(link.ended(end)) }
+    }
+}
+
+/// Whether a connection that ended like this may be made again later: the network failed, or the
+/// broker is away for a while. What it has against this client stays.
+fn passes(end: &ConnectionEnd) -> bool {
+    let passing = |reason_code: ReasonCode| {
+        matches!(
+            reason_code,
+            ReasonCode::ServerUnavailable
+                | ReasonCode::ServerBusy
+                | ReasonCode::ServerShuttingDown
+                | ReasonCode::KeepAliveTimeout
+                | ReasonCode::ConnectionRateExceeded
+        )
+    };
+    match end {
+        ConnectionEnd::Network
+        | ConnectionEnd::KeepAliveTimeout
+        | ConnectionEnd::ConnectTimeout => true,
+        ConnectionEnd::Peer(disconnect) => passing(disconnect.reason_code),
+        ConnectionEnd::Refused(reason_code) => passing(*reason_code),
+        _ => false,
+    }
+}
+
+/// The end of a connection in a user's words.
+fn told(end: &ConnectionEnd) -> String {
+    match end {
+        ConnectionEnd::Peer(disconnect) => {
+            format!("the broker ended the connection: {}", disconnect.reason_code)
         }
+        ConnectionEnd::Refused(reason_code) => {
+            format!("the broker refused the connection: {reason_code}")
+        }
+        other => other.to_string(),
     }
 }
 

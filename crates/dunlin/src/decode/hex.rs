@@ -10,8 +10,9 @@ pub(super) fn parse(text: &str) -> Result<Vec<u8>, String> {
         if let Some(wrong) = digits.chars().find(|c| !c.is_ascii_hexdigit()) {
             return Err(format!("{wrong:?} in {group:?} is no hex digit"));
         }
-        // A digit that stands alone, as in "0x5", is a byte.
-        if digits.len() > 1 && !digits.len().is_multiple_of(2) {
+        // A digit that stands alone after its prefix, as in "0x5", is a byte.
+        let is_byte = digits.len() == 1 && digits.len() < group.len();
+        if !is_byte && !digits.len().is_multiple_of(2) {
             return Err(format!("{group:?} has an odd number of hex digits"));
         }
         let pairs = digits.as_bytes().chunks(2);

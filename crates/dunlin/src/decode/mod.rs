@@ -7,7 +7,8 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 
-use crate::failure::Failure;
+use crate::arguments::number;
+use crate::failure::{EXIT_CODES, Failure};
 use clap::Args;
 use dunlin_codec::{Packet, ProtocolVersion};
 use std::fmt::Write as _;
@@ -15,10 +16,14 @@ use std::io::{self, Read as _, Write as _};
 use std::path::PathBuf;
 use stream::{Decoded, End, decode, decode_guessing};
 
+/// The bytes of a payload that are shown.
+const EXCERPT_BYTES: usize = 64;
+
 const EXAMPLES: &str = "\
-Each line is the offset of a packet and what it says. Bytes that are no packet
-end the output with the reason, its Reason Code and the statement of the
-standard, and exit code 1.
+Each line is the offset of a packet, what it says, and the beginning of its
+payload: quoted, or as hex digits when it isn't text. Bytes that are no
+packet end the output with the reason, its Reason Code and the statement of
+the standard, and exit code 1.
 
 Examples:
   dunlin decode 30 05 00 01 61 68 69
@@ -28,7 +33,7 @@ Examples:
 
 /// Prints the packets in hex digits or a capture file.
 #[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
+#[command(after_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct DecodeArgs {
     /// Hex digits; spaces, colons and 0x don't matter. Read from standard input if there are none
     #[arg(value_name = "HEX", conflicts_with = "file")]
@@ -40,7 +45,7 @@ pub(crate) struct DecodeArgs {
     #[arg(long, value_name = "VERSION", value_parser = parse_version)]
     version: Option<ProtocolVersion>,
     /// In a capture, the port of the broker
-    #[arg(short, long, default_value_t = 1883)]
+    #[arg(short, long, default_value_t = 1883, value_parser = number::<u16>)]
     port: u16,
 }
 
@@ -115,7 +120,7 @@ fn decode_bytes(bytes: &[u8], version: Option<ProtocolVersion>) -> Report {
     let decoded = version.map_or_else(|| decode_guessing(bytes), |version| decode(bytes, version));
     let mut report = Report::default();
     for located in &decoded.packets {
-        let _ = writeln!(report.lines, "{:>6}  {}", located.start, located.packet);
+        let _ = writeln!(report.lines, "{:>6}  {}", located.start, shown(&located.packet));
     }
     let is_told = version.is_some()
         || decoded.packets.iter().any(|located| matches!(located.packet, Packet::Connect(_)));
@@ -128,6 +133,38 @@ fn decode_bytes(bytes: &[u8], version: Option<ProtocolVersion>) -> Report {
         report.problem = Some("there are no bytes to decode".to_owned());
     }
     report
+}
+
+/// The packet, with the beginning of its payload.
+fn shown(packet: &Packet) -> String {
+    match packet {
+        Packet::Publish(publish) if !publish.payload.is_empty() => {
+            format!("{packet}  {}", excerpt(&publish.payload))
+        }
+        _ => packet.to_string(),
+    }
+}
+
+/// The beginning of a payload: text in quotes, with escapes, and anything else as hex digits.
+fn excerpt(payload: &[u8]) -> String {
+    let start = &payload[..payload.len().min(EXCERPT_BYTES)];
+    let text = match std::str::from_utf8(start) {
+        Ok(text) => Some(text),
+        // A character that the end cuts in two is left out.
+        Err(error) if error.error_len().is_none() && start.len() < payload.len() => {
+            std::str::from_utf8(&start[..error.valid_up_to()]).ok()
+        }
+        Err(_) => None,
+    };
+    let mut excerpt = String::new();
+    match text {
+        Some(text) => excerpt.push_str(&format!("{text:?}")),
+        None => start.iter().for_each(|byte| excerpt.push_str(&format!("{byte:02x}"))),
+    }
+    if start.len() < payload.len() {
+        excerpt.push_str("...");
+    }
+    excerpt
 }
 
 /// Why the bytes end before their end.
@@ -169,7 +206,7 @@ fn decode_capture(file: &[u8], port: u16, version: Option<ProtocolVersion>) -> R
             let label = format!("{} > {}", flow.from, flow.to);
             for located in &decoded.packets {
                 let frame = flow.frame_of(located.end);
-                let (start, packet) = (located.start, &located.packet);
+                let (start, packet) = (located.start, shown(&located.packet));
                 lines.push((frame, format!("{frame:>6}  {label} {start:>6}  {packet}")));
             }
             let gap = || {

@@ -18,7 +18,23 @@ fn hex_digits_are_read_as_people_copy_them() {
     }
     assert_eq!(hex::parse(" "), Ok(Vec::new()));
     assert_eq!(hex::parse("30 0g"), Err("'g' in \"0g\" is no hex digit".to_owned()));
+    for odd in ["3", "c0 0", "0x300"] {
+        let error = hex::parse(odd).unwrap_err();
+        assert!(error.ends_with("has an odd number of hex digits"), "{error}");
+    }
     assert_eq!(hex::parse("300"), Err("\"300\" has an odd number of hex digits".to_owned()));
+}
+
+#[test]
+fn the_beginning_of_a_payload_is_shown() {
+    assert_eq!(excerpt(b"a \"b\"\n\x1b[1m"), r#""a \"b\"\n\u{1b}[1m""#);
+    assert_eq!(excerpt(&[0xFF, b'a']), "ff61");
+    assert_eq!(excerpt(&[b'x'; 65]), format!("\"{}\"...", "x".repeat(64)));
+    assert_eq!(excerpt("ä".repeat(32).as_bytes()), format!("{:?}", "ä".repeat(32)));
+    let cut = format!("x{}", "ä".repeat(32));
+    assert_eq!(excerpt(cut.as_bytes()), format!("\"x{}\"...", "ä".repeat(31)));
+    let no_text = [b"x".as_slice(), &[0xC3]].concat();
+    assert_eq!(excerpt(&no_text), "78c3");
 }
 
 #[test]

@@ -48,6 +48,17 @@ fn both_signals_stop_it_with_success() {
 }
 
 #[test]
+fn two_signals_at_once_are_one_wish() {
+    let broker = Broker::start(&[]);
+    // A halted process gets all of them together when it goes on.
+    for signal in ["STOP", "TERM", "INT", "CONT"] {
+        broker.running.signal(signal);
+    }
+    let ended = broker.running.end();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn an_address_in_use_is_one_message_and_exit_code_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("mqtt://{}", taken.local_addr().unwrap());

@@ -8,7 +8,7 @@ use std::process::Stdio;
 fn hex_digits_are_explained() {
     run(&["decode", "30", "05", "00", "01", "61", "68", "69"]).check(
         0,
-        "     0  PUBLISH q0 \"a\" 2 bytes\n",
+        "     0  PUBLISH q0 \"a\" 2 bytes  \"hi\"\n",
         "read as MQTT 3.1.1; say --version 5 if it isn't\n",
     );
     run(&["decode", "--version", "3.1.1", "c000d000"]).check(
@@ -45,5 +45,6 @@ fn what_is_no_packet_is_explained_with_exit_code_1() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
     assert!(ended.stderr.contains("QoS is 3 (0x81 "), "{ended:?}");
     assert!(ended.stderr.contains("MQTT-3.3.1-4"), "{ended:?}");
+    run(&["decode", "c0", "0"]).check(2, "", "error: \"0\" has an odd number of hex digits\n");
     run(&["decode", "3x"]).check(2, "", "error: 'x' in \"3x\" is no hex digit\n");
 }

@@ -124,6 +124,33 @@ fn a_subscriber_connects_again() {
 }
 
 #[test]
+fn a_subscriber_waits_for_a_broker_that_is_away_for_a_while() {
+    let script = Script::new();
+    let running = Running::start(&[SUBSCRIBE, &["-C", "1", "-p", &script.port]].concat());
+    let suback: &[u8] = &[0x90, 5, 0, 1, 0, 0, 0];
+    let shutting_down: &[u8] = &[0xE0, 2, 0x8B, 0];
+    drop(script.answer(&[ACCEPTED, &[suback, shutting_down].concat()]));
+    running
+        .wait_for("the broker ended the connection: Server shutting down (0x8B); connecting again");
+    drop(script.answer(&[&[0x20, 3, 0, 0x88, 0]]));
+    running.wait_for("the broker refused the connection: Server unavailable (0x88); trying again");
+    let message: &[u8] = &[0x30, 5, 0, 1, b'b', 0, b'x'];
+    let _connection = script.answer(&[ACCEPTED, &[suback, message].concat()]);
+    let ended = running.end();
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "x"));
+}
+
+#[test]
+fn what_the_broker_has_against_a_subscriber_is_final() {
+    for code in [0x87, 0x8E, 0x98] {
+        let script = Script::new();
+        let running = Running::start(&[SUBSCRIBE, &["-p", &script.port]].concat());
+        let _connection = script.answer(&[ACCEPTED, &[0xE0, 2, code, 0]]);
+        assert_eq!(running.end().code, Some(i32::from(code)));
+    }
+}
+
+#[test]
 fn the_exchange_of_the_last_message_is_completed() {
     let script = Script::new();
     let running = Running::start(&[SUBSCRIBE, &["-C", "1", "-p", &script.port]].concat());

@@ -92,6 +92,22 @@ fn a_kept_session_brings_what_was_missed() {
 }
 
 #[test]
+fn a_message_without_content_is_shown_by_its_topic_alone() {
+    with_each_broker(|port| {
+        for (args, printed) in [
+            (&["-C", "2"][..], "x"),
+            (&["-v", "-C", "2"], "e (null)\ne x"),
+            (&["-F", "%p", "-C", "2"], "\nx"),
+        ] {
+            let subscriber = subscribe(port, &[&["-t", "e"], args].concat());
+            publish(port, &["-t", "e", "-n"]);
+            publish(port, &["-t", "e", "-m", "x"]);
+            assert_eq!(subscriber.end().stdout, printed, "{args:?}");
+        }
+    });
+}
+
+#[test]
 fn properties_and_a_will_go_along() {
     with_each_broker(|port| {
         let format = ["-F", "%t %p %C %P %E %R %D %F", "-C", "1"];
@@ -147,6 +163,7 @@ fn a_signal_ends_a_subscriber_with_a_farewell() {
 fn wrong_arguments_are_exit_code_2() {
     for (args, message) in [
         (&["pub", "-t", "a/#", "-m", "x"][..], "-t \"a/#\": a Topic Name holds no wildcard"),
+        (&["pub", "-t", "a"], "no message; add -m TEXT, -f FILE, -l, -s or -n"),
         (&["pub", "-m", "x"], "no topic; add -t TOPIC"),
         (&["sub"], "no topic; add -t FILTER"),
         (&["sub", "-t", "a", "-c"], "-c keeps a session, which needs a name; add -i ID"),
@@ -155,10 +172,32 @@ fn wrong_arguments_are_exit_code_2() {
             &["pub", "-t", "a", "-n", "-V", "311", "-x", "3"],
             "-D and -x need MQTT 5, not 3.1.1; leave out -V",
         ),
+        (
+            &["sub", "-h", "127.0.0.1", "lamps/#"],
+            "\"lamps/#\" is no URL like mqtt://HOST/TOPIC; if it is a topic, write -t 'lamps/#'",
+        ),
+        (
+            &["sub", "-p", "1", "mqtt://host/a"],
+            "\"mqtt://host/a\" names host and port; leave out -h and -p",
+        ),
+        (&["sub", "-t", "a", "--cafile", "ca.pem"], "--cafile (TLS) is not in this version"),
+        (&["pub", "-t", "a", "--psk-identity", "x"], "--psk-identity (TLS) is not in this version"),
+        (&["pub", "-t", "a", "-A", "::1"], "-A (a local address) is not in this version"),
         (&["sub", "mqtts://host/a"], "mqtts:// is not in this version; use mqtt://"),
     ] {
         run(args).check(2, "", &format!("error: {message}\n"));
     }
-    assert_eq!(run(&["pub", "-t", "a"]).code, Some(2));
+    for (args, words) in [
+        (&["sub", "-t", "a", "-C", "x"][..], "a number is expected"),
+        (&["sub", "-t", "a", "-W", "0"], "a number from 1 is expected"),
+        (&["sub", "-t", "a", "-p", "65536"], "the number is too large"),
+        (&["sub", "-t", "a", "--topics", "b"], "'--topic'"),
+        (&["sub", "-t", "a", "--bogus"], "'--bogus'"),
+    ] {
+        let ended = run(args);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{args:?}");
+        assert!(ended.stderr.contains(words), "{ended:?}");
+        assert!(!ended.stderr.contains("as a value"), "{ended:?}");
+    }
     assert_eq!(run(&["pub", "-t", "a", "-n", "-q", "3"]).code, Some(2));
 }
