@@ -3,6 +3,7 @@
 mod broker;
 mod connect;
 mod corpus;
+mod memory;
 mod packets;
 mod publish;
 mod queues;
