@@ -1,7 +1,7 @@
 //! The life of a session: CONNECT, takeover, the end of a connection, Wills, expiry.
 
-use super::endpoints::Outgoing;
 use super::granted::SessionKey;
+use super::outgoing::Outgoing;
 use super::pending::HeldPublishes;
 use super::publish::Routed;
 use super::session::{NEVER, Session, Will};

@@ -24,6 +24,7 @@ pub mod fuzzing;
 mod granted;
 mod inspect;
 mod names;
+mod outgoing;
 mod pending;
 mod publish;
 mod record;

@@ -1,9 +1,9 @@
 //! A message from a Client: checked, kept if retained, routed, acknowledged.
 
 use super::counters::DropCause;
-use super::endpoints::Outgoing;
 use super::forward::{Forward, Outcome, PublishNumber};
 use super::granted::{SessionKey, Subscriber};
+use super::outgoing::Outgoing;
 use super::pending::{AfterStored, HeldPublish, HeldPublishes, PendingPublish};
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};

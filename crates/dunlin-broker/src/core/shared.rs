@@ -1,9 +1,9 @@
 //! Shared Subscriptions: which member gets a message, and what becomes of the messages of a
 //! member that goes away. Spec: §4.8.2.
 
-use super::endpoints::Outgoing;
 use super::forward::{Forward, PublishNumber};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
+use super::outgoing::Outgoing;
 use super::publish::Routed;
 use super::session::GroupName;
 use super::{Core, DropCause, WorkerNumber};

@@ -1,0 +1,41 @@
+//! A message on its way to sessions.
+
+use super::names::TopicNames;
+use dunlin_protocol::Message;
+use dunlin_protocol::codec::TopicName;
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+/// A message on its way to sessions: borrowed from the input while it is only passed on, copied
+/// once when the first receiver has to keep it.
+pub(super) struct Outgoing<'a> {
+    pub(super) message: &'a Message,
+    /// The Topic Name in memory of its own, when it was found before.
+    topic_name: Option<TopicName>,
+    kept: OnceCell<Arc<Message>>,
+}
+
+impl<'a> Outgoing<'a> {
+    pub(super) const fn borrowed(message: &'a Message) -> Self {
+        Self { message, topic_name: None, kept: OnceCell::new() }
+    }
+
+    /// A message that somebody will probably have to keep.
+    pub(super) fn to_be_kept(message: &'a Message, names: &mut TopicNames) -> Self {
+        let topic_name = Some(names.keep(&message.topic_name));
+        Self { message, topic_name, kept: OnceCell::new() }
+    }
+
+    pub(super) fn shared(message: &'a Arc<Message>) -> Self {
+        Self { message, topic_name: None, kept: OnceCell::from(message.clone()) }
+    }
+
+    pub(super) fn keep(&self) -> &Arc<Message> {
+        self.kept.get_or_init(|| {
+            Arc::new(match &self.topic_name {
+                Some(topic_name) => self.message.detached_as(topic_name.clone()),
+                None => self.message.detached(),
+            })
+        })
+    }
+}
