@@ -3,92 +3,41 @@
 //! A turn reads what is ready from every ready socket, handles all of it, then writes each touched
 //! connection once. How many messages go into one system call decides the throughput.
 
-use crate::core::{Batch, ConnectingClient, ConnectionKey, Core, InputState, Output, WorkerNumber};
-use crate::net::{Acceptor, Reading, Socket, Transport, Writing};
+mod input;
+mod intake;
+mod output;
+mod peer;
+
+pub(crate) use peer::{Peer, WorkerMessage};
+
+use crate::core::{ConnectingClient, ConnectionKey, Core, Output, WorkerNumber};
+use crate::net::{Acceptor, Socket};
 use crate::store::Store;
 use bytes::BytesMut;
 use dunlin_protocol::codec::ReasonCode;
 use dunlin_protocol::{ConnectionEnd, Instant};
-use mio::net::UnixStream;
-use mio::{Events, Interest, Poll, Token, Waker};
+use input::ToRead;
+use mio::{Events, Interest, Poll, Token};
+use peer::Adopted;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant as Clock};
 
-/// Bytes read from one connection before others have their turn.
-const READ_LEN_MAX: usize = 64 * 1024;
-/// The buffer that all connections of a worker are read into.
-const READ_BUFFER_LEN: usize = 512 * 1024;
-/// Connections accepted in one turn.
-const ACCEPTS_PER_TURN: usize = 64;
-/// How long a closed connection waits for its peer to close too, so that the last packet is not
-/// lost to a reset.
-const LINGER: Duration = Duration::from_secs(1);
-/// How long accepting rests after the system had no descriptor left.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Items that may wait for another worker before this one reads no more.
 const BACKLOG_MAX: usize = 64 * 1024;
 /// How soon a worker that waits for another one looks again.
 const BACKLOG_REST: Duration = Duration::from_millis(1);
-/// Messages of other workers that are taken in one turn.
-const MESSAGES_PER_TURN: usize = 256;
-/// How often established connections are read before a new one is taken up.
-const READS_BEFORE_FRESH: usize = 16;
-/// How often a connection may be written in one turn while its queue refills the output.
-const WRITES_PER_TURN: usize = 8;
+
+/// How long a closed connection waits for its peer to close too, so that the last packet is not
+/// lost to a reset.
+const LINGER: Duration = Duration::from_secs(1);
 
 const WAKE: Token = Token(usize::MAX);
 /// Tokens from here on, down from the top, are listeners.
 const LISTENERS: usize = usize::MAX - 1024;
-
-/// What a worker is told by others.
-#[derive(Debug)]
-pub(crate) enum WorkerMessage {
-    /// A batch from another worker's core.
-    Batch(WorkerNumber, Batch),
-    /// A connection whose session belongs here.
-    Adopt(Box<Adopted>),
-    /// A connection from within the process.
-    Open(std::os::unix::net::UnixStream),
-    /// Tell all Clients that the broker stops, then end.
-    Stop,
-}
-
-#[derive(Debug)]
-pub(crate) struct Adopted {
-    transport: Transport,
-    rest: BytesMut,
-    client: ConnectingClient,
-}
-
-/// How others reach a worker.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer {
-    pub(crate) sender: Sender<WorkerMessage>,
-    pub(crate) waker: Arc<Waker>,
-    /// Whether the worker was woken and has not looked yet.
-    pub(crate) is_woken: Arc<AtomicBool>,
-    /// Items on their way to the worker.
-    pub(crate) backlog: Arc<AtomicUsize>,
-}
-
-impl Peer {
-    pub(crate) fn send(&self, message: WorkerMessage) {
-        if let WorkerMessage::Batch(_, batch) = &message {
-            self.backlog.fetch_add(batch.len(), Ordering::Relaxed);
-        }
-        // Without a receiver the worker has ended, and the broker is about to.
-        if self.sender.send(message).is_ok()
-            && !self.is_woken.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "a worker can't be woken");
-        }
-    }
-}
 
 /// What a worker is made of.
 pub(crate) struct WorkerParts {
@@ -119,43 +68,6 @@ pub(crate) struct Worker {
     keys: Vec<ConnectionKey>,
     stopping: bool,
 }
-
-/// Connections that may have something to read.
-///
-/// A CONNECT may take over a session whose old connection has sent DISCONNECT just before: all
-/// that arrived earlier is handled first, so that no Will fires for a Client that said goodbye.
-#[derive(Debug, Default)]
-struct ToRead {
-    /// Those that have a session.
-    established: VecDeque<ConnectionKey>,
-    /// Those that have not sent CONNECT, or not with success.
-    fresh: VecDeque<ConnectionKey>,
-}
-
-impl ToRead {
-    fn is_empty(&self) -> bool {
-        self.established.is_empty() && self.fresh.is_empty()
-    }
-
-    /// Lists a connection, once.
-    fn list(&mut self, socket: &mut Socket) {
-        if !socket.is_listed {
-            socket.is_listed = true;
-            let list = if socket.is_fresh { &mut self.fresh } else { &mut self.established };
-            list.push_back(socket.key);
-        }
-    }
-}
-
-/// Where input lies.
-#[derive(Clone, Copy, Debug)]
-enum Source {
-    /// In the buffer that all connections are read into.
-    Buffer,
-    /// In memory of the connection's own.
-    Rest,
-}
-
 /// Names the socket of a connection, and tells it from others that had its place.
 fn token(key: ConnectionKey) -> Token {
     Token(key.index())
@@ -246,7 +158,7 @@ impl Worker {
         self.accept(now);
         self.take_messages(now);
         self.read_established(now);
-        if !self.to_read.fresh.is_empty() || !self.adopted.is_empty() {
+        if self.to_read.has_fresh() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
         }
         // After reading, so that nobody is blamed for silence whose packets were there.
@@ -289,253 +201,6 @@ impl Worker {
             }
         }
     }
-
-    // ---- connections in
-
-    fn accept(&mut self, now: Instant) {
-        if let Some(again_at) = self.accept_again_at {
-            if now < again_at {
-                return;
-            }
-            self.accept_again_at = None;
-            self.parts.acceptors.iter_mut().for_each(|acceptor| acceptor.is_ready = true);
-        }
-        for at in 0..self.parts.acceptors.len() {
-            for _ in 0..ACCEPTS_PER_TURN {
-                if !self.parts.acceptors[at].is_ready || self.stopping {
-                    break;
-                }
-                match self.parts.acceptors[at].listener.accept() {
-                    Ok((stream, address)) => {
-                        tracing::debug!(%address, "connection accepted");
-                        self.open(now, Transport::Tcp(stream));
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.parts.acceptors[at].is_ready = false;
-                    }
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::Interrupted | ErrorKind::ConnectionAborted
-                        ) => {}
-                    Err(error) => {
-                        tracing::warn!(%error, "no connection can be accepted for a moment");
-                        self.accept_again_at = Some(now + ACCEPT_REST);
-                        self.parts.acceptors[at].is_ready = false;
-                    }
-                }
-            }
-        }
-    }
-
-    fn open(&mut self, now: Instant, transport: Transport) {
-        if self.parts.connections.fetch_add(1, Ordering::Relaxed) >= self.parts.connections_max {
-            self.parts.connections.fetch_sub(1, Ordering::Relaxed);
-            tracing::warn!("a connection is closed at once: limits.connections_max is reached");
-            return;
-        }
-        let key = self.parts.core.open(now);
-        self.watch(Socket::new(transport, key, BytesMut::new()));
-    }
-
-    /// Takes a socket into the loop.
-    fn watch(&mut self, mut socket: Socket) {
-        let interests = Interest::READABLE | Interest::WRITABLE;
-        let key = socket.key;
-        let registry = self.parts.poll.registry();
-        if let Err(error) = registry.register(&mut socket.transport, token(key), interests) {
-            tracing::warn!(%error, "a connection can't be watched");
-            self.forget(self.now(), key);
-            return;
-        }
-        if self.sockets.len() <= key.index() {
-            self.sockets.resize_with(key.index() + 1, || None);
-        }
-        self.to_read.list(&mut socket);
-        self.sockets[key.index()] = Some(Box::new(socket));
-    }
-
-    /// A connection is gone from the loop: the core forgets it, too.
-    fn forget(&mut self, now: Instant, key: ConnectionKey) {
-        self.parts.core.handle_network_closed(now, key);
-        self.parts.core.release(key);
-        self.parts.connections.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    fn take_messages(&mut self, now: Instant) {
-        let own = &self.parts.peers[usize::from(self.parts.number.0)];
-        // Before the inbox is looked at, so that what comes after wakes again.
-        own.is_woken.store(false, Ordering::Release);
-        for taken in 0.. {
-            if taken == MESSAGES_PER_TURN {
-                // The rest comes in the next turn, and nobody need wake us for it.
-                let own = &self.parts.peers[usize::from(self.parts.number.0)];
-                own.is_woken.store(true, Ordering::Release);
-                break;
-            }
-            let Ok(message) = self.parts.inbox.try_recv() else { break };
-            match message {
-                WorkerMessage::Batch(from, mut batch) => {
-                    let own = &self.parts.peers[usize::from(self.parts.number.0)];
-                    own.backlog.fetch_sub(batch.len(), Ordering::Relaxed);
-                    while !self.parts.core.handle_batch(now, from, &mut batch) {
-                        self.write_urgent(now);
-                    }
-                }
-                WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
-                WorkerMessage::Open(stream) => {
-                    self.open(now, Transport::Local(UnixStream::from_std(stream)));
-                }
-                WorkerMessage::Stop => {
-                    self.stopping = true;
-                    self.parts.core.stop(now);
-                }
-            }
-        }
-    }
-
-    // ---- bytes in
-
-    /// Reads each connection with a session once.
-    fn read_established(&mut self, now: Instant) {
-        if self.is_backlogged() {
-            return;
-        }
-        for _ in 0..self.to_read.established.len() {
-            let Some(key) = self.to_read.established.pop_front() else { break };
-            self.read_connection(now, key);
-        }
-    }
-
-    /// Takes up new connections, after all that has arrived on the others by now.
-    fn read_fresh(&mut self, now: Instant, events: &mut Events, writable: &mut Vec<ConnectionKey>) {
-        if let Err(error) = self.parts.poll.poll(events, Some(Duration::ZERO))
-            && error.kind() != ErrorKind::Interrupted
-        {
-            tracing::error!(%error, "waiting for events failed");
-            events.clear();
-        }
-        let fresh = std::mem::take(&mut self.to_read.fresh);
-        self.note(events, writable);
-        for _ in 0..READS_BEFORE_FRESH {
-            if self.to_read.established.is_empty() || self.is_backlogged() {
-                break;
-            }
-            self.read_established(now);
-        }
-        for key in fresh {
-            self.read_connection(now, key);
-        }
-        for Adopted { transport, rest, client } in std::mem::take(&mut self.adopted) {
-            let key = self.parts.core.adopt(now, client);
-            let mut socket = Socket::new(transport, key, rest);
-            socket.is_fresh = !self.parts.core.has_session(key);
-            self.watch(socket);
-        }
-    }
-
-    fn read_connection(&mut self, now: Instant, key: ConnectionKey) {
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-        socket.is_listed = false;
-        if socket.is_closing {
-            self.read_closing(now, key);
-            return;
-        }
-        if socket.is_paused {
-            return;
-        }
-        if !socket.rest.is_empty() && !self.handle_rest(now, key) {
-            return;
-        }
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-        if !socket.is_readable {
-            return;
-        }
-        prepare(&mut self.buffer);
-        match socket.read(&mut self.buffer, READ_LEN_MAX) {
-            Reading::WouldBlock if socket.is_broken => self.drop_socket(now, key),
-            Reading::WouldBlock => {}
-            Reading::Closed => self.drop_socket(now, key),
-            Reading::Bytes(bytes) => {
-                self.parts.core.count_received(bytes.len());
-                if socket.rest.is_empty() {
-                    self.handle_input(now, key, bytes, Source::Buffer);
-                } else {
-                    socket.rest.extend_from_slice(&bytes);
-                    self.handle_rest(now, key);
-                }
-                let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-                if socket.is_readable && !socket.is_paused {
-                    self.to_read.list(socket);
-                }
-            }
-        }
-    }
-
-    /// Handles what is left from before; whether the connection goes on.
-    fn handle_rest(&mut self, now: Instant, key: ConnectionKey) -> bool {
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
-        let rest = std::mem::take(&mut socket.rest);
-        self.handle_input(now, key, rest, Source::Rest)
-    }
-
-    /// Hands input to the core; whether the connection goes on.
-    fn handle_input(
-        &mut self,
-        now: Instant,
-        key: ConnectionKey,
-        mut input: BytesMut,
-        source: Source,
-    ) -> bool {
-        let mut was_told = false;
-        let state = loop {
-            match self.parts.core.handle_input(now, key, &mut input) {
-                InputState::Urgent => self.write_urgent(now),
-                InputState::Paused if !was_told && self.is_gone(key) => {
-                    self.parts.core.handle_peer_gone(key);
-                    was_told = true;
-                }
-                state => break state,
-            }
-        };
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
-        socket.is_fresh = socket.is_fresh && !self.parts.core.has_session(key);
-        match state {
-            InputState::NeedInput | InputState::Urgent => {
-                socket.rest = kept(input, source);
-                true
-            }
-            InputState::Paused if was_told => {
-                self.drop_socket(now, key);
-                false
-            }
-            InputState::Paused => {
-                socket.rest = kept(input, source);
-                socket.is_paused = true;
-                false
-            }
-            InputState::Closed => false,
-        }
-    }
-
-    /// Whether the peer has closed its side of a connection with a session. Without one, a paused
-    /// connection waits for its worker or for the past of its session, and its turn comes.
-    fn is_gone(&mut self, key: ConnectionKey) -> bool {
-        socket_of(&mut self.sockets, key).is_some_and(|socket| socket.is_read_closed)
-            && self.parts.core.has_session(key)
-    }
-
-    fn read_closing(&mut self, now: Instant, key: ConnectionKey) {
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-        prepare(&mut self.buffer);
-        if socket.discard(&mut self.buffer) {
-            self.drop_socket(now, key);
-        } else if socket.is_readable {
-            self.to_read.list(socket);
-        }
-    }
-
-    // ---- effects
 
     fn carry_out(&mut self, now: Instant) {
         loop {
@@ -619,104 +284,6 @@ impl Worker {
             None => {}
         }
     }
-
-    // ---- bytes out
-
-    fn write_urgent(&mut self, now: Instant) {
-        let mut keys = std::mem::take(&mut self.keys);
-        self.parts.core.take_urgent(&mut keys);
-        for key in keys.drain(..) {
-            self.write(now, key);
-        }
-        self.keys = keys;
-    }
-
-    fn write_touched(&mut self, now: Instant) {
-        self.write_urgent(now);
-        let mut keys = std::mem::take(&mut self.keys);
-        for _ in 0..WRITES_PER_TURN {
-            self.parts.core.take_touched(&mut keys);
-            if keys.is_empty() {
-                break;
-            }
-            for key in keys.drain(..) {
-                self.write(now, key);
-            }
-            // Writing makes room, and room may move queues, close connections or resume some.
-            self.keys = keys;
-            self.carry_out(now);
-            keys = std::mem::take(&mut self.keys);
-        }
-        self.keys = keys;
-    }
-
-    fn write(&mut self, now: Instant, key: ConnectionKey) {
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-        let Some(out) = self.parts.core.transmit(key) else { return };
-        let writing = match () {
-            () if socket.is_broken => Writing::Failed,
-            () if socket.is_writable => socket.write(out),
-            () => Writing::Blocked(0),
-        };
-        match writing {
-            Writing::Done(written) => {
-                let is_closing = socket.is_closing;
-                self.parts.core.handle_written(now, key, written);
-                if is_closing {
-                    self.shut(now, key);
-                }
-            }
-            Writing::Blocked(written) => self.parts.core.handle_written(now, key, written),
-            Writing::Failed if socket.is_closing => self.drop_socket(now, key),
-            Writing::Failed => {
-                // The peer is gone, and the end of what it sent tells how it went: its Will must
-                // not fire if it said DISCONNECT.
-                out.advance(out.len());
-                socket.is_broken = true;
-                socket.is_read_closed = true;
-                socket.is_readable = true;
-                socket.is_paused = false;
-                self.to_read.list(socket);
-                self.parts.core.handle_written(now, key, 0);
-            }
-        }
-    }
-
-    /// All was said: tells the peer so, and waits for it to close.
-    fn shut(&mut self, now: Instant, key: ConnectionKey) {
-        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-        if socket.is_shut {
-            return;
-        }
-        socket.is_shut = true;
-        prepare(&mut self.buffer);
-        if socket.transport.shut_down_writing().is_err() || socket.discard(&mut self.buffer) {
-            self.drop_socket(now, key);
-        } else if socket.is_readable {
-            self.to_read.list(socket);
-        }
-    }
-
-    fn end_lingering(&mut self, now: Instant) {
-        while let Some((until, key)) = self.lingering.front()
-            && *until <= now
-        {
-            let key = *key;
-            self.lingering.pop_front();
-            self.drop_socket(now, key);
-        }
-    }
-
-    fn drop_socket(&mut self, now: Instant, key: ConnectionKey) {
-        if socket_of(&mut self.sockets, key).is_none() {
-            return;
-        }
-        if let Some(mut socket) = self.sockets.get_mut(key.index()).and_then(Option::take) {
-            // Closing the descriptor takes it out of the poll as well; this keeps mio's books.
-            let _ = self.parts.poll.registry().deregister(&mut socket.transport);
-        }
-        self.forget(now, key);
-    }
 }
 
 fn socket_of(sockets: &mut [Option<Box<Socket>>], key: ConnectionKey) -> Option<&mut Socket> {
@@ -739,23 +306,4 @@ fn causes(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-/// Makes the worker's buffer ready for a read. It is used again and again, since nothing that was
-/// read outlives its turn without being copied.
-fn prepare(buffer: &mut BytesMut) {
-    if buffer.len() < READ_LEN_MAX {
-        buffer.clear();
-        buffer.reserve(READ_BUFFER_LEN);
-        buffer.resize(READ_BUFFER_LEN, 0);
-    }
-}
-
-/// Input that waits for more, in memory of its own, so that it doesn't pin the worker's buffer.
-fn kept(input: BytesMut, source: Source) -> BytesMut {
-    match source {
-        _ if input.is_empty() => BytesMut::new(),
-        Source::Buffer => BytesMut::from(&input[..]),
-        Source::Rest => input,
-    }
 }

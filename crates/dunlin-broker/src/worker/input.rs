@@ -1,0 +1,225 @@
+//! Bytes in: who is read when, and what becomes of the input.
+
+use super::peer::Adopted;
+use super::{Worker, socket_of};
+use crate::core::{ConnectionKey, InputState};
+use crate::net::{Reading, Socket};
+use bytes::BytesMut;
+use dunlin_protocol::Instant;
+use mio::Events;
+use std::collections::VecDeque;
+use std::io::ErrorKind;
+use std::time::Duration;
+
+/// Bytes read from one connection before others have their turn.
+const READ_LEN_MAX: usize = 64 * 1024;
+/// The buffer that all connections of a worker are read into.
+const READ_BUFFER_LEN: usize = 512 * 1024;
+/// How often established connections are read before a new one is taken up.
+const READS_BEFORE_FRESH: usize = 16;
+
+/// Connections that may have something to read.
+///
+/// A CONNECT may take over a session whose old connection has sent DISCONNECT just before: all
+/// that arrived earlier is handled first, so that no Will fires for a Client that said goodbye.
+#[derive(Debug, Default)]
+pub(super) struct ToRead {
+    /// Those that have a session.
+    established: VecDeque<ConnectionKey>,
+    /// Those that have not sent CONNECT, or not with success.
+    fresh: VecDeque<ConnectionKey>,
+}
+
+impl ToRead {
+    pub(super) fn is_empty(&self) -> bool {
+        self.established.is_empty() && self.fresh.is_empty()
+    }
+
+    /// Whether a new connection may have something to read.
+    pub(super) fn has_fresh(&self) -> bool {
+        !self.fresh.is_empty()
+    }
+
+    /// Lists a connection, once.
+    pub(super) fn list(&mut self, socket: &mut Socket) {
+        if !socket.is_listed {
+            socket.is_listed = true;
+            let list = if socket.is_fresh { &mut self.fresh } else { &mut self.established };
+            list.push_back(socket.key);
+        }
+    }
+}
+
+/// Where input lies.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source {
+    /// In the buffer that all connections are read into.
+    Buffer,
+    /// In memory of the connection's own.
+    Rest,
+}
+
+impl Worker {
+    /// Reads each connection with a session once.
+    pub(super) fn read_established(&mut self, now: Instant) {
+        if self.is_backlogged() {
+            return;
+        }
+        for _ in 0..self.to_read.established.len() {
+            let Some(key) = self.to_read.established.pop_front() else { break };
+            self.read_connection(now, key);
+        }
+    }
+
+    /// Takes up new connections, after all that has arrived on the others by now.
+    pub(super) fn read_fresh(
+        &mut self,
+        now: Instant,
+        events: &mut Events,
+        writable: &mut Vec<ConnectionKey>,
+    ) {
+        if let Err(error) = self.parts.poll.poll(events, Some(Duration::ZERO))
+            && error.kind() != ErrorKind::Interrupted
+        {
+            tracing::error!(%error, "waiting for events failed");
+            events.clear();
+        }
+        let fresh = std::mem::take(&mut self.to_read.fresh);
+        self.note(events, writable);
+        for _ in 0..READS_BEFORE_FRESH {
+            if self.to_read.established.is_empty() || self.is_backlogged() {
+                break;
+            }
+            self.read_established(now);
+        }
+        for key in fresh {
+            self.read_connection(now, key);
+        }
+        for Adopted { transport, rest, client } in std::mem::take(&mut self.adopted) {
+            let key = self.parts.core.adopt(now, client);
+            let mut socket = Socket::new(transport, key, rest);
+            socket.is_fresh = !self.parts.core.has_session(key);
+            self.watch(socket);
+        }
+    }
+
+    pub(super) fn read_connection(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
+        socket.is_listed = false;
+        if socket.is_closing {
+            self.read_closing(now, key);
+            return;
+        }
+        if socket.is_paused {
+            return;
+        }
+        if !socket.rest.is_empty() && !self.handle_rest(now, key) {
+            return;
+        }
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
+        if !socket.is_readable {
+            return;
+        }
+        prepare(&mut self.buffer);
+        match socket.read(&mut self.buffer, READ_LEN_MAX) {
+            Reading::WouldBlock if socket.is_broken => self.drop_socket(now, key),
+            Reading::WouldBlock => {}
+            Reading::Closed => self.drop_socket(now, key),
+            Reading::Bytes(bytes) => {
+                self.parts.core.count_received(bytes.len());
+                if socket.rest.is_empty() {
+                    self.handle_input(now, key, bytes, Source::Buffer);
+                } else {
+                    socket.rest.extend_from_slice(&bytes);
+                    self.handle_rest(now, key);
+                }
+                let Some(socket) = socket_of(&mut self.sockets, key) else { return };
+                if socket.is_readable && !socket.is_paused {
+                    self.to_read.list(socket);
+                }
+            }
+        }
+    }
+
+    /// Handles what is left from before; whether the connection goes on.
+    pub(super) fn handle_rest(&mut self, now: Instant, key: ConnectionKey) -> bool {
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
+        let rest = std::mem::take(&mut socket.rest);
+        self.handle_input(now, key, rest, Source::Rest)
+    }
+
+    /// Hands input to the core; whether the connection goes on.
+    pub(super) fn handle_input(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        mut input: BytesMut,
+        source: Source,
+    ) -> bool {
+        let mut was_told = false;
+        let state = loop {
+            match self.parts.core.handle_input(now, key, &mut input) {
+                InputState::Urgent => self.write_urgent(now),
+                InputState::Paused if !was_told && self.is_gone(key) => {
+                    self.parts.core.handle_peer_gone(key);
+                    was_told = true;
+                }
+                state => break state,
+            }
+        };
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return false };
+        socket.is_fresh = socket.is_fresh && !self.parts.core.has_session(key);
+        match state {
+            InputState::NeedInput | InputState::Urgent => {
+                socket.rest = kept(input, source);
+                true
+            }
+            InputState::Paused if was_told => {
+                self.drop_socket(now, key);
+                false
+            }
+            InputState::Paused => {
+                socket.rest = kept(input, source);
+                socket.is_paused = true;
+                false
+            }
+            InputState::Closed => false,
+        }
+    }
+
+    /// Whether the peer has closed its side of a connection with a session. Without one, a paused
+    /// connection waits for its worker or for the past of its session, and its turn comes.
+    pub(super) fn is_gone(&mut self, key: ConnectionKey) -> bool {
+        socket_of(&mut self.sockets, key).is_some_and(|socket| socket.is_read_closed)
+            && self.parts.core.has_session(key)
+    }
+
+    pub(super) fn read_closing(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
+        prepare(&mut self.buffer);
+        if socket.discard(&mut self.buffer) {
+            self.drop_socket(now, key);
+        } else if socket.is_readable {
+            self.to_read.list(socket);
+        }
+    }
+}
+
+/// Makes the worker's buffer ready for a read. It is used again and again, since nothing that was
+/// read outlives its turn without being copied.
+pub(super) fn prepare(buffer: &mut BytesMut) {
+    if buffer.len() < READ_LEN_MAX {
+        buffer.clear();
+        buffer.reserve(READ_BUFFER_LEN);
+        buffer.resize(READ_BUFFER_LEN, 0);
+    }
+}
+
+/// Input that waits for more, in memory of its own, so that it doesn't pin the worker's buffer.
+fn kept(input: BytesMut, source: Source) -> BytesMut {
+    match source {
+        _ if input.is_empty() => BytesMut::new(),
+        Source::Buffer => BytesMut::from(&input[..]),
+        Source::Rest => input,
+    }
+}

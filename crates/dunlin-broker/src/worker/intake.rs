@@ -1,0 +1,124 @@
+//! What comes to a worker: connections that it accepts, and messages of the other workers.
+
+use super::peer::WorkerMessage;
+use super::{Worker, token};
+use crate::core::ConnectionKey;
+use crate::net::{Socket, Transport};
+use bytes::BytesMut;
+use dunlin_protocol::Instant;
+use mio::Interest;
+use mio::net::UnixStream;
+use std::io::ErrorKind;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// How long accepting rests after the system had no descriptor left.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Messages of other workers that are taken in one turn.
+const MESSAGES_PER_TURN: usize = 256;
+
+impl Worker {
+    pub(super) fn accept(&mut self, now: Instant) {
+        if let Some(again_at) = self.accept_again_at {
+            if now < again_at {
+                return;
+            }
+            self.accept_again_at = None;
+            self.parts.acceptors.iter_mut().for_each(|acceptor| acceptor.is_ready = true);
+        }
+        for at in 0..self.parts.acceptors.len() {
+            for _ in 0..ACCEPTS_PER_TURN {
+                if !self.parts.acceptors[at].is_ready || self.stopping {
+                    break;
+                }
+                match self.parts.acceptors[at].listener.accept() {
+                    Ok((stream, address)) => {
+                        tracing::debug!(%address, "connection accepted");
+                        self.open(now, Transport::Tcp(stream));
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.parts.acceptors[at].is_ready = false;
+                    }
+                    Err(error)
+                        if matches!(
+                            error.kind(),
+                            ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                        ) => {}
+                    Err(error) => {
+                        tracing::warn!(%error, "no connection can be accepted for a moment");
+                        self.accept_again_at = Some(now + ACCEPT_REST);
+                        self.parts.acceptors[at].is_ready = false;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, now: Instant, transport: Transport) {
+        if self.parts.connections.fetch_add(1, Ordering::Relaxed) >= self.parts.connections_max {
+            self.parts.connections.fetch_sub(1, Ordering::Relaxed);
+            tracing::warn!("a connection is closed at once: limits.connections_max is reached");
+            return;
+        }
+        let key = self.parts.core.open(now);
+        self.watch(Socket::new(transport, key, BytesMut::new()));
+    }
+
+    /// Takes a socket into the loop.
+    pub(super) fn watch(&mut self, mut socket: Socket) {
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        let key = socket.key;
+        let registry = self.parts.poll.registry();
+        if let Err(error) = registry.register(&mut socket.transport, token(key), interests) {
+            tracing::warn!(%error, "a connection can't be watched");
+            self.forget(self.now(), key);
+            return;
+        }
+        if self.sockets.len() <= key.index() {
+            self.sockets.resize_with(key.index() + 1, || None);
+        }
+        self.to_read.list(&mut socket);
+        self.sockets[key.index()] = Some(Box::new(socket));
+    }
+
+    /// A connection is gone from the loop: the core forgets it, too.
+    pub(super) fn forget(&mut self, now: Instant, key: ConnectionKey) {
+        self.parts.core.handle_network_closed(now, key);
+        self.parts.core.release(key);
+        self.parts.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn take_messages(&mut self, now: Instant) {
+        let own = &self.parts.peers[usize::from(self.parts.number.0)];
+        // Before the inbox is looked at, so that what comes after wakes again.
+        own.is_woken.store(false, Ordering::Release);
+        for taken in 0.. {
+            if taken == MESSAGES_PER_TURN {
+                // The rest comes in the next turn, and nobody need wake us for it.
+                let own = &self.parts.peers[usize::from(self.parts.number.0)];
+                own.is_woken.store(true, Ordering::Release);
+                break;
+            }
+            let Ok(message) = self.parts.inbox.try_recv() else { break };
+            match message {
+                WorkerMessage::Batch(from, mut batch) => {
+                    let own = &self.parts.peers[usize::from(self.parts.number.0)];
+                    own.backlog.fetch_sub(batch.len(), Ordering::Relaxed);
+                    while !self.parts.core.handle_batch(now, from, &mut batch) {
+                        self.write_urgent(now);
+                    }
+                }
+                WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
+                WorkerMessage::Open(stream) => {
+                    self.open(now, Transport::Local(UnixStream::from_std(stream)));
+                }
+                WorkerMessage::Stop => {
+                    self.stopping = true;
+                    self.parts.core.stop(now);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! How others reach a worker: messages, and the wake-up that goes with them.
+
+use crate::core::{Batch, ConnectingClient, WorkerNumber};
+use crate::net::Transport;
+use bytes::BytesMut;
+use mio::Waker;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Sender;
+
+/// What a worker is told by others.
+#[derive(Debug)]
+pub(crate) enum WorkerMessage {
+    /// A batch from another worker's core.
+    Batch(WorkerNumber, Batch),
+    /// A connection whose session belongs here.
+    Adopt(Box<Adopted>),
+    /// A connection from within the process.
+    Open(std::os::unix::net::UnixStream),
+    /// Tell all Clients that the broker stops, then end.
+    Stop,
+}
+
+#[derive(Debug)]
+pub(crate) struct Adopted {
+    pub(super) transport: Transport,
+    pub(super) rest: BytesMut,
+    pub(super) client: ConnectingClient,
+}
+
+/// How others reach a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) sender: Sender<WorkerMessage>,
+    pub(crate) waker: Arc<Waker>,
+    /// Whether the worker was woken and has not looked yet.
+    pub(crate) is_woken: Arc<AtomicBool>,
+    /// Items on their way to the worker.
+    pub(crate) backlog: Arc<AtomicUsize>,
+}
+
+impl Peer {
+    pub(crate) fn send(&self, message: WorkerMessage) {
+        if let WorkerMessage::Batch(_, batch) = &message {
+            self.backlog.fetch_add(batch.len(), Ordering::Relaxed);
+        }
+        // Without a receiver the worker has ended, and the broker is about to.
+        if self.sender.send(message).is_ok()
+            && !self.is_woken.swap(true, Ordering::AcqRel)
+            && let Err(error) = self.waker.wake()
+        {
+            tracing::error!(%error, "a worker can't be woken");
+        }
+    }
+}
