@@ -162,7 +162,9 @@ impl Worker {
             self.read_fresh(now, events, &mut writable);
         }
         // After reading, so that nobody is blamed for silence whose packets were there.
-        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now) {
+        if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now)
+            && !self.is_backlogged()
+        {
             self.parts.core.handle_timeout(now);
         }
         for key in writable {

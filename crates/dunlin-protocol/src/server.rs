@@ -349,6 +349,13 @@ impl ServerConnection {
         self.engine.acknowledge(now, ack, reason_code, out)
     }
 
+    /// Gives up the acknowledgement of a message that was not taken and that its Client, which has
+    /// closed its side, can't be told about: the message counts as never received, so that it is
+    /// new when it comes again.
+    pub fn forgo(&mut self, now: Instant, ack: AckToken, out: &mut TransmitBuf) {
+        self.engine.forgo(now, ack, out);
+    }
+
     /// Answers a SUBSCRIBE [MQTT-3.8.4-1].
     ///
     /// # Errors

@@ -43,6 +43,8 @@ pub(super) struct Connection {
     pub(super) stalled: bool,
     /// Whether the peer has closed its side: what it sent before is all that comes.
     pub(super) is_gone: bool,
+    /// Whether its publishes are no longer taken: one before them was given up.
+    pub(super) forgoes: bool,
     /// Whether nothing is read: a publish of an MQTT 3.x Client waits for room in a queue.
     pub(super) held: bool,
     /// When it was last read again after it was held: until then its silence says nothing.
@@ -109,6 +111,7 @@ impl Endpoints {
             wants_room: false,
             stalled: false,
             is_gone: false,
+            forgoes: false,
             held: false,
             read_again_at: Instant::ZERO,
             timer_at: None,

@@ -349,14 +349,21 @@ impl Core {
             || !self.outbox.is_empty()
     }
 
-    /// The peer has closed its side while nothing was taken of its input: what it waited for is
-    /// void, and the rest of its input, which may end with a DISCONNECT, is taken now.
-    pub fn handle_peer_gone(&mut self, key: ConnectionKey) {
-        if let Some(connection) = self.endpoints.connection(key) {
-            connection.is_gone = true;
-            connection.held = false;
-            connection.stalled = false;
+    /// The peer has closed its side while nothing was taken of its input: the rest of it, which may
+    /// end with a DISCONNECT, is taken now, or as soon as what is on its way to other workers or
+    /// the store is known. Publishes that wait for room, and those after them, count as never
+    /// received: their Client has no acknowledgement and sends them again.
+    pub fn handle_peer_gone(&mut self, now: Instant, key: ConnectionKey) {
+        let held = self.pending.held.remove(&key);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        connection.is_gone = true;
+        connection.held = false;
+        connection.stalled = false;
+        for held in held.iter().flat_map(pending::HeldPublishes::iter) {
+            connection.forgoes = true;
+            connection.protocol.forgo(now, held.ack, &mut connection.out);
         }
+        self.endpoints.touch(key.index);
     }
 
     /// The next thing to do, in its order; to be drained before the turn ends.

@@ -50,7 +50,9 @@ impl Core {
             return;
         };
         let outgoing = Outgoing::to_be_kept(&message, &mut self.names);
-        if !self.pending.held.is_empty() && self.pending.held.contains_key(&key) {
+        if self.endpoints.connection(key).is_some_and(|connection| connection.forgoes) {
+            self.hold(now, key, ack, outgoing.keep().clone());
+        } else if !self.pending.held.is_empty() && self.pending.held.contains_key(&key) {
             // It may not overtake those that wait [MQTT-4.6.0-6].
             self.hold(now, key, ack, outgoing.keep().clone());
         } else if !self.would_refuse(now, session, &outgoing) {
@@ -199,6 +201,10 @@ impl Core {
         }
         // Unknown when the connection has ended meanwhile.
         let _ = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
+        if connection.is_gone {
+            // Its input may have waited for this, and its output may never drain.
+            self.resumed.push(key);
+        }
         self.close_if_over(now, key);
     }
 
@@ -402,12 +408,17 @@ impl Core {
     fn hold(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, message: Arc<Message>) {
         let bytes_max = self.endpoints.limits.output_bytes_max;
         let Some(connection) = self.endpoints.connection(key) else { return };
+        if connection.is_gone {
+            connection.forgoes = true;
+            connection.protocol.forgo(now, ack, &mut connection.out);
+            return;
+        }
         let held = self.pending.held.entry(key).or_insert_with(|| {
             self.timers.set(now + HELD_RETRY, Timer::Held(key));
             HeldPublishes::default()
         });
         held.push(HeldPublish { message, ack });
-        connection.held = held.bytes() >= bytes_max && !connection.is_gone;
+        connection.held = held.bytes() >= bytes_max;
     }
 
     /// Takes the held publishes of a Client for which there is room by now.

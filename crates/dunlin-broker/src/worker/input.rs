@@ -124,7 +124,11 @@ impl Worker {
         match socket.read(&mut self.buffer, READ_LEN_MAX) {
             Reading::WouldBlock if socket.is_broken => self.drop_socket(now, key),
             Reading::WouldBlock => {}
-            Reading::Closed => self.drop_socket(now, key),
+            Reading::Closed => {
+                // A peer may have closed its side alone, and read its last answers.
+                self.write(now, key);
+                self.drop_socket(now, key);
+            }
             Reading::Bytes(bytes) => {
                 self.parts.core.count_received(bytes.len());
                 if socket.rest.is_empty() {
@@ -161,7 +165,7 @@ impl Worker {
             match self.parts.core.handle_input(now, key, &mut input) {
                 InputState::Urgent => self.write_urgent(now),
                 InputState::Paused if !was_told && self.is_gone(key) => {
-                    self.parts.core.handle_peer_gone(key);
+                    self.parts.core.handle_peer_gone(now, key);
                     was_told = true;
                 }
                 state => break state,
@@ -173,10 +177,6 @@ impl Worker {
             InputState::NeedInput | InputState::Urgent => {
                 socket.rest = kept(input, source);
                 true
-            }
-            InputState::Paused if was_told => {
-                self.drop_socket(now, key);
-                false
             }
             InputState::Paused => {
                 socket.rest = kept(input, source);

@@ -93,7 +93,7 @@ impl Worker {
     pub(super) fn take_messages(&mut self, now: Instant) {
         let own = &self.parts.peers[usize::from(self.parts.number.0)];
         // Before the inbox is looked at, so that what comes after wakes again.
-        own.is_woken.store(false, Ordering::Release);
+        own.is_woken.swap(false, Ordering::AcqRel);
         for taken in 0.. {
             if taken == MESSAGES_PER_TURN {
                 // The rest comes in the next turn, and nobody need wake us for it.

@@ -214,19 +214,23 @@ fn a_thousand_publishes_at_once_of_an_mqtt_3_client_are_all_answered() {
     }
 }
 
+fn will() -> Will {
+    Will {
+        topic_name: "status/mortal".parse().expect("a Topic Name"),
+        payload: "gone".into(),
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: WillProperties::default(),
+    }
+}
+
 /// A Client with a Will, connected; other than [`join`] for its CONNECT.
 fn join_with_will(broker: &Broker, client_identifier: &str) -> Peer {
     let mut peer = Peer::new(broker.connect_local().expect("a pipe"));
     let Packet::Connect(mut packet) = connect(client_identifier) else {
         unreachable!("made as a CONNECT")
     };
-    packet.will = Some(Will {
-        topic_name: "status/mortal".parse().expect("a Topic Name"),
-        payload: "gone".into(),
-        qos: QoS::AtMostOnce,
-        retain: false,
-        properties: WillProperties::default(),
-    });
+    packet.will = Some(will());
     peer.send(&Packet::Connect(packet));
     assert!(matches!(peer.receive(), Some(Packet::ConnAck(_))));
     peer
@@ -264,4 +268,43 @@ fn a_connection_that_closes_with_its_last_bytes_is_seen_to_close() {
         assert_eq!(watcher.take_message().payload, "gone");
     }
     broker.stop();
+}
+
+#[test]
+fn an_mqtt_3_client_that_says_all_and_leaves_is_heard_to_its_end() {
+    for workers in [1, 3] {
+        let broker = start(workers, Limits { receive_maximum: 10, ..Limits::default() });
+        let mut subscriber = join(&broker, "sub");
+        subscriber.send(&subscribe("#", QoS::AtLeastOnce));
+        assert!(matches!(subscriber.receive(), Some(Packet::SubAck(_))));
+        for round in 0..8 {
+            let mut old = Peer::new(broker.connect_local().expect("a pipe"));
+            old.speak(ProtocolVersion::V3_1_1);
+            let Packet::Connect(mut packet) = connect(&format!("old-{round}")) else {
+                unreachable!("made as a CONNECT")
+            };
+            packet.protocol_version = ProtocolVersion::V3_1_1;
+            packet.will = Some(will());
+            old.queue(&Packet::Connect(packet));
+            for at in 1..=300 {
+                let Packet::Publish(mut packet) = publish("a/b", b"x", QoS::AtLeastOnce) else {
+                    unreachable!("made as a PUBLISH")
+                };
+                let packet_identifier = PacketIdentifier::new(at).expect("not zero");
+                packet.delivery = Delivery::AtLeastOnce { packet_identifier, dup: false };
+                old.queue(&Packet::Publish(packet));
+            }
+            old.queue(&Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::Success))));
+            old.flush();
+            drop(old);
+            for at in 1..=300 {
+                let message = subscriber.take_message();
+                assert_eq!(message.payload, "x", "message {at} of round {round}");
+            }
+        }
+        let mut last = join(&broker, "last");
+        last.send(&publish("sentinel", b"end", QoS::AtMostOnce));
+        assert_eq!(subscriber.take_message().payload, "end", "a Will was published before");
+        broker.stop();
+    }
 }

@@ -167,6 +167,26 @@ impl Engine {
         Ok(())
     }
 
+    /// Gives an acknowledgement up: the message counts as never received, and its identifier is
+    /// free again.
+    pub(crate) fn forgo(&mut self, now: Instant, token: AckToken, out: &mut TransmitBuf) {
+        let is_it = |pending: &PendingAck| {
+            pending.ready.is_none()
+                && pending.kind == token.kind
+                && pending.packet_identifier == token.packet_identifier
+        };
+        let Some(at) = self.pending_acks.iter().position(is_it) else { return };
+        self.pending_acks.remove(at);
+        let counted = match token.kind {
+            AckKind::Receipt => true,
+            _ => self.session.inbound.remove(&token.packet_identifier).unwrap_or(false),
+        };
+        if counted {
+            self.receiving = self.receiving.saturating_sub(1);
+        }
+        self.flush_acks(now, out);
+    }
+
     /// Nothing orders PUBCOMP packets, so one that is ready waits for no acknowledgement that is
     /// withheld, unless that is of its own exchange: the peer's quota comes back with it.
     fn move_completion_up(&mut self, at: usize) {

@@ -151,6 +151,10 @@ impl Endpoints {
             return false;
         }
         let stalled = std::mem::take(&mut connection.stalled);
+        if stalled {
+            // Its silence was ours.
+            connection.read_again_at = now;
+        }
         if std::mem::take(&mut connection.wants_room)
             && let Some(session) = connection.session
         {
