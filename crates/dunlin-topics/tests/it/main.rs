@@ -2,6 +2,7 @@
 //! model, and limits: depth, breadth, memory after churn.
 
 mod cache;
+mod corpus;
 mod filter_index;
 mod model;
 mod name_index;
