@@ -359,8 +359,11 @@ impl Core {
         connection.is_gone = true;
         connection.held = false;
         connection.stalled = false;
-        for held in held.iter().flat_map(pending::HeldPublishes::iter) {
-            connection.forgoes = true;
+        // Without held publishes nothing has changed, and nothing is to be written: what the input
+        // waits for will name the connection in `resumed`.
+        let Some(held) = held else { return };
+        connection.forgoes = true;
+        for held in held.iter() {
             connection.protocol.forgo(now, held.ack, &mut connection.out);
         }
         self.endpoints.touch(key.index);

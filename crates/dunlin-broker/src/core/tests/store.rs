@@ -233,3 +233,51 @@ fn a_client_that_waits_for_its_session_gets_an_answer_when_the_session_ends_mean
     broker.send(link, Packet::PingReq);
     assert_eq!(broker.types(link), [PacketType::PingResp]);
 }
+
+#[test]
+fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
+    use crate::core::{Core, CoreConfig, InputState, RetainedStore, WorkerNumber};
+    use dunlin_protocol::Instant;
+    use dunlin_protocol::codec::{Packet, ProtocolVersion, QoS};
+    let now = Instant::ZERO;
+    let limits = crate::Limits { receive_maximum: 1, sys_interval_secs: 0, ..Default::default() };
+    let mut core = Core::new(
+        now,
+        CoreConfig {
+            worker: WorkerNumber(0),
+            workers: 1,
+            limits: std::sync::Arc::new(limits),
+            seed: 1,
+            retained: RetainedStore::new(),
+            stores: true,
+            version: "test",
+        },
+    );
+    let key = core.open(now);
+    let mut input = bytes::BytesMut::new();
+    for packet in [
+        Packet::Connect(Box::new(connect_v311("old", false))),
+        Packet::Publish(publish("a", "1", QoS::ExactlyOnce, 1)),
+        Packet::Publish(publish("a", "2", QoS::ExactlyOnce, 2)),
+    ] {
+        input.extend_from_slice(&bytes_of(&packet, ProtocolVersion::V3_1_1));
+    }
+    let settle = |core: &mut Core| {
+        let mut keys = Vec::new();
+        while core.poll_output().is_some() {}
+        core.take_touched(&mut keys);
+        core.take_urgent(&mut keys);
+        core.resumed(&mut keys);
+    };
+    assert_eq!(core.handle_input(now, key, &mut input), InputState::Paused);
+    settle(&mut core);
+    core.handle_peer_gone(now, key);
+    assert_eq!(core.handle_input(now, key, &mut input), InputState::Paused);
+    assert!(!core.has_work(), "nothing happens until the store answers");
+    core.handle_stored(now, crate::core::RecordNumber(u64::MAX));
+    let mut resumed = Vec::new();
+    core.resumed(&mut resumed);
+    assert_eq!(resumed, [key]);
+    core.handle_input(now, key, &mut input);
+    assert!(input.is_empty(), "the rest of its input is taken");
+}
