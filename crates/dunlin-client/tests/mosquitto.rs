@@ -26,7 +26,7 @@ struct Mosquitto {
 
 impl Mosquitto {
     fn start() -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = own_port();
         let config = std::env::temp_dir().join(format!("dunlin-mosquitto-{port}.conf"));
         let mut file = std::fs::File::create(&config).unwrap();
         writeln!(file, "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false")
@@ -63,6 +63,20 @@ impl Drop for Mosquitto {
         let _ = self.process.kill();
         let _ = self.process.wait();
         let _ = std::fs::remove_file(&self.config);
+    }
+}
+
+/// A port that no other test gets, below those that the system gives to clients: one of these can
+/// be taken between the look and the start, or connect to itself.
+fn own_port() -> u16 {
+    static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    loop {
+        let turn = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = 20_000 + (std::process::id().wrapping_mul(61).wrapping_add(turn)) % 12_000;
+        let port = u16::try_from(port).expect("below 32,000");
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
     }
 }
 
