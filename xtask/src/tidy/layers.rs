@@ -4,24 +4,36 @@ use super::Finding;
 use super::tree::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-client", &["dunlin-codec", "dunlin-topics", "dunlin-protocol"]),
     ("dunlin-broker", &["dunlin-codec", "dunlin-topics", "dunlin-protocol"]),
+    ("dunlin-conformance", &["dunlin-codec"]),
     (
         "dunlin",
-        &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-client", "dunlin-broker"],
+        &[
+            "dunlin-codec",
+            "dunlin-topics",
+            "dunlin-protocol",
+            "dunlin-client",
+            "dunlin-broker",
+            "dunlin-conformance",
+        ],
     ),
     (
         TESTKIT,
         &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-client", "dunlin-broker"],
     ),
+    (SIMULATOR, &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-broker", TESTKIT]),
 ];
 
 /// Test equipment: for tests of any crate, never for what users build.
 const TESTKIT: &str = "dunlin-testkit";
+
+/// A tool for ourselves, made of test equipment.
+const SIMULATOR: &str = "dunlin-sim";
 
 /// Checks every manifest under `crates/`; tools, examples and benches may use what they like.
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
