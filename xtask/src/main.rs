@@ -5,6 +5,7 @@
 mod bench;
 mod command;
 mod fuzz;
+mod planted;
 mod setup;
 mod statements;
 mod test;
@@ -34,6 +35,8 @@ enum Task {
     Tidy,
     /// Which tests prove which normative statement, and what is missing
     Conformance,
+    /// Plant faults in the broker, each of which the simulator must find
+    Planted(planted::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
     /// Build in release mode and measure
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&workspace, arguments),
         Task::Tidy => tidy::run(&workspace),
         Task::Conformance => statements::run(&workspace),
+        Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
     };
