@@ -53,11 +53,11 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
         failure(finding, &statements, out)?;
     }
     let Tally { passed, failed, skipped } = report.tally;
-    writeln!(
-        out,
-        "\n{} checks: {passed} passed, {failed} failed, {skipped} skipped",
-        report.tally.total()
-    )
+    let checks = match report.tally.total() {
+        1 => "1 check".to_owned(),
+        total => format!("{total} checks"),
+    };
+    writeln!(out, "\n{checks}: {passed} passed, {failed} failed, {skipped} skipped")
 }
 
 fn table(version: &str, findings: &[&Finding], out: &mut String) -> fmt::Result {
