@@ -33,11 +33,10 @@ const ALL: [Manners; 5] =
     [Manners::Agreeable, Manners::Parrot, Manners::Refuser, Manners::Closer, Manners::Mute];
 
 /// A server with these manners, for as long as the test program runs.
-fn start(manners: Manners) -> Target {
+fn start(manners: Manners, patience: Duration) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let mut target = Target::new(listener.local_addr().expect("it is bound"));
-    // What comes from these servers comes at once, on any machine that is not asleep.
-    target.patience = Duration::from_millis(250);
+    target.patience = patience;
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || serve(manners, stream));
@@ -147,8 +146,8 @@ fn parroted(publish: &Publish) -> Packet {
     Publish { delivery, retain: true, ..publish.clone() }.to_packet()
 }
 
-fn findings(manners: Manners, cases: &[Case]) -> Vec<Finding> {
-    let target = start(manners);
+fn findings(manners: Manners, patience: Duration, cases: &[Case]) -> Vec<Finding> {
+    let target = start(manners, patience);
     run(cases, 48, |case, number| judge(&target, case, number), |_| {})
 }
 
@@ -158,7 +157,9 @@ fn every_check_fails_against_a_bad_server() {
     let count = cases.len();
     let mut report = Vec::new();
     for manners in ALL {
-        let findings = findings(manners, &cases);
+        // Too little on a slow machine, where a check then fails for another reason: what is asked
+        // here is that it can fail at all.
+        let findings = findings(manners, Duration::from_millis(250), &cases);
         let noticed: BTreeSet<String> =
             findings.into_iter().filter(Finding::is_failed).map(|finding| finding.name).collect();
         report.push(format!("{manners:?}: {}", noticed.len()));
@@ -176,7 +177,9 @@ fn a_failure_tells_what_was_expected_and_what_was_said() {
         .into_iter()
         .filter(|case| case.matches("v5/connect/second-connect-closes"))
         .collect();
-    let [finding] = findings(Manners::Agreeable, &cases).try_into().expect("one finding");
+    let patience = Duration::from_secs(60);
+    let findings = findings(Manners::Agreeable, patience, &cases);
+    let [finding] = findings.try_into().expect("one finding");
     let outcome = format!("{:?}", finding.outcome);
     assert!(outcome.contains("is to be closed; what comes is CONNACK"), "{outcome}");
     let exchange = finding.exchange.join("\n");
