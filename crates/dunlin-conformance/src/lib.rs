@@ -54,7 +54,8 @@
 //!   Where the standard binds to time, [`server::Bench::wait`] and [`Peer::wait_longer`].
 //! - All names come from the bench, so checks never meet. It takes away the sessions and retained
 //!   messages that were made, also by bytes, as long as they are legal packets.
-//! - A new check is run against the bad servers of the tests at once, and has to fail at one.
+//! - A new check is run against the bad servers of the tests (`tests/it/bad_servers.rs`) at once,
+//!   and has to fail at one that lets it in.
 
 #![forbid(unsafe_code)]
 
