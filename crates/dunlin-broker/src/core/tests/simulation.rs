@@ -68,8 +68,8 @@ struct Client {
     will_delay: u32,
     /// A Will that waits for its delay.
     will_due: Option<(usize, Instant)>,
-    /// Whether the present connection was accepted.
-    is_accepted: bool,
+    /// The last of its connections that was accepted.
+    accepted: usize,
 }
 
 /// The Client that gets the Wills.
@@ -133,7 +133,7 @@ impl Simulation {
                 incarnation: 0,
                 will_delay: 0,
                 will_due: None,
-                is_accepted: false,
+                accepted: 0,
             })
             .collect();
         Self {
@@ -262,12 +262,10 @@ impl Simulation {
                 client.session = connection.take_session();
             }
             client.will_due = None;
-            if is_connected && client.is_accepted && client.will_delay == 0 {
+            if is_connected && client.is_accepted() && client.will_delay == 0 {
                 self.wills_due.insert(will);
             } else {
-                // The CONNECT, or the end of the connection, may be forgotten.
-                self.wills_open.insert(will);
-                self.wills_open.insert(format!("{}#{}", client.name, client.incarnation - 1));
+                self.wills_open.extend(client.unknown_wills());
             }
         }
         self.connect(WATCHER, true);
@@ -280,14 +278,13 @@ impl Simulation {
             // Its last bytes are not waited for.
             self.broker.block(link, false);
             client.session = old.take_session();
-            if self.crashes && !client.is_accepted {
-                self.wills_open.insert(client.will_payload());
+            if self.crashes && !client.is_accepted() {
+                self.wills_open.extend(client.unknown_wills());
             } else if client.will_delay == 0 {
                 self.wills_due.insert(client.will_payload());
             }
         }
         client.will_due = None;
-        client.is_accepted = false;
         client.incarnation += 1;
         client.will_delay = match client.is_v5 {
             true => u32::try_from(self.random.below(3) * 5).expect("small"),
@@ -335,8 +332,8 @@ impl Simulation {
         let client = &mut self.clients[at];
         client.session = connection.take_session();
         if is_open {
-            if self.crashes && !client.is_accepted {
-                self.wills_open.insert(client.will_payload());
+            if self.crashes && !client.is_accepted() {
+                self.wills_open.extend(client.unknown_wills());
             } else if client.will_delay == 0 {
                 self.wills_due.insert(client.will_payload());
             } else {
@@ -431,7 +428,7 @@ impl Simulation {
                 ClientEvent::Connected { connack, lost } => {
                     assert!(lost.is_empty(), "{} lost its Session", client.name);
                     assert_eq!(connack.session_present, client.incarnation > 1);
-                    client.is_accepted = true;
+                    client.accepted = client.incarnation;
                 }
                 ClientEvent::Publish(publish) => {
                     let payload = std::str::from_utf8(&publish.message.payload).expect("text");
@@ -621,6 +618,17 @@ impl Simulation {
 }
 
 impl Client {
+    /// Whether the present connection was accepted.
+    fn is_accepted(&self) -> bool {
+        self.accepted == self.incarnation
+    }
+
+    /// The Wills that may come or not: of the last connection that was accepted, when its end may be
+    /// forgotten, and of all since, whose CONNECT may be.
+    fn unknown_wills(&self) -> impl Iterator<Item = String> + '_ {
+        (self.accepted..=self.incarnation).map(|at| format!("{}#{at}", self.name))
+    }
+
     fn will_payload(&self) -> String {
         format!("{}#{}", self.name, self.incarnation)
     }
