@@ -35,9 +35,10 @@ pub(crate) enum Happening {
 }
 
 impl Happening {
-    /// Whether it keeps a system from being at rest; deadlines don't, and a turn may be one.
+    /// Whether it keeps a system from being at rest; deadlines don't, a turn may be one, and
+    /// devices know whether they come again.
     pub(crate) const fn is_busy(self) -> bool {
-        !matches!(self, Self::Deadline(_) | Self::Turn(_))
+        !matches!(self, Self::Deadline(_) | Self::Turn(_) | Self::Reconnect { .. })
     }
 
     fn identity(self) -> u64 {

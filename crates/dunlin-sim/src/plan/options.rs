@@ -21,6 +21,8 @@ pub struct Options {
     pub limits: Limits,
     /// Whether the broker has a store.
     pub stores: bool,
+    /// Whether the broker comes back with what its store has.
+    pub recovers: bool,
     /// How long a sync takes.
     pub sync: Micros,
     /// How long bytes are under way.
@@ -104,6 +106,7 @@ impl Options {
             malformed: 0,
             limits: Limits { sys_interval_secs: 0, ..Limits::default() },
             stores: false,
+            recovers: false,
             sync: (0, 0),
             latency: (1_000, 1_000),
             part_len_max: 1460,

@@ -44,9 +44,9 @@ impl World {
             connection.down.heal(self.now, CALM);
             if connection.up.vanishes || connection.client.is_gone {
                 // The network gives such a connection up in the end.
-                connection.up.vanishes = false;
+                let vanished = std::mem::take(&mut connection.up.vanishes);
                 connection.down.vanishes = false;
-                if connection.broker.key.is_some() || !connection.up.ended {
+                if connection.broker.key.is_some() || !connection.up.ended || vanished {
                     self.cut(wire);
                 }
             }
@@ -90,7 +90,11 @@ impl World {
         self.schedule.busy() == 0
             && self.stations.iter().all(|station| !station.has_work())
             && self.devices.iter().all(|device| {
-                device.live.as_ref().is_none_or(|live| live.owed.is_empty() && live.out.is_empty())
+                !device.comes_again
+                    && device
+                        .live
+                        .as_ref()
+                        .is_none_or(|live| live.owed.is_empty() && live.out.is_empty())
             })
             && self.counters().queued == 0
     }
