@@ -47,6 +47,17 @@ pub enum Event<'a> {
         /// Its length in bytes.
         len: usize,
     },
+    /// The socket took less than the broker had to write: what is written from now on may have
+    /// been said long before.
+    Blocked {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// All that the broker had to say is written.
+    Drained {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// The broker knows that the connection is over; nothing is taken or written after.
     Closed {
         /// The connection.
@@ -84,6 +95,8 @@ pub enum Event<'a> {
     /// The broker's process ended without warning; every connection is closed. What its store had
     /// not made safe may be lost.
     Crashed,
+    /// The broker begins to stop as it should; its connections end.
+    Stopping,
     /// The broker's process is up again, has recovered, and takes connections.
     Restarted,
     /// The store fails from here on: nothing more becomes safe until the next restart.
