@@ -28,7 +28,8 @@ pub enum Event<'a> {
     Taken {
         /// The connection.
         connection: ConnectionId,
-        /// The packet.
+        /// The packet. A CONNECT that another worker than the one that read it decides about is
+        /// taken when that one has it.
         packet: &'a Packet,
         /// Its length in bytes.
         len: usize,
@@ -58,6 +59,12 @@ pub enum Event<'a> {
         /// The connection.
         connection: ConnectionId,
     },
+    /// The broker ended the connection: nothing is taken after, and its session is away or over.
+    /// What it still had to say may be written until `Closed`.
+    Ended {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// The broker knows that the connection is over; nothing is taken or written after.
     Closed {
         /// The connection.
@@ -79,8 +86,8 @@ pub enum Event<'a> {
         /// The message, as the client's connection gave it.
         message: &'a Message,
     },
-    /// An application was told that its publish is acknowledged without an error: the message with
-    /// this number is the broker's now.
+    /// An application was told that its publish is acknowledged without an error, by PUBACK or by
+    /// PUBREC: the message with this number is the broker's now.
     Acknowledged {
         /// Whose application.
         device: DeviceId,

@@ -3,5 +3,16 @@
 
 #![forbid(unsafe_code)]
 
+mod chance;
 pub mod history;
 pub mod judge;
+mod pipe;
+pub mod plan;
+mod run;
+mod schedule;
+mod trace;
+mod world;
+
+pub use run::run;
+pub use trace::Trace;
+pub use world::{Failure, Outcome};

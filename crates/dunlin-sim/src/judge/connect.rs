@@ -59,7 +59,6 @@ impl Judge {
     }
 
     pub(super) fn on_connack_written(&mut self, id: ConnectionId, connack: &ConnAck) {
-        let moment = self.moment;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let (Some(client), Some(asked)) = (connection.client, connection.asked.clone()) else {
             return;
@@ -69,7 +68,6 @@ impl Judge {
         }
         if connack.reason_code.is_error() {
             connection.stage = Stage::Refused;
-            connection.ending.get_or_insert(moment);
             return;
         }
         connection.stage = Stage::Accepted;
@@ -99,6 +97,10 @@ impl Judge {
         }
         self.arm_will(id);
         self.watch_keep_alive(id, keep_alive_secs);
+        if let Some(over) = self.connections.get(&id).and_then(|connection| connection.over) {
+            // It was over before its CONNACK found room.
+            self.leave(id, client, life, over.at);
+        }
     }
 
     /// Finds out which Session a connection uses.
@@ -162,10 +164,8 @@ impl Judge {
     }
 
     pub(super) fn on_disconnect_taken(&mut self, id: ConnectionId, disconnect: &Disconnect) {
-        let moment = self.moment;
         let life = self.life_of(id);
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.ending.get_or_insert(moment);
         let is_v5 = connection.is_v5();
         let asked_secs = connection.asked.as_ref().map_or(0, |asked| asked.expiry_secs);
         let is_accepted = connection.stage == Stage::Accepted;
@@ -193,26 +193,44 @@ impl Judge {
         }
     }
 
-    pub(super) fn on_closed(&mut self, id: ConnectionId) {
+    /// The broker has ended a connection: its session is away.
+    pub(super) fn on_ended(&mut self, id: ConnectionId) {
         let moment = self.moment;
         let Some(connection) = self.connections.get_mut(&id) else { return };
-        if connection.closed.is_some() {
+        if connection.over.is_some() {
             return;
         }
-        connection.closed = Some(moment);
-        let stage = connection.stage;
-        let earliest = connection.served_until(moment.at);
+        connection.over = Some(moment);
         let (client, life) = (connection.client, connection.life);
-        let asked = connection.asked.clone();
         self.leave_publishes(id);
-        let (Some(client), Some(asked)) = (client, asked) else { return };
-        if let Some(life) = life {
-            let expiry = self.sessions.life(life).expiry();
-            self.fire_will(id, earliest, moment.at, expiry);
-            self.sessions.life_mut(life).detach(id, earliest, moment.at);
-        } else {
-            self.leave_unanswered(id, client, &asked, stage);
+        if let (Some(client), Some(life)) = (client, life) {
+            self.leave(id, client, life, moment.at);
         }
+    }
+
+    /// Nothing more is written to a connection.
+    pub(super) fn on_closed(&mut self, id: ConnectionId) {
+        self.on_ended(id);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if std::mem::replace(&mut connection.is_closed, true) || connection.life.is_some() {
+            return;
+        }
+        let stage = connection.stage;
+        if let (Some(client), Some(asked)) = (connection.client, connection.asked.clone()) {
+            self.leave_unanswered(id, client, &asked, stage);
+            self.forget_open(id, client);
+        }
+    }
+
+    /// A connection has left its session at this moment.
+    fn leave(&mut self, id: ConnectionId, client: ClientKey, life: LifeId, at: Instant) {
+        let expiry = self.sessions.life(life).expiry();
+        self.fire_will(id, at, at, expiry);
+        self.sessions.life_mut(life).detach(id, at, at);
+        self.forget_open(id, client);
+    }
+
+    fn forget_open(&mut self, id: ConnectionId, client: ClientKey) {
         let known = self.sessions.of(client);
         known.open.retain(|open| *open != id);
         known.is_tangled &= known.open.len() > 1;
@@ -414,7 +432,7 @@ impl Judge {
         let open: Vec<ConnectionId> = self
             .connections
             .values()
-            .filter(|connection| connection.closed.is_none())
+            .filter(|connection| !connection.is_closed)
             .map(|connection| connection.id)
             .collect();
         for id in open {

@@ -33,9 +33,10 @@ pub(super) struct Connection {
     pub(super) client: Option<ClientKey>,
     /// The session that it uses, once CONNACK says so.
     pub(super) life: Option<LifeId>,
-    pub(super) closed: Option<Moment>,
-    /// The broker has said or done something that ends it.
-    pub(super) ending: Option<Moment>,
+    /// It is over: nothing is taken from it any more, and it has lost its session.
+    pub(super) over: Option<Moment>,
+    /// Nothing is written to it any more.
+    pub(super) is_closed: bool,
     /// A CONNECT of the same Client Identifier was taken while this one was open.
     pub(super) rivalled: bool,
     pub(super) last_taken: Instant,
@@ -103,8 +104,8 @@ impl Connection {
             asked: None,
             client: None,
             life: None,
-            closed: None,
-            ending: None,
+            over: None,
+            is_closed: false,
             rivalled: false,
             last_taken: now,
             blocked: None,
@@ -124,18 +125,7 @@ impl Connection {
     }
 
     pub(super) const fn is_live(&self) -> bool {
-        matches!(self.stage, Stage::Accepted) && self.closed.is_none()
-    }
-
-    /// When the broker was certainly still serving it.
-    ///
-    /// Mostly it learns of the end when it is told so; but where it may itself have decided
-    /// earlier to end the connection, only what it took then proves that it served it.
-    pub(super) fn served_until(&self, closed: Instant) -> Instant {
-        match self.ending.is_some() || self.rivalled || self.malformed.is_some() {
-            true => self.last_taken,
-            false => closed,
-        }
+        matches!(self.stage, Stage::Accepted) && self.over.is_none()
     }
 }
 

@@ -107,11 +107,22 @@ impl Judge {
                 .filter(|received| received.number == number),
             _ => None,
         };
+        let misused = match (delivery.qos(), life, packet_identifier) {
+            (QoS::ExactlyOnce, Some(life), Some(packet_identifier)) => {
+                known.is_none()
+                    && self.sessions.life(life).received.contains_key(&packet_identifier)
+            }
+            _ => false,
+        };
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),
             None => {
                 if let Some(number) = number {
                     self.record_publish(number, id, topic, publish);
+                    if misused && let Some(record) = self.messages.get_mut(&number) {
+                        // The identifier is in use for another message: this one goes under.
+                        record.is_ambiguous = true;
+                    }
                     self.count_waiting(number);
                 }
                 let retained = publish.retain.then(|| {

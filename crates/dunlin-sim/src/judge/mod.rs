@@ -132,6 +132,7 @@ impl Judge {
                     connection.blocked = None;
                 }
             }
+            Event::Ended { connection } => self.on_ended(connection),
             Event::Closed { connection } => self.on_closed(connection),
             Event::Arrived { .. } | Event::StoreFailed | Event::FaultsEnded => {}
             Event::Delivered { device, connection, message } => {

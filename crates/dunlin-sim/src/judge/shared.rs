@@ -12,7 +12,7 @@ use dunlin_codec::QoS;
 use std::time::Duration;
 
 /// How much later than its effects the end of a connection may be told.
-pub(super) const TOLD_LATE: Duration = Duration::from_millis(500);
+pub(super) const TOLD_LATE: Duration = Duration::from_millis(10);
 
 /// A message that a member of a group was sent.
 #[derive(Clone, Copy, Debug)]
@@ -72,7 +72,7 @@ impl Judge {
                 let is_over = self
                     .connections
                     .get(&earlier.connection)
-                    .is_none_or(|connection| connection.closed.is_some());
+                    .is_none_or(|connection| connection.over.is_some());
                 if !is_over {
                     // Its end may be told a little later.
                     let deadline =
@@ -89,7 +89,7 @@ impl Judge {
 
     /// By now the first member's connection must have ended.
     pub(super) fn judge_one_member(&mut self, number: u64, to: ConnectionId, of: ConnectionId) {
-        if self.connections.get(&of).is_some_and(|connection| connection.closed.is_none()) {
+        if self.connections.get(&of).is_some_and(|connection| connection.over.is_none()) {
             let text =
                 format!("message {number} is sent to a second member while the first one is there");
             self.breach(Promise::OneMember, &[of, to], text);

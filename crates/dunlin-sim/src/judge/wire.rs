@@ -205,9 +205,7 @@ impl Judge {
     /// The broker says why it ends a connection.
     pub(super) fn watch_disconnect(&mut self, id: ConnectionId, reason_code: ReasonCode) {
         let now = self.moment.at;
-        let moment = self.moment;
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        connection.ending.get_or_insert(moment);
+        let Some(connection) = self.connections.get(&id) else { return };
         let is_stranger = self.rules.strangers.contains(&connection.device);
         let is_innocent = connection.malformed.is_none() && !is_stranger;
         let silent_since = connection.last_taken;
@@ -250,7 +248,7 @@ impl Judge {
         let now = self.moment.at;
         let lateness = self.rules.lateness;
         let Some(connection) = self.connections.get(&id) else { return };
-        if !connection.is_live() || connection.ending.is_some() {
+        if !connection.is_live() {
             return;
         }
         let silent_since = connection.last_taken;
@@ -276,7 +274,7 @@ impl Judge {
     pub(super) fn judge_wires(&mut self) {
         let mut broken = Vec::new();
         for connection in self.connections.values() {
-            if connection.closed.is_none() && connection.malformed.is_some() {
+            if connection.over.is_none() && connection.malformed.is_some() {
                 let text = "it sent what is no packet, and is still open".to_owned();
                 broken.push((Promise::Malformed, connection.id, text));
             }
