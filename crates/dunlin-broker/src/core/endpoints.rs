@@ -3,6 +3,8 @@
 mod delivery;
 mod waiting;
 
+pub(super) use delivery::Delivered;
+
 use super::counters::Counters;
 use super::granted::SessionKey;
 use super::record::{Record, RecordNumber};
@@ -11,8 +13,9 @@ use super::session::{Note, Session};
 use super::slab::Slab;
 use super::spares::Spares;
 use crate::Limits;
-use dunlin_protocol::codec::TransmitBuf;
+use dunlin_protocol::codec::{PacketIdentifier, TransmitBuf};
 use dunlin_protocol::{Instant, ServerConnection};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A connection of a worker: its place there, and the count that tells it from earlier ones.
@@ -43,6 +46,10 @@ pub(super) struct Connection {
     pub(super) stalled: bool,
     /// Whether the peer has closed its side: what it sent before is all that comes.
     pub(super) is_gone: bool,
+    /// Whether its CONNACK waits for the store.
+    pub(super) waits: bool,
+    /// Bytes of messages that were prepared and wait for the store.
+    prepared_bytes: usize,
     /// Whether its publishes are no longer taken: one before them was given up.
     pub(super) forgoes: bool,
     /// Whether nothing is read: a publish of an MQTT 3.x Client waits for room in a queue.
@@ -81,6 +88,18 @@ pub(super) struct Endpoints {
     pub(super) stores: bool,
     pub(super) records: Vec<Record>,
     pub(super) last_record: RecordNumber,
+    /// QoS 2 messages that are sent once the record is stored that says by which exchange.
+    prepared: VecDeque<Prepared>,
+}
+
+/// A QoS 2 message that waits for the store before it is sent.
+#[derive(Debug)]
+struct Prepared {
+    record: RecordNumber,
+    connection: ConnectionKey,
+    packet_identifier: PacketIdentifier,
+    size: usize,
+    payload_len: usize,
 }
 
 impl Endpoints {
@@ -97,6 +116,7 @@ impl Endpoints {
             stores,
             records: Vec::new(),
             last_record: RecordNumber(0),
+            prepared: VecDeque::new(),
         }
     }
 
@@ -111,6 +131,8 @@ impl Endpoints {
             wants_room: false,
             stalled: false,
             is_gone: false,
+            waits: false,
+            prepared_bytes: 0,
             forgoes: false,
             held: false,
             read_again_at: Instant::ZERO,
@@ -190,13 +212,18 @@ impl Endpoints {
 
     // ---- records
 
+    /// The number of the record that is made next.
+    pub(super) const fn next_record(&self) -> RecordNumber {
+        RecordNumber(self.last_record.0 + 1)
+    }
+
     pub(super) fn record(&mut self, record: Record) -> RecordNumber {
         self.last_record.0 += 1;
         self.records.push(record);
         self.last_record
     }
 
-    fn settle(&mut self, session: SessionKey, note: &Note) {
+    pub(super) fn settle(&mut self, session: SessionKey, note: &Note) {
         if let (Some(number), true) = (note.number, self.stores) {
             let client_identifier = self.sessions[session.0].client_identifier.clone();
             self.record(Record::Settled { client_identifier, number });
