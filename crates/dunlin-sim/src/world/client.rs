@@ -51,7 +51,7 @@ impl World {
             // A twin of a device that can't know what became of its Session would break it.
             let has_twin = number < twins;
             let version = if has_twin || is_twin { ProtocolVersion::V5 } else { version };
-            let expires = self.limits.session_expiry_max_secs < u32::MAX;
+            let expires = self.limits.session_expiry_max_secs < u32::MAX || !self.options.stores;
             let name = match () {
                 () if is_twin => format!("device-{}", number - own),
                 () if is_malformed => format!("malformed-{number}"),

@@ -32,6 +32,11 @@ impl World {
         note!(self, About::All, "faults end");
         self.calm = true;
         self.heal_store();
+        if self.store.has_failed {
+            // Whoever looks after it mends the store and starts the broker anew.
+            self.crash(0);
+        }
+        self.is_stopping = false;
         if !self.is_up {
             self.restart();
         }
@@ -186,6 +191,8 @@ impl World {
             let bye = dunlin_codec::Disconnect::new(ReasonCode::Success);
             let _ = live.connection.disconnect(world.now, &bye, &mut live.out);
         });
-        self.devices[device as usize].attempts += 1;
+        let owner = &mut self.devices[device as usize];
+        owner.attempts += 1;
+        owner.comes_again = false;
     }
 }
