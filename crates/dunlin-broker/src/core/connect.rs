@@ -98,7 +98,7 @@ impl Core {
             None => self.begin_session(&connect),
         };
         self.configure_session(session, &connect, &mut properties);
-        self.attach(now, key, session);
+        self.attach(key, session);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
         match self.recorded_since(last_before) {
             Some(record) => {
@@ -282,13 +282,12 @@ impl Core {
     }
 
     /// Gives a session its connection. [`Core::accept`] follows, when that is stored.
-    fn attach(&mut self, now: Instant, key: ConnectionKey, session_key: SessionKey) {
+    fn attach(&mut self, key: ConnectionKey, session_key: SessionKey) {
         self.endpoints.sessions[session_key.0].connection = Some(key.index);
         if let Some(connection) = self.endpoints.connection(key) {
             connection.session = Some(session_key);
         }
         self.endpoints.counters.clients_connected += 1;
-        self.watch(now, key);
     }
 
     /// Tells a Client that it is connected, and goes on with its session.
@@ -323,6 +322,7 @@ impl Core {
             &mut connection.out,
         );
         debug_assert!(accepted.is_ok(), "a CONNECT awaits its answer");
+        self.watch(now, key);
         self.count_members(session_key, 1);
         self.endpoints.pump(now, session_key);
         self.close_if_over(now, key);

@@ -132,6 +132,21 @@ impl Broker {
         self.stations = (0..workers).map(station).collect();
     }
 
+    /// Adds records to the log that no worker has made.
+    pub(super) fn forge(&mut self, records: Vec<Record>) {
+        self.log.push(records);
+        self.stored_len = self.log.len();
+    }
+
+    /// Lets a connection's worker take its input, and carries out nothing.
+    pub(super) fn take_input(&mut self, link: Link) {
+        let wire = &mut self.wires[link.0];
+        if let Some(key) = wire.key {
+            let core = &mut self.stations[wire.worker].core;
+            let _ = core.handle_input(self.now, key, &mut wire.input);
+        }
+    }
+
     /// How many hand-overs of the log are stored for certain, and how many there are.
     pub(super) fn log_len(&self) -> (usize, usize) {
         (self.stored_len, self.log.len())
