@@ -32,11 +32,10 @@ impl World {
         note!(self, About::All, "faults end");
         self.calm = true;
         self.heal_store();
-        if self.store.has_failed {
+        if self.store.has_failed || self.is_stopping {
             // Whoever looks after it mends the store and starts the broker anew.
             self.crash(0);
         }
-        self.is_stopping = false;
         if !self.is_up {
             self.restart();
         }
