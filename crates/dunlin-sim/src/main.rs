@@ -34,6 +34,9 @@ pub(crate) struct Arguments {
     /// Go on after a failure, and count
     #[arg(long)]
     keep_going: bool,
+    /// Say in one line how many seeds it took to find a breach, and of what promise
+    #[arg(long)]
+    until_breach: bool,
     /// Shorten the plan of a run that fails, and show it
     #[arg(long)]
     minimize: bool,
@@ -55,6 +58,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let results = seeds::run_all(&arguments);
+    if arguments.until_breach {
+        return report::print_found(&results);
+    }
     for failed in &results.failed {
         report::print(&arguments, &Plan::draw(*failed, arguments.steps));
     }

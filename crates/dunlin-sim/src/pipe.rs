@@ -167,6 +167,7 @@ impl Pipe {
         self.cut_after = None;
         self.free_at = now;
         self.last_arrival = now;
+        self.announced = None;
         self.under_way.iter_mut().for_each(|(at, _)| *at = (*at).min(now));
     }
 

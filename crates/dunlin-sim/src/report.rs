@@ -4,6 +4,7 @@ use crate::Arguments;
 use crate::seeds::Results;
 use dunlin_sim::plan::Plan;
 use dunlin_sim::{minimize, run};
+use std::process::ExitCode;
 
 /// Lines of a trace that are shown of a failure.
 const LINES: usize = 80;
@@ -33,6 +34,17 @@ pub(crate) fn print(arguments: &Arguments, plan: &Plan) {
     println!("{}", failure.what);
     let (seed, steps) = (plan.seed, arguments.steps);
     println!("to see it again: cargo xtask sim --seed {seed} --steps {steps}");
+}
+
+/// Prints whether a breach was found, and after how many seeds.
+pub(crate) fn print_found(results: &Results) -> ExitCode {
+    match results.kinds.first_key_value() {
+        Some((kind, _)) => {
+            println!("found: {} {kind}", results.seeds);
+            ExitCode::FAILURE
+        }
+        None => ExitCode::SUCCESS,
+    }
 }
 
 /// Prints what all runs came to.

@@ -112,6 +112,15 @@ impl Schedule {
         Some((entry.at, entry.happening))
     }
 
+    /// Forgets all arrivals: whoever asks knows when they come now.
+    pub(crate) fn forget_arrivals(&mut self) {
+        let is_arrival = |entry: &Entry| {
+            matches!(entry.happening, Happening::ArriveUp(_) | Happening::ArriveDown(_))
+        };
+        self.heap.retain(|entry| !is_arrival(entry));
+        self.busy = self.heap.iter().filter(|entry| entry.happening.is_busy()).count();
+    }
+
     /// Things that will happen, deadlines and turns aside.
     pub(crate) const fn busy(&self) -> usize {
         self.busy

@@ -39,6 +39,8 @@ fn chosen(arguments: &Arguments) -> Range<u64> {
     let from = match (&arguments.seeds, arguments.seed) {
         (Some(seeds), _) => return seeds.clone(),
         (None, Some(seed)) => seed,
+        // Found faults are to be found again.
+        (None, None) if arguments.until_breach => 0,
         (None, None) => {
             let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
             // Room for the seeds that follow, and short enough to be copied by hand.

@@ -42,6 +42,7 @@ impl World {
         for device in 0..self.devices.len() as u32 {
             self.devices[device as usize].partitioned_until = self.now;
         }
+        self.schedule.forget_arrivals();
         for wire in 0..self.wires.len() as u32 {
             let connection = &mut self.wires[wire as usize];
             connection.up.heal(self.now, CALM);
