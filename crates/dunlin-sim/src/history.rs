@@ -34,6 +34,11 @@ pub enum Event<'a> {
         /// Its length in bytes.
         len: usize,
     },
+    /// The broker took a part of a packet: its peer isn't silent.
+    Heard {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// The broker took bytes that are no packet: it must end the connection.
     TakenMalformed {
         /// The connection.

@@ -39,7 +39,9 @@ pub(super) struct Connection {
     pub(super) is_closed: bool,
     /// A CONNECT of the same Client Identifier was taken while this one was open.
     pub(super) rivalled: bool,
+    /// When a packet was taken from it the last time, and when bytes were.
     pub(super) last_taken: Instant,
+    pub(super) last_heard: Instant,
     /// Since when the broker may have said things that are not written.
     pub(super) blocked: Option<Instant>,
     pub(super) malformed: Option<Moment>,
@@ -108,6 +110,7 @@ impl Connection {
             is_closed: false,
             rivalled: false,
             last_taken: now,
+            last_heard: now,
             blocked: None,
             malformed: None,
             will: None,

@@ -84,7 +84,8 @@ impl Judge {
                 Sending::New
             }
             _ => {
-                if dup && !unsure {
+                // What was said on an earlier connection may never have been written.
+                if dup && !unsure && life.connections <= 1 {
                     broken = Some("DUP on the first PUBLISH of an exchange");
                 }
                 Sending::New
@@ -134,7 +135,7 @@ impl Judge {
         };
         // Said at some time since then.
         let said = connection.blocked.unwrap_or(now).min(now);
-        let latest = record.last_taken;
+        let latest = record.last_taken.at;
         let earliest = record.begun.map_or(latest, |begun| begun.at);
         let text = if said > latest + seconds(secs) + self.rules.lateness {
             format!("message {number} is sent after it has expired")
@@ -274,12 +275,16 @@ impl Live {
         let Some(begun) = record.begun else { return live };
         let until = record.routed_until();
         for version in &life.versions {
+            // A Shared Subscription may hand a message on at any time.
+            let until = until.filter(|_| !version.is_shared);
             if !version.is_possible(begun, until) || !names.matches(version.matching, record.topic)
             {
                 continue;
             }
             if version.excludes(life.client, record.publisher) {
                 live.is_own = true;
+                // Beside others it may count as one that matches.
+                live.allow(version);
                 continue;
             }
             live.add(version, version.is_certain(begun, until.unwrap_or(now)));
@@ -287,13 +292,17 @@ impl Live {
         live
     }
 
-    fn add(&mut self, version: &Version, is_certain: bool) {
+    fn allow(&mut self, version: &Version) {
         self.possible_qos[usize::from(version.granted.value())] = true;
         self.possible_identifiers.extend(version.identifier);
         match version.options.retain_as_published {
             true => self.may_keep_retain = true,
             false => self.may_clear_retain = true,
         }
+    }
+
+    fn add(&mut self, version: &Version, is_certain: bool) {
+        self.allow(version);
         if version.is_shared {
             if self.group != Some(version.filter) {
                 self.groups += 1;

@@ -31,7 +31,7 @@ pub(super) struct Record {
     /// When the broker may have begun to route it; `None` before that.
     pub(super) begun: Option<Moment>,
     /// When it was taken the last time.
-    pub(super) last_taken: Instant,
+    pub(super) last_taken: Moment,
     /// How many times it was published.
     pub(super) attempts: u32,
     /// Publishes that nobody has answered for: they may still take effect.
@@ -135,6 +135,11 @@ impl Judge {
             }
         };
         let Some(packet_identifier) = packet_identifier else { return };
+        // A broker that knows more than the judge may take it for a repetition.
+        let begun = match number.and_then(|number| self.messages.get(&number)) {
+            Some(record) if delivery.qos() == QoS::ExactlyOnce => record.begun.unwrap_or(begun),
+            _ => begun,
+        };
         if delivery.qos() == QoS::ExactlyOnce
             && let Some(life) = life
         {
@@ -166,7 +171,7 @@ impl Judge {
             connection: id,
             is_will: false,
             begun: Some(moment),
-            last_taken: moment.at,
+            last_taken: moment,
             attempts: 0,
             open: 0,
             settled: None,
@@ -186,7 +191,7 @@ impl Judge {
             record.publisher_life = None;
         }
         record.attempts += 1;
-        record.last_taken = moment.at;
+        record.last_taken = moment;
         // At QoS 0 nobody will ever answer.
         record.open += 1;
     }
@@ -372,7 +377,8 @@ impl Judge {
                 delivered: message.qos,
             };
             let last = life.order.entry(flow).or_default();
-            if *last > begun.event {
+            // Sent again by its publisher, it has a later place too.
+            if *last > record.last_taken.event {
                 let topic_name = self.names.topic_text(record.topic);
                 let text = format!(
                     "message {number} of {topic_name} comes first after a later one of its \
@@ -434,7 +440,7 @@ impl Judge {
             return true;
         }
         let is_expired = record.expiry_secs.is_some_and(|secs| {
-            let begun = record.begun.map_or(record.last_taken, |begun| begun.at);
+            let begun = record.begun.unwrap_or(record.last_taken).at;
             now + self.rules.lateness >= begun + super::sessions::seconds(secs)
         });
         let size_max = self.sessions.life(life).packet_size_max as usize;

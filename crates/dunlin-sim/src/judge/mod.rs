@@ -120,6 +120,11 @@ impl Judge {
         match event {
             Event::Opened { connection, device } => self.on_opened(connection, device),
             Event::Taken { connection, packet, len } => self.on_taken(connection, packet, len),
+            Event::Heard { connection } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.last_heard = now;
+                }
+            }
             Event::TakenMalformed { connection } => self.on_malformed(connection),
             Event::Written { connection, packet, len } => self.on_written(connection, packet, len),
             Event::Blocked { connection } => {

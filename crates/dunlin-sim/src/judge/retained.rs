@@ -210,12 +210,9 @@ impl Judge {
     }
 
     pub(super) fn leave_publishes(&mut self, id: ConnectionId) {
-        let Some(connection) = self.connections.get_mut(&id) else { return };
-        let places: Vec<_> = connection
-            .publishes
-            .drain()
-            .filter_map(|(_, publishing)| publishing.retained)
-            .collect();
+        let Some(connection) = self.connections.get(&id) else { return };
+        let places: Vec<_> =
+            connection.publishes.values().filter_map(|publishing| publishing.retained).collect();
         for (topic, place) in places {
             self.leave_retained(topic, place);
         }

@@ -58,6 +58,8 @@ pub(super) struct Life {
     /// It has certainly ended.
     pub(super) has_ended: bool,
     pub(super) attached: Vec<ConnectionId>,
+    /// How many connections it had.
+    pub(super) connections: u32,
     /// Between these it lost its connection.
     away: Option<(Instant, Instant)>,
     expiry: Expiry,
@@ -193,6 +195,7 @@ impl Life {
             in_doubt: false,
             has_ended: false,
             attached: Vec::new(),
+            connections: 0,
             away: None,
             expiry,
             expiry_max_secs: expiry.max_secs,
@@ -258,6 +261,7 @@ impl Life {
     pub(super) fn attach(&mut self, connection: ConnectionId, device: DeviceId) {
         self.is_mixed |= device != self.device;
         self.attached.push(connection);
+        self.connections += 1;
         self.away = None;
         self.has_ended = false;
     }

@@ -1,7 +1,7 @@
 //! Wills: when each may be published, and when it must have been.
 
 use super::Judge;
-use super::connections::Connection;
+use super::connections::{Connection, Stage};
 use super::deadlines::Deadline;
 use super::messages::Record;
 use super::moment::Moment;
@@ -66,7 +66,7 @@ impl Judge {
             connection: id,
             is_will: true,
             begun: None,
-            last_taken: moment.at,
+            last_taken: moment,
             attempts: 1,
             open: 1,
             settled: None,
@@ -146,7 +146,7 @@ impl Judge {
             return;
         }
         record.begun = Some(early.unwrap_or(moment));
-        record.last_taken = moment.at;
+        record.last_taken = moment;
         let (topic, retain, len) = (record.topic, record.retain, record.payload.len());
         if retain {
             let place = self.retain(topic, Some(number), false, len);
@@ -281,10 +281,16 @@ impl Judge {
             return;
         }
         let id = record.connection;
+        // Whoever connects may end the Session, and with it the delay.
+        let is_undecided = record.publisher.is_some_and(|client| {
+            self.sessions.of(client).open.iter().any(|id| {
+                self.connections.get(id).is_some_and(|known| known.stage == Stage::Connecting)
+            })
+        });
         let Some(will) = self.will(id) else { return };
         let due = match will.status {
             Status::Revoked => None,
-            Status::Waiting { earliest, .. } => Some(earliest),
+            Status::Waiting { earliest, .. } if !is_undecided => Some(earliest),
             _ => Some(moment.at),
         };
         if due.is_some_and(|due| due <= moment.at + TOLD_LATE) {

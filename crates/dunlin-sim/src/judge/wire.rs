@@ -60,6 +60,7 @@ impl Judge {
         let receive_maximum = usize::from(self.rules.limits.receive_maximum);
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.last_taken = now;
+        connection.last_heard = now;
         let is_stranger = self.rules.strangers.contains(&connection.device);
         let is_v5 = connection.is_v5();
         let is_malformed = connection.malformed.is_some();
@@ -251,7 +252,7 @@ impl Judge {
         if !connection.is_live() {
             return;
         }
-        let silent_since = connection.last_taken;
+        let silent_since = connection.last_heard;
         let patience = patience(connection.wire.keep_alive_secs);
         let due = silent_since + patience + lateness;
         // A broker that can't write doesn't read: then the silence may be its own.
@@ -273,6 +274,7 @@ impl Judge {
     /// Identifier for itself.
     pub(super) fn judge_wires(&mut self) {
         let mut broken = Vec::new();
+        let any_full = self.sessions.all().any(|life| self.sessions.life(life).full.is_some());
         for connection in self.connections.values() {
             if connection.over.is_none() && connection.malformed.is_some() {
                 let text = "it sent what is no packet, and is still open".to_owned();
@@ -288,6 +290,11 @@ impl Judge {
             } else {
                 connection.wire.owes()
             };
+            // For a full queue a message of MQTT 3.x is held back.
+            let is_held = !connection.is_v5() && any_full && !connection.publishes.is_empty();
+            if is_held {
+                continue;
+            }
             if let Some(owed) = owed {
                 broken.push((Promise::Unanswered, connection.id, format!("{owed} never came")));
             }

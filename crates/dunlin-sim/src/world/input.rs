@@ -166,6 +166,9 @@ impl World {
         self.free_up(wire, count);
         self.stations[worker].core.count_received(count);
         self.handle_rest(worker, wire);
+        if !self.wires[at].broker.rest.is_empty() {
+            self.tell(Event::Heard { connection: connection_id(wire) });
+        }
         let end = &mut self.wires[at].broker;
         if end.key.is_some() && end.is_readable && !end.is_paused {
             self.list(worker, wire);
