@@ -121,6 +121,12 @@ impl Schedule {
         self.busy = self.heap.iter().filter(|entry| entry.happening.is_busy()).count();
     }
 
+    /// One of the things that keep the system from being at rest, and when it happens.
+    pub(crate) fn example(&self) -> Option<(Instant, Happening)> {
+        let busy = self.heap.iter().filter(|entry| entry.happening.is_busy());
+        busy.map(|entry| (entry.at, entry.happening)).next()
+    }
+
     /// Things that will happen, deadlines and turns aside.
     pub(crate) const fn busy(&self) -> usize {
         self.busy

@@ -31,6 +31,7 @@ const PATIENCE: u32 = 12;
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 const BACKOFF_DOUBLINGS: u32 = 12;
 const BACKOFF_MAX: u64 = 30_000_000;
+const CALM_BACKOFF_MAX: u64 = 300_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl World {
@@ -126,7 +127,7 @@ impl World {
             deadline: None,
             input_ended: false,
         }));
-        self.with_live(device, |world, live| world.flush(live));
+        self.with_live(device, Self::flush);
     }
 
     /// A new Network Connection, which the broker hears of soon.
@@ -208,10 +209,11 @@ impl World {
             Some(reconnect) => reconnect,
             None => return,
         };
+        let longest = if self.calm { CALM_BACKOFF_MAX } else { BACKOFF_MAX };
         let number = 1 << 60 | u64::from(device) << 24 | u64::from(attempt);
         let mut random = random(self.seed, Purpose::Devices, number);
         let micros = random.between(reconnect.0..=reconnect.1);
-        let micros = (micros << owner.short_lives.min(BACKOFF_DOUBLINGS)).min(BACKOFF_MAX);
+        let micros = (micros << owner.short_lives.min(BACKOFF_DOUBLINGS)).min(longest);
         self.devices[device as usize].comes_again = self.calm;
         let at = self.now + Duration::from_micros(micros);
         self.schedule.put(at, Happening::Reconnect { device, attempt });

@@ -108,12 +108,18 @@ impl World {
         let counters = self.counters();
         let mut work =
             format!("{} things to come, {} messages queued", self.schedule.busy(), counters.queued);
+        if let Some((at, happening)) = self.schedule.example() {
+            work.push_str(&format!(", {happening:?} at {at}"));
+        }
         for (worker, station) in self.stations.iter().enumerate() {
             if station.has_work() {
                 work.push_str(&format!(", worker {worker} has work"));
             }
         }
         for (number, device) in self.devices.iter().enumerate() {
+            if device.comes_again {
+                work.push_str(&format!(", device {number} is to come again"));
+            }
             if let Some(live) = &device.live
                 && (!live.out.is_empty()
                     || !live.owed.is_empty()
