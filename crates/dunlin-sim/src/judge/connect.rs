@@ -52,6 +52,11 @@ impl Judge {
         let known = self.sessions.of(client);
         known.open.push(id);
         known.is_tangled |= is_tangled;
+        if is_tangled && let Some(connection) = self.connections.get_mut(&id) {
+            // The earlier CONNECT may be decided later.
+            connection.rivalled = true;
+        }
+        let known = self.sessions.of(client);
         if let (true, Some(life)) = (known.is_tangled, known.life) {
             self.sessions.life_mut(life).doubt();
         }
@@ -460,6 +465,7 @@ impl Judge {
 
     pub(super) fn on_restarted(&mut self) {
         let now: Instant = self.moment.at;
+        self.store_failed = false;
         if std::mem::take(&mut self.is_stopping) {
             self.on_crashed();
         }

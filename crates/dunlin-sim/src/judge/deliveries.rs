@@ -27,6 +27,11 @@ impl Judge {
         let Some(topic) = self.resolve_outbound_alias(id, publish) else { return };
         let Some(life) = self.life_of(id) else { return };
         let number = message_number(&publish.payload);
+        let is_over = self.connections.get(&id).is_some_and(|connection| connection.over.is_some());
+        if is_over && !self.sessions.life(life).attached.is_empty() {
+            // The rest of an output whose session has moved on: nobody reads it any more.
+            return;
+        }
         let sending = self.note_exchange(id, life, publish, number);
         if self.names.topic_text(topic).starts_with("$SYS/") {
             return;
@@ -42,7 +47,8 @@ impl Judge {
         }
         self.judge_content(id, topic, number, publish);
         if sending == Sending::Again {
-            self.sessions.life_mut(life).receipts.entry(number).or_default().written += 1;
+            let receipt = self.sessions.life_mut(life).receipts.entry(number).or_default();
+            receipt.written[usize::from(publish.delivery.qos().value())] += 1;
             return;
         }
         self.judge_expiry(id, number, publish);
@@ -135,8 +141,15 @@ impl Judge {
         };
         // Said at some time since then.
         let said = connection.blocked.unwrap_or(now).min(now);
-        let latest = record.last_taken.at;
-        let earliest = record.begun.map_or(latest, |begun| begun.at);
+        if publish.delivery.dup() {
+            // Its sending began in time, on a connection that never wrote it.
+            return;
+        }
+        let latest = match record.is_will {
+            true => record.settled.map_or(now, |settled| settled.at),
+            false => record.last_taken.at,
+        };
+        let earliest = record.begun.map_or(record.last_taken.at, |begun| begun.at);
         let text = if said > latest + seconds(secs) + self.rules.lateness {
             format!("message {number} is sent after it has expired")
         } else if connection.is_v5() {
@@ -198,10 +211,9 @@ impl Judge {
         let receipt = life.receipts.get(&number).copied().unwrap_or_default();
         let routes = u32::from(live.is_direct) + live.groups;
         let live_max = record.attempts.max(1) * routes.max(1);
-        let counts_live = !publish.retain || (by_live && record.retain);
         let (times, times_max) = match publish.retain {
             false => (receipt.live + 1, live_max),
-            true if counts_live => (receipt.retained + 1, live_max + retained_max),
+            true if record.retain => (receipt.retained + 1, live_max + retained_max),
             true => (receipt.retained + 1, retained_max.max(1)),
         };
         let is_shared = live.groups > 0;
@@ -221,11 +233,13 @@ impl Judge {
         let cost = record.cost();
         let life = self.sessions.life_mut(life_id);
         let receipt = life.receipts.entry(number).or_default();
-        if receipt.written == 0 {
+        if receipt.written == [0; 3] {
             life.waiting = life.waiting.saturating_sub(1);
             life.waiting_bytes = life.waiting_bytes.saturating_sub(cost);
         }
-        receipt.written += 1;
+        let level = usize::from(qos.value());
+        receipt.written[level] += 1;
+        receipt.exchanges[level] += 1;
         match publish.retain {
             true => receipt.retained += 1,
             false => receipt.live += 1,
@@ -272,7 +286,8 @@ impl Live {
             may_keep_retain: false,
             may_clear_retain: false,
         };
-        let Some(begun) = record.begun else { return live };
+        // A Will may be routed before anything tells that it is due.
+        let begun = record.begun.unwrap_or(now);
         let until = record.routed_until();
         for version in &life.versions {
             // A Shared Subscription may hand a message on at any time.
@@ -325,11 +340,9 @@ impl Live {
         is_v5: bool,
     ) -> Result<(), (Promise, &'static str)> {
         if !self.is_direct && self.groups == 0 {
-            return Err(match (self.is_own, record.is_will && record.begun.is_none()) {
-                (true, _) => (Promise::NoLocal, "it is sent back to its publisher"),
-                // The Will is judged for itself.
-                (_, true) => return Ok(()),
-                _ => (Promise::OnlyWhatIsWanted, "no subscription asked for it"),
+            return Err(match self.is_own {
+                true => (Promise::NoLocal, "it is sent back to its publisher"),
+                false => (Promise::OnlyWhatIsWanted, "no subscription asked for it"),
             });
         }
         let mixes_groups = self.groups > 0;

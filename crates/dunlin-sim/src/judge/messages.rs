@@ -53,10 +53,18 @@ pub(super) struct Receipt {
     /// Exchanges with RETAIN 0, and with RETAIN 1.
     pub(super) live: u32,
     pub(super) retained: u32,
-    /// PUBLISH packets, repetitions too.
-    pub(super) written: u32,
-    /// How often its application was given it.
-    pub(super) delivered: u32,
+    /// For each QoS, the exchanges, the PUBLISH packets, repetitions too, and how often the
+    /// application was given it.
+    pub(super) exchanges: [u32; 3],
+    pub(super) written: [u32; 3],
+    pub(super) delivered: [u32; 3],
+}
+
+impl Receipt {
+    /// Whether the application has it.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.delivered.iter().any(|times| *times > 0)
+    }
 }
 
 /// An exchange that the broker began.
@@ -278,7 +286,7 @@ impl Judge {
                     && !version.excludes(life.client, record.publisher)
                     && names.matches(version.matching, record.topic)
             });
-            let has = life.receipts.get(&number).is_some_and(|receipt| receipt.delivered > 0);
+            let has = life.receipts.get(&number).is_some_and(Receipt::is_delivered);
             if wants && !has {
                 owed.push(id);
             }
@@ -338,22 +346,21 @@ impl Judge {
             return;
         }
         let receipt = life.receipts.entry(number).or_default();
-        receipt.delivered += 1;
+        let first = !receipt.is_delivered();
+        let qos = usize::from(message.qos.value());
+        receipt.delivered[qos] += 1;
         let receipt = *receipt;
-        let exchanges = receipt.live + receipt.retained;
         let allowed = match message.qos {
-            QoS::AtLeastOnce => receipt.written,
-            _ if life.is_forgotten => receipt.written,
-            _ => exchanges,
+            QoS::AtLeastOnce => receipt.written[qos],
+            _ if life.is_forgotten => receipt.written[qos],
+            _ => receipt.exchanges[qos],
         };
-        let first = receipt.delivered == 1;
         let mut broken = Vec::new();
-        if receipt.delivered > allowed && !life.is_merged {
+        if receipt.delivered[qos] > allowed && !life.is_merged {
             let text = format!(
-                "message {number} at QoS {} is given to the application {} times, there were \
-                 {exchanges} exchanges for it",
-                message.qos.value(),
-                receipt.delivered
+                "message {number} at QoS {qos} is given to the application {} times, {allowed} \
+                 would be right",
+                receipt.delivered[qos]
             );
             broken.push((Promise::ExactlyOnce, text));
         }

@@ -92,6 +92,8 @@ pub struct Judge {
     deadlines: BTreeSet<(Instant, Deadline)>,
     has_crashed: bool,
     is_stopping: bool,
+    /// Nothing becomes safe any more, and so nothing is acknowledged.
+    store_failed: bool,
 }
 
 impl Judge {
@@ -110,6 +112,7 @@ impl Judge {
             deadlines: BTreeSet::new(),
             has_crashed: false,
             is_stopping: false,
+            store_failed: false,
         }
     }
 
@@ -139,7 +142,8 @@ impl Judge {
             }
             Event::Ended { connection } => self.on_ended(connection),
             Event::Closed { connection } => self.on_closed(connection),
-            Event::Arrived { .. } | Event::StoreFailed | Event::FaultsEnded => {}
+            Event::StoreFailed => self.store_failed = true,
+            Event::Arrived { .. } | Event::FaultsEnded => {}
             Event::Delivered { device, connection, message } => {
                 self.on_delivered(device, connection, message);
             }

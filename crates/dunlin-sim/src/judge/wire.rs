@@ -292,7 +292,7 @@ impl Judge {
             };
             // For a full queue a message of MQTT 3.x is held back.
             let is_held = !connection.is_v5() && any_full && !connection.publishes.is_empty();
-            if is_held {
+            if is_held || self.store_failed {
                 continue;
             }
             if let Some(owed) = owed {
