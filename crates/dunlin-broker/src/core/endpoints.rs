@@ -48,6 +48,8 @@ pub(super) struct Connection {
     pub(super) is_gone: bool,
     /// Whether its CONNACK waits for the store.
     pub(super) waits: bool,
+    /// How many SUBACKs and UNSUBACKs wait for other workers or the store.
+    pub(super) answers_due: u32,
     /// Bytes of messages that were prepared and wait for the store.
     prepared_bytes: usize,
     /// Whether its publishes are no longer taken: one before them was given up.
@@ -73,6 +75,9 @@ impl Connection {
 const OUTPUT_FLUSH_LEN: usize = 128 * 1024;
 /// A queue is moved to the output while fewer bytes than this wait there.
 const OUTPUT_FILL_LEN: usize = 64 * 1024;
+
+/// SUBACKs and UNSUBACKs that may wait before nothing more is taken of their Client.
+pub(super) const ANSWERS_DUE_MAX: u32 = 64;
 
 #[derive(Debug)]
 pub(super) struct Endpoints {
@@ -132,6 +137,7 @@ impl Endpoints {
             stalled: false,
             is_gone: false,
             waits: false,
+            answers_due: 0,
             prepared_bytes: 0,
             forgoes: false,
             held: false,
@@ -208,6 +214,33 @@ impl Endpoints {
         if let Some(storage) = connection.out.take_storage() {
             self.spares.give(storage);
         }
+    }
+
+    // ---- what waits
+
+    /// A SUBACK or UNSUBACK of a connection waits for other workers or the store.
+    pub(super) fn owe_answer(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connection(key) {
+            connection.answers_due += 1;
+        }
+    }
+
+    /// A SUBACK or UNSUBACK that waited goes out; whether input that waited for it goes on.
+    #[must_use]
+    pub(super) fn give_answer(&mut self, now: Instant, key: ConnectionKey) -> bool {
+        let Some(connection) = self.connection(key) else { return false };
+        connection.answers_due = connection.answers_due.saturating_sub(1);
+        let goes_on = connection.stalled && connection.answers_due < ANSWERS_DUE_MAX;
+        if goes_on {
+            connection.stalled = false;
+            connection.read_again_at = now;
+        }
+        goes_on
+    }
+
+    /// How many messages wait for the store before they are sent.
+    pub(super) fn prepared_len(&self) -> usize {
+        self.prepared.len()
     }
 
     // ---- records

@@ -59,7 +59,7 @@ use dunlin_protocol::codec::{Disconnect, ReasonCode, TransmitBuf};
 use dunlin_protocol::{
     ConnectionEnd, Instant, Progress, ServerConfig, ServerConnection, ServerEvent,
 };
-use endpoints::Endpoints;
+use endpoints::{ANSWERS_DUE_MAX, Endpoints};
 use forward::Outbox;
 use names::TopicNames;
 use pending::PendingPublishes;
@@ -230,6 +230,10 @@ impl Core {
             let out_len = connection.out.len();
             if out_len >= output_bytes_max && !connection.is_gone {
                 // A Client that sends and doesn't read its answers waits for itself.
+                self.endpoints.stall(key);
+                return InputState::Paused;
+            }
+            if connection.answers_due >= ANSWERS_DUE_MAX {
                 self.endpoints.stall(key);
                 return InputState::Paused;
             }

@@ -46,6 +46,7 @@ impl Core {
         };
         let stored = self.recorded_since(last_before);
         let awaited = AwaitedSubAck { connection: key, session, suback, cursors, stored };
+        self.endpoints.owe_answer(key);
         // Also when nothing is new: what was announced before may not have arrived.
         if self.outbox.workers() > 1 {
             self.await_interest(awaited);
@@ -145,6 +146,9 @@ impl Core {
     /// Sends a SUBACK whose subscriptions every later publish will find, then what is retained.
     pub(super) fn send_suback(&mut self, now: Instant, awaited: AwaitedSubAck) {
         let AwaitedSubAck { connection: key, session, suback, mut cursors, .. } = awaited;
+        if self.endpoints.give_answer(now, key) {
+            self.resumed.push(key);
+        }
         let Some(connection) = self.endpoints.connection(key) else { return };
         if connection.session != Some(session) {
             return;
@@ -202,6 +206,7 @@ impl Core {
         if let Some(rare) = &mut known.rare {
             rare.cursors.retain(|cursor| !removed.contains(&cursor.topic_filter));
         }
+        self.endpoints.owe_answer(key);
         match self.recorded_since(last_before) {
             Some(record) => {
                 self.pending.wait_for_store(record, AfterStored::UnsubAck(key, Box::new(unsuback)));
@@ -211,6 +216,9 @@ impl Core {
     }
 
     pub(super) fn send_unsuback(&mut self, now: Instant, key: ConnectionKey, unsuback: UnsubAck) {
+        if self.endpoints.give_answer(now, key) {
+            self.resumed.push(key);
+        }
         if self.endpoints.connection(key).is_none_or(|connection| connection.session.is_none()) {
             return;
         }
