@@ -104,7 +104,7 @@ impl World {
             && self.counters().queued == 0
     }
 
-    fn who_has_work(&self) -> String {
+    pub(super) fn who_has_work(&self) -> String {
         let counters = self.counters();
         let mut work =
             format!("{} things to come, {} messages queued", self.schedule.busy(), counters.queued);
@@ -113,7 +113,14 @@ impl World {
         }
         for (worker, station) in self.stations.iter().enumerate() {
             if station.has_work() {
-                work.push_str(&format!(", worker {worker} has work"));
+                work.push_str(&format!(
+                    ", worker {worker} has work: {} letters, {} and {} to read, {} to write, core {}",
+                    station.inbox.len(),
+                    station.established.len(),
+                    station.fresh.len(),
+                    station.writable.len(),
+                    station.core.has_work()
+                ));
             }
         }
         for (number, device) in self.devices.iter().enumerate() {

@@ -134,7 +134,8 @@ impl World {
         while self.failure.is_none() && self.schedule.next_at().is_some_and(|at| at <= end) {
             self.step();
             if self.operations > OPERATIONS_MAX {
-                let what = format!("{OPERATIONS_MAX} operations for {end} of time");
+                let work = self.who_has_work();
+                let what = format!("{OPERATIONS_MAX} operations by {}: {work}", self.now);
                 self.fail("somebody works without an end", what, Vec::new());
             }
         }
