@@ -7,6 +7,7 @@ mod command;
 mod fuzz;
 mod planted;
 mod setup;
+mod sim;
 mod statements;
 mod test;
 mod text_files;
@@ -37,6 +38,8 @@ enum Task {
     Conformance,
     /// Plant faults in the broker, each of which the simulator must find
     Planted(planted::Arguments),
+    /// Run the whole system in simulation, seed by seed
+    Sim(sim::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
     /// Build in release mode and measure
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&workspace),
         Task::Conformance => statements::run(&workspace),
         Task::Planted(arguments) => planted::run(&workspace, arguments),
+        Task::Sim(arguments) => sim::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
     };

@@ -28,10 +28,16 @@ pub enum Event<'a> {
     Taken {
         /// The connection.
         connection: ConnectionId,
-        /// The packet.
+        /// The packet. A CONNECT that another worker than the one that read it decides about is
+        /// taken when that one has it.
         packet: &'a Packet,
         /// Its length in bytes.
         len: usize,
+    },
+    /// The broker took a part of a packet: its peer isn't silent.
+    Heard {
+        /// The connection.
+        connection: ConnectionId,
     },
     /// The broker took bytes that are no packet: it must end the connection.
     TakenMalformed {
@@ -46,6 +52,23 @@ pub enum Event<'a> {
         packet: &'a Packet,
         /// Its length in bytes.
         len: usize,
+    },
+    /// The socket took less than the broker had to write: what is written from now on may have
+    /// been said long before.
+    Blocked {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// All that the broker had to say is written.
+    Drained {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// The broker ended the connection: nothing is taken after, and its session is away or over.
+    /// What it still had to say may be written until `Closed`.
+    Ended {
+        /// The connection.
+        connection: ConnectionId,
     },
     /// The broker knows that the connection is over; nothing is taken or written after.
     Closed {
@@ -68,8 +91,8 @@ pub enum Event<'a> {
         /// The message, as the client's connection gave it.
         message: &'a Message,
     },
-    /// An application was told that its publish is acknowledged without an error: the message with
-    /// this number is the broker's now.
+    /// An application was told that its publish is acknowledged without an error, by PUBACK or by
+    /// PUBREC: the message with this number is the broker's now.
     Acknowledged {
         /// Whose application.
         device: DeviceId,
@@ -84,6 +107,8 @@ pub enum Event<'a> {
     /// The broker's process ended without warning; every connection is closed. What its store had
     /// not made safe may be lost.
     Crashed,
+    /// The broker begins to stop as it should; its connections end.
+    Stopping,
     /// The broker's process is up again, has recovered, and takes connections.
     Restarted,
     /// The store fails from here on: nothing more becomes safe until the next restart.

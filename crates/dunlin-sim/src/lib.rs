@@ -3,4 +3,18 @@
 
 #![forbid(unsafe_code)]
 
+mod chance;
 pub mod history;
+pub mod judge;
+mod minimize;
+mod pipe;
+pub mod plan;
+mod run;
+mod schedule;
+mod trace;
+mod world;
+
+pub use minimize::minimize;
+pub use run::run;
+pub use trace::Trace;
+pub use world::{Failure, Outcome};

@@ -1,0 +1,489 @@
+//! The life of connections and Sessions: CONNECT, CONNACK, DISCONNECT, the end, crashes.
+
+use super::Judge;
+use super::connections::{Asked, Connection, Stage, Subscribing, Unsubscribing};
+use super::moment::Presence;
+use super::promise::Promise;
+use super::sessions::{ClientKey, Expiry, LifeId};
+use super::subscriptions::Version;
+use crate::history::{ConnectionId, DeviceId};
+use dunlin_codec::{
+    ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode, SubAck, Subscribe, UnsubAck,
+    Unsubscribe,
+};
+use dunlin_protocol::Instant;
+
+/// A Session Expiry Interval that never ends.
+const NEVER: u32 = u32::MAX;
+
+impl Judge {
+    pub(super) fn on_opened(&mut self, id: ConnectionId, device: DeviceId) {
+        self.connections.insert(id, Connection::new(id, device, self.moment.at));
+    }
+
+    pub(super) fn on_connect_taken(&mut self, id: ConnectionId, connect: &Connect) {
+        let moment = self.moment;
+        let asked_secs = match (connect.protocol_version.is_v5(), connect.clean_start) {
+            (true, _) => connect.properties.session_expiry_interval.unwrap_or(0),
+            (false, true) => 0,
+            (false, false) => NEVER,
+        };
+        let expiry_secs = self.rules.granted_expiry(asked_secs);
+        let client = match connect.client_identifier.is_empty() {
+            true => self.sessions.nameless(),
+            false => self.sessions.client(&connect.client_identifier),
+        };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.stage != Stage::Open {
+            // A second CONNECT: the broker must end the connection.
+            return;
+        }
+        connection.stage = Stage::Connecting;
+        connection.asked = Some(Asked::new(moment, connect, expiry_secs));
+        connection.client = Some(client);
+        let rivals = self.sessions.of(client).open.clone();
+        let mut is_tangled = false;
+        for rival in rivals {
+            if let Some(rival) = self.connections.get_mut(&rival) {
+                rival.rivalled = true;
+                is_tangled |= rival.stage == Stage::Connecting;
+            }
+        }
+        let known = self.sessions.of(client);
+        known.open.push(id);
+        known.is_tangled |= is_tangled;
+        if is_tangled && let Some(connection) = self.connections.get_mut(&id) {
+            // The earlier CONNECT may be decided later.
+            connection.rivalled = true;
+        }
+        let known = self.sessions.of(client);
+        if let (true, Some(life)) = (known.is_tangled, known.life) {
+            self.sessions.life_mut(life).doubt();
+        }
+        self.ask_will(id, client, connect);
+    }
+
+    pub(super) fn on_connack_written(&mut self, id: ConnectionId, connack: &ConnAck) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let (Some(client), Some(asked)) = (connection.client, connection.asked.clone()) else {
+            return;
+        };
+        if connection.stage != Stage::Connecting {
+            return;
+        }
+        if connack.reason_code.is_error() {
+            connection.stage = Stage::Refused;
+            return;
+        }
+        connection.stage = Stage::Accepted;
+        let device = connection.device;
+        let properties = &connack.properties;
+        if let Some(assigned) = &properties.assigned_client_identifier {
+            self.sessions.assign(assigned, client);
+        }
+        let expiry_secs = properties.session_expiry_interval.unwrap_or(asked.expiry_secs);
+        let keep_alive_secs = properties.server_keep_alive.unwrap_or(asked.keep_alive_secs);
+        let life = self.attach(id, client, device, &asked, connack);
+        let known = self.sessions.life_mut(life);
+        known.set_expiry(Expiry::exactly(expiry_secs));
+        if let Some(size) = asked.packet_size_max
+            && asked.version.is_v5()
+        {
+            known.packet_size_max = known.packet_size_max.min(size);
+        }
+        known.attach(id, device);
+        let is_mixed = known.is_mixed;
+        if is_mixed {
+            known.owed.clear();
+            known.owed_retained.clear();
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.life = Some(life);
+        }
+        self.arm_will(id);
+        self.watch_keep_alive(id, keep_alive_secs);
+        if let Some(over) = self.connections.get(&id).and_then(|connection| connection.over) {
+            // It was over before its CONNACK found room.
+            self.leave(id, client, life, over.at);
+        }
+    }
+
+    /// Finds out which Session a connection uses.
+    fn attach(
+        &mut self,
+        id: ConnectionId,
+        client: ClientKey,
+        device: DeviceId,
+        asked: &Asked,
+        connack: &ConnAck,
+    ) -> LifeId {
+        let known = self.sessions.of(client);
+        let (is_tangled, life) = (known.is_tangled, known.life);
+        let expiry = Expiry::exactly(asked.expiry_secs);
+        if is_tangled {
+            for rival in self.sessions.of(client).wills.clone() {
+                if rival != id {
+                    self.maybe_will(rival);
+                }
+            }
+            let life = life.unwrap_or_else(|| self.sessions.begin(client, device, expiry));
+            self.sessions.life_mut(life).doubt();
+            return life;
+        }
+        let presence = life.map_or(Presence::Absent, |life| {
+            let now = self.moment.at;
+            self.sessions.life(life).presence(asked.taken.at, now, self.rules.lateness)
+        });
+        let has_flag = asked.version != ProtocolVersion::V3_1;
+        let expected = if asked.clean_start { Presence::Absent } else { presence };
+        let resumed = match has_flag {
+            true => connack.session_present,
+            false => expected > Presence::Absent,
+        };
+        if has_flag && resumed && expected == Presence::Absent {
+            let text = "Session Present is 1, and there is no Session".into();
+            self.breach(Promise::SessionPresent, &[id], text);
+        }
+        if has_flag && !resumed && expected == Presence::Certain {
+            let text = "Session Present is 0, and there is a Session".into();
+            self.breach(Promise::SessionPresent, &[id], text);
+        }
+        let before = life.map(|life| self.sessions.life(life).expiry());
+        let resumed_before = before.filter(|_| resumed && presence > Presence::Absent);
+        self.settle_wills_before(client, id, asked.taken.at, resumed_before);
+        match life {
+            Some(life) if resumed => {
+                let known = self.sessions.life_mut(life);
+                if !has_flag && presence < Presence::Certain {
+                    known.doubt();
+                }
+                known.in_doubt = false;
+                life
+            }
+            _ => {
+                let life = self.sessions.begin(client, device, expiry);
+                self.sessions.life_mut(life).is_merged = resumed;
+                life
+            }
+        }
+    }
+
+    pub(super) fn on_disconnect_taken(&mut self, id: ConnectionId, disconnect: &Disconnect) {
+        let life = self.life_of(id);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let is_v5 = connection.is_v5();
+        let asked_secs = connection.asked.as_ref().map_or(0, |asked| asked.expiry_secs);
+        let is_accepted = connection.stage == Stage::Accepted;
+        if let Some(secs) = disconnect.properties.session_expiry_interval
+            && is_v5
+        {
+            if asked_secs == 0 && secs > 0 {
+                // [MQTT-3.1.2-23 ff]: an error, and no goodbye.
+                return;
+            }
+            if let Some(life) = life {
+                let secs = self.rules.granted_expiry(secs);
+                self.sessions.life_mut(life).change_expiry(secs);
+            }
+        }
+        if is_accepted && (!is_v5 || disconnect.reason_code == ReasonCode::Success) {
+            self.revoke_will(id);
+        }
+    }
+
+    pub(super) fn on_malformed(&mut self, id: ConnectionId) {
+        let moment = self.moment;
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.malformed.get_or_insert(moment);
+        }
+    }
+
+    /// The broker has ended a connection: its session is away.
+    pub(super) fn on_ended(&mut self, id: ConnectionId) {
+        let moment = self.moment;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if connection.over.is_some() {
+            return;
+        }
+        connection.over = Some(moment);
+        let (client, life) = (connection.client, connection.life);
+        self.leave_publishes(id);
+        if let (Some(client), Some(life)) = (client, life) {
+            self.leave(id, client, life, moment.at);
+        }
+    }
+
+    /// Nothing more is written to a connection.
+    pub(super) fn on_closed(&mut self, id: ConnectionId) {
+        self.on_ended(id);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        if std::mem::replace(&mut connection.is_closed, true) || connection.life.is_some() {
+            return;
+        }
+        let stage = connection.stage;
+        if let (Some(client), Some(asked)) = (connection.client, connection.asked.clone()) {
+            self.leave_unanswered(id, client, &asked, stage);
+            self.forget_open(id, client);
+        }
+    }
+
+    /// A connection has left its session at this moment.
+    fn leave(&mut self, id: ConnectionId, client: ClientKey, life: LifeId, at: Instant) {
+        let expiry = self.sessions.life(life).expiry();
+        self.fire_will(id, at, at, expiry);
+        self.sessions.life_mut(life).detach(id, at, at);
+        self.forget_open(id, client);
+    }
+
+    fn forget_open(&mut self, id: ConnectionId, client: ClientKey) {
+        let known = self.sessions.of(client);
+        known.open.retain(|open| *open != id);
+        known.is_tangled &= known.open.len() > 1;
+    }
+
+    /// A connection ended whose CONNECT was not accepted as far as anybody knows.
+    fn leave_unanswered(
+        &mut self,
+        id: ConnectionId,
+        client: ClientKey,
+        asked: &Asked,
+        stage: Stage,
+    ) {
+        let now = self.moment.at;
+        match stage {
+            Stage::Refused => self.revoke_will(id),
+            _ => self.maybe_will(id),
+        }
+        for other in self.sessions.of(client).wills.clone() {
+            if other != id {
+                self.maybe_will(other);
+            }
+        }
+        let is_refused = stage == Stage::Refused;
+        let device = self.connections.get(&id).map_or(DeviceId(u32::MAX), |known| known.device);
+        let life = self.sessions.of(client).life.filter(|life| {
+            let known = self.sessions.life(*life);
+            known.presence(asked.taken.at, now, self.rules.lateness) > Presence::Absent
+                || !known.attached.is_empty()
+        });
+        match life {
+            Some(life) => {
+                let known = self.sessions.life_mut(life);
+                if asked.clean_start {
+                    known.doubt();
+                }
+                if !is_refused {
+                    known.is_mixed |= device != known.device;
+                    let expiry = known.expiry().or(asked.expiry_secs);
+                    known.set_expiry(expiry);
+                    known.maybe_detached(asked.taken.at, now);
+                }
+            }
+            None if !is_refused && asked.expiry_secs > 0 => {
+                let expiry = Expiry { min_secs: 0, max_secs: asked.expiry_secs };
+                let life = self.sessions.begin(client, device, expiry);
+                let known = self.sessions.life_mut(life);
+                known.doubt();
+                known.maybe_detached(asked.taken.at, now);
+            }
+            None => {}
+        }
+    }
+
+    // ---- subscriptions
+
+    pub(super) fn on_subscribe_taken(&mut self, id: ConnectionId, subscribe: &Subscribe) {
+        let moment = self.moment;
+        let Some(life) = self.life_of(id) else { return };
+        let mut versions = Vec::with_capacity(subscribe.subscriptions.len());
+        for subscription in &subscribe.subscriptions {
+            let filter = self.names.filter(&subscription.topic_filter);
+            let matching = self.names.filter(subscription.topic_filter.matching_part());
+            let known = self.sessions.life_mut(life);
+            let before = known.subscribed(filter);
+            for older in known.versions.iter_mut().filter(|older| older.filter == filter) {
+                older.ending.get_or_insert(moment);
+            }
+            known.owed_retained.retain(|owed| owed.filter != filter);
+            versions.push(known.versions.len());
+            known.versions.push(Version {
+                filter,
+                matching,
+                is_shared: subscription.topic_filter.share_name().is_some(),
+                options: subscription.options,
+                identifier: subscribe.properties.subscription_identifier,
+                granted: subscription.options.maximum_qos,
+                connection: id,
+                taken: moment,
+                made: None,
+                ending: None,
+                ended: None,
+                before,
+            });
+        }
+        let packet_identifier = subscribe.packet_identifier.value();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            connection.subscribes.push_back(Subscribing { packet_identifier, versions });
+        }
+    }
+
+    pub(super) fn on_suback_written(&mut self, id: ConnectionId, suback: &SubAck) {
+        let moment = self.moment;
+        let Some(life) = self.life_of(id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let packet_identifier = suback.packet_identifier.value();
+        let asked = connection
+            .subscribes
+            .iter()
+            .position(|asked| asked.packet_identifier == packet_identifier)
+            .and_then(|at| connection.subscribes.remove(at));
+        let Some(asked) = asked.filter(|asked| asked.versions.len() == suback.reason_codes.len())
+        else {
+            let text = format!("SUBACK {packet_identifier} answers nothing that was asked");
+            self.breach(Promise::Answers, &[id], text);
+            return;
+        };
+        let mut made = Vec::new();
+        for (at, reason_code) in asked.versions.into_iter().zip(&suback.reason_codes) {
+            let known = self.sessions.life_mut(life);
+            let (filter, taken) = (known.versions[at].filter, known.versions[at].taken);
+            let granted = QoS::new(reason_code.value());
+            let Some(granted) = granted else {
+                // It was never there, and what was there stays.
+                known.versions[at].ended = Some(taken);
+                known.versions[at].ending = Some(taken);
+                for older in &mut known.versions[..at] {
+                    if older.filter == filter && older.ending == Some(taken) {
+                        older.ending = None;
+                    }
+                }
+                continue;
+            };
+            for older in &mut known.versions[..at] {
+                if older.filter == filter {
+                    older.ended.get_or_insert(moment);
+                }
+            }
+            known.versions[at].granted = granted;
+            known.versions[at].made = Some(moment);
+            if granted > known.versions[at].options.maximum_qos {
+                let text = "more was granted than asked for".into();
+                self.breach(Promise::GrantedQos, &[id], text);
+            }
+            made.push(at);
+        }
+        for at in made {
+            let version = self.sessions.life(life).versions[at].clone();
+            if version.ending.is_none() {
+                self.oblige_retained(life, &version);
+            }
+        }
+    }
+
+    pub(super) fn on_unsubscribe_taken(&mut self, id: ConnectionId, unsubscribe: &Unsubscribe) {
+        let moment = self.moment;
+        let Some(life) = self.life_of(id) else { return };
+        let filters: Vec<_> =
+            unsubscribe.topic_filters.iter().map(|filter| self.names.filter(filter)).collect();
+        let known = self.sessions.life_mut(life);
+        for version in known.versions.iter_mut().filter(|known| filters.contains(&known.filter)) {
+            version.ending.get_or_insert(moment);
+        }
+        known.owed_retained.retain(|owed| !filters.contains(&owed.filter));
+        let packet_identifier = unsubscribe.packet_identifier.value();
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let asked = Unsubscribing { packet_identifier, taken: moment, filters };
+            connection.unsubscribes.push_back(asked);
+        }
+    }
+
+    pub(super) fn on_unsuback_written(&mut self, id: ConnectionId, unsuback: &UnsubAck) {
+        let moment = self.moment;
+        let Some(life) = self.life_of(id) else { return };
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let packet_identifier = unsuback.packet_identifier.value();
+        let is_v5 = connection.is_v5();
+        let asked = connection
+            .unsubscribes
+            .iter()
+            .position(|asked| asked.packet_identifier == packet_identifier)
+            .and_then(|at| connection.unsubscribes.remove(at));
+        let fits =
+            |asked: &Unsubscribing| !is_v5 || asked.filters.len() == unsuback.reason_codes.len();
+        let Some(asked) = asked.filter(fits) else {
+            let text = format!("UNSUBACK {packet_identifier} answers nothing that was asked");
+            self.breach(Promise::Answers, &[id], text);
+            return;
+        };
+        let known = self.sessions.life_mut(life);
+        for (at, filter) in asked.filters.iter().enumerate() {
+            if unsuback.reason_codes.get(at).is_some_and(|reason_code| reason_code.is_error()) {
+                continue;
+            }
+            for version in &mut known.versions {
+                if version.filter == *filter && version.taken < asked.taken {
+                    version.ended.get_or_insert(moment);
+                }
+            }
+        }
+    }
+
+    // ---- the process
+
+    pub(super) fn on_crashed(&mut self) {
+        let now = self.moment.at;
+        self.has_crashed = true;
+        self.maybe_all_wills();
+        let open: Vec<ConnectionId> = self
+            .connections
+            .values()
+            .filter(|connection| !connection.is_closed)
+            .map(|connection| connection.id)
+            .collect();
+        for id in open {
+            self.on_closed(id);
+        }
+        for id in self.sessions.all() {
+            let life = self.sessions.life_mut(id);
+            if self.rules.stores {
+                life.survive_crash(now);
+            } else {
+                life.finish();
+                life.forget_all();
+            }
+        }
+        for record in self.messages.values_mut() {
+            for handed in &mut record.handed {
+                handed.is_unsure = true;
+            }
+        }
+        if !self.rules.stores {
+            self.groups_owed.clear();
+        }
+        self.crash_retained();
+    }
+
+    pub(super) fn on_restarted(&mut self) {
+        let now: Instant = self.moment.at;
+        self.store_failed = false;
+        if std::mem::take(&mut self.is_stopping) {
+            self.on_crashed();
+        }
+        for id in self.sessions.all() {
+            self.sessions.life_mut(id).restart(now);
+        }
+    }
+
+    pub(super) fn on_forgotten(&mut self, device: DeviceId) {
+        for id in self.sessions.all() {
+            let life = self.sessions.life_mut(id);
+            if life.device == device {
+                life.is_forgotten = true;
+                // What was sent may have been lost with the device.
+                let receipts = &life.receipts;
+                life.owed.retain(|number, _| !receipts.contains_key(number));
+                life.owed_retained.retain(|owed| !receipts.contains_key(&owed.number));
+            }
+        }
+    }
+}

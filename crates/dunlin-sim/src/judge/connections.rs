@@ -1,0 +1,149 @@
+//! What is known of a Network Connection.
+
+use super::moment::Moment;
+use super::names::TopicId;
+use super::sessions::{ClientKey, LifeId};
+use super::wills::Will;
+use super::wire::Wire;
+use crate::history::{ConnectionId, DeviceId};
+use dunlin_codec::{Connect, ProtocolVersion};
+use dunlin_protocol::Instant;
+use hashbrown::HashMap;
+use std::collections::VecDeque;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Nothing was taken from it.
+    Open,
+    /// Its CONNECT was taken.
+    Connecting,
+    /// Its CONNECT was refused.
+    Refused,
+    /// CONNACK was written.
+    Accepted,
+}
+
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: ConnectionId,
+    pub(super) device: DeviceId,
+    pub(super) stage: Stage,
+    pub(super) asked: Option<Asked>,
+    pub(super) client: Option<ClientKey>,
+    /// The session that it uses, once CONNACK says so.
+    pub(super) life: Option<LifeId>,
+    /// It is over: nothing is taken from it any more, and it has lost its session.
+    pub(super) over: Option<Moment>,
+    /// Nothing is written to it any more.
+    pub(super) is_closed: bool,
+    /// A CONNECT of the same Client Identifier was taken while this one was open.
+    pub(super) rivalled: bool,
+    /// When a packet was taken from it the last time, and when bytes were.
+    pub(super) last_taken: Instant,
+    pub(super) last_heard: Instant,
+    /// Since when the broker may have said things that are not written.
+    pub(super) blocked: Option<Instant>,
+    pub(super) malformed: Option<Moment>,
+    pub(super) will: Option<Will>,
+    pub(super) wire: Wire,
+    /// What each Topic Alias stands for, as the client set it.
+    pub(super) aliases: HashMap<u16, TopicId>,
+    /// As the broker set it.
+    pub(super) outbound_aliases: HashMap<u16, TopicId>,
+    /// Publishes of the client that are not acknowledged.
+    pub(super) publishes: HashMap<u16, Publishing>,
+    pub(super) subscribes: VecDeque<Subscribing>,
+    pub(super) unsubscribes: VecDeque<Unsubscribing>,
+}
+
+/// What CONNECT asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) taken: Moment,
+    pub(super) version: ProtocolVersion,
+    pub(super) clean_start: bool,
+    /// The Session Expiry Interval that the broker may grant.
+    pub(super) expiry_secs: u32,
+    pub(super) keep_alive_secs: u16,
+    pub(super) receive_maximum: u16,
+    pub(super) packet_size_max: Option<u32>,
+    pub(super) topic_alias_maximum: u16,
+}
+
+/// A PUBLISH that waits for its PUBACK or PUBREC.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Publishing {
+    pub(super) number: Option<u64>,
+    /// When the exchange began: at QoS 2 perhaps on an earlier connection.
+    pub(super) taken: Moment,
+    /// Where it stands among the changes of its retained message.
+    pub(super) retained: Option<(TopicId, usize)>,
+}
+
+/// A SUBSCRIBE that waits for its SUBACK.
+#[derive(Debug)]
+pub(super) struct Subscribing {
+    pub(super) packet_identifier: u16,
+    /// Its subscriptions, by their place in the session's list.
+    pub(super) versions: Vec<usize>,
+}
+
+/// An UNSUBSCRIBE that waits for its UNSUBACK.
+#[derive(Debug)]
+pub(super) struct Unsubscribing {
+    pub(super) packet_identifier: u16,
+    pub(super) taken: Moment,
+    pub(super) filters: Vec<super::names::FilterId>,
+}
+
+impl Connection {
+    pub(super) fn new(id: ConnectionId, device: DeviceId, now: Instant) -> Self {
+        Self {
+            id,
+            device,
+            stage: Stage::Open,
+            asked: None,
+            client: None,
+            life: None,
+            over: None,
+            is_closed: false,
+            rivalled: false,
+            last_taken: now,
+            last_heard: now,
+            blocked: None,
+            malformed: None,
+            will: None,
+            wire: Wire::default(),
+            aliases: HashMap::new(),
+            outbound_aliases: HashMap::new(),
+            publishes: HashMap::new(),
+            subscribes: VecDeque::new(),
+            unsubscribes: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn is_v5(&self) -> bool {
+        self.asked.as_ref().is_none_or(|asked| asked.version.is_v5())
+    }
+
+    pub(super) const fn is_live(&self) -> bool {
+        matches!(self.stage, Stage::Accepted) && self.over.is_none()
+    }
+}
+
+impl Asked {
+    pub(super) fn new(taken: Moment, connect: &Connect, expiry_secs: u32) -> Self {
+        let properties = &connect.properties;
+        Self {
+            taken,
+            version: connect.protocol_version,
+            clean_start: connect.clean_start,
+            expiry_secs,
+            keep_alive_secs: connect.keep_alive,
+            receive_maximum: properties.receive_maximum.unwrap_or(u16::MAX),
+            packet_size_max: properties.maximum_packet_size,
+            topic_alias_maximum: properties.topic_alias_maximum.unwrap_or(0),
+        }
+    }
+}

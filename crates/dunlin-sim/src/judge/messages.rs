@@ -1,0 +1,474 @@
+//! Application Messages from the PUBLISH that begins them to the applications that are given them.
+
+use super::Judge;
+use super::connections::Publishing;
+use super::moment::Moment;
+use super::names::{FilterId, TopicId};
+use super::promise::Promise;
+use super::sessions::{ClientKey, Flow, LifeId};
+use super::shared::Handed;
+use crate::history::{ConnectionId, DeviceId, message_number};
+use bytes::Bytes;
+use dunlin_broker::QueuePolicy;
+use dunlin_codec::{Ack, MessageProperties, PacketIdentifier, Publish, QoS};
+use dunlin_protocol::{Instant, Message};
+use std::sync::Arc;
+
+/// A message of the world.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) topic: TopicId,
+    pub(super) payload: Bytes,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) properties: Option<Arc<MessageProperties>>,
+    pub(super) expiry_secs: Option<u32>,
+    pub(super) publisher: Option<ClientKey>,
+    pub(super) publisher_life: Option<LifeId>,
+    pub(super) connection: ConnectionId,
+    /// Whether it is a Will.
+    pub(super) is_will: bool,
+    /// When the broker may have begun to route it; `None` before that.
+    pub(super) begun: Option<Moment>,
+    /// When it was taken the last time.
+    pub(super) last_taken: Moment,
+    /// How many times it was published.
+    pub(super) attempts: u32,
+    /// Publishes that nobody has answered for: they may still take effect.
+    pub(super) open: u32,
+    /// When its publisher was last told that it is taken, or refused: what is routed is routed.
+    pub(super) settled: Option<Moment>,
+    pub(super) is_acknowledged: bool,
+    /// The number was used for different messages: nothing is known.
+    pub(super) is_ambiguous: bool,
+    /// To whom it was given by Shared Subscriptions.
+    pub(super) handed: Vec<Handed>,
+    /// Whether an application has got it by a Shared Subscription.
+    pub(super) groups_served: Vec<FilterId>,
+}
+
+/// What a session got of a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Receipt {
+    /// Exchanges with RETAIN 0, and with RETAIN 1.
+    pub(super) live: u32,
+    pub(super) retained: u32,
+    /// For each QoS, the exchanges, the PUBLISH packets, repetitions too, and how often the
+    /// application was given it.
+    pub(super) exchanges: [u32; 3],
+    pub(super) written: [u32; 3],
+    pub(super) delivered: [u32; 3],
+}
+
+impl Receipt {
+    /// Whether the application has it.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.delivered.iter().any(|times| *times > 0)
+    }
+}
+
+/// An exchange that the broker began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Exchange {
+    pub(super) number: Option<u64>,
+    pub(super) qos: QoS,
+    /// The connection that its PUBLISH was last written to.
+    pub(super) connection: ConnectionId,
+    /// PUBREC was taken.
+    pub(super) is_released: bool,
+    /// A broker that crashed since may not know of it.
+    pub(super) is_unsure: bool,
+}
+
+/// A QoS 2 exchange that a client began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Received {
+    pub(super) number: Option<u64>,
+    pub(super) taken: Moment,
+    pub(super) retained: Option<(TopicId, usize)>,
+}
+
+impl Record {
+    /// The last moment at which the broker may have routed it; `None` is the end of time.
+    pub(super) fn routed_until(&self) -> Option<Moment> {
+        if self.open > 0 { None } else { self.settled }
+    }
+}
+
+impl Judge {
+    pub(super) fn on_publish_taken(&mut self, id: ConnectionId, publish: &Publish) {
+        let moment = self.moment;
+        let Some(topic) = self.resolve_alias(id, publish) else { return };
+        let Some(connection) = self.connections.get(&id) else { return };
+        let life = connection.life;
+        let number = message_number(&publish.payload);
+        let delivery = publish.delivery;
+        let packet_identifier = delivery.packet_identifier().map(PacketIdentifier::value);
+        // A repetition of a QoS 2 exchange that the broker knows is no new publish.
+        let known = match (delivery.qos(), life, packet_identifier) {
+            (QoS::ExactlyOnce, Some(life), Some(packet_identifier)) => self
+                .sessions
+                .life(life)
+                .received
+                .get(&packet_identifier)
+                .copied()
+                .filter(|received| received.number == number),
+            _ => None,
+        };
+        let misused = match (delivery.qos(), life, packet_identifier) {
+            (QoS::ExactlyOnce, Some(life), Some(packet_identifier)) => {
+                known.is_none()
+                    && self.sessions.life(life).received.contains_key(&packet_identifier)
+            }
+            _ => false,
+        };
+        let (begun, retained) = match known {
+            Some(received) => (received.taken, received.retained),
+            None => {
+                if let Some(number) = number {
+                    self.record_publish(number, id, topic, publish);
+                    if misused && let Some(record) = self.messages.get_mut(&number) {
+                        // The identifier is in use for another message: this one goes under.
+                        record.is_ambiguous = true;
+                    }
+                    self.count_waiting(number);
+                }
+                let retained = publish.retain.then(|| {
+                    let removes = publish.payload.is_empty();
+                    let value = if removes { None } else { number };
+                    let is_settled = delivery.qos() == QoS::AtMostOnce;
+                    self.retain(topic, value, is_settled, publish.payload.len())
+                });
+                (moment, retained.map(|place| (topic, place)))
+            }
+        };
+        let Some(packet_identifier) = packet_identifier else { return };
+        // A broker that knows more than the judge may take it for a repetition.
+        let begun = match number.and_then(|number| self.messages.get(&number)) {
+            Some(record) if delivery.qos() == QoS::ExactlyOnce => record.begun.unwrap_or(begun),
+            _ => begun,
+        };
+        if delivery.qos() == QoS::ExactlyOnce
+            && let Some(life) = life
+        {
+            self.sessions
+                .life_mut(life)
+                .received
+                .insert(packet_identifier, Received { number, taken: begun, retained });
+        }
+        if let Some(connection) = self.connections.get_mut(&id) {
+            let publishing = Publishing { number, taken: begun, retained };
+            connection.publishes.insert(packet_identifier, publishing);
+        }
+    }
+
+    fn record_publish(&mut self, number: u64, id: ConnectionId, topic: TopicId, publish: &Publish) {
+        let moment = self.moment;
+        let Some(connection) = self.connections.get(&id) else { return };
+        let (client, life) = (connection.client, connection.life);
+        let is_stranger = self.rules.strangers.contains(&connection.device);
+        let record = self.messages.entry(number).or_insert_with(|| Record {
+            topic,
+            payload: publish.payload.clone(),
+            qos: publish.delivery.qos(),
+            retain: publish.retain,
+            properties: publish.properties.clone(),
+            expiry_secs: publish.message_expiry_interval,
+            publisher: client,
+            publisher_life: life,
+            connection: id,
+            is_will: false,
+            begun: Some(moment),
+            last_taken: moment,
+            attempts: 0,
+            open: 0,
+            settled: None,
+            is_acknowledged: false,
+            is_ambiguous: is_stranger,
+            handed: Vec::new(),
+            groups_served: Vec::new(),
+        });
+        if record.topic != topic
+            || record.payload != publish.payload
+            || record.publisher != client
+            || record.is_will
+        {
+            record.is_ambiguous = true;
+        }
+        if record.publisher_life != life {
+            record.publisher_life = None;
+        }
+        record.attempts += 1;
+        record.last_taken = moment;
+        // At QoS 0 nobody will ever answer.
+        record.open += 1;
+    }
+
+    /// Counts a message that may now wait in queues, and notes which may be full.
+    pub(super) fn count_waiting(&mut self, number: u64) {
+        let moment = self.moment;
+        let limits = &self.rules.limits;
+        let Some(record) = self.messages.get(&number) else { return };
+        if record.qos == QoS::AtMostOnce && !limits.queue_qos0_offline {
+            return;
+        }
+        let bytes = record.cost();
+        let present: Vec<LifeId> = self.sessions.present().collect();
+        for id in present {
+            let names = &mut self.names;
+            let wanted = self.sessions.life(id).versions.iter().any(|version| {
+                version.ended.is_none() && names.matches(version.matching, record.topic)
+            });
+            if !wanted {
+                continue;
+            }
+            let life = self.sessions.life_mut(id);
+            life.waiting += 1;
+            life.waiting_bytes += bytes;
+            if life.waiting > limits.queue_len_max || life.waiting_bytes > limits.queue_bytes_max {
+                life.full = Some(moment);
+                if limits.queue_policy != QueuePolicy::Refuse {
+                    life.owed.clear();
+                }
+            }
+        }
+    }
+
+    /// The broker has answered a PUBLISH with PUBACK or PUBREC.
+    pub(super) fn on_publish_answered(&mut self, id: ConnectionId, ack: &Ack, qos: QoS) {
+        let moment = self.moment;
+        let packet_identifier = ack.packet_identifier.value();
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let life = connection.life;
+        let Some(publishing) = connection.publishes.remove(&packet_identifier) else { return };
+        let success = !ack.reason_code.is_error();
+        if let Some((topic, place)) = publishing.retained {
+            self.settle_retained(topic, place, success);
+        }
+        if !success
+            && qos == QoS::ExactlyOnce
+            && let Some(life) = life
+        {
+            self.sessions.life_mut(life).received.remove(&packet_identifier);
+        }
+        let Some(number) = publishing.number else { return };
+        let Some(record) = self.messages.get_mut(&number) else { return };
+        if record.qos != qos || record.is_ambiguous {
+            return;
+        }
+        record.open = record.open.saturating_sub(1);
+        record.settled = Some(moment);
+        if success {
+            record.is_acknowledged = true;
+            self.oblige(number, publishing.taken);
+        }
+    }
+
+    /// Whoever certainly wanted the message all the time from then until now is to get it.
+    pub(super) fn oblige(&mut self, number: u64, from: Moment) {
+        let moment = self.moment;
+        let Some(record) = self.messages.get(&number) else { return };
+        let may_drop = record.is_will || self.rules.limits.queue_policy != QueuePolicy::Refuse;
+        let mut owed = Vec::new();
+        for id in self.sessions.present() {
+            let life = self.sessions.life(id);
+            if life.is_mixed || self.rules.strangers.contains(&life.device) {
+                continue;
+            }
+            if may_drop && life.full.is_some_and(|full| full >= from) {
+                continue;
+            }
+            let names = &mut self.names;
+            let wants = life.versions.iter().any(|version| {
+                !version.is_shared
+                    && version.granted.min(record.qos) > QoS::AtMostOnce
+                    && version.is_certain(from, moment)
+                    && !version.excludes(life.client, record.publisher)
+                    && names.matches(version.matching, record.topic)
+            });
+            let has = life.receipts.get(&number).is_some_and(Receipt::is_delivered);
+            if wants && !has {
+                owed.push(id);
+            }
+        }
+        for id in owed {
+            self.sessions.life_mut(id).owed.insert(number, from);
+        }
+        self.oblige_groups(number, from);
+    }
+
+    /// The client has answered a message that the broker sent.
+    pub(super) fn on_answer_taken(&mut self, id: ConnectionId, ack: &Ack, ends: bool) {
+        let Some(life) = self.life_of(id) else { return };
+        let packet_identifier = ack.packet_identifier.value();
+        let life_id = life;
+        let life = self.sessions.life_mut(life);
+        let Some(exchange) = life.in_flight.get_mut(&packet_identifier) else { return };
+        let number = exchange.number;
+        let refuses = ack.reason_code.is_error();
+        if ends || refuses {
+            life.in_flight.remove(&packet_identifier);
+        } else {
+            exchange.is_released = true;
+        }
+        if refuses && let Some(number) = number {
+            life.owed.remove(&number);
+            life.owed_retained.retain(|owed| owed.number != number);
+        }
+        if let Some(number) = number {
+            self.note_answer(number, life_id, refuses);
+        }
+    }
+
+    /// An application was given a message.
+    pub(super) fn on_delivered(&mut self, device: DeviceId, id: ConnectionId, message: &Message) {
+        let Some(number) = message_number(&message.payload) else { return };
+        let Some(life_id) = self.life_of(id) else { return };
+        if message.topic_name.starts_with("$SYS/") {
+            return;
+        }
+        let Some(record) = self.messages.get_mut(&number) else {
+            let text = format!("the application is given message {number} that nobody published");
+            self.breach(Promise::OnlyWhatIsWanted, &[id], text);
+            return;
+        };
+        let life = self.sessions.life_mut(life_id);
+        life.owed.remove(&number);
+        life.owed_retained.retain(|owed| owed.number != number);
+        for version in life.versions.iter().filter(|version| version.is_shared) {
+            if self.names.matches(version.matching, record.topic)
+                && !record.groups_served.contains(&version.filter)
+            {
+                record.groups_served.push(version.filter);
+            }
+        }
+        if record.is_ambiguous || life.is_mixed || device != life.device {
+            return;
+        }
+        let receipt = life.receipts.entry(number).or_default();
+        let first = !receipt.is_delivered();
+        let qos = usize::from(message.qos.value());
+        receipt.delivered[qos] += 1;
+        let receipt = *receipt;
+        let allowed = match message.qos {
+            QoS::AtLeastOnce => receipt.written[qos],
+            _ if life.is_forgotten => receipt.written[qos],
+            _ => receipt.exchanges[qos],
+        };
+        let mut broken = Vec::new();
+        if receipt.delivered[qos] > allowed && !life.is_merged {
+            let text = format!(
+                "message {number} at QoS {qos} is given to the application {} times, {allowed} \
+                 would be right",
+                receipt.delivered[qos]
+            );
+            broken.push((Promise::ExactlyOnce, text));
+        }
+        if record.payload != message.payload
+            || self.names.topic_text(record.topic) != message.topic_name.as_str()
+        {
+            broken.push((Promise::Content, format!("message {number} is given altered")));
+        }
+        let is_direct = life.versions.iter().all(|version| !version.is_shared);
+        if first
+            && is_direct
+            && !message.retain
+            && receipt.retained == 0
+            && !record.is_will
+            && let (Some(publisher), Some(begun)) = (record.publisher_life, record.begun)
+        {
+            let flow = Flow {
+                publisher,
+                topic: record.topic,
+                published: record.qos,
+                delivered: message.qos,
+            };
+            let last = life.order.entry(flow).or_default();
+            // Sent again by its publisher, it has a later place too.
+            if *last > record.last_taken.event {
+                let topic_name = self.names.topic_text(record.topic);
+                let text = format!(
+                    "message {number} of {topic_name} comes first after a later one of its \
+                     publisher"
+                );
+                broken.push((Promise::Order, text));
+            }
+            *last = begun.event.max(*last);
+        }
+        for (promise, text) in broken {
+            self.breach(promise, &[id], text);
+        }
+    }
+
+    /// An application was told that its publish is acknowledged.
+    pub(super) fn on_acknowledged(&mut self, device: DeviceId, number: u64) {
+        let is_true = self.messages.get(&number).is_some_and(|record| record.is_acknowledged);
+        if !is_true && !self.rules.strangers.contains(&device) {
+            let text = format!("message {number} was never acknowledged");
+            self.breach_of(Promise::AcknowledgedIsTrue, &[], vec![device], text);
+        }
+    }
+
+    /// At the end: whoever is there must have got what is owed.
+    pub(super) fn judge_owed(&mut self) {
+        let now = self.moment.at;
+        let lives: Vec<LifeId> = self.sessions.present().collect();
+        for id in lives {
+            let life = self.sessions.life(id);
+            let [connection] = life.attached[..] else { continue };
+            let owed: Vec<u64> = life.owed.keys().copied().collect();
+            let owed_retained: Vec<u64> =
+                life.owed_retained.iter().map(|owed| owed.number).collect();
+            let device = life.device;
+            for (promise, numbers) in
+                [(Promise::AcknowledgedIsKept, owed), (Promise::Retained, owed_retained)]
+            {
+                for number in numbers {
+                    if self.may_be_missing(id, number, now) {
+                        continue;
+                    }
+                    let record = &self.messages[&number];
+                    let topic_name = self.names.topic_text(record.topic);
+                    let text = format!(
+                        "message {number} of {topic_name} (QoS {}) never reached its subscriber",
+                        record.qos.value()
+                    );
+                    let connections = [record.connection, connection];
+                    self.breach_of(promise, &connections, vec![device], text);
+                }
+            }
+        }
+    }
+
+    /// Whether a message may be kept from a session by expiry or by its size.
+    pub(super) fn may_be_missing(&self, life: LifeId, number: u64, now: Instant) -> bool {
+        let Some(record) = self.messages.get(&number) else { return true };
+        if record.is_ambiguous {
+            return true;
+        }
+        let is_expired = record.expiry_secs.is_some_and(|secs| {
+            let begun = record.begun.unwrap_or(record.last_taken).at;
+            now + self.rules.lateness >= begun + super::sessions::seconds(secs)
+        });
+        let size_max = self.sessions.life(life).packet_size_max as usize;
+        let size = record.cost() + self.names.topic_text(record.topic).len() + 80;
+        is_expired || size > size_max
+    }
+}
+
+impl Record {
+    /// At least the bytes that it costs a queue, and nearly those that it takes on the wire.
+    pub(super) fn cost(&self) -> usize {
+        let properties = self.properties.as_ref().map_or(0, |properties| {
+            properties.content_type.as_ref().map_or(0, |text| text.len())
+                + properties.response_topic.as_ref().map_or(0, |name| name.len())
+                + properties.correlation_data.as_ref().map_or(0, Bytes::len)
+                + properties
+                    .user_properties
+                    .iter()
+                    .map(|(name, value)| 80 + name.len() + value.len())
+                    .sum::<usize>()
+        });
+        200 + self.payload.len() + properties
+    }
+}

@@ -1,0 +1,183 @@
+//! Shared Subscriptions: one member gets the message, and some member does.
+
+use super::Judge;
+use super::deadlines::Deadline;
+use super::messages::Record;
+use super::moment::Moment;
+use super::names::FilterId;
+use super::promise::Promise;
+use super::sessions::LifeId;
+use crate::history::ConnectionId;
+use dunlin_codec::QoS;
+use std::time::Duration;
+
+/// How much later than its effects the end of a connection may be told.
+pub(super) const TOLD_LATE: Duration = Duration::from_millis(10);
+
+/// A message that a member of a group was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Handed {
+    pub(super) group: FilterId,
+    pub(super) life: LifeId,
+    pub(super) connection: ConnectionId,
+    pub(super) qos: QoS,
+    /// The member has answered, with success or without.
+    pub(super) is_answered: bool,
+    pub(super) is_refused: bool,
+    /// The broker has crashed since.
+    pub(super) is_unsure: bool,
+}
+
+/// A message that a group got while it certainly had a member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupOwed {
+    pub(super) group: FilterId,
+    pub(super) number: u64,
+    pub(super) from: Moment,
+}
+
+impl Judge {
+    pub(super) fn note_handed(
+        &mut self,
+        number: u64,
+        group: FilterId,
+        life: LifeId,
+        connection: ConnectionId,
+        qos: QoS,
+    ) {
+        let Some(record) = self.messages.get_mut(&number) else { return };
+        let once = record.attempts <= 1;
+        let earlier = record.handed.iter().rev().find(|handed| handed.group == group).copied();
+        record.handed.push(Handed {
+            group,
+            life,
+            connection,
+            qos,
+            is_answered: false,
+            is_refused: false,
+            is_unsure: false,
+        });
+        let Some(earlier) = earlier else { return };
+        if !once || earlier.life == life || self.sessions.life(earlier.life).is_merged {
+            return;
+        }
+        let what = match earlier.qos {
+            QoS::AtMostOnce => "at QoS 0",
+            QoS::ExactlyOnce if earlier.is_refused => return,
+            QoS::ExactlyOnce => "while it was in flight to another one at QoS 2",
+            QoS::AtLeastOnce if earlier.is_unsure => return,
+            QoS::AtLeastOnce if earlier.is_refused => "that another one has refused",
+            QoS::AtLeastOnce if earlier.is_answered => "that another one has acknowledged",
+            QoS::AtLeastOnce => {
+                let is_over = self
+                    .connections
+                    .get(&earlier.connection)
+                    .is_none_or(|connection| connection.over.is_some());
+                if !is_over {
+                    // Its end may be told a little later.
+                    let deadline =
+                        Deadline::OneMember { number, connection, of: earlier.connection };
+                    self.set_deadline(self.moment.at + TOLD_LATE, deadline);
+                }
+                return;
+            }
+        };
+        let filter = self.names.filter_text(group).to_owned();
+        let text = format!("{filter}: a second member is sent message {number} {what}");
+        self.breach(Promise::OneMember, &[earlier.connection, connection], text);
+    }
+
+    /// By now the first member's connection must have ended.
+    pub(super) fn judge_one_member(&mut self, number: u64, to: ConnectionId, of: ConnectionId) {
+        if self.connections.get(&of).is_some_and(|connection| connection.over.is_none()) {
+            let text =
+                format!("message {number} is sent to a second member while the first one is there");
+            self.breach(Promise::OneMember, &[of, to], text);
+        }
+    }
+
+    /// A member has answered.
+    pub(super) fn note_answer(&mut self, number: u64, life: LifeId, refuses: bool) {
+        let Some(record) = self.messages.get_mut(&number) else { return };
+        for handed in record.handed.iter_mut().filter(|handed| handed.life == life) {
+            handed.is_answered = true;
+            handed.is_refused |= refuses;
+        }
+    }
+
+    /// Notes the groups that certainly had a member all the time from then until now.
+    pub(super) fn oblige_groups(&mut self, number: u64, from: Moment) {
+        let moment = self.moment;
+        let Some(record) = self.messages.get(&number) else { return };
+        let mut groups: Vec<FilterId> = Vec::new();
+        for id in self.sessions.present() {
+            let life = self.sessions.life(id);
+            if life.is_mixed || self.rules.strangers.contains(&life.device) {
+                continue;
+            }
+            for version in &life.versions {
+                if version.is_shared
+                    && version.is_certain(from, moment)
+                    && !groups.contains(&version.filter)
+                    && self.names.matches(version.matching, record.topic)
+                {
+                    groups.push(version.filter);
+                }
+            }
+        }
+        let owed = groups.into_iter().map(|group| GroupOwed { group, number, from });
+        self.groups_owed.extend(owed);
+    }
+
+    /// At the end: where a member was there all the time, some member has got each message.
+    pub(super) fn judge_groups(&mut self) {
+        for owed in std::mem::take(&mut self.groups_owed) {
+            let Some(record) = self.messages.get(&owed.number) else { continue };
+            if record.groups_served.contains(&owed.group) || self.group_may_lose(&owed, record) {
+                continue;
+            }
+            let filter = self.names.filter_text(owed.group).to_owned();
+            let text = format!("{filter}: no member ever got message {}", owed.number);
+            let connection = record.connection;
+            self.breach(Promise::SomeMember, &[connection], text);
+        }
+    }
+
+    /// Whether one of the members may have got the message and lost it, as it may.
+    fn group_may_lose(&self, owed: &GroupOwed, record: &Record) -> bool {
+        let now = self.moment.at;
+        let refused = record.handed.iter().any(|handed| handed.is_refused);
+        let mut stayed = false;
+        for id in self.sessions.all() {
+            let life = self.sessions.life(id);
+            let member = life.versions.iter().filter(|version| version.filter == owed.group);
+            let mut is_member = false;
+            for version in member.filter(|version| version.is_possible(owed.from, None)) {
+                is_member = true;
+                if version.granted.min(record.qos) == QoS::AtMostOnce {
+                    return true;
+                }
+                stayed |= version.is_certain(owed.from, self.moment) && !life.has_ended;
+            }
+            if !is_member {
+                continue;
+            }
+            let is_there = life.attached.len() == 1 && !life.is_mixed && !life.is_merged;
+            let ended_with_it = life.has_ended
+                && record.handed.iter().any(|handed| {
+                    handed.life == id && (handed.qos == QoS::ExactlyOnce || handed.is_answered)
+                });
+            if (!is_there && !life.has_ended)
+                || ended_with_it
+                || life.is_merged
+                || life.full.is_some()
+                || self.rules.strangers.contains(&life.device)
+                || (!life.has_ended && self.may_be_missing(id, owed.number, now))
+                || life.packet_size_max < u32::MAX
+            {
+                return true;
+            }
+        }
+        refused || !stayed || self.has_crashed
+    }
+}

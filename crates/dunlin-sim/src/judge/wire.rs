@@ -1,0 +1,356 @@
+//! The rules of the wire that hold for each packet by itself or within one connection.
+
+use super::Judge;
+use super::connections::{Connection, Stage};
+use super::deadlines::Deadline;
+use super::names::TopicId;
+use super::promise::Promise;
+use crate::history::ConnectionId;
+use dunlin_codec::{Ack, Packet, PacketType, Publish, QoS, ReasonCode};
+use dunlin_protocol::Instant;
+use hashbrown::HashSet;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// What a connection owes and has under way.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    /// Answers that the broker owes, in order.
+    pubacks: VecDeque<u16>,
+    pubrecs: VecDeque<u16>,
+    pubcomps: VecDeque<u16>,
+    pings: u32,
+    /// Exchanges of the broker whose PUBLISH was written to this connection.
+    under_way: HashSet<u16>,
+    /// Exchanges of the client whose PUBLISH was taken from this connection.
+    receiving: HashSet<u16>,
+    /// The broker has said DISCONNECT.
+    pub(super) is_over: bool,
+    /// Seconds that the client promised to be silent for at most.
+    pub(super) keep_alive_secs: u16,
+}
+
+impl Wire {
+    /// Whether the broker owes an answer.
+    fn owes(&self) -> Option<&'static str> {
+        if !self.pubacks.is_empty() {
+            Some("PUBACK")
+        } else if !self.pubrecs.is_empty() {
+            Some("PUBREC")
+        } else if !self.pubcomps.is_empty() {
+            Some("PUBCOMP")
+        } else if self.pings > 0 {
+            Some("PINGRESP")
+        } else {
+            None
+        }
+    }
+}
+
+/// The time after which a silent peer is closed. Spec: [MQTT-3.1.2-22].
+fn patience(keep_alive_secs: u16) -> Duration {
+    Duration::from_millis(1500 * u64::from(keep_alive_secs))
+}
+
+impl Judge {
+    /// A packet was taken: what the broker owes for it.
+    pub(super) fn watch_taken(&mut self, id: ConnectionId, packet: &Packet, len: usize) {
+        let now = self.moment.at;
+        let size_max = self.rules.limits.packet_size_max as usize;
+        let receive_maximum = usize::from(self.rules.limits.receive_maximum);
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.last_taken = now;
+        connection.last_heard = now;
+        let is_stranger = self.rules.strangers.contains(&connection.device);
+        let is_v5 = connection.is_v5();
+        let is_malformed = connection.malformed.is_some();
+        let wire = &mut connection.wire;
+        match packet {
+            Packet::Publish(publish) => {
+                if let Some(packet_identifier) = publish.delivery.packet_identifier() {
+                    let packet_identifier = packet_identifier.value();
+                    wire.receiving.insert(packet_identifier);
+                    match publish.delivery.qos() {
+                        QoS::ExactlyOnce => wire.pubrecs.push_back(packet_identifier),
+                        _ => wire.pubacks.push_back(packet_identifier),
+                    }
+                }
+            }
+            Packet::PubRel(ack) => wire.pubcomps.push_back(ack.packet_identifier.value()),
+            Packet::PubAck(ack) | Packet::PubComp(ack) => {
+                wire.under_way.remove(&ack.packet_identifier.value());
+            }
+            Packet::PubRec(ack) if ack.reason_code.is_error() => {
+                wire.under_way.remove(&ack.packet_identifier.value());
+            }
+            Packet::PingReq => wire.pings += 1,
+            _ => {}
+        }
+        let receiving = wire.receiving.len();
+        if receiving > receive_maximum && is_v5 && !is_stranger {
+            let text = format!(
+                "the client has {receiving} messages under way, the broker takes {receive_maximum}"
+            );
+            self.breach(Promise::ReceiveMaximum, &[id], text);
+        }
+        if len > size_max {
+            let text = format!("the broker takes {len} bytes, its maximum is {size_max}");
+            self.breach(Promise::MaximumPacketSize, &[id], text);
+        }
+        if is_malformed {
+            let text = format!("{:?} is taken after what was no packet", packet.packet_type());
+            self.breach(Promise::Malformed, &[id], text);
+        }
+    }
+
+    /// A packet was written: may it be?
+    pub(super) fn watch_written(&mut self, id: ConnectionId, packet: &Packet, len: usize) {
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        let packet_type = packet.packet_type();
+        let asked = connection.asked.as_ref();
+        let (packet_size_max, receive_maximum) = match asked {
+            Some(asked) if asked.version.is_v5() => {
+                (asked.packet_size_max, usize::from(asked.receive_maximum))
+            }
+            _ => (None, usize::MAX),
+        };
+        let (stage, is_malformed) = (connection.stage, connection.malformed.is_some());
+        let wire = &mut connection.wire;
+        let mut broken: Vec<(Promise, String)> = Vec::new();
+        if wire.is_over {
+            broken.push((Promise::Handshake, format!("{packet_type:?} after the last packet")));
+        }
+        if packet_size_max.is_some_and(|max| len > max as usize) {
+            let text =
+                format!("{packet_type:?} of {len} bytes, the client takes {packet_size_max:?}");
+            broken.push((Promise::MaximumPacketSize, text));
+        }
+        let is_in_place = match packet_type {
+            PacketType::ConnAck => {
+                stage == Stage::Connecting || (stage == Stage::Open && is_malformed)
+            }
+            PacketType::Auth => matches!(stage, Stage::Connecting | Stage::Accepted),
+            _ => stage == Stage::Accepted,
+        };
+        if !is_in_place {
+            broken.push((Promise::Handshake, format!("{packet_type:?} in the stage {stage:?}")));
+        }
+        let mut answers = |owed: &mut VecDeque<u16>, ack: &Ack| {
+            let packet_identifier = ack.packet_identifier.value();
+            if owed.front() == Some(&packet_identifier) {
+                owed.pop_front();
+                return;
+            }
+            owed.retain(|other| *other != packet_identifier);
+            let text = format!("{packet_type:?} {packet_identifier} is not what is due");
+            broken.push((Promise::Answers, text));
+        };
+        match packet {
+            Packet::PubAck(ack) => answers(&mut wire.pubacks, ack),
+            Packet::PubRec(ack) => answers(&mut wire.pubrecs, ack),
+            Packet::PubComp(ack) => answers(&mut wire.pubcomps, ack),
+            Packet::PingResp => match wire.pings.checked_sub(1) {
+                Some(pings) => wire.pings = pings,
+                None => broken.push((Promise::Answers, "PINGRESP unasked".into())),
+            },
+            Packet::Disconnect(_) => wire.is_over = true,
+            Packet::ConnAck(connack) => wire.is_over |= connack.reason_code.is_error(),
+            Packet::Publish(publish) => {
+                if let Some(packet_identifier) = publish.delivery.packet_identifier() {
+                    wire.under_way.insert(packet_identifier.value());
+                }
+                let under_way = wire.under_way.len();
+                if under_way > receive_maximum {
+                    let text = format!(
+                        "{under_way} messages under way, the client takes {receive_maximum}"
+                    );
+                    broken.push((Promise::ReceiveMaximum, text));
+                }
+            }
+            Packet::Connect(_)
+            | Packet::Subscribe(_)
+            | Packet::Unsubscribe(_)
+            | Packet::PingReq => {
+                broken.push((Promise::Handshake, format!("a server sends {packet_type:?}")));
+            }
+            _ => {}
+        }
+        match packet {
+            Packet::PubAck(ack) | Packet::PubComp(ack) => {
+                wire.receiving.remove(&ack.packet_identifier.value());
+            }
+            Packet::PubRec(ack) if ack.reason_code.is_error() => {
+                wire.receiving.remove(&ack.packet_identifier.value());
+            }
+            _ => {}
+        }
+        for (promise, text) in broken {
+            self.breach(promise, &[id], text);
+        }
+    }
+
+    /// PUBREL goes to exchanges that are there.
+    pub(super) fn watch_pubrel(&mut self, id: ConnectionId, ack: &Ack) {
+        let Some(life) = self.life_of(id) else { return };
+        let life = self.sessions.life(life);
+        let packet_identifier = ack.packet_identifier.value();
+        let is_right = life.exchanges_unsure
+            || ack.reason_code.is_error()
+            || life.in_flight.get(&packet_identifier).is_some_and(|exchange| exchange.is_released);
+        if !is_right && self.connections.get(&id).is_some_and(Connection::is_v5) {
+            let text = format!("PUBREL {packet_identifier} without a PUBREC");
+            self.breach(Promise::PacketIdentifier, &[id], text);
+        }
+    }
+
+    /// The broker says why it ends a connection.
+    pub(super) fn watch_disconnect(&mut self, id: ConnectionId, reason_code: ReasonCode) {
+        let now = self.moment.at;
+        let Some(connection) = self.connections.get(&id) else { return };
+        let is_stranger = self.rules.strangers.contains(&connection.device);
+        let is_innocent = connection.malformed.is_none() && !is_stranger;
+        let silent_since = connection.last_taken;
+        let patience = patience(connection.wire.keep_alive_secs);
+        let is_mixed = connection.life.is_some_and(|life| self.sessions.life(life).is_mixed);
+        match reason_code {
+            ReasonCode::SessionTakenOver if !connection.rivalled => {
+                let text = "taken over, and nobody else has connected".into();
+                self.breach(Promise::Takeover, &[id], text);
+            }
+            ReasonCode::KeepAliveTimeout if patience.is_zero() || now < silent_since + patience => {
+                let text = format!("timed out at {now}, silent since {silent_since}");
+                self.breach(Promise::KeepAlive, &[id], text);
+            }
+            ReasonCode::MalformedPacket
+            | ReasonCode::ProtocolError
+            | ReasonCode::ReceiveMaximumExceeded
+            | ReasonCode::TopicAliasInvalid
+                if is_innocent && !is_mixed =>
+            {
+                let text = format!("ended with {reason_code}, and sent nothing wrong");
+                self.breach(Promise::Malformed, &[id], text);
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts to watch the Keep Alive of a connection.
+    pub(super) fn watch_keep_alive(&mut self, id: ConnectionId, keep_alive_secs: u16) {
+        let now = self.moment.at;
+        let Some(connection) = self.connections.get_mut(&id) else { return };
+        connection.wire.keep_alive_secs = keep_alive_secs;
+        if keep_alive_secs > 0 {
+            let deadline = Deadline::KeepAlive { connection: id, overdue: None };
+            self.set_deadline(now + patience(keep_alive_secs) + self.rules.lateness, deadline);
+        }
+    }
+
+    pub(super) fn check_keep_alive(&mut self, id: ConnectionId, overdue: Option<Instant>) {
+        let now = self.moment.at;
+        let lateness = self.rules.lateness;
+        let Some(connection) = self.connections.get(&id) else { return };
+        if !connection.is_live() {
+            return;
+        }
+        let silent_since = connection.last_heard;
+        let patience = patience(connection.wire.keep_alive_secs);
+        let due = silent_since + patience + lateness;
+        // A broker that can't write doesn't read: then the silence may be its own.
+        let is_own = connection.blocked.is_some() || connection.wire.owes().is_some();
+        let (next, overdue) = if is_own || due > now {
+            (due.max(now + patience), None)
+        } else if overdue == Some(silent_since) {
+            let text = format!("silent since {silent_since}, and still open");
+            self.breach(Promise::KeepAlive, &[id], text);
+            return;
+        } else {
+            // Time has leapt: let the broker have its turn.
+            (now + lateness, Some(silent_since))
+        };
+        self.set_deadline(next, Deadline::KeepAlive { connection: id, overdue });
+    }
+
+    /// At the end: whoever is there has the answers to what it asked, and has the Client
+    /// Identifier for itself.
+    pub(super) fn judge_wires(&mut self) {
+        let mut broken = Vec::new();
+        let any_full = self.sessions.all().any(|life| self.sessions.life(life).full.is_some());
+        for connection in self.connections.values() {
+            if connection.over.is_none() && connection.malformed.is_some() {
+                let text = "it sent what is no packet, and is still open".to_owned();
+                broken.push((Promise::Malformed, connection.id, text));
+            }
+            if !connection.is_live() || connection.malformed.is_some() {
+                continue;
+            }
+            let owed = if !connection.subscribes.is_empty() {
+                Some("SUBACK")
+            } else if !connection.unsubscribes.is_empty() {
+                Some("UNSUBACK")
+            } else {
+                connection.wire.owes()
+            };
+            // For a full queue a message of MQTT 3.x is held back.
+            let is_held = !connection.is_v5() && any_full && !connection.publishes.is_empty();
+            if is_held || self.store_failed {
+                continue;
+            }
+            if let Some(owed) = owed {
+                broken.push((Promise::Unanswered, connection.id, format!("{owed} never came")));
+            }
+        }
+        for client in &self.sessions.clients {
+            let live = client
+                .open
+                .iter()
+                .filter(|id| self.connections.get(*id).is_some_and(Connection::is_live));
+            if live.clone().count() > 1 {
+                for id in live {
+                    let text = "its Client Identifier has several connections".to_owned();
+                    broken.push((Promise::Takeover, *id, text));
+                }
+            }
+        }
+        for (promise, id, text) in broken {
+            self.breach(promise, &[id], text);
+        }
+    }
+
+    /// The Topic Name of a PUBLISH from the client.
+    pub(super) fn resolve_alias(&mut self, id: ConnectionId, publish: &Publish) -> Option<TopicId> {
+        let topic = publish.topic.name().map(|name| self.names.topic(name));
+        let connection = self.connections.get_mut(&id)?;
+        match (publish.topic.alias(), topic) {
+            (Some(alias), Some(topic)) => {
+                connection.aliases.insert(alias.value(), topic);
+                Some(topic)
+            }
+            (Some(alias), None) => connection.aliases.get(&alias.value()).copied(),
+            (None, topic) => topic,
+        }
+    }
+
+    /// The Topic Name of a PUBLISH from the broker.
+    pub(super) fn resolve_outbound_alias(
+        &mut self,
+        id: ConnectionId,
+        publish: &Publish,
+    ) -> Option<TopicId> {
+        let topic = publish.topic.name().map(|name| self.names.topic(name));
+        let connection = self.connections.get_mut(&id)?;
+        let Some(alias) = publish.topic.alias() else { return topic };
+        let maximum = connection.asked.as_ref().map_or(0, |asked| asked.topic_alias_maximum);
+        let known = match topic {
+            Some(topic) => {
+                connection.outbound_aliases.insert(alias.value(), topic);
+                Some(topic)
+            }
+            None => connection.outbound_aliases.get(&alias.value()).copied(),
+        };
+        if alias.value() > maximum || known.is_none() {
+            let text = format!("Topic Alias {} is not one that can be used", alias.value());
+            self.breach(Promise::TopicAlias, &[id], text);
+        }
+        known
+    }
+}

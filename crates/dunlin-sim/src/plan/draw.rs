@@ -1,0 +1,248 @@
+//! Draws the actions of a plan.
+
+use super::{
+    Action, ConnectPlan, FilterPlan, Options, Planned, PublishPlan, SubscribePlan, WillPlan,
+};
+use crate::chance::{Purpose, random};
+use core::time::Duration;
+use dunlin_codec::{QoS, ReasonCode, RetainHandling};
+use dunlin_protocol::Instant;
+use dunlin_testkit::Random;
+
+/// The Topic Names of a run are the first of these.
+const TOPIC_NAMES: [&str; 8] = ["a", "a/b", "b", "a/b/c", "/a", "a//c", "c/d/e/f", "b/"];
+const SHARE_NAMES: [&str; 2] = ["g", "h"];
+const MAX_SECS: u32 = u32::MAX;
+
+pub(super) fn actions(seed: u64, options: &Options, steps: u64) -> Vec<Planned> {
+    let mut at = Instant::ZERO;
+    let devices = u64::from(options.devices + options.twins + options.malformed);
+    let mut planned = Vec::new();
+    for number in 0..steps {
+        let mut random = random(seed, Purpose::Actions, number);
+        let micros = random.between(options.pace.0..=options.pace.1);
+        at = at + Duration::from_micros(micros);
+        if random.chance(options.rests) {
+            at = at + Duration::from_millis(random.between(200..=12_000));
+        }
+        // Everybody connects and most subscribe before anything else.
+        let (device, action) = match number {
+            _ if number < devices => (number, Action::Connect(connect(&mut random, options))),
+            _ if number < 2 * devices => {
+                (number - devices, Action::Subscribe(subscribe(&mut random, options)))
+            }
+            _ => (random.below(devices), any(&mut random, options)),
+        };
+        let device = device as u32;
+        let is_malformed = device >= options.devices + options.twins;
+        let action = if is_malformed && number >= devices && !matches!(action, Action::Connect(_)) {
+            Action::Raw(raw(&mut random))
+        } else {
+            action
+        };
+        planned.push(Planned { at, number, device, action });
+    }
+    planned
+}
+
+fn any(random: &mut Random, options: &Options) -> Action {
+    let mix = &options.mix;
+    let weights = [
+        mix.connect,
+        mix.publish,
+        mix.burst,
+        mix.subscribe,
+        mix.unsubscribe,
+        mix.disconnect,
+        mix.cut,
+        mix.cut_after,
+        mix.half_open,
+        mix.silent_drop,
+        mix.partition,
+        mix.throttle,
+        mix.stop_reading,
+        mix.reset,
+        mix.stall_store,
+        mix.crash,
+        mix.stop,
+    ];
+    match weighted(random, &weights) {
+        0 => Action::Connect(connect(random, options)),
+        1 => Action::Publish(publish(random, options)),
+        2 => {
+            let count = *random.pick(&[3, 10, 10, 40, 150]);
+            Action::Burst(publish(random, options), count)
+        }
+        3 => Action::Subscribe(subscribe(random, options)),
+        4 => {
+            let count = 1 + random.below(2);
+            Action::Unsubscribe((0..count).map(|_| topic_filter(random, options)).collect())
+        }
+        5 => Action::Disconnect {
+            reason_code: *random.pick(&[
+                ReasonCode::Success,
+                ReasonCode::Success,
+                ReasonCode::DisconnectWithWillMessage,
+                ReasonCode::UnspecifiedError,
+            ]),
+            session_expiry_interval: random.chance(30).then(|| expiry(random, options)),
+        },
+        6 => Action::Cut,
+        7 => Action::CutAfter { up: random.chance(50), bytes: random.between(1..=300) },
+        8 => Action::HalfOpen,
+        9 => Action::SilentDrop,
+        10 => Action::Partition {
+            devices: random.between(1..=4) as u32,
+            micros: random.between(1_000..=20_000_000),
+        },
+        11 => Action::Throttle {
+            bytes_per_second: random.between(100..=5_000),
+            micros: random.between(1_000..=20_000_000),
+        },
+        12 => Action::StopReading { micros: random.between(1_000..=10_000_000) },
+        13 => Action::Reset,
+        14 if options.stores && random.chance(10) => Action::FailStore,
+        14 => Action::StallStore { micros: random.between(1_000..=5_000_000) },
+        15 => Action::Crash { micros: random.between(0..=3_000_000) },
+        _ => Action::Stop { micros: random.between(0..=3_000_000) },
+    }
+}
+
+/// An index, each as likely as its weight says.
+fn weighted(random: &mut Random, weights: &[u64]) -> usize {
+    let mut left = random.below(weights.iter().sum::<u64>().max(1));
+    for (at, weight) in weights.iter().enumerate() {
+        match left.checked_sub(*weight) {
+            Some(rest) => left = rest,
+            None => return at,
+        }
+    }
+    0
+}
+
+const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+fn expiry(random: &mut Random, options: &Options) -> u32 {
+    let short = random.below(u64::from(options.session_expiry_max_secs) + 1) as u32;
+    *random.pick(&[0, short, short, MAX_SECS, MAX_SECS])
+}
+
+pub(super) fn connect(random: &mut Random, options: &Options) -> ConnectPlan {
+    ConnectPlan {
+        clean_start: random.chance(options.clean_starts),
+        session_expiry_interval: random.chance(90).then(|| expiry(random, options)),
+        keep_alive: *random.pick(&[0, 1, 2, 5, 30, 600]),
+        receive_maximum: random
+            .chance(70)
+            .then(|| random.between(1..=u64::from(options.receive_maximum)) as u16),
+        maximum_packet_size: options.packet_size_max.filter(|_| random.chance(50)),
+        topic_alias_maximum: random.chance(60).then_some(options.topic_alias_max),
+        topic_alias_outbound_max: random.below(u64::from(options.topic_alias_max) + 1) as u16,
+        request_problem_information: *random.pick(&[None, Some(false), Some(true)]),
+        in_flight_max: *random.pick(&[1, 3, 20, 1_000]),
+        will: random.chance(options.wills).then(|| WillPlan {
+            topic_name: topic_name(random, options),
+            qos: *random.pick(&QOS),
+            retain: random.chance(20),
+            delay_secs: *random.pick(&[0, 0, 1, 5, 60]),
+            expiry_secs: random.chance(options.expiring).then(|| *random.pick(&[1, 10, 100])),
+        }),
+    }
+}
+
+fn topic_name(random: &mut Random, options: &Options) -> String {
+    if options.retained > 50 && random.chance(40) {
+        return format!("r/{}", random.below(100));
+    }
+    (*random.pick(&TOPIC_NAMES[..options.topics.clamp(1, TOPIC_NAMES.len())])).to_owned()
+}
+
+fn publish(random: &mut Random, options: &Options) -> PublishPlan {
+    let limit = options.limits.packet_size_max as usize;
+    let len = match random.below(100) {
+        0..3 if limit < 100_000 => *random.pick(&[limit - 30, limit, 10 * limit]),
+        3..5 => 4_096 + random.index(2_000),
+        _ => 1 + random.index(options.payload_len_max),
+    };
+    let retain = random.chance(options.retained);
+    PublishPlan {
+        topic_name: topic_name(random, options),
+        qos: QOS[weighted(random, &options.qos_weights)],
+        retain,
+        expiry_secs: random.chance(options.expiring).then(|| *random.pick(&[1, 1, 5, 60])),
+        len: if retain && random.chance(20) { 0 } else { len },
+        properties: random.chance(10),
+    }
+}
+
+fn topic_filter(random: &mut Random, options: &Options) -> String {
+    let mut levels: Vec<String> =
+        topic_name(random, options).split('/').map(str::to_owned).collect();
+    for level in &mut levels {
+        if random.chance(25) {
+            "+".clone_into(level);
+        }
+    }
+    if random.chance(30) {
+        levels.truncate(random.index(levels.len() + 1));
+        levels.push("#".to_owned());
+    }
+    let topic_filter = levels.join("/");
+    let topic_filter = if topic_filter.is_empty() { "+".to_owned() } else { topic_filter };
+    match random.chance(options.shared) {
+        true => format!("$share/{}/{topic_filter}", random.pick(&SHARE_NAMES)),
+        false => topic_filter,
+    }
+}
+
+fn subscribe(random: &mut Random, options: &Options) -> SubscribePlan {
+    let count = *random.pick(&[1, 1, 1, 2, 3, 8]);
+    let filters = (0..count).map(|_| {
+        let topic_filter = topic_filter(random, options);
+        FilterPlan {
+            qos: *random.pick(&QOS),
+            no_local: random.chance(20) && !topic_filter.starts_with("$share"),
+            retain_as_published: random.chance(30),
+            retain_handling: *random.pick(&[
+                RetainHandling::Send,
+                RetainHandling::Send,
+                RetainHandling::SendIfNew,
+                RetainHandling::DoNotSend,
+            ]),
+            topic_filter,
+        }
+    });
+    let filters = filters.collect();
+    SubscribePlan { identifier: random.chance(30).then(|| 1 + random.below(200) as u32), filters }
+}
+
+/// Bytes that break the protocol in one way or another.
+fn raw(random: &mut Random) -> Vec<u8> {
+    let legal: [&[u8]; 8] = [
+        b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3C\x00\x04evil",
+        b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3C\x00\x00\x04evil",
+        b"\x32\x08\x00\x01a\x00\x07abc",
+        b"\x34\x08\x00\x01a\x00\x07abc",
+        b"\x82\x06\x00\x01\x00\x01#\x00",
+        b"\xC0\x00",
+        b"\x40\x02\x00\x01",
+        b"\x62\x02\x00\x05",
+    ];
+    let mut bytes = Vec::new();
+    for _ in 0..random.between(1..=3) {
+        bytes.extend_from_slice(legal[random.index(legal.len())]);
+    }
+    match random.below(4) {
+        0 => random.bytes(1 + bytes.len()),
+        1 => {
+            bytes.truncate(1 + random.index(bytes.len()));
+            bytes
+        }
+        2 => {
+            let at = random.index(bytes.len());
+            bytes[at] = random.next_u64() as u8;
+            bytes
+        }
+        _ => bytes,
+    }
+}
