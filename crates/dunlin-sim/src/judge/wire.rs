@@ -256,7 +256,11 @@ impl Judge {
         let patience = patience(connection.wire.keep_alive_secs);
         let due = silent_since + patience + lateness;
         // A broker that can't write doesn't read: then the silence may be its own.
-        let is_own = connection.blocked.is_some() || connection.wire.owes().is_some();
+        // So may one be that lets a client of MQTT 3.x wait, which knows no Receive Maximum.
+        let kept = connection.life.map_or(0, |life| self.sessions.life(life).received.len());
+        let held = connection.wire.receiving.len().max(kept);
+        let holds = !connection.is_v5() && held >= usize::from(self.rules.limits.receive_maximum);
+        let is_own = holds || connection.blocked.is_some() || connection.wire.owes().is_some();
         let (next, overdue) = if is_own || due > now {
             (due.max(now + patience), None)
         } else if overdue == Some(silent_since) {
