@@ -260,13 +260,13 @@ impl Judge {
         }
         let Some(number) = publishing.number else { return };
         let Some(record) = self.messages.get_mut(&number) else { return };
+        record.is_acknowledged |= success;
         if record.qos != qos || record.is_ambiguous {
             return;
         }
         record.open = record.open.saturating_sub(1);
         record.settled = Some(moment);
         if success {
-            record.is_acknowledged = true;
             self.oblige(number, publishing.taken);
         }
     }

@@ -238,10 +238,18 @@ impl Story {
 
     /// A message goes to a subscriber, who acknowledges it.
     fn pass_on(&mut self, connection: u32, device: u32, publish: Publish) {
-        self.write_publish(connection, publish.clone());
-        self.deliver(connection, device, &publish);
-        if let Delivery::AtLeastOnce { packet_identifier, .. } = publish.delivery {
+        let delivery = publish.delivery;
+        self.deliver_written(connection, device, publish);
+        if let Delivery::AtLeastOnce { packet_identifier, .. } = delivery {
             self.take(connection, &Packet::PubAck(ack(packet_identifier.value())));
+        }
+    }
+
+    fn deliver_written(&mut self, connection: u32, device: u32, publish: Publish) {
+        let packet = Packet::Publish(publish);
+        self.write(connection, &packet);
+        if let Packet::Publish(publish) = &packet {
+            self.deliver(connection, device, publish);
         }
     }
 

@@ -239,6 +239,8 @@ impl Judge {
         let now = self.moment.at;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.wire.keep_alive_secs = keep_alive_secs;
+        // Until its CONNACK it had nothing to say.
+        connection.last_heard = now;
         if keep_alive_secs > 0 {
             let deadline = Deadline::KeepAlive { connection: id, overdue: None };
             self.set_deadline(now + patience(keep_alive_secs) + self.rules.lateness, deadline);
