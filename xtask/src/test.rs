@@ -8,6 +8,7 @@ use clap::ValueEnum;
 
 use crate::command::{cargo, run as run_command};
 use crate::setup;
+use crate::sim;
 use crate::tidy;
 use crate::workspace::Workspace;
 
@@ -39,6 +40,8 @@ enum Step {
     Clippy,
     /// Unit, integration and interoperability tests, and the replay of the fuzz corpora
     Tests,
+    /// The whole system in simulation, with fixed and with fresh seeds
+    Sim,
     /// The examples in the documentation
     DocTests,
     /// The documentation builds without a warning
@@ -93,6 +96,7 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
         Step::Features => check_features(workspace),
         Step::Clippy => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Step::Tests => cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]),
+        Step::Sim => sim::test(workspace),
         Step::DocTests => cargo(&["test", "--workspace", "--doc"]),
         Step::Docs => {
             let mut command = crate::command::cargo(workspace, &["doc", "--workspace"]);

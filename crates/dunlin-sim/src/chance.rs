@@ -13,7 +13,6 @@ pub(crate) enum Purpose {
     Links,
     Store,
     Devices,
-    Crash,
     Workers,
 }
 

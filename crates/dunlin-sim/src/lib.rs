@@ -6,6 +6,7 @@
 mod chance;
 pub mod history;
 pub mod judge;
+mod minimize;
 mod pipe;
 pub mod plan;
 mod run;
@@ -13,6 +14,7 @@ mod schedule;
 mod trace;
 mod world;
 
+pub use minimize::minimize;
 pub use run::run;
 pub use trace::Trace;
 pub use world::{Failure, Outcome};

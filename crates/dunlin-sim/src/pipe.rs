@@ -88,7 +88,10 @@ impl Pipe {
         if self.broken || self.ended {
             return Err(Broken);
         }
-        let len = bytes.len().min(self.room());
+        let room = self.room();
+        // Nobody sends a few bytes when many wait and more room is to come.
+        let is_silly = room < bytes.len() && room < self.character.window / 4;
+        let len = if is_silly { 0 } else { bytes.len().min(room) };
         self.held += len;
         self.writer_waits = len < bytes.len();
         if self.vanishes {
@@ -164,6 +167,7 @@ impl Pipe {
         self.cut_after = None;
         self.free_at = now;
         self.last_arrival = now;
+        self.announced = None;
         self.under_way.iter_mut().for_each(|(at, _)| *at = (*at).min(now));
     }
 
@@ -180,9 +184,9 @@ impl Pipe {
         self.under_way.pop_front().map(|(_, part)| part)
     }
 
-    /// So many bytes were read; whether the writer waits for it.
+    /// So many bytes were read; whether the writer waits for it, and there is room worth telling.
     pub(crate) fn free(&mut self, bytes: usize) -> bool {
         self.held = self.held.saturating_sub(bytes);
-        std::mem::take(&mut self.writer_waits)
+        self.room() >= self.character.window / 2 && std::mem::take(&mut self.writer_waits)
     }
 }

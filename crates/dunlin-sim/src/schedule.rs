@@ -35,9 +35,10 @@ pub(crate) enum Happening {
 }
 
 impl Happening {
-    /// Whether it keeps a system from being at rest; deadlines don't, and a turn may be one.
+    /// Whether it keeps a system from being at rest; deadlines don't, a turn may be one, and
+    /// devices know whether they come again.
     pub(crate) const fn is_busy(self) -> bool {
-        !matches!(self, Self::Deadline(_) | Self::Turn(_))
+        !matches!(self, Self::Deadline(_) | Self::Turn(_) | Self::Reconnect { .. })
     }
 
     fn identity(self) -> u64 {
@@ -109,6 +110,21 @@ impl Schedule {
         let entry = self.heap.pop()?;
         self.busy -= usize::from(entry.happening.is_busy());
         Some((entry.at, entry.happening))
+    }
+
+    /// Forgets all arrivals: whoever asks knows when they come now.
+    pub(crate) fn forget_arrivals(&mut self) {
+        let is_arrival = |entry: &Entry| {
+            matches!(entry.happening, Happening::ArriveUp(_) | Happening::ArriveDown(_))
+        };
+        self.heap.retain(|entry| !is_arrival(entry));
+        self.busy = self.heap.iter().filter(|entry| entry.happening.is_busy()).count();
+    }
+
+    /// One of the things that keep the system from being at rest, and when it happens.
+    pub(crate) fn example(&self) -> Option<(Instant, Happening)> {
+        let busy = self.heap.iter().filter(|entry| entry.happening.is_busy());
+        busy.map(|entry| (entry.at, entry.happening)).next()
     }
 
     /// Things that will happen, deadlines and turns aside.

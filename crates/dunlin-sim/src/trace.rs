@@ -9,8 +9,6 @@ use dunlin_protocol::Instant;
 pub(crate) enum About {
     /// Everybody.
     All,
-    /// A worker of the broker.
-    Worker(usize),
     /// A device.
     Device(u32),
     /// A connection of a device.
@@ -21,7 +19,6 @@ impl fmt::Display for About {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => write!(f, "-"),
-            Self::Worker(worker) => write!(f, "w{worker}"),
             Self::Device(device) => write!(f, "d{device}"),
             Self::Connection { connection, device } => write!(f, "d{device}/c{connection}"),
         }
@@ -50,7 +47,6 @@ impl Trace {
         let concerns = |about: &About| match about {
             _ if devices.is_empty() => true,
             About::All => true,
-            About::Worker(_) => false,
             About::Device(device) | About::Connection { device, .. } => devices.contains(device),
         };
         let chosen: Vec<&str> = self

@@ -101,7 +101,7 @@ fn any(random: &mut Random, options: &Options) -> Action {
         },
         12 => Action::StopReading { micros: random.between(1_000..=10_000_000) },
         13 => Action::Reset,
-        14 if random.chance(10) => Action::FailStore,
+        14 if options.stores && random.chance(10) => Action::FailStore,
         14 => Action::StallStore { micros: random.between(1_000..=5_000_000) },
         15 => Action::Crash { micros: random.between(0..=3_000_000) },
         _ => Action::Stop { micros: random.between(0..=3_000_000) },

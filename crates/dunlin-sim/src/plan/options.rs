@@ -185,6 +185,9 @@ impl Options {
         options.session_expiry_max_secs = *random.pick(&[3, 30, 300]);
         draw_limits(random, &mut options.limits);
         draw_mix(random, &mut options.mix);
+        if random.chance(30) {
+            options.mix.crash += 2;
+        }
         options
     }
 }
@@ -232,7 +235,7 @@ fn draw_mix(random: &mut Random, mix: &mut Mix) {
         (mix.partition, mix.throttle, mix.stop_reading, mix.reset) = (0, 0, 0, 0);
     }
     for _ in 0..random.between(1..=2) {
-        match random.below(12) {
+        match random.below(14) {
             0 => mix.connect += 40,
             1 => mix.burst += 40,
             2 => (mix.subscribe, mix.unsubscribe) = (40, 30),
@@ -244,6 +247,8 @@ fn draw_mix(random: &mut Random, mix: &mut Mix) {
             8 => mix.stop_reading += 30,
             9 => mix.reset += 8,
             10 => mix.stall_store += 15,
+            11 => mix.crash += 8,
+            12 => mix.stop += 4,
             _ => mix.publish += 100,
         }
     }

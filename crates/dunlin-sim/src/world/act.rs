@@ -224,8 +224,10 @@ impl World {
     }
 
     pub(super) fn fail_store(&mut self) {
-        self.store.has_failed = true;
-        self.tell(Event::StoreFailed);
+        if self.is_up {
+            self.store.has_failed = true;
+            self.tell(Event::StoreFailed);
+        }
     }
 
     /// Lets a connection be read again.

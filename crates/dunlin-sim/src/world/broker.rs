@@ -2,9 +2,12 @@
 
 use super::station::{Mail, Station};
 use super::{About, Event, Happening, World, connection_id, note};
+use crate::chance::{Purpose, random};
 use crate::pipe::Part;
 use core::time::Duration;
-use dunlin_broker::core::{ConnectionKey, Core, CoreConfig, Output, RetainedStore, WorkerNumber};
+use dunlin_broker::core::{
+    ConnectionKey, Core, CoreConfig, Output, RetainedStore, WorkerNumber, owner,
+};
 use dunlin_protocol::Instant;
 
 /// How long a closed connection waits for its peer to close too.
@@ -13,30 +16,68 @@ const LINGER: Duration = Duration::from_secs(1);
 const WRITES_PER_TURN: usize = 8;
 /// Turns between two looks at what a core holds.
 const TURNS_PER_CHECK: u64 = 64;
+/// Rounds after which recovered workers have told each other what they need.
+const ROUNDS_OF_START: usize = 4;
 
 impl World {
     pub(super) fn start_broker(&mut self) {
-        let retained = RetainedStore::new();
         self.start += 1;
+        let retained = RetainedStore::new();
+        let workers = self.workers_of_start();
+        let config = |worker| CoreConfig {
+            worker: WorkerNumber(worker),
+            workers,
+            limits: self.limits.clone(),
+            seed: self.seed,
+            retained: retained.clone(),
+            stores: self.options.stores,
+            version: "0.0.0",
+        };
+        let mut cores: Vec<Core> =
+            (0..workers).map(|worker| Core::new(self.now, config(worker))).collect();
+        if self.start > 1 && self.options.stores {
+            for record in self.stored_records() {
+                let worker = record
+                    .client_identifier()
+                    .map_or(WorkerNumber(0), |identifier| owner(identifier, workers, self.seed));
+                cores[usize::from(worker.0)].recover(self.now, record);
+            }
+            cores.iter_mut().for_each(|core| core.finish_recovery(self.now));
+        }
+        let stations = cores.into_iter().enumerate();
+        self.stations = stations
+            .map(|(worker, core)| Station::new(self.seed, worker as u64, self.start, core))
+            .collect();
         self.is_up = true;
         self.is_stopping = false;
-        self.stations = (0..self.options.workers)
-            .map(|worker| {
-                let config = CoreConfig {
-                    worker: WorkerNumber(worker),
-                    workers: self.options.workers,
-                    limits: self.limits.clone(),
-                    seed: self.seed,
-                    retained: retained.clone(),
-                    stores: self.options.stores,
-                    version: "0.0.0",
-                };
-                let core = Core::new(self.now, config);
-                Station::new(self.seed, u64::from(worker), self.start, core)
-            })
-            .collect();
+        self.exchange_interests();
         for worker in 0..self.stations.len() {
             self.sleep(worker);
+        }
+    }
+
+    /// How many workers there are; a broker that comes back may have another number of them.
+    fn workers_of_start(&self) -> u8 {
+        let mut random = random(self.seed, Purpose::Workers, u64::from(self.start));
+        if self.start > 1 && random.chance(30) {
+            return random.between(1..=4) as u8;
+        }
+        self.options.workers
+    }
+
+    /// All that the workers have to tell each other before the first connection.
+    fn exchange_interests(&mut self) {
+        for _ in 0..ROUNDS_OF_START {
+            for worker in 0..self.stations.len() {
+                self.carry_out(worker);
+                while let Some(Mail::Batch(from, mut batch)) =
+                    self.stations[worker].inbox.pop_front()
+                {
+                    while !self.stations[worker].core.handle_batch(self.now, from, &mut batch) {
+                        self.write_urgent(worker);
+                    }
+                }
+            }
         }
     }
 
@@ -45,7 +86,7 @@ impl World {
             return;
         }
         self.start_broker();
-        note!(self, About::All, "the broker is up");
+        note!(self, About::All, "the broker is up with {} workers", self.stations.len());
         self.tell(Event::Restarted);
     }
 
@@ -55,7 +96,8 @@ impl World {
     pub(super) fn wake(&mut self, worker: usize) {
         let (least, most) = if self.calm { (0, 10) } else { self.options.turn_delay };
         let station = &mut self.stations[worker];
-        let at = self.now + Duration::from_micros(station.random.between(least..=most));
+        // A turn takes time, so that one that comes to nothing again and again is no endless one.
+        let at = self.now + Duration::from_micros(1 + station.random.between(least..=most));
         self.turn_by(worker, at);
     }
 
@@ -89,7 +131,8 @@ impl World {
     }
 
     pub(super) fn turn(&mut self, worker: usize) {
-        if !self.is_up || self.stations[worker].turn_at != Some(self.now) {
+        let turn_at = self.stations.get(worker).and_then(|station| station.turn_at);
+        if !self.is_up || turn_at != Some(self.now) {
             return;
         }
         self.stations[worker].turn_at = None;
@@ -297,7 +340,7 @@ impl World {
         if !self.is_up {
             return;
         }
-        self.go_down(micros);
+        self.go_down(micros, false);
         note!(self, About::All, "the broker crashes");
         self.tell(Event::Crashed);
     }
@@ -321,12 +364,13 @@ impl World {
         let is_over =
             |station: &Station| !station.has_work() && station.links.iter().all(Option::is_none);
         if self.stations.iter().all(is_over) {
-            self.go_down(self.away_micros);
+            self.go_down(self.away_micros, true);
             note!(self, About::All, "the broker has stopped");
         }
     }
 
-    fn go_down(&mut self, micros: u64) {
+    fn go_down(&mut self, micros: u64, in_order: bool) {
+        self.settle_store(in_order);
         self.is_up = false;
         self.is_stopping = false;
         for wire in 0..self.wires.len() {

@@ -25,6 +25,13 @@ use std::collections::{BTreeMap, VecDeque};
 const OUT_LEN_MAX: usize = 64 * 1024;
 /// Numbers of Wills come after those of all other messages.
 const WILL_NUMBERS: u64 = 1 << 40;
+/// How often a device connects without faults before it gives its Session up.
+const PATIENCE: u32 = 12;
+/// A connection that lasted no longer makes a device wait longer until the next.
+const SHORT_LIFE: Duration = Duration::from_secs(1);
+const BACKOFF_DOUBLINGS: u32 = 12;
+const BACKOFF_MAX: u64 = 30_000_000;
+const CALM_BACKOFF_MAX: u64 = 300_000;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl World {
@@ -45,7 +52,7 @@ impl World {
             // A twin of a device that can't know what became of its Session would break it.
             let has_twin = number < twins;
             let version = if has_twin || is_twin { ProtocolVersion::V5 } else { version };
-            let expires = self.limits.session_expiry_max_secs < u32::MAX;
+            let expires = self.limits.session_expiry_max_secs < u32::MAX || !self.options.stores;
             let name = match () {
                 () if is_twin => format!("device-{}", number - own),
                 () if is_malformed => format!("malformed-{number}"),
@@ -62,6 +69,10 @@ impl World {
                 must_start_clean: false,
                 live: None,
                 attempts: 0,
+                calm_attempts: 0,
+                connected_at: Instant::ZERO,
+                short_lives: 0,
+                comes_again: false,
                 last_plan: ConnectPlan { in_flight_max: 10, ..ConnectPlan::default() },
                 outbox: VecDeque::new(),
                 under_way: BTreeMap::new(),
@@ -78,6 +89,8 @@ impl World {
         let now = self.now;
         let owner = &mut self.devices[device as usize];
         owner.attempts += 1;
+        owner.connected_at = now;
+        owner.comes_again = false;
         let number = u64::from(device) << 24 | u64::from(owner.attempts);
         owner.last_plan = plan.clone();
         let clean_start = owner
@@ -114,7 +127,7 @@ impl World {
             deadline: None,
             input_ended: false,
         }));
-        self.with_live(device, |world, live| world.flush(live));
+        self.with_live(device, Self::flush);
     }
 
     /// A new Network Connection, which the broker hears of soon.
@@ -186,25 +199,54 @@ impl World {
 
     /// A device that lost its connection comes again after a while, if devices do in this run.
     fn come_again(&mut self, device: u32) {
-        let attempt = self.devices[device as usize].attempts;
+        let owner = &mut self.devices[device as usize];
+        let attempt = owner.attempts;
+        let was_short = self.now < owner.connected_at + SHORT_LIFE;
+        owner.short_lives = if was_short { owner.short_lives + 1 } else { 0 };
+        let owner = &self.devices[device as usize];
         let reconnect = match self.options.reconnect {
             _ if self.calm => (100, 10_000),
             Some(reconnect) => reconnect,
             None => return,
         };
+        let longest = if self.calm { CALM_BACKOFF_MAX } else { BACKOFF_MAX };
         let number = 1 << 60 | u64::from(device) << 24 | u64::from(attempt);
         let mut random = random(self.seed, Purpose::Devices, number);
-        let at = self.now + Duration::from_micros(random.between(reconnect.0..=reconnect.1));
+        let micros = random.between(reconnect.0..=reconnect.1);
+        let micros = (micros << owner.short_lives.min(BACKOFF_DOUBLINGS)).min(longest);
+        self.devices[device as usize].comes_again = self.calm;
+        let at = self.now + Duration::from_micros(micros);
         self.schedule.put(at, Happening::Reconnect { device, attempt });
     }
 
     pub(super) fn reconnect(&mut self, device: u32, attempt: u32) {
         let owner = &self.devices[device as usize];
-        if owner.attempts != attempt || owner.live.is_some() || (self.calm && owner.is_twin) {
+        if owner.attempts != attempt {
+            return;
+        }
+        self.devices[device as usize].comes_again = false;
+        let owner = &self.devices[device as usize];
+        if owner.live.is_some() || (self.calm && owner.is_twin) {
             return;
         }
         let plan = ConnectPlan { clean_start: false, ..owner.last_plan.clone() };
+        if self.calm && !self.is_patient(device) {
+            return;
+        }
         self.connect(device, &plan);
+    }
+
+    /// Whether the device tries again. One whose message the broker never takes, but ends the
+    /// connection for, begins anew without it; one that is refused again and again stays away.
+    fn is_patient(&mut self, device: u32) -> bool {
+        let owner = &mut self.devices[device as usize];
+        owner.calm_attempts += 1;
+        if owner.calm_attempts.is_multiple_of(PATIENCE) {
+            owner.must_start_clean = true;
+            owner.always_clean = owner.always_clean.map(|_| true);
+            owner.outbox.clear();
+        }
+        owner.calm_attempts < 3 * PATIENCE
     }
 
     // ---- input

@@ -22,6 +22,13 @@ pub(super) struct Device {
     pub(super) live: Option<Box<Live>>,
     /// Connections so far.
     pub(super) attempts: u32,
+    /// Those of them since faults have ended.
+    pub(super) calm_attempts: u32,
+    pub(super) connected_at: Instant,
+    /// Connections in a row that soon were over.
+    pub(super) short_lives: u32,
+    /// Faults have ended, and it will connect again soon.
+    pub(super) comes_again: bool,
     pub(super) last_plan: ConnectPlan,
     /// Messages that wait for a connection or its quota.
     pub(super) outbox: VecDeque<Arc<Message>>,

@@ -32,21 +32,26 @@ impl World {
         note!(self, About::All, "faults end");
         self.calm = true;
         self.heal_store();
+        if self.store.has_failed || self.is_stopping {
+            // Whoever looks after it mends the store and starts the broker anew.
+            self.crash(0);
+        }
         if !self.is_up {
             self.restart();
         }
         for device in 0..self.devices.len() as u32 {
             self.devices[device as usize].partitioned_until = self.now;
         }
+        self.schedule.forget_arrivals();
         for wire in 0..self.wires.len() as u32 {
             let connection = &mut self.wires[wire as usize];
             connection.up.heal(self.now, CALM);
             connection.down.heal(self.now, CALM);
             if connection.up.vanishes || connection.client.is_gone {
                 // The network gives such a connection up in the end.
-                connection.up.vanishes = false;
+                let vanished = std::mem::take(&mut connection.up.vanishes);
                 connection.down.vanishes = false;
-                if connection.broker.key.is_some() || !connection.up.ended {
+                if connection.broker.key.is_some() || !connection.up.ended || vanished {
                     self.cut(wire);
                 }
             }
@@ -90,21 +95,38 @@ impl World {
         self.schedule.busy() == 0
             && self.stations.iter().all(|station| !station.has_work())
             && self.devices.iter().all(|device| {
-                device.live.as_ref().is_none_or(|live| live.owed.is_empty() && live.out.is_empty())
+                !device.comes_again
+                    && device
+                        .live
+                        .as_ref()
+                        .is_none_or(|live| live.owed.is_empty() && live.out.is_empty())
             })
             && self.counters().queued == 0
     }
 
-    fn who_has_work(&self) -> String {
+    pub(super) fn who_has_work(&self) -> String {
         let counters = self.counters();
         let mut work =
             format!("{} things to come, {} messages queued", self.schedule.busy(), counters.queued);
+        if let Some((at, happening)) = self.schedule.example() {
+            work.push_str(&format!(", {happening:?} at {at}"));
+        }
         for (worker, station) in self.stations.iter().enumerate() {
             if station.has_work() {
-                work.push_str(&format!(", worker {worker} has work"));
+                work.push_str(&format!(
+                    ", worker {worker} has work: {} letters, {} and {} to read, {} to write, core {}",
+                    station.inbox.len(),
+                    station.established.len(),
+                    station.fresh.len(),
+                    station.writable.len(),
+                    station.core.has_work()
+                ));
             }
         }
         for (number, device) in self.devices.iter().enumerate() {
+            if device.comes_again {
+                work.push_str(&format!(", device {number} is to come again"));
+            }
             if let Some(live) = &device.live
                 && (!live.out.is_empty()
                     || !live.owed.is_empty()
@@ -182,6 +204,8 @@ impl World {
             let bye = dunlin_codec::Disconnect::new(ReasonCode::Success);
             let _ = live.connection.disconnect(world.now, &bye, &mut live.out);
         });
-        self.devices[device as usize].attempts += 1;
+        let owner = &mut self.devices[device as usize];
+        owner.attempts += 1;
+        owner.comes_again = false;
     }
 }

@@ -24,7 +24,8 @@ impl World {
         if self.wires[at].down.ended {
             return;
         }
-        let worker = self.wires[at].broker.worker;
+        let worker = self.wires[at].broker.worker % self.stations.len();
+        self.wires[at].broker.worker = worker;
         let key = self.stations[worker].core.open(self.now);
         self.stations[worker].link(key, Some(wire));
         self.wires[at].broker.key = Some(key);
@@ -246,7 +247,7 @@ impl World {
                 end.decoder.set_packet_size_max(self.limits.packet_size_max);
                 end.written_decoder.set_version(version);
                 let identifier = &connect.client_identifier;
-                let owner = owner(identifier, self.options.workers, self.seed);
+                let owner = owner(identifier, self.stations.len() as u8, self.seed);
                 if !identifier.is_empty() && usize::from(owner.0) != worker {
                     end.moving = Some((packet, len));
                     continue;

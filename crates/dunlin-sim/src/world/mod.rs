@@ -79,6 +79,9 @@ pub(crate) struct World {
     scratch: Vec<u8>,
 }
 
+/// No run needs so many.
+const OPERATIONS_MAX: u64 = 3_000_000;
+
 macro_rules! note {
     ($world:expr, $about:expr, $($what:tt)*) => {
         if $world.trace.is_some() {
@@ -130,6 +133,11 @@ impl World {
         let end = self.plan.last().map_or(Instant::ZERO, |planned| planned.at);
         while self.failure.is_none() && self.schedule.next_at().is_some_and(|at| at <= end) {
             self.step();
+            if self.operations > OPERATIONS_MAX {
+                let work = self.who_has_work();
+                let what = format!("{OPERATIONS_MAX} operations by {}: {work}", self.now);
+                self.fail("somebody works without an end", what, Vec::new());
+            }
         }
         if self.failure.is_none() {
             self.finish();

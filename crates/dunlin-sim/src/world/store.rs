@@ -89,6 +89,27 @@ impl World {
         }
     }
 
+    /// The process is gone: what was safe is kept, and of the rest a beginning that chance decides;
+    /// all of it when the process ended as it should.
+    pub(super) fn settle_store(&mut self, in_order: bool) {
+        let store = &mut self.store;
+        let most = store.log.len();
+        let kept = match in_order && !store.has_failed {
+            true => most,
+            false => store.random.between(store.safe as u64..=most as u64) as usize,
+        };
+        store.log.truncate(kept);
+        store.safe = kept;
+        store.syncs.clear();
+        store.has_failed = false;
+        note!(self, About::All, "store: {kept} of {most} entries are left");
+    }
+
+    /// The records that are left, in their order.
+    pub(super) fn stored_records(&self) -> Vec<Record> {
+        self.store.log.iter().flat_map(|entry| entry.records.iter().cloned()).collect()
+    }
+
     pub(super) fn stall_store(&mut self, micros: u64) {
         self.store.stalled_until = self.now + Duration::from_micros(micros);
     }
