@@ -85,6 +85,14 @@ impl Judge {
                 }
                 Sending::Again
             }
+            // What came by a Shared Subscription may have been handed on when the connection ended.
+            Some(known)
+                if known.qos == QoS::AtLeastOnce
+                    && known.connection != id
+                    && life.versions.iter().any(|version| version.is_shared) =>
+            {
+                Sending::New
+            }
             Some(known) if !known.is_unsure => {
                 broken = Some("a Packet Identifier that is in use for another message");
                 Sending::New
@@ -162,7 +170,8 @@ impl Judge {
             let told = Duration::from_secs(u64::from(told));
             let most = seconds(secs).saturating_sub(said.saturating_since(latest));
             let least = seconds(secs).saturating_sub(now.saturating_since(earliest));
-            if told <= most + slack && told + slack >= least {
+            // When a Will was published is known less well than when it was due.
+            if told <= most + slack && (record.is_will || told + slack >= least) {
                 return;
             }
             format!("message {number} has {told:?} left and not between {least:?} and {most:?}")

@@ -216,15 +216,22 @@ impl Judge {
         let present: Vec<LifeId> = self.sessions.present().collect();
         for id in present {
             let names = &mut self.names;
-            let wanted = self.sessions.life(id).versions.iter().any(|version| {
-                version.ended.is_none() && names.matches(version.matching, record.topic)
-            });
-            if !wanted {
+            // By each Shared Subscription another copy may come.
+            let mut copies = 0;
+            let mut is_direct = false;
+            for version in &self.sessions.life(id).versions {
+                if version.ended.is_none() && names.matches(version.matching, record.topic) {
+                    copies += usize::from(version.is_shared);
+                    is_direct |= !version.is_shared;
+                }
+            }
+            copies += usize::from(is_direct);
+            if copies == 0 {
                 continue;
             }
             let life = self.sessions.life_mut(id);
-            life.waiting += 1;
-            life.waiting_bytes += bytes;
+            life.waiting += copies;
+            life.waiting_bytes += copies * bytes;
             if life.waiting > limits.queue_len_max || life.waiting_bytes > limits.queue_bytes_max {
                 life.full = Some(moment);
                 if limits.queue_policy != QueuePolicy::Refuse {
@@ -253,13 +260,13 @@ impl Judge {
         }
         let Some(number) = publishing.number else { return };
         let Some(record) = self.messages.get_mut(&number) else { return };
+        record.is_acknowledged |= success;
         if record.qos != qos || record.is_ambiguous {
             return;
         }
         record.open = record.open.saturating_sub(1);
         record.settled = Some(moment);
         if success {
-            record.is_acknowledged = true;
             self.oblige(number, publishing.taken);
         }
     }
@@ -428,6 +435,7 @@ impl Judge {
                         continue;
                     }
                     let record = &self.messages[&number];
+                    let promise = if record.is_will { Promise::Will } else { promise };
                     let topic_name = self.names.topic_text(record.topic);
                     let text = format!(
                         "message {number} of {topic_name} (QoS {}) never reached its subscriber",

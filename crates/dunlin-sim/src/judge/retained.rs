@@ -177,6 +177,13 @@ impl Judge {
             };
             let is_same = identifiers
                 .is_none_or(|told| told.len() <= 1 && told.first() == version.identifier.as_ref());
+            // What is set once the subscription is made reaches it as a live message.
+            let was_set_before = |change: &Change| {
+                change.number == Some(number) && version.made.is_none_or(|made| change.taken < made)
+            };
+            if !changes.iter().any(was_set_before) {
+                continue;
+            }
             verdict = if !version.may_send_retained() {
                 match verdict {
                     RetainedSending::Unasked => RetainedSending::Otherwise(

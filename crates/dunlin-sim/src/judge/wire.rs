@@ -239,6 +239,8 @@ impl Judge {
         let now = self.moment.at;
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.wire.keep_alive_secs = keep_alive_secs;
+        // Until its CONNACK it had nothing to say.
+        connection.last_heard = now;
         if keep_alive_secs > 0 {
             let deadline = Deadline::KeepAlive { connection: id, overdue: None };
             self.set_deadline(now + patience(keep_alive_secs) + self.rules.lateness, deadline);
@@ -256,7 +258,11 @@ impl Judge {
         let patience = patience(connection.wire.keep_alive_secs);
         let due = silent_since + patience + lateness;
         // A broker that can't write doesn't read: then the silence may be its own.
-        let is_own = connection.blocked.is_some() || connection.wire.owes().is_some();
+        // So may one be that lets a client of MQTT 3.x wait, which knows no Receive Maximum.
+        let kept = connection.life.map_or(0, |life| self.sessions.life(life).received.len());
+        let held = connection.wire.receiving.len().max(kept);
+        let holds = !connection.is_v5() && held >= usize::from(self.rules.limits.receive_maximum);
+        let is_own = holds || connection.blocked.is_some() || connection.wire.owes().is_some();
         let (next, overdue) = if is_own || due > now {
             (due.max(now + patience), None)
         } else if overdue == Some(silent_since) {

@@ -1,0 +1,391 @@
+//! What reaches subscribers: kept, once, in order, wanted, as published.
+
+use super::*;
+use dunlin_codec::{RetainHandling, SubscriptionIdentifier};
+
+const Q0: QoS = QoS::AtMostOnce;
+const Q1: QoS = QoS::AtLeastOnce;
+const Q2: QoS = QoS::ExactlyOnce;
+
+#[test]
+fn an_acknowledged_message_is_kept() {
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.ends(&[Promise::AcknowledgedIsKept]);
+
+    // On the way when the subscriber left, resent when it came back.
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.write_publish(2, publish(7, Q1, 1));
+    story.close(2);
+    story.join(3, 2, connect("subscriber"), true);
+    story.pass_on(3, 2, again(publish(7, Q1, 1)));
+    story.ends(&[]);
+}
+
+#[test]
+fn nothing_is_owed_to_a_subscription_that_may_have_gone() {
+    let mut story = pair(Q1);
+    story.take_publish(1, publish(7, Q1, 1));
+    story.take_unsubscribe(2, "a");
+    story.write(1, &Packet::PubAck(ack(1)));
+    story.write_unsuback(2);
+    story.ends(&[]);
+
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.take_unsubscribe(2, "a");
+    story.write_unsuback(2);
+    story.ends(&[Promise::AcknowledgedIsKept]);
+}
+
+#[test]
+fn a_crash_takes_back_only_what_nobody_was_told() {
+    for stores in [true, false] {
+        let mut story = Story::with(|rules| rules.stores = stores);
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.publish(1, 7);
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 2, connect("subscriber"), stores);
+        let broken: &[_] = if stores { &[Promise::AcknowledgedIsKept] } else { &[] };
+        story.ends(broken);
+    }
+    // Not acknowledged: lost, or kept.
+    for kept in [true, false] {
+        let mut story = pair(Q1);
+        story.take_publish(1, publish(7, Q1, 1));
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 2, connect("subscriber"), true);
+        if kept {
+            story.pass_on(3, 2, publish(7, Q1, 1));
+        }
+        story.ends(&[]);
+    }
+}
+
+#[test]
+fn qos_2_comes_once() {
+    // Repeated by both sides after cuts: still one.
+    let mut story = pair(Q2);
+    story.take_publish(1, publish(7, Q2, 5));
+    story.write_publish(2, publish(7, Q2, 1));
+    story.deliver(2, 2, &publish(7, Q2, 1));
+    story.close(1);
+    story.close(2);
+    story.join(3, 1, connect("publisher"), true);
+    story.join(4, 2, connect("subscriber"), true);
+    story.take_publish(3, again(publish(7, Q2, 5)));
+    story.write(3, &Packet::PubRec(ack(5)));
+    story.write_publish(4, again(publish(7, Q2, 1)));
+    story.ends(&[]);
+
+    // Another exchange for it.
+    let mut story = pair(Q2);
+    story.take_publish(1, publish(7, Q2, 5));
+    story.write(1, &Packet::PubRec(ack(5)));
+    story.write_publish(2, publish(7, Q2, 1));
+    story.deliver(2, 2, &publish(7, Q2, 1));
+    story.write_publish(2, publish(7, Q2, 2));
+    story.ends(&[Promise::ExactlyOnce]);
+
+    // One exchange, given twice.
+    let mut story = pair(Q2);
+    story.take_publish(1, publish(7, Q2, 5));
+    story.write(1, &Packet::PubRec(ack(5)));
+    story.write_publish(2, publish(7, Q2, 1));
+    story.deliver(2, 2, &publish(7, Q2, 1));
+    story.deliver(2, 2, &publish(7, Q2, 1));
+    story.ends(&[Promise::ExactlyOnce]);
+}
+
+#[test]
+fn qos_1_is_copied_only_for_a_reason() {
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.publish(1, 7);
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.pass_on(2, 2, publish(7, Q1, 2));
+    story.ends(&[]);
+
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.pass_on(2, 2, publish(7, Q1, 2));
+    story.ends(&[Promise::NoNeedlessCopy]);
+}
+
+#[test]
+fn messages_keep_their_order() {
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.publish(1, 8);
+    story.pass_on(2, 2, publish(8, Q1, 1));
+    story.pass_on(2, 2, publish(7, Q1, 2));
+    story.ends(&[Promise::Order]);
+
+    // 7 was published again after 8: as late as that.
+    let mut story = pair(Q1);
+    story.take_publish(1, publish(7, Q1, 1));
+    story.publish(1, 8);
+    story.close(1);
+    story.join(3, 1, connect("publisher"), true);
+    story.publish(3, 7);
+    story.pass_on(2, 2, publish(8, Q1, 1));
+    story.pass_on(2, 2, publish(7, Q1, 2));
+    story.ends(&[]);
+}
+
+#[test]
+fn only_what_is_wanted_comes() {
+    // Subscribed while the message was under way.
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    story.join(2, 2, connect("subscriber"), false);
+    story.take_publish(1, publish(7, Q1, 1));
+    story.take(2, &Packet::Subscribe(Box::new(subscribe("+", Q1))));
+    story.write(1, &Packet::PubAck(ack(1)));
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.suback(2, id(1), vec![ReasonCode::GrantedQoS1]);
+    story.ends(&[]);
+
+    // Subscribed after it.
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    story.join(2, 2, connect("subscriber"), false);
+    story.publish(1, 7);
+    story.subscribe(2, "a", Q1);
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.ends(&[Promise::OnlyWhatIsWanted]);
+
+    let mut story = pair(Q1);
+    story.write_publish(2, publish(9, Q0, 0));
+    story.ends(&[Promise::OnlyWhatIsWanted]);
+}
+
+#[test]
+fn the_qos_is_the_lower_one() {
+    let mut story = pair(Q1);
+    story.subscribe(2, "+", Q0);
+    story.take_publish(1, publish(7, Q2, 1));
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.ends(&[]);
+
+    let mut story = pair(Q1);
+    story.subscribe(2, "+", Q0);
+    story.take_publish(1, publish(7, Q2, 1));
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.pass_on(2, 2, publish(7, Q0, 0));
+    story.ends(&[Promise::GrantedQos]);
+}
+
+#[test]
+fn no_local_keeps_a_message_from_its_publisher() {
+    for (no_local, broken) in [(false, &[][..]), (true, &[Promise::NoLocal][..])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("talker"), false);
+        let mut asked = subscribe("a", Q1);
+        asked.subscriptions[0].options.no_local = no_local;
+        story.subscribe_as(1, asked);
+        story.publish(1, 7);
+        story.pass_on(1, 1, publish(7, Q1, 9));
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn subscription_identifiers_are_those_that_match() {
+    for (told, broken) in
+        [(vec![3, 4], &[][..]), (vec![3], &[Promise::SubscriptionIdentifiers][..])]
+    {
+        let mut story = pair(Q1);
+        for (identifier, filter) in [(3, "a"), (4, "+"), (5, "b")] {
+            let mut asked = subscribe(filter, Q1);
+            asked.properties.subscription_identifier = SubscriptionIdentifier::new(identifier);
+            story.subscribe_as(2, asked);
+        }
+        story.publish(1, 7);
+        let mut sent = publish(7, Q1, 1);
+        sent.subscription_identifiers =
+            told.into_iter().filter_map(SubscriptionIdentifier::new).collect();
+        story.pass_on(2, 2, sent);
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn content_is_unaltered() {
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    let mut altered = publish(7, Q1, 1);
+    altered.payload = Bytes::from_static(b"7 and more");
+    story.write_publish(2, altered);
+    story.deliver(2, 2, &publish(7, Q1, 1));
+    story.ends(&[Promise::Content]);
+}
+
+#[test]
+fn a_message_is_not_sent_after_its_expiry() {
+    // Said in time, and the socket was blocked since.
+    for blocked in [true, false] {
+        let mut story = pair(Q1);
+        let mut taken = publish(7, Q1, 1);
+        taken.message_expiry_interval = Some(2);
+        story.take_publish(1, taken.clone());
+        story.write(1, &Packet::PubAck(ack(1)));
+        if blocked {
+            story.tell(Event::Blocked { connection: ConnectionId(2) });
+        }
+        story.pass(5000);
+        story.pass_on(2, 2, taken);
+        story.ends(if blocked { &[] } else { &[Promise::MessageExpiry] });
+    }
+    // The interval shrinks while it waits.
+    for (left, broken) in [(2, &[][..]), (5, &[Promise::MessageExpiry][..])] {
+        let mut story = pair(Q1);
+        let mut taken = publish(7, Q1, 1);
+        taken.message_expiry_interval = Some(5);
+        story.take_publish(1, taken.clone());
+        story.write(1, &Packet::PubAck(ack(1)));
+        story.pass(3000);
+        taken.message_expiry_interval = Some(left);
+        story.pass_on(2, 2, taken);
+        story.ends(broken);
+    }
+}
+
+fn keep(story: &mut Story, number: u64) {
+    story.take_publish(1, retained(publish(number, Q1, 1)));
+    story.write(1, &Packet::PubAck(ack(1)));
+}
+
+#[test]
+fn a_new_subscription_gets_the_last_retained_message() {
+    let begin = || {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        keep(&mut story, 7);
+        keep(&mut story, 8);
+        story
+    };
+    let mut story = begin();
+    story.subscribe(2, "#", Q1);
+    story.ends(&[Promise::Retained]);
+
+    let mut story = begin();
+    story.subscribe(2, "#", Q1);
+    story.pass_on(2, 2, retained(publish(8, Q1, 1)));
+    story.ends(&[]);
+
+    let mut story = begin();
+    story.subscribe(2, "#", Q1);
+    story.pass_on(2, 2, retained(publish(8, Q1, 1)));
+    story.pass_on(2, 2, retained(publish(7, Q1, 2)));
+    story.ends(&[Promise::Retained]);
+
+    // Replaced while it was sent: the old one, the new one, or both.
+    let mut story = begin();
+    story.take(2, &Packet::Subscribe(Box::new(subscribe("#", Q1))));
+    story.take_publish(1, retained(publish(9, Q1, 1)));
+    story.suback(2, id(1), vec![ReasonCode::GrantedQoS1]);
+    story.pass_on(2, 2, retained(publish(8, Q1, 1)));
+    story.write(1, &Packet::PubAck(ack(1)));
+    story.ends(&[]);
+
+    let mut story = begin();
+    let mut asked = subscribe("#", Q1);
+    asked.subscriptions[0].options.retain_handling = RetainHandling::DoNotSend;
+    story.subscribe_as(2, asked);
+    story.pass_on(2, 2, retained(publish(8, Q1, 1)));
+    story.ends(&[Promise::Retained]);
+}
+
+#[test]
+fn an_unacknowledged_change_of_what_is_retained_may_be_undone_by_a_crash() {
+    for (number, broken) in [(7, &[][..]), (8, &[][..]), (6, &[Promise::Retained][..])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        keep(&mut story, 6);
+        keep(&mut story, 7);
+        story.take_publish(1, retained(publish(8, Q0, 0)));
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 2, connect("subscriber"), false);
+        story.subscribe(3, "#", Q0);
+        story.pass_on(3, 2, retained(publish(number, Q0, 0)));
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn retain_is_not_set_on_live_messages() {
+    for (retain_as_published, broken) in [(true, &[][..]), (false, &[Promise::RetainFlag][..])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        let mut asked = subscribe("a", Q1);
+        asked.subscriptions[0].options.retain_as_published = retain_as_published;
+        story.subscribe_as(2, asked);
+        keep(&mut story, 7);
+        story.pass_on(2, 2, retained(publish(7, Q1, 1)));
+        story.ends(broken);
+    }
+}
+
+/// Members 2 and 3 of a group that gets `a`.
+fn group(qos: QoS) -> Story {
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    for member in [2, 3] {
+        story.join(member, member, connect(&format!("member-{member}")), false);
+        story.subscribe(member, "$share/g/a", qos);
+    }
+    story
+}
+
+#[test]
+fn one_member_gets_a_message() {
+    let mut story = group(Q1);
+    story.publish(1, 7);
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.pass_on(3, 3, publish(7, Q1, 1));
+    story.ends(&[Promise::OneMember]);
+
+    // The first one went away without an answer.
+    let mut story = group(Q1);
+    story.publish(1, 7);
+    story.write_publish(2, publish(7, Q1, 1));
+    story.pass_on(3, 3, publish(7, Q1, 1));
+    story.close(2);
+    story.pass(100);
+    story.ends(&[]);
+
+    let mut story = group(Q1);
+    story.publish(1, 7);
+    story.write_publish(2, publish(7, Q1, 1));
+    story.pass_on(3, 3, publish(7, Q1, 1));
+    story.pass(100);
+    story.ends(&[Promise::OneMember]);
+
+    // At QoS 2 never.
+    let mut story = group(Q2);
+    story.take_publish(1, publish(7, Q2, 1));
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.write_publish(2, publish(7, Q2, 1));
+    story.close(2);
+    story.write_publish(3, publish(7, Q2, 1));
+    story.deliver(3, 3, &publish(7, Q2, 1));
+    story.ends(&[Promise::OneMember]);
+}
+
+#[test]
+fn some_member_gets_a_message() {
+    let mut story = group(Q1);
+    story.publish(1, 7);
+    story.ends(&[Promise::SomeMember]);
+}

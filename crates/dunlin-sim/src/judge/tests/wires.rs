@@ -1,0 +1,189 @@
+//! The rules of the wire.
+
+use super::*;
+
+const Q1: QoS = QoS::AtLeastOnce;
+const Q2: QoS = QoS::ExactlyOnce;
+
+#[test]
+fn a_packet_identifier_names_one_exchange() {
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.publish(1, 8);
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.pass_on(2, 2, publish(8, Q1, 1));
+    story.ends(&[]);
+
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.publish(1, 8);
+    story.write_publish(2, publish(7, Q1, 1));
+    story.deliver(2, 2, &publish(7, Q1, 1));
+    story.pass_on(2, 2, publish(8, Q1, 1));
+    story.ends(&[Promise::PacketIdentifier]);
+
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.pass_on(2, 2, again(publish(7, Q1, 1)));
+    story.ends(&[Promise::PacketIdentifier]);
+
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.write_publish(2, publish(7, Q1, 1));
+    story.close(2);
+    story.join(3, 2, connect("subscriber"), true);
+    story.pass_on(3, 2, publish(7, Q1, 1));
+    story.ends(&[Promise::PacketIdentifier]);
+}
+
+#[test]
+fn limits_of_the_client_hold() {
+    let with = |change: fn(&mut ConnectProperties)| {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        let mut subscriber = connect("subscriber");
+        change(&mut subscriber.properties);
+        story.join(2, 2, subscriber, false);
+        story.subscribe(2, "a", Q1);
+        for number in [7, 8] {
+            story.publish(1, number);
+            story.write_publish(2, publish(number, Q1, number as u16));
+            story.deliver(2, 2, &publish(number, Q1, number as u16));
+        }
+        story
+    };
+    with(|properties| properties.receive_maximum = Some(2)).ends(&[]);
+    with(|properties| properties.receive_maximum = Some(1)).ends(&[Promise::ReceiveMaximum]);
+    let mut story = Story::new();
+    let mut small = connect("small");
+    small.properties.maximum_packet_size = Some(19);
+    story.join(1, 1, small, false);
+    story.ends(&[Promise::MaximumPacketSize]);
+}
+
+#[test]
+fn limits_of_the_broker_hold() {
+    for (receive_maximum, broken) in [(2, &[][..]), (1, &[Promise::ReceiveMaximum][..])] {
+        let mut story = Story::with(|rules| rules.limits.receive_maximum = receive_maximum);
+        story.join(1, 1, connect("publisher"), false);
+        story.take_publish(1, publish(7, Q1, 1));
+        story.take_publish(1, publish(8, Q1, 2));
+        story.write(1, &Packet::PubAck(ack(1)));
+        story.write(1, &Packet::PubAck(ack(2)));
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn answers_come_once_and_in_order() {
+    let mut story = pair(Q1);
+    story.take_publish(1, publish(7, Q2, 1));
+    story.take_publish(1, publish(8, Q1, 2));
+    story.write(1, &Packet::PubAck(ack(2)));
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.write_publish(2, publish(7, Q1, 1));
+    story.deliver(2, 2, &publish(7, Q1, 1));
+    story.pass_on(2, 2, publish(8, Q1, 2));
+    story.ends(&[]);
+
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    story.take_publish(1, publish(7, Q1, 1));
+    story.take_publish(1, publish(8, Q1, 2));
+    story.write(1, &Packet::PubAck(ack(2)));
+    story.write(1, &Packet::PubAck(ack(1)));
+    story.ends(&[Promise::Answers]);
+
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    story.take(1, &Packet::PingReq);
+    story.ends(&[Promise::Unanswered]);
+
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    story.write(1, &Packet::PingResp);
+    story.ends(&[Promise::Answers]);
+}
+
+#[test]
+fn an_application_is_told_the_truth() {
+    for acknowledged in [true, false] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.take_publish(1, publish(7, Q1, 1));
+        if acknowledged {
+            story.write(1, &Packet::PubAck(ack(1)));
+        }
+        story.tell(Event::Acknowledged { device: DeviceId(1), number: 7 });
+        story.close(1);
+        story.ends(if acknowledged { &[] } else { &[Promise::AcknowledgedIsTrue] });
+    }
+}
+
+#[test]
+fn connack_comes_first_and_disconnect_last() {
+    let mut story = Story::new();
+    story.ask(1, 1, connect("device"));
+    story.write(1, &Packet::PingResp);
+    story.ends(&[Promise::Handshake, Promise::Answers]);
+
+    let mut story = Story::new();
+    story.join(1, 1, connect("device"), false);
+    story.take(1, &Packet::PingReq);
+    let bye = Disconnect::new(ReasonCode::ServerShuttingDown);
+    story.write(1, &Packet::Disconnect(Box::new(bye)));
+    story.write(1, &Packet::PingResp);
+    story.close(1);
+    story.ends(&[Promise::Handshake]);
+}
+
+#[test]
+fn a_silent_peer_is_closed_in_time() {
+    let silent = |heard: bool, closed_after: Option<u64>| {
+        let mut story = Story::new();
+        story.join(1, 1, Connect { keep_alive: 2, ..connect("device") }, false);
+        story.pass(2000);
+        if heard {
+            story.tell(Event::Heard { connection: ConnectionId(1) });
+        }
+        if let Some(millis) = closed_after {
+            story.pass(millis);
+            let bye = Disconnect::new(ReasonCode::KeepAliveTimeout);
+            story.write(1, &Packet::Disconnect(Box::new(bye)));
+            story.close(1);
+        } else {
+            for _ in 0..4 {
+                story.pass(1000);
+                story.tell(Event::FaultsEnded);
+            }
+        }
+        story
+    };
+    silent(false, Some(1100)).ends(&[]);
+    silent(false, Some(500)).ends(&[Promise::KeepAlive]);
+    silent(false, None).ends(&[Promise::KeepAlive]);
+    silent(true, Some(3100)).ends(&[]);
+}
+
+#[test]
+fn malformed_input_ends_its_connection_and_no_other() {
+    let mut story = Story::new();
+    story.join(1, 1, connect("device"), false);
+    story.tell(Event::TakenMalformed { connection: ConnectionId(1) });
+    let bye = Disconnect::new(ReasonCode::MalformedPacket);
+    story.write(1, &Packet::Disconnect(Box::new(bye)));
+    story.close(1);
+    story.ends(&[]);
+
+    let mut story = Story::new();
+    story.join(1, 1, connect("device"), false);
+    story.tell(Event::TakenMalformed { connection: ConnectionId(1) });
+    story.ends(&[Promise::Malformed]);
+
+    let mut story = Story::new();
+    story.join(1, 1, connect("device"), false);
+    let bye = Disconnect::new(ReasonCode::MalformedPacket);
+    story.write(1, &Packet::Disconnect(Box::new(bye)));
+    story.close(1);
+    story.ends(&[Promise::Malformed]);
+}
