@@ -5,6 +5,7 @@
 mod bench;
 mod command;
 mod fuzz;
+mod peers;
 mod setup;
 mod test;
 mod tidy;
@@ -32,6 +33,8 @@ enum Task {
     Tidy,
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
+    /// Install other brokers below the build directory, or run one
+    Peers(peers::Arguments),
     /// Build in release mode and measure
     Bench(bench::Arguments),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&workspace, arguments),
         Task::Tidy => tidy::run(&workspace),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
+        Task::Peers(arguments) => peers::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
     };
     match outcome {
