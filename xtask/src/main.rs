@@ -4,6 +4,7 @@
 
 mod bench;
 mod command;
+mod differential;
 mod fuzz;
 mod peers;
 mod setup;
@@ -35,6 +36,8 @@ enum Task {
     Fuzz(fuzz::Arguments),
     /// Install other brokers below the build directory, or run one
     Peers(peers::Arguments),
+    /// Send the same random scripts to our broker and another, and compare
+    Differential(differential::Arguments),
     /// Build in release mode and measure
     Bench(bench::Arguments),
 }
@@ -47,6 +50,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(&workspace),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Peers(arguments) => peers::run(&workspace, arguments),
+        Task::Differential(arguments) => differential::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
     };
     match outcome {

@@ -156,7 +156,10 @@ fn command(name: Name, installed: &Installed, ports: [u16; 2], folder: &Path) ->
     let (file, configuration) = match name {
         Name::Mosquitto => (
             "mosquitto.conf",
-            format!("listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n"),
+            format!(
+                "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
+                 set_tcp_nodelay true\n"
+            ),
         ),
         Name::Rumqttd => {
             let listener = |version: &str, port: u16| {
