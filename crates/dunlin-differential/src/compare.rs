@@ -1,7 +1,7 @@
 //! Plays a script to both brokers and sorts where they differ.
 
 use crate::known::{KNOWN, Known};
-use crate::script::{Action, CLIENTS, Script, Step};
+use crate::script::{Action, Answers, CLIENTS, Script, Step};
 use crate::seen::Seen;
 use crate::side::{SeenInStep, Side};
 use anyhow::Result;
@@ -72,7 +72,12 @@ impl Stage {
             let theirs = self.theirs.perform(step)?;
             outcome.steps += 1;
             let mut parted = false;
-            for client in 0..CLIENTS {
+            // The actor first: what others see of a step that only one broker took is no news.
+            let others = (0..CLIENTS).filter(|&client| client != step.client);
+            for client in [step.client].into_iter().chain(others) {
+                if parted {
+                    break;
+                }
                 let version = versions[client];
                 let (ours, theirs) = (ours[client].clone(), theirs[client].clone());
                 let mut difference = Difference::new(script, at, client, version, ours, theirs);
@@ -87,6 +92,9 @@ impl Stage {
                     outcome.finding = Some(Finding { at, client, signature });
                 }
             }
+            let client = step.client;
+            let version = versions[client];
+            parted |= step.may_be_half_done(version);
             outcome.history.push((ours, theirs));
             if parted || outcome.finding.is_some() {
                 break;
@@ -141,6 +149,22 @@ impl<'a> Difference<'a> {
         &self.script.steps[self.at]
     }
 
+    /// What is wrong with what the actor sent.
+    pub(crate) fn cause(&self) -> Option<String> {
+        // The connection of another client may speak another version; its own says more.
+        self.step().cause(if self.is_actor() { self.version } else { self.actor_version() })
+    }
+
+    fn actor_version(&self) -> ProtocolVersion {
+        let steps = self.script.steps[..=self.at].iter().rev();
+        let mut own = steps.filter(|step| step.client == self.step().client);
+        own.find_map(|step| match step.action {
+            Action::Connect { version, .. } => Some(version),
+            _ => None,
+        })
+        .unwrap_or(ProtocolVersion::V5)
+    }
+
     /// Whether it is the client that acted.
     pub(crate) fn is_actor(&self) -> bool {
         self.step().client == self.client
@@ -148,6 +172,17 @@ impl<'a> Difference<'a> {
 
     pub(crate) fn is_explained(&self) -> bool {
         self.only_ours.is_empty() && self.only_theirs.is_empty()
+    }
+
+    /// What this client answers on its present connection.
+    pub(crate) fn answers(&self) -> Answers {
+        let steps = self.script.steps[..=self.at].iter().rev();
+        let mut own = steps.filter(|step| step.client == self.client);
+        own.find_map(|step| match step.action {
+            Action::Connect { answers, .. } => Some(answers),
+            _ => None,
+        })
+        .unwrap_or(Answers::All)
     }
 
     /// Whether one broker has ended the connection and the other has not.
@@ -164,8 +199,8 @@ impl<'a> Difference<'a> {
     /// Takes away what known differences explain, and tells which.
     fn explain(&mut self) -> Vec<&'static Known> {
         let mut used = Vec::new();
-        for known in &KNOWN {
-            if !self.is_explained() && (known.explains)(self) {
+        for known in KNOWN {
+            if !self.is_explained() && (known.explains)(known, self) {
                 used.push(known);
             }
         }
@@ -176,7 +211,7 @@ impl<'a> Difference<'a> {
     pub(crate) fn signature(&self) -> String {
         let who = if self.is_actor() { "actor" } else { "other" };
         let step = self.step();
-        let fault = step.fault.map_or(String::new(), |fault| format!(" ({fault})"));
+        let fault = self.cause().map_or(String::new(), |cause| format!(" ({cause})"));
         let kinds = |seen: &[Seen]| {
             let kinds: Vec<String> = seen.iter().map(Seen::kind).collect();
             if kinds.is_empty() { "-".to_owned() } else { kinds.join(", ") }

@@ -120,7 +120,11 @@ fn spoil_properties(random: &mut Random, draft: &mut Draft) -> Option<&'static s
         _ => (0x0B, Field::Raw(variable_byte_integer(random.index(3)))),
     };
     list.push(Property::new(identifier, value));
-    Some("one more property")
+    let is_publish = draft.first >> 4 == 3;
+    Some(match identifier {
+        0x0B if is_publish => "a Subscription Identifier in a PUBLISH of a client",
+        _ => "one more property",
+    })
 }
 
 fn spoil_number(random: &mut Random, draft: &mut Draft) -> Option<&'static str> {

@@ -21,6 +21,8 @@ struct Client {
     identity: Option<usize>,
     /// Packet Identifiers of QoS 2 messages that wait for PUBREL.
     unreleased: Vec<u16>,
+    /// Whether it releases them by itself.
+    releases: bool,
     next_identifier: u16,
     aliases: Vec<u16>,
 }
@@ -46,6 +48,7 @@ pub(crate) fn script(seed: u64, versions: &[ProtocolVersion]) -> Script {
         is_connected: false,
         identity: None,
         unreleased: Vec::new(),
+        releases: true,
         next_identifier: 1,
         aliases: Vec::new(),
     });
@@ -105,6 +108,7 @@ fn connect(random: &mut Random, clients: &mut [Client], client: usize, faults: u
     }
     state.identity = identity;
     state.aliases.clear();
+    state.releases = answers != Answers::None;
     state.is_connected = true;
     let step = sent(random, state, client, made, faults / 2);
     let Action::Send(bytes) = step.action else { return step };
@@ -129,7 +133,8 @@ fn packet(random: &mut Random, client: &mut Client, number: u64) -> Made {
         0..=49 => packets::publish(random, client, number),
         50..=69 => packets::subscribe(random, client),
         70..=77 => packets::unsubscribe(random, client),
-        78..=86 => packets::pubrel(random, client),
+        78..=81 if client.releases => packets::pubrel(random, client),
+        78..=86 if !client.releases => packets::pubrel(random, client),
         87..=92 => packets::disconnect(random, client.version),
         93 | 94 => Made::right(packets::unexpected_ack(random, client.version)),
         95 => Made {

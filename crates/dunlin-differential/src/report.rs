@@ -88,7 +88,7 @@ impl Report {
 
     pub(crate) fn print_summary(&self, took: Duration) {
         println!("\n{} scripts, {} steps in {:.0} s", self.scripts, self.steps, took.as_secs_f64());
-        for known in &KNOWN {
+        for known in KNOWN {
             let Some(kinds) = self.known.get(known.name) else { continue };
             let verdict = match known.verdict {
                 Verdict::Allowed => "allowed",

@@ -2,7 +2,8 @@
 
 use bytes::BytesMut;
 use core::fmt;
-use dunlin_codec::{Decoder, ProtocolVersion};
+use dunlin_codec::{Decoder, Packet, ProtocolVersion, Subscription};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many clients there are.
 pub(crate) const CLIENTS: usize = 3;
@@ -42,10 +43,43 @@ pub(crate) enum Action {
 pub(crate) enum Answers {
     /// All that is due.
     All,
-    /// PUBREC, and neither PUBACK nor PUBCOMP.
+    /// PUBREC, and neither PUBACK nor PUBCOMP; its own messages it releases.
     PubRecOnly,
-    /// Nothing.
+    /// Nothing, and its own messages of QoS 2 it does not release by itself.
     None,
+}
+
+impl Script {
+    /// Whether this is the payload of a QoS 2 message whose sender leaves its release to a later
+    /// step, or of one that it repeats.
+    pub(crate) fn leaves_unreleased(&self, payload: &[u8]) -> bool {
+        let mut answers = [Answers::All; CLIENTS];
+        for step in &self.steps {
+            match &step.action {
+                Action::Connect { answers: new, .. } => answers[step.client] = *new,
+                Action::Send(bytes) => {
+                    let is_it = bytes[0] & 0xF6 == 0x34 && bytes.ends_with(payload);
+                    if is_it && answers[step.client] == Answers::None {
+                        return true;
+                    }
+                }
+                Action::Cut => {}
+            }
+        }
+        false
+    }
+}
+
+impl Script {
+    /// Whether one Topic Filter was subscribed to with different options, up to a step.
+    pub(crate) fn changes_options(&self, up_to: usize) -> bool {
+        let mut seen = BTreeMap::new();
+        let steps = self.steps[..up_to].iter();
+        steps.flat_map(Step::subscriptions).any(|found| {
+            let options = (found.options.no_local, found.options.retain_as_published);
+            *seen.entry(found.topic_filter.as_str().to_owned()).or_insert(options) != options
+        })
+    }
 }
 
 impl Step {
@@ -78,6 +112,65 @@ impl Step {
             "AUTH",
         ];
         self.first_byte().map_or("cut", |first| NAMES[usize::from(first >> 4)])
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.action {
+            Action::Connect { bytes, .. } | Action::Send(bytes) => bytes,
+            Action::Cut => &[],
+        }
+    }
+
+    /// Whether these bytes stand anywhere in what is sent.
+    pub(crate) fn contains(&self, part: &[u8]) -> bool {
+        self.bytes().windows(part.len()).any(|window| window == part)
+    }
+
+    /// Whether a string that is sent has a character that the standard advises against.
+    pub(crate) fn has_control_character(&self) -> bool {
+        let bytes = self.bytes();
+        (2..bytes.len()).any(|at| {
+            let len = usize::from(u16::from_be_bytes([bytes[at - 2], bytes[at - 1]]));
+            let text = bytes.get(at..at + len).and_then(|text| std::str::from_utf8(text).ok());
+            text.is_some_and(|text| len > 3 && text.chars().any(char::is_control))
+        })
+    }
+
+    /// The subscriptions that a legal SUBSCRIBE asks for.
+    fn subscriptions(&self) -> Vec<Subscription> {
+        let input = BytesMut::from(self.bytes());
+        let versions = [ProtocolVersion::V3_1_1, ProtocolVersion::V5];
+        let decoded = versions.into_iter().find_map(|version| {
+            let decoded = Decoder::new(version, 1 << 20).decode(&mut input.clone());
+            match decoded {
+                Ok(Some(Packet::Subscribe(subscribe))) => Some(subscribe.subscriptions),
+                _ => None,
+            }
+        });
+        decoded.unwrap_or_default()
+    }
+
+    /// Whether a SUBSCRIBE names a Topic Filter more than once.
+    pub(crate) fn repeats_a_filter(&self) -> bool {
+        let subscriptions = self.subscriptions();
+        let filters = subscriptions.iter().map(|found| found.topic_filter.as_str());
+        filters.collect::<BTreeSet<&str>>().len() < subscriptions.len()
+    }
+
+    /// What is wrong: what our own decoder says, or else what was made wrong on purpose.
+    pub(crate) fn cause(&self, version: ProtocolVersion) -> Option<String> {
+        let (Action::Connect { bytes, .. } | Action::Send(bytes)) = &self.action else {
+            return None;
+        };
+        let mut input = BytesMut::from(&bytes[..]);
+        let error = Decoder::new(version, 1 << 20).decode(&mut input).err();
+        error.map(|error| error.to_string()).or_else(|| self.fault.map(str::to_owned))
+    }
+
+    /// Whether a broker may have taken the first Topic Filters before it came to one that is wrong.
+    /// Nothing tells at once, so that no later step is worth comparing.
+    pub(crate) fn may_be_half_done(&self, version: ProtocolVersion) -> bool {
+        ["SUBSCRIBE", "UNSUBSCRIBE"].contains(&self.packet_name()) && self.cause(version).is_some()
     }
 
     /// One line, with the packet decoded as far as it can be.

@@ -102,7 +102,10 @@ impl Reader {
                 Seen::Publish(self.message(&publish))
             }
             Packet::PubAck(ack) => Seen::PubAck(ack.packet_identifier.value(), ack.reason_code),
-            Packet::PubRec(ack) => Seen::PubRec(ack.packet_identifier.value(), ack.reason_code),
+            Packet::PubRec(ack) => {
+                answer = Some(ack.packet_identifier.value());
+                Seen::PubRec(ack.packet_identifier.value(), ack.reason_code)
+            }
             Packet::PubComp(ack) => Seen::PubComp(ack.packet_identifier.value(), ack.reason_code),
             Packet::PubRel(ack) => {
                 answer = Some(ack.packet_identifier.value());

@@ -93,7 +93,8 @@ impl Side {
                 let Some(connection) = &mut self.connections[step.client] else {
                     return Ok(seen);
                 };
-                let is_whole = connection.send(bytes, &self.run);
+                // The PINGREQ of the script is the one that brings rest.
+                let is_whole = *bytes == PINGREQ || connection.send(bytes, &self.run);
                 let is_disconnect = bytes.first() == Some(&0xE0);
                 if is_whole && wants_answer(bytes) {
                     let (heard, ended) = connection.read_until_acknowledged()?;
@@ -258,17 +259,17 @@ impl Connection {
         let set = |stream: &TcpStream, time| {
             stream.set_read_timeout(Some(time)).context("a socket takes no time limit")
         };
+        let releases = self.answers != Answers::None;
         set(&self.stream, PATIENCE_FOR_ACKS)?;
         let (mut seen, mut ended) = self.read_until(|read| {
             let Read::Seen(seen, _) = read else { return false };
-            matches!(
-                seen,
-                Seen::PubAck(..)
-                    | Seen::PubRec(..)
-                    | Seen::PubComp(..)
-                    | Seen::SubAck(..)
-                    | Seen::UnsubAck(..)
-            )
+            match seen {
+                Seen::PubRec(_, reason_code) => !releases || reason_code.is_error(),
+                Seen::PubAck(..) | Seen::PubComp(..) | Seen::SubAck(..) | Seen::UnsubAck(..) => {
+                    true
+                }
+                _ => false,
+            }
         })?;
         if seen.last() == Some(&Seen::Silent) {
             seen.pop();
@@ -315,6 +316,12 @@ impl Connection {
     fn answer(&mut self, seen: &Seen, identifier: Option<u16>) {
         let Some(identifier) = identifier else { return };
         let first = match seen {
+            Seen::PubRec(_, reason_code) if self.answers != Answers::None => {
+                if reason_code.is_error() {
+                    return;
+                }
+                0x62
+            }
             Seen::Publish(message) if message.qos == 1 && self.answers == Answers::All => 0x40,
             Seen::Publish(message) if message.qos == 2 && self.answers != Answers::None => 0x50,
             Seen::PubRel(_) if self.answers == Answers::All => 0x70,

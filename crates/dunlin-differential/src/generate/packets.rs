@@ -7,7 +7,7 @@ use dunlin_testkit::Random;
 
 /// Topic Names: one level and two, with an empty level, below each other.
 const TOPIC_NAMES: [&str; 6] =
-    ["~~~run~~/a", "~~~run~~/a/b", "~~~run~~/b", "~~~run~~", "~~~run~~//b", "/~~~run~~"];
+    ["~~~run~~/a", "~~~run~~/a/b", "~~~run~~/b", "~~~run~~", "~~~run~~//b", "~~~run~~/"];
 
 const BAD_TOPIC_NAMES: [&str; 5] = ["", "~~~run~~/+", "~~~run~~/#", "~~~run~~/a#", "#"];
 
@@ -18,8 +18,8 @@ const TOPIC_FILTERS: [&str; 11] = [
     "~~~run~~/#",
     "~~~run~~/+/b",
     "~~~run~~/a/#",
-    "/~~~run~~",
-    "/+",
+    "~~~run~~/",
+    "~~~run~~/+/+",
     "~~~run~~",
     "~~~run~~/+/#",
     "~~~run~~/b",
@@ -186,7 +186,8 @@ pub(super) fn publish(random: &mut Random, client: &mut Client, number: u64) -> 
     let mut fault = None;
     let qos = *random.pick(&[0_u8, 1, 1, 2, 2]);
     let mut flags = qos << 1;
-    if random.chance(20) {
+    // Of an unreleased message it is open whether it is retained already.
+    if random.chance(20) && (client.releases || qos < 2) {
         flags |= 1;
     }
     let mut name = topic_name(random);
@@ -250,7 +251,11 @@ pub(super) fn publish(random: &mut Random, client: &mut Client, number: u64) -> 
     let mut fields = vec![name];
     if flags & 0x06 != 0 {
         fields.push(Field::U16(identifier));
-        if qos == 2 && fault.is_none() && !client.unreleased.contains(&identifier) {
+        if qos == 2
+            && !client.releases
+            && fault.is_none()
+            && !client.unreleased.contains(&identifier)
+        {
             client.unreleased.push(identifier);
         }
     }
@@ -258,7 +263,7 @@ pub(super) fn publish(random: &mut Random, client: &mut Client, number: u64) -> 
         fields.push(Field::Properties(properties));
     }
     let payload = match random.below(10) {
-        0 => Vec::new(),
+        0 if qos < 2 => Vec::new(),
         _ => format!("m{number}").into_bytes(),
     };
     fields.push(Field::Raw(payload));
