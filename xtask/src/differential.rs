@@ -50,7 +50,11 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let peer = Peer::start(workspace, arguments.against)?;
     println!("{} {}", arguments.against.word(), peer.version());
     let ours = Ours::start(workspace, arguments.workers)?;
-    let (theirs, _) = peer.addresses().pop().context("a broker listens somewhere")?;
+    // A broker with a port for each version has that of MQTT 5.0 last.
+    let addresses = peer.addresses();
+    let wants_v5 = arguments.version.is_empty() || arguments.version.iter().any(|v| v == "5");
+    let theirs = if wants_v5 { addresses.last() } else { addresses.first() };
+    let (theirs, _) = theirs.context("a broker listens somewhere")?;
     let mut program = Command::new(workspace.target.join("release/dunlin-differential"));
     for (name, value) in [
         ("--ours", ours.address.to_string()),

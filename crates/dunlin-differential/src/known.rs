@@ -67,7 +67,7 @@ pub(crate) static KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "whether anyone has subscribed is told",
+        name: "whether anyone has subscribed is told (§3.4.2.1)",
         verdict: Allowed,
         statements: &[],
         parts: false,
@@ -157,7 +157,7 @@ pub(crate) static KNOWN: &[Known] = &[
         parts: false,
         explains: |_, difference| {
             let is_told =
-                |seen: &Seen| matches!(seen, Seen::Other(text) if text.starts_with("20 02 00 01"));
+                |seen: &Seen| matches!(seen, Seen::Other(text) if text.starts_with("20 02 00"));
             difference.both_closed()
                 && remove(&mut difference.only_ours, is_told)
                     | remove(&mut difference.only_theirs, is_told)
@@ -179,9 +179,10 @@ pub(crate) static KNOWN: &[Known] = &[
             let is_message = |seen: &Seen| matches!(seen, Seen::Publish(_));
             let is_told = remove(&mut difference.only_ours, is_acceptance)
                 & remove(&mut difference.only_theirs, is_acceptance);
-            let is_connect = difference.is_actor() && difference.step().packet_name() == "CONNECT";
             // In MQTT 3.1 the loss shows only later.
-            let may_show = is_connect || difference.version == ProtocolVersion::V3_1;
+            let may_show = is_told
+                || difference.version == ProtocolVersion::V3_1
+                    && !difference.only_theirs.iter().any(is_message);
             may_show && remove_with_release(&mut difference.only_ours, is_message) | is_told
         },
     },
@@ -230,13 +231,24 @@ pub(crate) static KNOWN: &[Known] = &[
         explains: |_, difference| {
             let steps = difference.script.steps[..=difference.at].iter();
             let connects = steps.filter(|step| step.packet_name() == "CONNECT").count();
-            connects > 1 && remove_with_release(&mut difference.only_ours, is_will)
+            let topic_names: BTreeSet<String> =
+                messages(&difference.only_ours).map(|will| will.topic_name.clone()).collect();
+            connects > 1
+                && remove_with_release(&mut difference.only_ours, is_will)
+                && {
+                    // What the Will would have replaced is still retained.
+                    remove_with_release(
+                        &mut difference.only_theirs,
+                        |seen| matches!(seen, Seen::Publish(old) if old.retain && topic_names.contains(&old.topic_name)),
+                    );
+                    true
+                }
         },
     },
     Known {
-        name: "retained messages for a Shared Subscription",
+        name: "retained messages for a Shared Subscription (§4.8.2)",
         verdict: TheirFault,
-        statements: &["MQTT-3.3.1-9"],
+        statements: &[],
         parts: false,
         explains: |_, difference| {
             let step = difference.step();
@@ -289,7 +301,7 @@ pub(crate) static KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "text with a control character or noncharacter",
+        name: "text with a control character or noncharacter (§1.5.4)",
         verdict: Allowed,
         statements: &["MQTT-1.5.4-1", "MQTT-1.5.4-2"],
         parts: true,
@@ -305,6 +317,7 @@ pub(crate) static KNOWN: &[Known] = &[
     },
     overlooked("the Response Topic is not a legal Topic Name", &["MQTT-3.3.2-14"]),
     overlooked("a Subscription Identifier in a PUBLISH of a client", &["MQTT-3.3.4-6"]),
+    overlooked("Subscription Identifier is zero", &["MQTT-3.3.4-6"]),
     overlooked("No Local on a Shared Subscription", &["MQTT-3.8.3-4"]),
     overlooked("DUP is set at QoS 0", &["MQTT-3.3.1-2", "MQTT3-3.3.1-2"]),
     overlooked("a Topic Filter is not legal", &["MQTT-4.8.2-1", "MQTT-4.8.2-2"]),
@@ -354,6 +367,13 @@ const fn strict_in_v3_1(name: &'static str, statements: &'static [&'static str])
     }
 }
 
+fn messages(seen: &[Seen]) -> impl Iterator<Item = &Message> {
+    seen.iter().filter_map(|seen| match seen {
+        Seen::Publish(message) => Some(message),
+        _ => None,
+    })
+}
+
 fn is_will(seen: &Seen) -> bool {
     matches!(seen, Seen::Publish(message) if message.payload == b"will")
 }
@@ -376,15 +396,11 @@ fn clear(difference: &mut Difference<'_>) -> bool {
 /// other once for each subscription.
 fn explain_copies(_: &Known, difference: &mut Difference<'_>) -> bool {
     let copies_of = |seen: &[Seen], like: &Message| -> Vec<Message> {
-        let messages = seen.iter().filter_map(|seen| match seen {
-            Seen::Publish(message) => Some(message.clone()),
-            _ => None,
-        });
-        let same = |message: &Message| {
+        let same = |message: &&Message| {
             (&message.topic_name, &message.payload, &message.properties, message.dup)
                 == (&like.topic_name, &like.payload, &like.properties, like.dup)
         };
-        messages.filter(same).collect()
+        messages(seen).filter(same).cloned().collect()
     };
     let mut explained = false;
     for seen in difference.only_ours.clone().into_iter().chain(difference.only_theirs.clone()) {

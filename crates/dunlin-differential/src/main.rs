@@ -72,9 +72,11 @@ fn main() -> ExitCode {
 
 /// Whether all differences are known.
 fn run(arguments: &Arguments) -> Result<bool> {
+    let newest = arguments.version.iter().max_by_key(|version| version.level());
+    let version = newest.copied().unwrap_or(ProtocolVersion::V5);
     let mut stage = Stage {
-        ours: Side::new(arguments.ours, arguments.workers)?,
-        theirs: Side::new(arguments.theirs, 1)?,
+        ours: Side::new(arguments.ours, version, arguments.workers)?,
+        theirs: Side::new(arguments.theirs, version, 1)?,
         runs: 0,
     };
     let began = Instant::now();

@@ -139,7 +139,7 @@ impl Step {
     /// The subscriptions that a legal SUBSCRIBE asks for.
     fn subscriptions(&self) -> Vec<Subscription> {
         let input = BytesMut::from(self.bytes());
-        let versions = [ProtocolVersion::V3_1_1, ProtocolVersion::V5];
+        let versions = [ProtocolVersion::V3_1, ProtocolVersion::V3_1_1, ProtocolVersion::V5];
         let decoded = versions.into_iter().find_map(|version| {
             let decoded = Decoder::new(version, 1 << 20).decode(&mut input.clone());
             match decoded {
@@ -167,10 +167,13 @@ impl Step {
         error.map(|error| error.to_string()).or_else(|| self.fault.map(str::to_owned))
     }
 
-    /// Whether a broker may have taken the first Topic Filters before it came to one that is wrong.
-    /// Nothing tells at once, so that no later step is worth comparing.
+    /// Whether a broker may have done a part of what is wrong here before it ended the connection:
+    /// some of several Topic Filters, or what a packet with a strange length says. Nothing tells at
+    /// once, so that no later step is worth comparing.
     pub(crate) fn may_be_half_done(&self, version: ProtocolVersion) -> bool {
-        ["SUBSCRIBE", "UNSUBSCRIBE"].contains(&self.packet_name()) && self.cause(version).is_some()
+        let Some(cause) = self.cause(version) else { return false };
+        ["SUBSCRIBE", "UNSUBSCRIBE"].contains(&self.packet_name())
+            || cause.contains("variable byte integer is longer")
     }
 
     /// One line, with the packet decoded as far as it can be.

@@ -27,6 +27,8 @@ pub(crate) type SeenInStep = [Vec<Seen>; CLIENTS];
 /// A broker, and the connections of a script to it.
 pub(crate) struct Side {
     address: SocketAddr,
+    /// What its own connections speak, besides those of scripts.
+    version: ProtocolVersion,
     run: [u8; 8],
     connections: [Option<Connection>; CLIENTS],
     /// Open all the time, so that there is always someone to ask whether the broker is at rest.
@@ -46,16 +48,20 @@ struct Connection {
 impl Side {
     /// # Errors
     /// When the broker is not there.
-    pub(crate) fn new(address: SocketAddr, workers: usize) -> Result<Self> {
-        let mut control = Connection::open(address, ProtocolVersion::V5, Answers::All)?;
-        control.write(&connect(b"control"));
+    pub(crate) fn new(
+        address: SocketAddr,
+        version: ProtocolVersion,
+        workers: usize,
+    ) -> Result<Self> {
+        let mut control = Connection::open(address, version, Answers::All)?;
+        control.write(&connect(version, b"control"));
         match control.read_until_answered()?.as_slice() {
             [Seen::ConnAck { reason_code, .. }] if !reason_code.is_error() => {}
             other => bail!("{address} does not accept a client: {other:?}"),
         }
         let rounds_min = if workers > 1 { 2 } else { 1 };
         let connections = core::array::from_fn(|_| None);
-        Ok(Self { address, run: *MARK, connections, control, rounds_min })
+        Ok(Self { address, version, run: *MARK, connections, control, rounds_min })
     }
 
     /// From here on all names are those of this run.
@@ -154,8 +160,8 @@ impl Side {
         self.rest(&mut Default::default(), None, 2)?;
         let (client_identifiers, topic_names) = names(script);
         for client_identifier in &client_identifiers {
-            let mut connection = Connection::open(self.address, ProtocolVersion::V5, Answers::All)?;
-            let mut bytes = connect(client_identifier);
+            let mut connection = Connection::open(self.address, self.version, Answers::All)?;
+            let mut bytes = connect(self.version, client_identifier);
             replace(&mut bytes, MARK, &self.run);
             connection.write(&bytes);
             connection.read_until_answered()?;
@@ -165,7 +171,9 @@ impl Side {
         for topic_name in &topic_names {
             let mut body = (topic_name.len() as u16).to_be_bytes().to_vec();
             body.extend(topic_name);
-            body.push(0);
+            if self.version.is_v5() {
+                body.push(0);
+            }
             replace(&mut body, MARK, &self.run);
             self.control.write(&frame(0x31, &body));
         }
@@ -205,9 +213,14 @@ fn wants_answer(bytes: &[u8]) -> bool {
     }
 }
 
-/// A CONNECT of MQTT 5.0 that asks for nothing.
-fn connect(client_identifier: &[u8]) -> Vec<u8> {
-    let mut body = b"\x00\x04MQTT\x05\x02\x00\x00\x00".to_vec();
+/// A CONNECT with Clean Start that asks for nothing.
+fn connect(version: ProtocolVersion, client_identifier: &[u8]) -> Vec<u8> {
+    let mut body = (version.name().len() as u16).to_be_bytes().to_vec();
+    body.extend(version.name().as_bytes());
+    body.extend([version.level(), 0x02, 0, 0]);
+    if version.is_v5() {
+        body.push(0);
+    }
     body.extend((client_identifier.len() as u16).to_be_bytes());
     body.extend(client_identifier);
     frame(0x10, &body)
