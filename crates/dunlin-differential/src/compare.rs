@@ -244,6 +244,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_nobody_has_looked_up_stays_a_finding() {
+        let script = crate::generate::script(1, &[ProtocolVersion::V5]);
+        let acknowledged = vec![Seen::PubAck(1, dunlin_codec::ReasonCode::Success)];
+        for (ours, theirs) in [(acknowledged.clone(), vec![]), (vec![], acknowledged)] {
+            let mut difference = Difference::new(&script, 0, 0, ProtocolVersion::V5, ours, theirs);
+            assert!(difference.explain().is_empty() && !difference.is_explained());
+        }
+    }
+
+    #[test]
     fn what_both_have_is_no_difference_however_it_is_ordered() {
         let script = crate::generate::script(1, &[ProtocolVersion::V5]);
         let one = vec![Seen::Closed, Seen::Silent, Seen::Silent];

@@ -96,7 +96,17 @@ pub(crate) static KNOWN: &[Known] = &[
         statements: &["MQTT-3.3.4-2", "MQTT-3.3.4-4", "MQTT-3.3.4-5"],
         parts: true,
         explains: |known, difference| {
-            difference.answers() != Answers::All && explain_copies(known, difference)
+            // Of several copies some may wait for the quota; those of QoS 0 never do.
+            let passes = |seen: &Seen| matches!(seen, Seen::Publish(message) if message.qos == 0);
+            let payloads: Vec<_> =
+                messages(&difference.only_ours).map(|ours| ours.payload.clone()).collect();
+            let is_copy = |seen: &Seen| matches!(seen, Seen::Publish(copy) if payloads.contains(&copy.payload));
+            difference.answers() != Answers::All
+                && (explain_copies(known, difference)
+                    || remove(&mut difference.only_theirs, is_copy)
+                        && remove_with_release(&mut difference.only_ours, is_copy)
+                    || difference.only_ours.is_empty()
+                        && remove(&mut difference.only_theirs, passes))
         },
     },
     Known {
@@ -184,6 +194,19 @@ pub(crate) static KNOWN: &[Known] = &[
                 || difference.version == ProtocolVersion::V3_1
                     && !difference.only_theirs.iter().any(is_message);
             may_show && remove_with_release(&mut difference.only_ours, is_message) | is_told
+        },
+    },
+    Known {
+        name: "a new message under the Packet Identifier of one that is not released",
+        verdict: Allowed,
+        statements: &["MQTT-2.2.1-3", "MQTT-4.3.3-10"],
+        parts: true,
+        explains: |_, difference| {
+            let is_qos_2 = difference.step().first_byte().is_some_and(|first| first & 0xF6 == 0x34);
+            let is_message = |seen: &Seen| matches!(seen, Seen::Publish(_));
+            is_qos_2
+                && difference.script.reuses_an_identifier(difference.at)
+                && remove_with_release(&mut difference.only_theirs, is_message)
         },
     },
     Known {

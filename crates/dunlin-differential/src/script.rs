@@ -71,6 +71,25 @@ impl Script {
 }
 
 impl Script {
+    /// Whether a PUBLISH of QoS 2 has the Packet Identifier of one that was sent before on a
+    /// connection that leaves messages unreleased.
+    pub(crate) fn reuses_an_identifier(&self, at: usize) -> bool {
+        let identifier = |bytes: &[u8]| {
+            // All packets of scripts that matter here are shorter than 128 bytes.
+            let name_len = usize::from(*bytes.get(3)?);
+            bytes.get(4 + name_len..6 + name_len).map(<[u8]>::to_vec)
+        };
+        let this = identifier(self.steps[at].bytes());
+        let mut answers = [Answers::All; CLIENTS];
+        self.steps[..at].iter().any(|step| {
+            if let Action::Connect { answers: new, .. } = step.action {
+                answers[step.client] = new;
+            }
+            let is_qos_2 = step.first_byte().is_some_and(|first| first & 0xF6 == 0x34);
+            is_qos_2 && answers[step.client] == Answers::None && identifier(step.bytes()) == this
+        })
+    }
+
     /// Whether one Topic Filter was subscribed to with different options, up to a step.
     pub(crate) fn changes_options(&self, up_to: usize) -> bool {
         let mut seen = BTreeMap::new();
