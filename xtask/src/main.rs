@@ -7,8 +7,11 @@ mod command;
 mod differential;
 mod fuzz;
 mod peers;
+mod planted;
 mod setup;
+mod statements;
 mod test;
+mod text_files;
 mod tidy;
 mod workspace;
 
@@ -32,6 +35,10 @@ enum Task {
     Test(test::Arguments),
     /// The house rules, as findings with file and line
     Tidy,
+    /// Which tests prove which normative statement, and what is missing
+    Conformance,
+    /// Plant faults in the broker, each of which the simulator must find
+    Planted(planted::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
     /// Install other brokers below the build directory, or run one
@@ -48,6 +55,8 @@ fn main() -> ExitCode {
     let outcome = match &arguments.task {
         Task::Test(arguments) => test::run(&workspace, arguments),
         Task::Tidy => tidy::run(&workspace),
+        Task::Conformance => statements::run(&workspace),
+        Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Peers(arguments) => peers::run(&workspace, arguments),
         Task::Differential(arguments) => differential::run(&workspace, arguments),

@@ -3,6 +3,7 @@
 use crate::broker::BrokerArgs;
 use crate::client::publish::PubArgs;
 use crate::client::subscribe::SubArgs;
+use crate::conformance::ConformanceArgs;
 use crate::decode::DecodeArgs;
 use crate::failure::{EXIT_CODES, Failure};
 use clap::{Parser, Subcommand};
@@ -35,6 +36,8 @@ enum Command {
     Sub(Box<SubArgs>),
     /// Print the packets in hex digits or a capture file.
     Decode(DecodeArgs),
+    /// Check a broker against the statements of the standard.
+    Conformance(ConformanceArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -43,7 +46,8 @@ Examples:
   dunlin --listen mqtt://0.0.0.0:1883 --allow-anonymous
   dunlin sub -t 'sensors/#' -v                  print what arrives
   dunlin pub -t sensors/kitchen -m 21.5 -q 1    publish one message
-  dunlin decode 30 05 00 01 61 68 69            explain bytes";
+  dunlin decode 30 05 00 01 61 68 69            explain bytes
+  dunlin conformance mqtt://localhost:1883      check any broker";
 
 impl Cli {
     pub(crate) fn run(self) -> Result<(), Failure> {
@@ -53,6 +57,7 @@ impl Cli {
             Some(Command::Pub(args)) => args.run(),
             Some(Command::Sub(args)) => args.run(),
             Some(Command::Decode(args)) => args.run(),
+            Some(Command::Conformance(args)) => args.run(),
         }
     }
 }

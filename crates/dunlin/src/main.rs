@@ -4,6 +4,7 @@ mod arguments;
 mod broker;
 mod cli;
 mod client;
+mod conformance;
 mod decode;
 mod failure;
 mod format;

@@ -12,7 +12,7 @@ pub(crate) mod subscribe;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod url;
+pub(crate) mod url;
 
 pub(crate) use property::join_properties;
 

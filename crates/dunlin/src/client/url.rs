@@ -2,16 +2,16 @@
 
 /// What a URL says; what it leaves out is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Url {
-    pub(super) host: String,
-    pub(super) port: Option<u16>,
-    pub(super) user_name: Option<String>,
-    pub(super) password: Option<Vec<u8>>,
-    pub(super) topic: Option<String>,
+pub(crate) struct Url {
+    pub(crate) host: String,
+    pub(crate) port: Option<u16>,
+    pub(crate) user_name: Option<String>,
+    pub(crate) password: Option<Vec<u8>>,
+    pub(crate) topic: Option<String>,
 }
 
 impl Url {
-    pub(super) fn parse(url: &str) -> Result<Self, String> {
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(format!("{url:?} has no scheme; write mqtt://HOST:PORT/TOPIC"));
         };

@@ -1,0 +1,34 @@
+//! Checks of servers.
+//!
+//! Each file of checks has one table, `CHECKS`, and [`TABLES`] names them all. A check gets a
+//! [`Bench`]: connections to the server, and names that nobody else uses.
+
+mod bench;
+mod capabilities;
+mod connack;
+mod connect;
+mod malformed_connect;
+
+pub use bench::{Bench, Target};
+pub use capabilities::{Capabilities, ProbeError, probe};
+
+use crate::{Exchange, Verdict, guarded};
+
+/// A check of a server.
+pub type Check = crate::Check<Bench>;
+
+/// A check of a server for one version.
+pub type Case = crate::Case<Bench>;
+
+/// All checks of servers.
+pub const TABLES: &[&[Check]] = &[connect::CHECKS, connack::CHECKS, malformed_connect::CHECKS];
+
+/// Runs one case against the server, and takes away what it left there. To be given to
+/// [`run`](crate::run).
+pub fn judge(target: &Target, case: &Case, number: usize) -> (Verdict, Exchange) {
+    let mut bench = Bench::new(target, case.version, number);
+    let verdict = guarded(|| (case.check.run)(&mut bench));
+    let exchange = bench.exchange().clone();
+    bench.clean_up();
+    (verdict, exchange)
+}
