@@ -4,7 +4,9 @@
 
 mod bench;
 mod command;
+mod differential;
 mod fuzz;
+mod peers;
 mod planted;
 mod setup;
 mod statements;
@@ -39,6 +41,10 @@ enum Task {
     Planted(planted::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
+    /// Install other brokers below the build directory, or run one
+    Peers(peers::Arguments),
+    /// Send the same random scripts to our broker and another, and compare
+    Differential(differential::Arguments),
     /// Build in release mode and measure
     Bench(bench::Arguments),
 }
@@ -52,6 +58,8 @@ fn main() -> ExitCode {
         Task::Conformance => statements::run(&workspace),
         Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
+        Task::Peers(arguments) => peers::run(&workspace, arguments),
+        Task::Differential(arguments) => differential::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
     };
     match outcome {
