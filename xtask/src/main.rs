@@ -5,8 +5,11 @@
 mod bench;
 mod command;
 mod fuzz;
+mod planted;
 mod setup;
+mod statements;
 mod test;
+mod text_files;
 mod tidy;
 mod workspace;
 
@@ -30,6 +33,10 @@ enum Task {
     Test(test::Arguments),
     /// The house rules, as findings with file and line
     Tidy,
+    /// Which tests prove which normative statement, and what is missing
+    Conformance,
+    /// Plant faults in the broker, each of which the simulator must find
+    Planted(planted::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
     /// Build in release mode and measure
@@ -42,6 +49,8 @@ fn main() -> ExitCode {
     let outcome = match &arguments.task {
         Task::Test(arguments) => test::run(&workspace, arguments),
         Task::Tidy => tidy::run(&workspace),
+        Task::Conformance => statements::run(&workspace),
+        Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
     };

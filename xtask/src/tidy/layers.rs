@@ -1,7 +1,7 @@
 //! The layer rule: each crate depends only downward.
 
 use super::Finding;
-use super::tree::TextFile;
+use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
 const LAYERS: [(&str, &[&str]); 9] = [

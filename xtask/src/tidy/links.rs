@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::Finding;
-use super::tree::TextFile;
+use crate::text_files::TextFile;
 
 /// Checks the links of one Markdown file.
 pub(super) fn check(root: &Path, file: &TextFile) -> Vec<Finding> {

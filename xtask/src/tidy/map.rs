@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Finding;
-use super::tree::TextFile;
+use crate::text_files::TextFile;
 
 /// Compares the map with the manifests.
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {

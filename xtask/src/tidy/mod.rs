@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
+use crate::text_files::text_files;
 use crate::workspace::Workspace;
 
 /// A broken rule, where it is broken.
@@ -55,7 +56,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 }
 
 fn findings(root: &Path) -> Result<Vec<Finding>> {
-    let files = tree::text_files(root)?;
+    let files = text_files(root)?;
     let mut findings = Vec::new();
     for file in &files {
         findings.extend(tree::check(file));

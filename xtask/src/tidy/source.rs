@@ -3,7 +3,7 @@
 
 use super::Finding;
 use super::code::blanked;
-use super::tree::TextFile;
+use crate::text_files::TextFile;
 
 /// A file beyond this has more than one job.
 const LINES_MAX: usize = 900;
