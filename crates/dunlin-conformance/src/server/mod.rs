@@ -3,11 +3,25 @@
 //! Each file of checks has one table, `CHECKS`, and [`TABLES`] names them all. A check gets a
 //! [`Bench`]: connections to the server, and names that nobody else uses.
 
+mod acknowledgements;
 mod bench;
 mod capabilities;
 mod connack;
 mod connect;
+mod flow_control;
 mod malformed_connect;
+mod malformed_publish;
+mod message_expiry;
+mod ordering;
+mod packet_size;
+mod properties;
+mod publish;
+mod qos_flows;
+mod redelivery;
+mod retain_options;
+mod retained;
+mod steps;
+mod topic_alias;
 
 pub use bench::{Bench, Target};
 pub use capabilities::{Capabilities, ProbeError, probe};
@@ -21,7 +35,24 @@ pub type Check = crate::Check<Bench>;
 pub type Case = crate::Case<Bench>;
 
 /// All checks of servers.
-pub const TABLES: &[&[Check]] = &[connect::CHECKS, connack::CHECKS, malformed_connect::CHECKS];
+pub const TABLES: &[&[Check]] = &[
+    connect::CHECKS,
+    connack::CHECKS,
+    malformed_connect::CHECKS,
+    publish::CHECKS,
+    malformed_publish::CHECKS,
+    properties::CHECKS,
+    topic_alias::CHECKS,
+    message_expiry::CHECKS,
+    retained::CHECKS,
+    retain_options::CHECKS,
+    acknowledgements::CHECKS,
+    qos_flows::CHECKS,
+    redelivery::CHECKS,
+    ordering::CHECKS,
+    flow_control::CHECKS,
+    packet_size::CHECKS,
+];
 
 /// Runs one case against the server, and takes away what it left there. To be given to
 /// [`run`](crate::run).

@@ -1,0 +1,474 @@
+//! PUBLISH: what is delivered to whom, as what. Spec: §3.3, §4.3.1, §4.5.
+
+use super::steps::{
+    EACH_QOS, again, only, publish, resumed, same, sleeping_subscriber, subscriber,
+};
+use super::{Bench, Check};
+use crate::{
+    BOTH, Peer, Stop, V5, Verdict, encoded, ensure, failed, message, passed, seen, skipped,
+    subscribe, subscription,
+};
+use dunlin_codec::{
+    Publish, QoS, ReasonCode, SubscribeProperties, SubscriptionIdentifier, TopicName,
+};
+use std::collections::BTreeSet;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "publish/qos-0",
+        versions: BOTH,
+        statements: &[
+            "MQTT-3.3.1-2",
+            "MQTT-2.2.1-2",
+            "MQTT-4.3.1-1",
+            "MQTT3-3.3.1-2",
+            "MQTT3-2.3.1-5",
+            "MQTT3-4.3.1-1",
+        ],
+        looks_for: "a message of QoS 0 is delivered once, with QoS 0 and DUP 0",
+        run: |bench| delivered(bench, QoS::AtMostOnce),
+    },
+    Check {
+        name: "publish/qos-1",
+        versions: BOTH,
+        statements: &[
+            "MQTT-3.3.4-1",
+            "MQTT-4.3.2-2",
+            "MQTT-4.3.2-4",
+            "MQTT3-3.3.4-1",
+            "MQTT3-4.3.2-1",
+            "MQTT3-4.3.2-2",
+        ],
+        looks_for: "a message of QoS 1 is acknowledged by PUBACK and delivered with DUP 0",
+        run: |bench| delivered(bench, QoS::AtLeastOnce),
+    },
+    Check {
+        name: "publish/qos-2",
+        versions: BOTH,
+        statements: &[
+            "MQTT-3.3.4-1",
+            "MQTT-4.3.3-2",
+            "MQTT-4.3.3-4",
+            "MQTT-4.3.3-8",
+            "MQTT-4.3.3-11",
+            "MQTT3-3.3.4-1",
+            "MQTT3-4.3.3-1",
+            "MQTT3-4.3.3-2",
+        ],
+        looks_for: "a message of QoS 2 is taken with PUBREC and PUBCOMP, and delivered with DUP 0",
+        run: |bench| delivered(bench, QoS::ExactlyOnce),
+    },
+    Check {
+        name: "publish/empty-payload",
+        versions: BOTH,
+        statements: &["MQTT-4.5.0-1", "MQTT3-4.5.0-1"],
+        looks_for: "a message without payload is a message",
+        run: |bench| unaltered(bench, Vec::new()),
+    },
+    Check {
+        name: "publish/any-bytes",
+        versions: BOTH,
+        statements: &["MQTT-4.5.0-1", "MQTT3-4.5.0-1"],
+        looks_for: "a payload of all 256 bytes arrives as it was sent",
+        run: |bench| unaltered(bench, (0..=255).collect()),
+    },
+    Check {
+        name: "publish/lengths-around-the-steps-of-remaining-length",
+        versions: BOTH,
+        statements: &["MQTT-4.5.0-1", "MQTT-1.5.5-1", "MQTT3-4.5.0-1"],
+        looks_for: "messages with Remaining Lengths of 127, 128, 16,383 and 16,384 arrive whole",
+        run: |bench| {
+            let topic_name = bench.topic_name("t");
+            let header = encoded(message(&topic_name, ""), bench.version()).len() - 2;
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            for remaining_length in [127, 128, 16_383, 16_384] {
+                let payload = vec![b'x'; remaining_length - header];
+                publisher.publish(&topic_name, QoS::AtMostOnce, payload.clone())?;
+                subscriber.expect_message(payload)?;
+            }
+            passed()
+        },
+    },
+    Check {
+        name: "publish/large-payload",
+        versions: BOTH,
+        statements: &["MQTT-4.5.0-1", "MQTT3-4.5.0-1"],
+        looks_for: "a payload of 200,000 bytes arrives as it was sent",
+        run: |bench| match bench.can().maximum_packet_size {
+            Some(maximum) if maximum < 201_000 => {
+                skipped(format!("the server's Maximum Packet Size is {maximum}"))
+            }
+            _ => unaltered(bench, (0..200_000_u32).map(|at| (at % 251) as u8).collect()),
+        },
+    },
+    Check {
+        name: "publish/in-single-bytes",
+        versions: BOTH,
+        statements: &["MQTT-4.2-1", "MQTT3-4.5.0-1"],
+        looks_for: "a PUBLISH that arrives byte by byte is a PUBLISH",
+        run: |bench| {
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            for byte in encoded(message(&topic_name, "in pieces"), bench.version()) {
+                publisher.send_bytes(&[byte]);
+            }
+            subscriber.expect_message("in pieces")?;
+            passed()
+        },
+    },
+    Check {
+        name: "publish/many-in-one-write",
+        versions: BOTH,
+        statements: &["MQTT-4.6.0-2", "MQTT-2.2.1-5", "MQTT3-4.6.0-2", "MQTT3-2.3.1-6"],
+        looks_for: "fifty messages of QoS 1 in one write are acknowledged in their order",
+        run: |bench| {
+            bench.can().need_qos(QoS::AtLeastOnce)?;
+            let count = 50.min(bench.can().receive_maximum);
+            let topic_name = bench.topic_name("t");
+            let mut publisher = bench.connect("pub")?;
+            let packet = |id| publish(&topic_name, QoS::AtLeastOnce, id, "x");
+            let bytes: Vec<u8> =
+                (1..=count).flat_map(|id| encoded(packet(id), bench.version())).collect();
+            publisher.send_bytes(&bytes);
+            for id in 1..=count {
+                publisher.expect_puback(super::steps::identifier(id))?;
+            }
+            passed()
+        },
+    },
+    Check {
+        name: "publish/topic-name-unaltered",
+        versions: BOTH,
+        statements: &[
+            "MQTT-3.3.2-1",
+            "MQTT-3.3.2-3",
+            "MQTT-1.5.4-3",
+            "MQTT-4.7.3-4",
+            "MQTT3-3.3.2-1",
+            "MQTT3-3.3.2-3",
+            "MQTT3-1.5.3-3",
+        ],
+        looks_for: "Topic Names with spaces, other scripts and U+FEFF arrive byte for byte",
+        run: |bench| {
+            let labels = ["a b", "Größe/📈", "\u{FEFF}mark", "x//y", "trailing/", "UPPER", "upper"];
+            for label in labels {
+                let topic_name = bench.topic_name(label);
+                let mut subscriber = subscriber(bench, "sub", label, QoS::AtMostOnce)?;
+                bench.connect("pub")?.publish(&topic_name, QoS::AtMostOnce, label.to_owned())?;
+                let publish = subscriber.expect_message(label)?;
+                same("the Topic Name", &publish.topic.name(), &Some(&topic_name))?;
+            }
+            passed()
+        },
+    },
+    Check {
+        name: "publish/no-other-topic",
+        versions: BOTH,
+        statements: &["MQTT-3.3.2-3", "MQTT3-3.3.2-3"],
+        looks_for: "a message to another Topic Name is not delivered",
+        run: |bench| {
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtLeastOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            for label in ["T", "t/", "t/t", "tt", "u"] {
+                publisher.publish(&bench.topic_name(label), QoS::AtMostOnce, label.to_owned())?;
+            }
+            publisher.publish(&bench.topic_name("t"), QoS::AtMostOnce, "marker")?;
+            only::<&str>(&mut subscriber, "marker", &[])?;
+            passed()
+        },
+    },
+    Check {
+        name: "publish/dup-is-not-passed-on",
+        versions: BOTH,
+        statements: &["MQTT-3.3.1-3", "MQTT3-3.3.1-3"],
+        looks_for: "a message that the server gets with DUP 1 is delivered with DUP 0",
+        run: |bench| {
+            bench.can().need_qos(QoS::AtLeastOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtLeastOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            publisher.send(again(publish(&topic_name, QoS::AtLeastOnce, 7, "again")));
+            publisher.expect_puback(super::steps::identifier(7))?;
+            let publish = subscriber.expect_message("again")?;
+            ensure(!publish.delivery.dup(), "DUP 0 expected; it is 1")?;
+            passed()
+        },
+    },
+    Check {
+        name: "publish/same-identifier-of-two-clients",
+        versions: BOTH,
+        statements: &["MQTT-2.2.1-5", "MQTT-4.5.0-1", "MQTT3-2.3.1-6", "MQTT3-4.5.0-1"],
+        looks_for: "the same Packet Identifier of two clients names two messages",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
+            let mut clients = [bench.connect("one")?, bench.connect("two")?];
+            for (client, payload) in clients.iter_mut().zip(["one", "two"]) {
+                client.send(publish(&topic_name, QoS::ExactlyOnce, 9, payload));
+                client.expect_pubrec(super::steps::identifier(9))?;
+            }
+            for client in &mut clients {
+                let ack = super::steps::ack(super::steps::identifier(9));
+                client.send(dunlin_codec::Packet::PubRel(ack));
+                client.expect_pubcomp(super::steps::identifier(9))?;
+            }
+            let came = [subscriber.expect_publish()?, subscriber.expect_publish()?];
+            let came: BTreeSet<_> = came.iter().map(super::steps::text).collect();
+            same("the messages", &came, &["one".to_owned(), "two".to_owned()].into())?;
+            passed()
+        },
+    },
+    Check {
+        name: "publish/back-to-the-publisher",
+        versions: BOTH,
+        statements: &["MQTT-4.5.0-1", "MQTT-2.2.1-5", "MQTT3-4.5.0-1", "MQTT3-2.3.1-6"],
+        looks_for: "a client that subscribed gets its own messages; identifiers of both directions \
+                    don't meet",
+        run: |bench| {
+            let mut client = subscriber(bench, "client", "t", QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            for qos in EACH_QOS.into_iter().filter(|qos| *qos <= bench.can().maximum_qos) {
+                for payload in ["one", "two"] {
+                    client.publish(&topic_name, qos, payload)?;
+                    client.expect_message(payload)?;
+                }
+            }
+            passed()
+        },
+    },
+    Check {
+        name: "publish/nobody-subscribed",
+        versions: BOTH,
+        statements: &["MQTT-3.3.4-1", "MQTT-3.4.2-1", "MQTT3-3.3.4-1"],
+        looks_for: "a message that nobody wants is acknowledged all the same",
+        run: |bench| {
+            bench.can().need_qos(QoS::AtLeastOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            let packet_identifier = publisher.new_packet_identifier();
+            let id = packet_identifier.value();
+            publisher.send(publish(&bench.topic_name("t"), QoS::AtLeastOnce, id, "x"));
+            match publisher.expect_puback(packet_identifier)?.reason_code {
+                ReasonCode::Success if !bench.is_v5() => passed(),
+                code @ (ReasonCode::Success | ReasonCode::NoMatchingSubscribers) => {
+                    seen(format!("PUBACK says {code}"))
+                }
+                code => failed(format!("Success or 0x10 expected; PUBACK says {code}")),
+            }
+        },
+    },
+    Check {
+        name: "publish/to-all-sessions",
+        versions: BOTH,
+        statements: &["MQTT-4.5.0-1", "MQTT3-4.5.0-1"],
+        looks_for: "every session with a subscription that matches gets the message, also one \
+                    without a connection",
+        run: |bench| {
+            bench.can().need_qos(QoS::AtLeastOnce)?;
+            sleeping_subscriber(bench, "away", "t/#", QoS::AtLeastOnce)?;
+            let mut one = subscriber(bench, "one", "t/a", QoS::AtLeastOnce)?;
+            let mut two = subscriber(bench, "two", "t/+", QoS::AtLeastOnce)?;
+            let mut other = subscriber(bench, "other", "t/b", QoS::AtLeastOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            publisher.publish(&bench.topic_name("t/a"), QoS::AtLeastOnce, "for three")?;
+            publisher.publish(&bench.topic_name("t/b"), QoS::AtLeastOnce, "marker")?;
+            one.expect_message("for three")?;
+            only(&mut two, "marker", &["for three"])?;
+            only::<&str>(&mut other, "marker", &[])?;
+            only(&mut resumed(bench, "away")?, "marker", &["for three"])?;
+            passed()
+        },
+    },
+    Check {
+        name: "publish/qos-of-the-delivery",
+        versions: BOTH,
+        statements: &["MQTT-3.8.4-8", "MQTT3-3.8.4-6"],
+        looks_for: "a message is delivered with the lower of its own QoS and the granted one",
+        run: |bench| {
+            let topic_name = bench.topic_name("t");
+            let mut publisher = bench.connect("pub")?;
+            for granted in EACH_QOS {
+                let mut subscriber = subscriber(bench, "sub", "t", granted)?;
+                for sent in EACH_QOS.into_iter().filter(|qos| *qos <= bench.can().maximum_qos) {
+                    publisher.publish(&topic_name, sent, "x")?;
+                    let qos = subscriber.expect_message("x")?.delivery.qos();
+                    let granted_qos = granted.min(bench.can().maximum_qos);
+                    let what = format!("the QoS of a message of {sent:?} by {granted:?}");
+                    same(&what, &qos, &sent.min(granted_qos))?;
+                }
+            }
+            passed()
+        },
+    },
+    Check {
+        name: "publish/overlapping-subscriptions",
+        versions: BOTH,
+        statements: &["MQTT-3.3.4-2", "MQTT3-3.3.5-1"],
+        looks_for: "of overlapping subscriptions the highest QoS counts",
+        run: overlapping,
+    },
+    Check {
+        name: "publish/overlapping-subscription-identifiers",
+        versions: V5,
+        statements: &["MQTT-3.3.4-3", "MQTT-3.3.4-4", "MQTT-3.3.4-5"],
+        looks_for: "a message carries the identifiers of all its subscriptions, or comes with each",
+        run: overlapping_identifiers,
+    },
+    Check {
+        name: "publish/one-subscription-identifier-for-two",
+        versions: V5,
+        statements: &["MQTT-3.3.4-3"],
+        looks_for: "an identifier of two overlapping subscriptions comes with the message",
+        run: |bench| {
+            bench.can().need_subscription_identifiers()?;
+            bench.can().need_wildcards()?;
+            let mut subscriber = bench.connect("sub")?;
+            identified(bench, &mut subscriber, "t/a", QoS::AtMostOnce, 5)?;
+            identified(bench, &mut subscriber, "t/#", QoS::AtMostOnce, 5)?;
+            let mut publisher = bench.connect("pub")?;
+            publisher.publish(&bench.topic_name("t/a"), QoS::AtMostOnce, "x")?;
+            publisher.publish(&bench.topic_name("t/a"), QoS::AtMostOnce, "marker")?;
+            let came = subscriber.publishes_before(b"marker")?;
+            ensure(!came.is_empty(), "a message expected before the marker; none comes")?;
+            for publish in came {
+                let mut ids = ids(&publish).into_iter();
+                ensure(
+                    ids.len() > 0 && ids.all(|id| id == 5),
+                    "Subscription Identifier 5 expected",
+                )?;
+            }
+            passed()
+        },
+    },
+    Check {
+        name: "publish/no-subscription-identifier-unasked",
+        versions: V5,
+        statements: &["MQTT-3.3.4-3"],
+        looks_for: "a subscription without identifier gives messages without one",
+        run: |bench| {
+            bench.can().need_subscription_identifiers()?;
+            let mut with = bench.connect("with")?;
+            identified(bench, &mut with, "t", QoS::AtMostOnce, 268_435_455)?;
+            let mut without = subscriber(bench, "without", "t", QoS::AtMostOnce)?;
+            bench.connect("pub")?.publish(&bench.topic_name("t"), QoS::AtMostOnce, "x")?;
+            same("what comes", &ids(&with.expect_message("x")?), &vec![268_435_455])?;
+            same("what comes", &ids(&without.expect_message("x")?), &Vec::new())?;
+            passed()
+        },
+    },
+];
+
+/// One message from a publisher to a subscriber, and how it looks there.
+fn delivered(bench: &Bench, qos: QoS) -> Verdict {
+    bench.can().need_qos(qos)?;
+    let topic_name = bench.topic_name("t");
+    let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+    let mut publisher = bench.connect("pub")?;
+    publisher.publish(&topic_name, qos, "hello")?;
+    publisher.publish(&topic_name, qos, "marker")?;
+    for payload in ["hello", "marker"] {
+        let publish = subscriber.expect_message(payload)?;
+        same("the QoS", &publish.delivery.qos(), &qos)?;
+        ensure(!publish.delivery.dup(), "DUP 0 expected; it is 1")?;
+        ensure(!publish.retain, "RETAIN 0 expected; it is 1")?;
+        same("the Topic Name", &publish.topic.name(), &Some(&topic_name))?;
+    }
+    passed()
+}
+
+/// The payload arrives as it was sent.
+fn unaltered(bench: &Bench, payload: Vec<u8>) -> Verdict {
+    let topic_name = bench.topic_name("t");
+    for qos in EACH_QOS.into_iter().filter(|qos| *qos <= bench.can().maximum_qos) {
+        let mut subscriber = subscriber(bench, "sub", "t", qos)?;
+        bench.connect("pub")?.publish(&topic_name, qos, payload.clone())?;
+        let publish = subscriber.expect_publish()?;
+        subscriber.acknowledge(&publish)?;
+        same("the length of the payload", &publish.payload.len(), &payload.len())?;
+        ensure(publish.payload == payload, "the payload has changed on its way")?;
+    }
+    passed()
+}
+
+/// One copy or several, but one with the highest QoS, whatever the order of subscribing.
+fn overlapping(bench: &mut Bench) -> Verdict {
+    bench.can().need_wildcards()?;
+    let highest = bench.can().maximum_qos;
+    let mut copies = BTreeSet::new();
+    for (label, filters) in [("up", ["t/a", "t/+", "t/#"]), ("down", ["t/#", "t/a", "t/+"])] {
+        let granted = if label == "up" { EACH_QOS } else { [2, 0, 1].map(qos_of) };
+        let mut subscriber = bench.connect(label)?;
+        for (filter, qos) in filters.into_iter().zip(granted) {
+            subscriber.subscribe(&bench.topic_filter(filter), qos)?;
+        }
+        let mut publisher = bench.connect("pub")?;
+        publisher.publish(&bench.topic_name("t/a"), highest, "x")?;
+        // A marker for each QoS: messages of another QoS may overtake.
+        subscriber.subscribe(&bench.topic_filter("end"), highest)?;
+        let markers = EACH_QOS.into_iter().filter(|qos| *qos <= highest);
+        for qos in markers.clone() {
+            publisher.publish(&bench.topic_name("end"), qos, "marker")?;
+        }
+        let mut came = Vec::new();
+        for _ in markers {
+            came.extend(subscriber.publishes_before(b"marker")?);
+        }
+        let best = came.iter().map(|publish| publish.delivery.qos()).max();
+        same("the highest QoS of the copies", &best, &Some(highest))?;
+        copies.insert(came.len());
+    }
+    match copies.into_iter().max() {
+        Some(1) => seen("one copy for overlapping subscriptions"),
+        _ => seen("a copy for each of overlapping subscriptions"),
+    }
+}
+
+fn qos_of(value: u8) -> QoS {
+    QoS::new(value).expect("0, 1 or 2")
+}
+
+fn overlapping_identifiers(bench: &mut Bench) -> Verdict {
+    bench.can().need_subscription_identifiers()?;
+    bench.can().need_wildcards()?;
+    let mut subscriber = bench.connect("sub")?;
+    for (filter, id) in [("t/a", 1), ("t/+", 128), ("t/#", 20_000), ("t/b", 4)] {
+        identified(bench, &mut subscriber, filter, QoS::AtMostOnce, id)?;
+    }
+    let mut publisher = bench.connect("pub")?;
+    let topic_name: TopicName = bench.topic_name("t/a");
+    publisher.publish(&topic_name, QoS::AtMostOnce, "x")?;
+    publisher.publish(&bench.topic_name("t/b"), QoS::AtMostOnce, "marker")?;
+    let came = subscriber.publishes_before(b"marker")?;
+    let mut all: Vec<u32> = came.iter().flat_map(ids).collect();
+    all.sort_unstable();
+    same("the Subscription Identifiers", &all, &vec![1, 128, 20_000])?;
+    match came.len() {
+        1 => seen("one copy with all Subscription Identifiers"),
+        _ => seen("a copy for each Subscription Identifier"),
+    }
+}
+
+fn identified(
+    bench: &Bench,
+    peer: &mut Peer,
+    filter: &str,
+    maximum_qos: QoS,
+    id: u32,
+) -> Result<(), Stop> {
+    let packet_identifier = peer.new_packet_identifier();
+    let filter = bench.topic_filter(filter);
+    let mut packet = subscribe(packet_identifier, [subscription(&filter, maximum_qos)]);
+    packet.properties = SubscribeProperties {
+        subscription_identifier: SubscriptionIdentifier::new(id),
+        ..SubscribeProperties::default()
+    };
+    peer.send(packet);
+    let suback = peer.expect_suback(packet_identifier)?;
+    ensure(!suback.reason_codes[0].is_error(), "the subscription is refused")
+}
+
+fn ids(publish: &Publish) -> Vec<u32> {
+    publish.subscription_identifiers.iter().map(|id| id.value()).collect()
+}

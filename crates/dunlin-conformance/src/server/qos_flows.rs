@@ -1,0 +1,448 @@
+//! The flows of QoS 1 and 2, in both directions. Spec: §4.3, §2.2.1.
+
+use super::steps::{
+    ack, again, expect_unacknowledged, identifier, identifier_of, lasting_subscriber, numbers,
+    only, publish, resumed, same, subscriber,
+};
+use super::{Bench, Check};
+use crate::{BOTH, Peer, Stop, Verdict, ensure, failed, passed, seen};
+use dunlin_codec::{Packet, QoS, ReasonCode};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const RECEIVER_QOS_2: &[&str] = &["MQTT-4.3.3-10", "MQTT-4.3.3-8", "MQTT3-4.3.3-2"];
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        name: "qos-flows/qos-1-same-identifier-is-new",
+        versions: BOTH,
+        statements: &["MQTT-4.3.2-5", "MQTT3-4.3.2-2"],
+        looks_for: "after PUBACK the same Packet Identifier is a new message, also with DUP 1",
+        run: |bench| {
+            bench.can().need_qos(QoS::AtLeastOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtLeastOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            let packet = |payload: &'static str| publish(&topic_name, QoS::AtLeastOnce, 5, payload);
+            for packet in [packet("1"), packet("2"), again(packet("2")), again(packet("3"))] {
+                publisher.send(packet);
+                publisher.expect_puback(identifier(5))?;
+            }
+            publisher.publish(&topic_name, QoS::AtLeastOnce, "marker")?;
+            only(&mut subscriber, "marker", &["1", "2", "2", "3"])?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-repeated-before-pubrel",
+        versions: BOTH,
+        statements: RECEIVER_QOS_2,
+        looks_for: "a PUBLISH of QoS 2 that is repeated is answered each time and delivered once",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            let packet = publish(&topic_name, QoS::ExactlyOnce, 5, "once");
+            for packet in [packet.clone(), again(packet.clone()), again(packet)] {
+                publisher.send(packet);
+                let pubrec = publisher.expect_pubrec(identifier(5))?;
+                ensure(!pubrec.reason_code.is_error(), "PUBREC with Success expected")?;
+            }
+            release(&mut publisher, 5)?;
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
+            only(&mut subscriber, "marker", &["once"])?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-repeated-on-a-new-connection",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-10", "MQTT-4.1.0-1", "MQTT3-4.3.3-2", "MQTT3-4.4.0-1"],
+        looks_for: "a PUBLISH of QoS 2 that is repeated on the next connection is delivered once",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let (mut publisher, _) = bench.connect_with("pub", bench.persistent("pub"))?;
+            let packet = publish(&topic_name, QoS::ExactlyOnce, 5, "once");
+            publisher.send(packet.clone());
+            publisher.expect_pubrec(identifier(5))?;
+            publisher.abort();
+            let mut publisher = resumed(bench, "pub")?;
+            publisher.send(again(packet));
+            publisher.expect_pubrec(identifier(5))?;
+            release(&mut publisher, 5)?;
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
+            only(&mut subscriber, "marker", &["once"])?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-released-on-a-new-connection",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-11", "MQTT-4.1.0-1", "MQTT3-4.3.3-2", "MQTT3-4.4.0-1"],
+        looks_for: "PUBREL on the next connection is answered, and the message is delivered once",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let (mut publisher, _) = bench.connect_with("pub", bench.persistent("pub"))?;
+            publisher.send(publish(&topic_name, QoS::ExactlyOnce, 5, "once"));
+            publisher.expect_pubrec(identifier(5))?;
+            publisher.abort();
+            let mut publisher = resumed(bench, "pub")?;
+            release(&mut publisher, 5)?;
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
+            only(&mut subscriber, "marker", &["once"])?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-pubrel-repeated",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-11", "MQTT-3.7.2-1", "MQTT3-4.3.3-2"],
+        looks_for: "PUBREL that is repeated is answered by PUBCOMP, and delivers nothing again",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let (mut publisher, _) = bench.connect_with("pub", bench.persistent("pub"))?;
+            publisher.send(publish(&topic_name, QoS::ExactlyOnce, 5, "once"));
+            publisher.expect_pubrec(identifier(5))?;
+            release(&mut publisher, 5)?;
+            publisher.abort();
+            let mut publisher = resumed(bench, "pub")?;
+            publisher.send(Packet::PubRel(ack(identifier(5))));
+            let code = publisher.expect_pubcomp(identifier(5))?.reason_code;
+            let allowed = [ReasonCode::Success, ReasonCode::PacketIdentifierNotFound];
+            ensure(allowed.contains(&code), format!("PUBCOMP says {code}"))?;
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
+            only(&mut subscriber, "marker", &["once"])?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-identifier-is-new-after-pubcomp",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-12", "MQTT3-4.3.3-2"],
+        looks_for: "after PUBCOMP the same Packet Identifier is a new message, also with DUP 1",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            let packet = |payload: &'static str| publish(&topic_name, QoS::ExactlyOnce, 5, payload);
+            for packet in [packet("1"), packet("2"), again(packet("2"))] {
+                publisher.send(packet);
+                publisher.expect_pubrec(identifier(5))?;
+                release(&mut publisher, 5)?;
+            }
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
+            only(&mut subscriber, "marker", &["1", "2", "2"])?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-forgotten-with-the-session",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-12", "MQTT-3.1.2-4", "MQTT3-4.3.3-2", "MQTT3-3.1.2-6"],
+        looks_for: "after a clean start an unfinished Packet Identifier is a new message",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let (mut publisher, _) = bench.connect_with("pub", bench.persistent("pub"))?;
+            publisher.send(publish(&topic_name, QoS::ExactlyOnce, 5, "old"));
+            publisher.expect_pubrec(identifier(5))?;
+            publisher.disconnect()?;
+            let mut publisher = bench.connect("pub")?;
+            publisher.send(publish(&topic_name, QoS::ExactlyOnce, 5, "new"));
+            publisher.expect_pubrec(identifier(5))?;
+            release(&mut publisher, 5)?;
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
+            let came = subscriber.publishes_before(b"marker")?;
+            match super::steps::texts(&came).join(" ").as_str() {
+                "new" => seen("a message of QoS 2 is passed on at PUBREL"),
+                "old new" => seen("a message of QoS 2 is passed on at PUBREC"),
+                other => failed(format!("the message \"new\" expected; what comes is {other:?}")),
+            }
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-many-under-way",
+        versions: BOTH,
+        statements: &[
+            "MQTT-4.3.3-8",
+            "MQTT-4.3.3-11",
+            "MQTT-4.6.0-3",
+            "MQTT3-4.3.3-2",
+            "MQTT3-4.6.0-3",
+        ],
+        looks_for: "twenty messages of QoS 2 at once are each taken once; PUBREC come in order",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let count = 20.min(bench.can().receive_maximum);
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            for id in 1..=count {
+                publisher.send(publish(&topic_name, QoS::ExactlyOnce, id, id.to_string()));
+            }
+            for id in 1..=count {
+                publisher.expect_pubrec(identifier(id))?;
+            }
+            for id in 1..=count {
+                publisher.send(Packet::PubRel(ack(identifier(id))));
+            }
+            for id in 1..=count {
+                publisher.expect_pubcomp(identifier(id))?;
+            }
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
+            only(&mut subscriber, "marker", &numbers(usize::from(count)))?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-1-and-2-side-by-side",
+        versions: BOTH,
+        statements: &["MQTT-3.3.4-1", "MQTT-4.3.3-8", "MQTT3-3.3.4-1", "MQTT3-4.3.3-2"],
+        looks_for: "messages of QoS 1 and PINGREQ are answered within an unfinished flow of QoS 2",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut publisher = bench.connect("pub")?;
+            publisher.send(publish(&topic_name, QoS::ExactlyOnce, 1, "two"));
+            publisher.send(publish(&topic_name, QoS::AtLeastOnce, 2, "one"));
+            publisher.ping()?;
+            publisher.expect_pubrec(identifier(1))?;
+            publisher.expect_puback(identifier(2))?;
+            release(&mut publisher, 1)?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/qos-2-when-passed-on",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-8", "MQTT3-4.3.3-2"],
+        looks_for: "a message of QoS 2 is passed on at PUBREC or at PUBREL",
+        run: when_passed_on,
+    },
+    Check {
+        name: "qos-flows/to-the-client-qos-1",
+        versions: BOTH,
+        statements: &[
+            "MQTT-4.3.2-1",
+            "MQTT-4.3.2-2",
+            "MQTT-2.2.1-4",
+            "MQTT3-4.3.2-1",
+            "MQTT3-2.3.1-4",
+        ],
+        looks_for: "messages of QoS 1 come with DUP 0 and identifiers that are not in use",
+        run: |bench| distinct_identifiers(bench, &[QoS::AtLeastOnce]),
+    },
+    Check {
+        name: "qos-flows/to-the-client-qos-2",
+        versions: BOTH,
+        statements: &[
+            "MQTT-4.3.3-1",
+            "MQTT-4.3.3-2",
+            "MQTT-2.2.1-4",
+            "MQTT3-4.3.3-1",
+            "MQTT3-2.3.1-4",
+        ],
+        looks_for: "messages of QoS 2 come with DUP 0 and identifiers that are not in use",
+        run: |bench| distinct_identifiers(bench, &[QoS::ExactlyOnce]),
+    },
+    Check {
+        name: "qos-flows/to-the-client-qos-1-and-2",
+        versions: BOTH,
+        statements: &["MQTT-2.2.1-4", "MQTT-4.3.2-1", "MQTT-4.3.3-1", "MQTT3-2.3.1-4"],
+        looks_for: "messages of QoS 1 and 2 share their identifiers",
+        run: |bench| distinct_identifiers(bench, &[QoS::AtLeastOnce, QoS::ExactlyOnce]),
+    },
+    Check {
+        name: "qos-flows/identifier-in-use-until-pubcomp",
+        versions: BOTH,
+        statements: &["MQTT-2.2.1-4", "MQTT-4.3.3-5", "MQTT3-2.3.1-4", "MQTT3-4.3.3-1"],
+        looks_for: "an identifier of QoS 2 is not used again before PUBCOMP",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let topic_name = bench.topic_name("t");
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            publisher.publish(&topic_name, QoS::ExactlyOnce, "held")?;
+            let held = identifier_of(&expect_unacknowledged(&mut subscriber, "held")?)?;
+            subscriber.send(Packet::PubRec(ack(held)));
+            subscriber.expect_pubrel(held)?;
+            for payload in numbers(10) {
+                publisher.publish(&topic_name, QoS::ExactlyOnce, payload.clone())?;
+                let publish = subscriber.expect_message(payload)?;
+                ensure(identifier_of(&publish)? != held, format!("{held} is used again"))?;
+            }
+            subscriber.send(Packet::PubComp(ack(held)));
+            subscriber.ping()?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/pubrel-waits-for-pubrec",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-3", "MQTT-4.3.3-4", "MQTT3-4.3.3-1"],
+        looks_for: "PUBREL comes after PUBREC, and not before",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            bench.connect("pub")?.publish(&bench.topic_name("t"), QoS::ExactlyOnce, "x")?;
+            let publish = expect_unacknowledged(&mut subscriber, "x")?;
+            answers_only_ping(&mut subscriber)?;
+            subscriber.acknowledge(&publish)?;
+            answers_only_ping(&mut subscriber)?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/pubrec-repeated",
+        versions: BOTH,
+        statements: &["MQTT-4.3.3-4", "MQTT-4.3.3-6", "MQTT3-4.3.3-1"],
+        looks_for: "a second PUBREC for a message brings no PUBLISH; PUBREL again, or nothing",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            bench.connect("pub")?.publish(&bench.topic_name("t"), QoS::ExactlyOnce, "x")?;
+            let id = identifier_of(&expect_unacknowledged(&mut subscriber, "x")?)?;
+            subscriber.send(Packet::PubRec(ack(id)));
+            subscriber.expect_pubrel(id)?;
+            subscriber.send(Packet::PubRec(ack(id)));
+            subscriber.send(Packet::PingReq);
+            let behaviour = match subscriber.next_packet()? {
+                Some(Packet::PubRel(pubrel)) if pubrel.packet_identifier == id => {
+                    subscriber.expect_pingresp()?;
+                    "a second PUBREC is answered by PUBREL"
+                }
+                Some(Packet::PingResp) => "a second PUBREC is passed over",
+                other => return failed(format!("PUBREL or nothing expected; comes {other:?}")),
+            };
+            subscriber.send(Packet::PubComp(ack(id)));
+            answers_only_ping(&mut subscriber)?;
+            seen(behaviour)
+        },
+    },
+    Check {
+        name: "qos-flows/acknowledgements-in-another-order",
+        versions: BOTH,
+        statements: &[
+            "MQTT-2.2.1-5",
+            "MQTT-4.3.2-3",
+            "MQTT-4.6.0-4",
+            "MQTT3-4.3.2-1",
+            "MQTT3-4.6.0-4",
+        ],
+        looks_for: "a client that acknowledges backwards is understood; PUBREL come as PUBREC did",
+        run: |bench| {
+            bench.can().need_qos(QoS::ExactlyOnce)?;
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+            let mut publisher = bench.connect("pub")?;
+            let mut ids = Vec::new();
+            for payload in numbers(5) {
+                publisher.publish(&bench.topic_name("t"), QoS::ExactlyOnce, payload.clone())?;
+                ids.push(identifier_of(&expect_unacknowledged(&mut subscriber, &payload)?)?);
+            }
+            ids.reverse();
+            ids.iter().for_each(|id| subscriber.send(Packet::PubRec(ack(*id))));
+            for id in &ids {
+                subscriber.expect_pubrel(*id)?;
+            }
+            ids.iter().for_each(|id| subscriber.send(Packet::PubComp(ack(*id))));
+            answers_only_ping(&mut subscriber)?;
+            passed()
+        },
+    },
+    Check {
+        name: "qos-flows/not-sent-again-on-the-same-connection",
+        versions: BOTH,
+        statements: &["MQTT-4.4.0-1", "MQTT-3.3.1-1", "MQTT3-3.3.1-1"],
+        looks_for: "what is not acknowledged stays so for 2 s; MQTT 3.1.1 lets it be sent again, \
+                    with DUP 1",
+        run: |bench| {
+            bench.can().need_qos(QoS::AtLeastOnce)?;
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtLeastOnce)?;
+            bench.connect("pub")?.publish(&bench.topic_name("t"), QoS::AtLeastOnce, "x")?;
+            let first = expect_unacknowledged(&mut subscriber, "x")?;
+            bench.wait(Duration::from_secs(2));
+            subscriber.send(Packet::PingReq);
+            match subscriber.next_packet()? {
+                Some(Packet::PingResp) => seen("not sent again while the connection is there"),
+                Some(Packet::Publish(second)) if !bench.is_v5() => {
+                    same("what is sent again", &second, &again(first))?;
+                    seen("sent again while the connection is there")
+                }
+                other => failed(format!("PINGRESP alone expected; what comes is {other:?}")),
+            }
+        },
+    },
+];
+
+/// PUBREL, up to PUBCOMP with Success.
+fn release(publisher: &mut Peer, id: u16) -> Result<(), Stop> {
+    publisher.send(Packet::PubRel(ack(identifier(id))));
+    let code = publisher.expect_pubcomp(identifier(id))?.reason_code;
+    same("the Reason Code of PUBCOMP", &code, &ReasonCode::Success)
+}
+
+/// PINGRESP comes, and nothing before it.
+pub(super) fn answers_only_ping(peer: &mut Peer) -> Result<(), Stop> {
+    peer.send(Packet::PingReq);
+    match peer.next_packet()? {
+        Some(Packet::PingResp) => Ok(()),
+        Some(other) => failed(format!("PINGRESP alone expected; what comes is {other}")),
+        None => failed("PINGRESP expected; the connection is closed"),
+    }
+}
+
+/// Eight messages, none acknowledged, then all of them, twice.
+fn distinct_identifiers(bench: &Bench, levels: &[QoS]) -> Verdict {
+    bench.can().need_qos(*levels.iter().max().expect("at least one"))?;
+    let topic_name = bench.topic_name("t");
+    let mut subscriber = subscriber(bench, "sub", "t", QoS::ExactlyOnce)?;
+    let mut publisher = bench.connect("pub")?;
+    for _ in 0..2 {
+        let mut publishes = Vec::new();
+        for (payload, qos) in numbers(8).iter().zip(levels.iter().cycle()) {
+            publisher.publish(&topic_name, *qos, payload.clone())?;
+            let publish = expect_unacknowledged(&mut subscriber, payload)?;
+            ensure(!publish.delivery.dup(), "DUP 0 expected; it is 1")?;
+            publishes.push(publish);
+        }
+        let ids = publishes.iter().map(identifier_of).collect::<Result<BTreeSet<_>, Stop>>()?;
+        ensure(
+            ids.len() == publishes.len(),
+            format!("{} identifiers expected; these are used: {ids:?}", publishes.len()),
+        )?;
+        for publish in &publishes {
+            subscriber.acknowledge(publish)?;
+        }
+        subscriber.ping()?;
+    }
+    passed()
+}
+
+fn when_passed_on(bench: &mut Bench) -> Verdict {
+    bench.can().need_qos(QoS::ExactlyOnce)?;
+    let topic_name = bench.topic_name("t");
+    let mut subscriber = lasting_subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
+    let mut publisher = bench.connect("pub")?;
+    publisher.send(publish(&topic_name, QoS::ExactlyOnce, 5, "x"));
+    publisher.expect_pubrec(identifier(5))?;
+    // QoS 0 has no business to wait for QoS 2.
+    publisher.publish(&topic_name, QoS::AtMostOnce, "between")?;
+    let before = subscriber.publishes_before(b"between")?.len();
+    release(&mut publisher, 5)?;
+    publisher.publish(&topic_name, QoS::AtMostOnce, "marker")?;
+    let after = subscriber.publishes_before(b"marker")?.len();
+    match (before, after) {
+        (1, 0) => seen("a message of QoS 2 is passed on at PUBREC"),
+        (0, 1) => seen("a message of QoS 2 is passed on at PUBREL"),
+        _ => failed(format!("one message expected; {before} come before PUBREL, {after} after")),
+    }
+}
