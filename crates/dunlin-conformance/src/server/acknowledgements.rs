@@ -204,7 +204,7 @@ pub(super) const CHECKS: &[Check] = &[
         looks_for: "Reason String and User Properties of an acknowledgement don't disturb it",
         run: |bench| {
             bench.can().need_qos(QoS::ExactlyOnce)?;
-            with_acks(bench, "00 12 1F 'fine' 26 'k' 'v' 26 '' ''")?;
+            with_acks(bench, "00 13 1F 'fine' 26 'k' 'v' 26 '' ''")?;
             passed()
         },
     },
