@@ -1,7 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP: their form, their codes, and unknown identifiers.
 //! Spec: §3.4 to §3.7.
 
-use super::steps::{
+use super::message_steps::{
     MALFORMED, ack, expect_unacknowledged, identifier, identifier_of, lasting_subscriber, only,
     publish, refused, resumed, same, size_of, subscriber,
 };

@@ -1,6 +1,6 @@
 //! PUBLISHes that no server may accept. Spec: §3.3, §1.5, §2.2.
 
-use super::steps::{MALFORMED, refused};
+use super::message_steps::{MALFORMED, refused};
 use super::{Bench, Check};
 use crate::{BOTH, V5, Verdict, frame};
 use dunlin_codec::ReasonCode;

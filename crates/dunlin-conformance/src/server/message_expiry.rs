@@ -1,10 +1,10 @@
 //! Message Expiry Interval: counted down while a message waits, and its end. Spec: §3.3.2.3.3.
 
-use super::retained::stored;
-use super::steps::{
+use super::message_steps::{
     ack, expect_unacknowledged, lasting_subscriber, only, publish, resumed, resumed_with, same,
     sleeping_subscriber, subscriber, subscriber_with,
 };
+use super::retained::stored;
 use super::{Bench, Check};
 use crate::{Stop, V5, ensure, failed, message, passed, seen};
 use dunlin_codec::{ConnectProperties, Packet, Publish, QoS, ReasonCode};

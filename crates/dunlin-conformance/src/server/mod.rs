@@ -12,6 +12,7 @@ mod flow_control;
 mod malformed_connect;
 mod malformed_publish;
 mod message_expiry;
+mod message_steps;
 mod ordering;
 mod packet_size;
 mod properties;
@@ -20,7 +21,6 @@ mod qos_flows;
 mod redelivery;
 mod retain_options;
 mod retained;
-mod steps;
 mod topic_alias;
 
 pub use bench::{Bench, Target};

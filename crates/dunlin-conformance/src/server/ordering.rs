@@ -1,6 +1,6 @@
 //! Messages keep their order. Spec: §4.6.
 
-use super::steps::{
+use super::message_steps::{
     lasting_subscriber, numbers, only, publish, resumed, same, sleeping_subscriber, subscriber,
     subscriber_with, text,
 };

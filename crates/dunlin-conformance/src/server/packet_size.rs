@@ -1,10 +1,10 @@
 //! Maximum Packet Size, in both directions. Spec: §3.1.2.11.4, §3.2.2.3.6.
 
-use super::retained::{publish_marker, retain};
-use super::steps::{
+use super::message_steps::{
     expect_unacknowledged, lasting_subscriber, only, publish, resumed_with, same, size_of,
     sleeping_subscriber, subscriber, subscriber_with,
 };
+use super::retained::{publish_marker, retain};
 use super::{Bench, Check};
 use crate::{Peer, Stop, V5, encoded, ensure, frame, message, passed, skipped};
 use dunlin_codec::{ConnectProperties, MessageProperties, Packet, QoS, ReasonCode, Text};

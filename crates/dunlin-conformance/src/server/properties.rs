@@ -1,6 +1,6 @@
 //! Properties of a PUBLISH: what the server has to pass on. Spec: §3.3.2.3.
 
-use super::steps::{
+use super::message_steps::{
     again, lasting_subscriber, only, publish, resumed, same, sleeping_subscriber, subscriber,
 };
 use super::{Bench, Check};

@@ -1,6 +1,6 @@
 //! PUBLISH: what is delivered to whom, as what. Spec: §3.3, §4.3.1, §4.5.
 
-use super::steps::{
+use super::message_steps::{
     EACH_QOS, again, only, publish, resumed, same, sleeping_subscriber, subscriber,
 };
 use super::{Bench, Check};
@@ -133,7 +133,7 @@ pub(super) const CHECKS: &[Check] = &[
                 (1..=count).flat_map(|id| encoded(packet(id), bench.version())).collect();
             publisher.send_bytes(&bytes);
             for id in 1..=count {
-                publisher.expect_puback(super::steps::identifier(id))?;
+                publisher.expect_puback(super::message_steps::identifier(id))?;
             }
             passed()
         },
@@ -190,7 +190,7 @@ pub(super) const CHECKS: &[Check] = &[
             let mut subscriber = subscriber(bench, "sub", "t", QoS::AtLeastOnce)?;
             let mut publisher = bench.connect("pub")?;
             publisher.send(again(publish(&topic_name, QoS::AtLeastOnce, 7, "again")));
-            publisher.expect_puback(super::steps::identifier(7))?;
+            publisher.expect_puback(super::message_steps::identifier(7))?;
             let publish = subscriber.expect_message("again")?;
             ensure(!publish.delivery.dup(), "DUP 0 expected; it is 1")?;
             passed()
@@ -208,15 +208,15 @@ pub(super) const CHECKS: &[Check] = &[
             let mut clients = [bench.connect("one")?, bench.connect("two")?];
             for (client, payload) in clients.iter_mut().zip(["one", "two"]) {
                 client.send(publish(&topic_name, QoS::ExactlyOnce, 9, payload));
-                client.expect_pubrec(super::steps::identifier(9))?;
+                client.expect_pubrec(super::message_steps::identifier(9))?;
             }
             for client in &mut clients {
-                let ack = super::steps::ack(super::steps::identifier(9));
+                let ack = super::message_steps::ack(super::message_steps::identifier(9));
                 client.send(dunlin_codec::Packet::PubRel(ack));
-                client.expect_pubcomp(super::steps::identifier(9))?;
+                client.expect_pubcomp(super::message_steps::identifier(9))?;
             }
             let came = [subscriber.expect_publish()?, subscriber.expect_publish()?];
-            let came: BTreeSet<_> = came.iter().map(super::steps::text).collect();
+            let came: BTreeSet<_> = came.iter().map(super::message_steps::text).collect();
             same("the messages", &came, &["one".to_owned(), "two".to_owned()].into())?;
             passed()
         },

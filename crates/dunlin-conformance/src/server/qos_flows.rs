@@ -1,6 +1,6 @@
 //! The flows of QoS 1 and 2, in both directions. Spec: §4.3, §2.2.1.
 
-use super::steps::{
+use super::message_steps::{
     ack, again, expect_unacknowledged, identifier, identifier_of, lasting_subscriber, numbers,
     only, publish, resumed, same, subscriber,
 };
@@ -162,7 +162,7 @@ pub(super) const CHECKS: &[Check] = &[
             release(&mut publisher, 5)?;
             publisher.publish(&topic_name, QoS::ExactlyOnce, "marker")?;
             let came = subscriber.publishes_before(b"marker")?;
-            match super::steps::texts(&came).join(" ").as_str() {
+            match super::message_steps::texts(&came).join(" ").as_str() {
                 "new" => seen("a message of QoS 2 is passed on at PUBREL"),
                 "old new" => seen("a message of QoS 2 is passed on at PUBREC"),
                 other => failed(format!("the message \"new\" expected; what comes is {other:?}")),

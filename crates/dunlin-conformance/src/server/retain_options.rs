@@ -1,7 +1,7 @@
 //! Retain Handling and Retain As Published of a subscription. Spec: §3.8.3.1, §3.3.1.3.
 
+use super::message_steps::{numbers, only, resumed, same, sleeping_subscriber};
 use super::retained::{publish_marker, retain};
-use super::steps::{numbers, only, resumed, same, sleeping_subscriber};
 use super::{Bench, Check};
 use crate::{Peer, Stop, V5, Verdict, ensure, message, passed, subscribe, subscription};
 use dunlin_codec::{

@@ -1,6 +1,6 @@
 //! Retained messages: kept, replaced, removed, and sent to new subscriptions. Spec: §3.3.1.3.
 
-use super::steps::{
+use super::message_steps::{
     EACH_QOS, numbers, only, publish, resumed, same, sleeping_subscriber, subscriber, text,
 };
 use super::{Bench, Check};
@@ -278,7 +278,7 @@ pub(super) const CHECKS: &[Check] = &[
             publisher.send(Publish { retain: true, ..packet });
             publisher.expect_pubrec(packet_identifier)?;
             let early = stored(bench, "t")?;
-            publisher.send(Packet::PubRel(super::steps::ack(packet_identifier)));
+            publisher.send(Packet::PubRel(super::message_steps::ack(packet_identifier)));
             publisher.expect_pubcomp(packet_identifier)?;
             same("what is retained", &stored(bench, "t")?, &vec!["kept".to_owned()])?;
             seen(if early.is_empty() {

@@ -1,7 +1,7 @@
 //! Topic Alias, in both directions. Spec: §3.3.2.3.4, §3.1.2.11.5, §3.2.2.3.8.
 
 use super::Check;
-use super::steps::{
+use super::message_steps::{
     expect_unacknowledged, lasting_subscriber, numbers, refused, resumed_with, same, subscriber,
     subscriber_with, text,
 };
