@@ -2,8 +2,8 @@
 //! Spec: §3.4 to §3.7.
 
 use super::message_steps::{
-    MALFORMED, ack, expect_unacknowledged, identifier, identifier_of, lasting_subscriber, only,
-    publish, refused, resumed, same, size_of, subscriber,
+    MALFORMED, ack, again, expect_unacknowledged, identifier, identifier_of, lasting_subscriber,
+    only, publish, refused, resumed, same, size_of, subscriber,
 };
 use super::{Bench, Check};
 use crate::{BOTH, Peer, Stop, V3, V5, Verdict, ensure, failed, frame, passed, seen, skipped};
@@ -262,23 +262,7 @@ pub(super) const CHECKS: &[Check] = &[
         versions: V5,
         statements: &["MQTT-4.3.3-9"],
         looks_for: "after PUBREC with 0x80 or more its identifier is free for a new message",
-        run: |bench| {
-            bench.can().need_qos(QoS::ExactlyOnce)?;
-            let mut publisher = bench.connect("pub")?;
-            for _ in 0..2 {
-                // Said to be UTF-8, and is not: some servers look.
-                let body = format!("'{}' 0007 02 01 01 FF", bench.topic_name("t"));
-                publisher.send_bytes(&frame(0x34, &body));
-                match publisher.next_packet()? {
-                    Some(Packet::PubRec(ack)) if ack.reason_code.is_error() => {}
-                    _ => return skipped("the server refuses no message by PUBREC that we know of"),
-                }
-            }
-            publisher.send(publish(&bench.topic_name("t"), QoS::ExactlyOnce, 7, "x"));
-            let pubrec = publisher.expect_pubrec(identifier(7))?;
-            ensure(!pubrec.reason_code.is_error(), format!("PUBREC says {}", pubrec.reason_code))?;
-            passed()
-        },
+        run: refused_identifier,
     },
     Check {
         name: "acknowledgements/no-problem-information-unasked",
@@ -381,6 +365,33 @@ fn within_maximum_packet_size(bench: &mut Bench) -> Verdict {
         )?;
     }
     passed()
+}
+
+/// Tries what servers are known to refuse: names that are theirs, names of very many levels, and a
+/// payload that is not the UTF-8 that it says it is.
+fn refused_identifier(bench: &mut Bench) -> Verdict {
+    bench.can().need_qos(QoS::ExactlyOnce)?;
+    let reserved = format!("'$SYS/{}' 0007 00", bench.topic_name("t"));
+    let deep = format!("'{}' 0007 00", bench.topic_name(&"/".repeat(2000)));
+    let not_utf_8 = format!("'{}' 0007 02 01 01 FF", bench.topic_name("t"));
+    for body in [reserved, deep, not_utf_8] {
+        let mut publisher = bench.connect("pub")?;
+        publisher.send_bytes(&frame(0x34, &body));
+        match publisher.next_packet()? {
+            Some(Packet::PubRec(ack)) if ack.reason_code.is_error() => {}
+            _ => continue,
+        }
+        let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
+        let topic_name = bench.topic_name("t");
+        publisher.send(again(publish(&topic_name, QoS::ExactlyOnce, 7, "new")));
+        let code = publisher.expect_pubrec(identifier(7))?.reason_code;
+        ensure(!code.is_error(), format!("PUBREC with Success expected; it says {code}"))?;
+        publisher.send(Packet::PubRel(ack(identifier(7))));
+        publisher.expect_pubcomp(identifier(7))?;
+        subscriber.expect_message("new")?;
+        return passed();
+    }
+    skipped("the server refuses no message by PUBREC that we know of")
 }
 
 fn codes_of_the_flow(bench: &mut Bench) -> Verdict {
