@@ -1,7 +1,8 @@
 //! PUBLISH: what is delivered to whom, as what. Spec: §3.3, §4.3.1, §4.5.
 
 use super::message_steps::{
-    EACH_QOS, again, only, publish, resumed, same, sleeping_subscriber, subscriber,
+    EACH_QOS, ack, again, identifier, only, publish, resumed, same, sleeping_subscriber,
+    subscriber, text,
 };
 use super::{Bench, Check};
 use crate::{
@@ -9,7 +10,7 @@ use crate::{
     subscribe, subscription,
 };
 use dunlin_codec::{
-    Publish, QoS, ReasonCode, SubscribeProperties, SubscriptionIdentifier, TopicName,
+    Packet, Publish, QoS, ReasonCode, SubscribeProperties, SubscriptionIdentifier, TopicName,
 };
 use std::collections::BTreeSet;
 
@@ -105,7 +106,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "publish/in-single-bytes",
         versions: BOTH,
-        statements: &["MQTT-4.2-1", "MQTT3-4.5.0-1"],
+        statements: &["MQTT-4.2-1", "MQTT3-4.2.0-1"],
         looks_for: "a PUBLISH that arrives byte by byte is a PUBLISH",
         run: |bench| {
             let topic_name = bench.topic_name("t");
@@ -133,7 +134,7 @@ pub(super) const CHECKS: &[Check] = &[
                 (1..=count).flat_map(|id| encoded(packet(id), bench.version())).collect();
             publisher.send_bytes(&bytes);
             for id in 1..=count {
-                publisher.expect_puback(super::message_steps::identifier(id))?;
+                publisher.expect_puback(identifier(id))?;
             }
             passed()
         },
@@ -190,7 +191,7 @@ pub(super) const CHECKS: &[Check] = &[
             let mut subscriber = subscriber(bench, "sub", "t", QoS::AtLeastOnce)?;
             let mut publisher = bench.connect("pub")?;
             publisher.send(again(publish(&topic_name, QoS::AtLeastOnce, 7, "again")));
-            publisher.expect_puback(super::message_steps::identifier(7))?;
+            publisher.expect_puback(identifier(7))?;
             let publish = subscriber.expect_message("again")?;
             ensure(!publish.delivery.dup(), "DUP 0 expected; it is 1")?;
             passed()
@@ -208,15 +209,14 @@ pub(super) const CHECKS: &[Check] = &[
             let mut clients = [bench.connect("one")?, bench.connect("two")?];
             for (client, payload) in clients.iter_mut().zip(["one", "two"]) {
                 client.send(publish(&topic_name, QoS::ExactlyOnce, 9, payload));
-                client.expect_pubrec(super::message_steps::identifier(9))?;
+                client.expect_pubrec(identifier(9))?;
             }
             for client in &mut clients {
-                let ack = super::message_steps::ack(super::message_steps::identifier(9));
-                client.send(dunlin_codec::Packet::PubRel(ack));
-                client.expect_pubcomp(super::message_steps::identifier(9))?;
+                client.send(Packet::PubRel(ack(identifier(9))));
+                client.expect_pubcomp(identifier(9))?;
             }
             let came = [subscriber.expect_publish()?, subscriber.expect_publish()?];
-            let came: BTreeSet<_> = came.iter().map(super::message_steps::text).collect();
+            let came: BTreeSet<_> = came.iter().map(text).collect();
             same("the messages", &came, &["one".to_owned(), "two".to_owned()].into())?;
             passed()
         },
@@ -258,6 +258,14 @@ pub(super) const CHECKS: &[Check] = &[
                 code => failed(format!("Success or 0x10 expected; PUBACK says {code}")),
             }
         },
+    },
+    Check {
+        name: "publish/not-authorised",
+        versions: BOTH,
+        statements: &["MQTT-3.4.2-1", "MQTT3-3.3.5-2"],
+        looks_for: "a message to $SYS, which is the server's, is acknowledged or ends the \
+                    connection; MQTT 5.0 can refuse it",
+        run: not_authorised,
     },
     Check {
         name: "publish/to-all-sessions",
@@ -359,6 +367,27 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
 ];
+
+/// Whether the server takes the message is its own affair.
+fn not_authorised(bench: &mut Bench) -> Verdict {
+    bench.can().need_qos(QoS::AtLeastOnce)?;
+    let topic_name = format!("$SYS/{}", bench.topic_name("t"));
+    let topic_name = topic_name.parse().expect("a Topic Name");
+    let mut publisher = bench.connect("pub")?;
+    publisher.send(publish(&topic_name, QoS::AtLeastOnce, 7, "x"));
+    match publisher.next_packet()? {
+        Some(Packet::PubAck(puback)) if puback.packet_identifier == identifier(7) => {
+            publisher.ping()?;
+            seen(format!("PUBACK for a message to $SYS says {}", puback.reason_code))
+        }
+        Some(Packet::Disconnect(end)) if end.reason_code.is_error() => {
+            publisher.expect_closed()?;
+            seen(format!("a message to $SYS ends the connection, {}", end.reason_code))
+        }
+        None => seen("a message to $SYS ends the connection"),
+        other => failed(format!("PUBACK, or the end, expected; what comes is {other:?}")),
+    }
+}
 
 /// One message from a publisher to a subscriber, and how it looks there.
 fn delivered(bench: &Bench, qos: QoS) -> Verdict {

@@ -170,7 +170,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "retained/outlives-the-publisher",
         versions: BOTH,
-        statements: &["MQTT-3.3.1-5", "MQTT3-3.3.1-5"],
+        statements: &["MQTT-3.3.1-5", "MQTT3-3.3.1-5", "MQTT3-3.1.2-7"],
         looks_for: "a retained message is not part of a session: it outlives a clean start",
         run: |bench| {
             retain(bench, "t", QoS::AtMostOnce, "kept")?;

@@ -89,6 +89,7 @@ const FAULTS: &[Fault] = &[
         },
         noticed_by: &[
             "malformed-publish/",
+            "v311/publish/not-authorised",
             "acknowledgements/pub*-flags",
             "acknowledgements/pubrel-with*",
             "acknowledgements/*-empty",
@@ -429,7 +430,10 @@ const FAULTS: &[Fault] = &[
         spoil: |from, mut packet, _| {
             if let (
                 From::Server,
-                Packet::PubAck(ack) | Packet::PubRec(ack) | Packet::PubComp(ack),
+                Packet::PubAck(ack)
+                | Packet::PubRec(ack)
+                | Packet::PubRel(ack)
+                | Packet::PubComp(ack),
             ) = (from, &mut packet)
             {
                 ack.packet_identifier = ack.packet_identifier.next();
@@ -444,6 +448,7 @@ const FAULTS: &[Fault] = &[
             "acknowledgements/refused-identifier-is-new",
             "publish/many-in-one-write",
             "publish/nobody-subscribed",
+            "v5/publish/not-authorised",
             "acknowledgements/pubrec-unknown",
             "qos-flows/qos-1-and-2-side-by-side",
             "flow-control/to-the-server-up-to-its-maximum",
@@ -628,7 +633,8 @@ fn every_check_of_messages_notices_a_fault() {
         .collect();
     // Each waits most of the time.
     let findings = thread::scope(|scope| {
-        let judge = |fault| scope.spawn(|| judged(address, fault, &all));
+        let all = &all;
+        let judge = |fault| scope.spawn(move || judged(address, fault, all));
         let threads: Vec<_> = FAULTS.iter().map(judge).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
     });
