@@ -1,10 +1,9 @@
 //! Receive Maximum, in both directions. Spec: §4.9, §3.3.4.
 
 use super::message_steps::{
-    ack, expect_unacknowledged, identifier, identifier_of, numbers, only, publish, resumed_with,
-    same, sleeping_subscriber, subscriber, subscriber_with, text,
+    ack, answers_only_ping, expect_unacknowledged, identifier, identifier_of, numbers, only,
+    publish, resumed_with, same, sleeping_subscriber, subscriber, subscriber_with, text,
 };
-use super::qos_flows::answers_only_ping;
 use super::{Bench, Check};
 use crate::{Peer, Stop, V5, Verdict, ensure, failed, passed, seen, skipped};
 use dunlin_codec::{Ack, ConnectProperties, Packet, Publish, QoS, ReasonCode};

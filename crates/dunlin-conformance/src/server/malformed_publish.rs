@@ -1,9 +1,9 @@
 //! PUBLISHes that no server may accept. Spec: §3.3, §1.5, §2.2.
 
-use super::message_steps::{MALFORMED, refused};
+use super::message_steps::{MALFORMED, refused, subscriber};
 use super::{Bench, Check};
-use crate::{BOTH, V5, Verdict, frame};
-use dunlin_codec::ReasonCode;
+use crate::{BOTH, V5, Verdict, ensure, failed, frame, seen};
+use dunlin_codec::{Packet, Publish, QoS, ReasonCode};
 
 /// An entry of the table for a PUBLISH with this first byte and this body. In the body `{t}` is the
 /// Topic Name `t` of the check, and `{p}` the empty properties of MQTT 5.0.
@@ -136,12 +136,13 @@ pub(super) const CHECKS: &[Check] = &[
         &["MQTT-4.7.3-1", "MQTT-4.13.1-1", "MQTT3-4.7.3-1"],
         "an empty Topic Name, without alias, is refused"
     ),
-    bad_properties!(
-        "payload-format-indicator-2",
-        "02 01 02",
-        CLOSE,
-        "Payload Format Indicator 2 is refused"
-    ),
+    Check {
+        name: "malformed-publish/payload-format-indicator-2",
+        versions: V5,
+        statements: &["MQTT-3.3.2-4", "MQTT-4.13.1-1"],
+        looks_for: "Payload Format Indicator 2 is refused, or at least not passed on",
+        run: indicator_2,
+    },
     bad_properties!(
         "payload-format-indicator-twice",
         "04 01 00 01 00",
@@ -250,6 +251,29 @@ fn bad_publish(bench: &Bench, first_byte: u8, body: &str, codes: &[ReasonCode]) 
     let properties = if bench.is_v5() { "00" } else { "" };
     let body = body.replace("{t}", &topic_name).replace("{p}", properties);
     refused(bench, &frame(first_byte, &body), codes)
+}
+
+/// The standard defines 0 and 1, and does not call the rest an error in so many words.
+fn indicator_2(bench: &mut Bench) -> Verdict {
+    let topic_name = bench.topic_name("t");
+    let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
+    let mut peer = bench.connect("client")?;
+    peer.send_bytes(&frame(0x30, &format!("'{topic_name}' 02 01 02 \"x\"")));
+    peer.send(Packet::PingReq);
+    let behaviour = match peer.next_packet()? {
+        Some(Packet::PingResp) => "Payload Format Indicator 2 is not passed on",
+        Some(Packet::Disconnect(end)) if end.reason_code.is_error() => {
+            peer.expect_closed()?;
+            "Payload Format Indicator 2 ends the connection"
+        }
+        None => "Payload Format Indicator 2 ends the connection",
+        Some(other) => return failed(format!("PINGRESP, or the end, expected; comes {other}")),
+    };
+    bench.connect("pub")?.publish(&topic_name, QoS::AtMostOnce, "marker")?;
+    let came = subscriber.publishes_before(b"marker")?;
+    let indicator = |publish: &Publish| publish.properties.as_ref()?.payload_format_indicator;
+    ensure(!came.iter().any(|publish| indicator(publish).is_some()), "an indicator is made up")?;
+    seen(behaviour)
 }
 
 /// A Topic Name with this at its end, which makes it none.

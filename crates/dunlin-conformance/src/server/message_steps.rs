@@ -168,7 +168,8 @@ pub(super) fn size_of(packet: &Packet, version: ProtocolVersion) -> usize {
 /// `t`. A Reason Code, if one is sent, is one of `codes`; none are named where the standard names
 /// none.
 pub(super) fn refused(bench: &Bench, bytes: &[u8], codes: &[ReasonCode]) -> Verdict {
-    let mut subscriber = subscriber(bench, "sub", "#", QoS::AtMostOnce)?;
+    let filter = if bench.can().wildcard_subscriptions { "#" } else { "t" };
+    let mut subscriber = subscriber(bench, "sub", filter, QoS::AtMostOnce)?;
     let mut peer = bench.connect("client")?;
     peer.send_bytes(bytes);
     let end = peer.expect_closed()?;
@@ -183,3 +184,13 @@ pub(super) fn refused(bench: &Bench, bytes: &[u8], codes: &[ReasonCode]) -> Verd
 /// The Reason Codes for what is against the form.
 pub(super) const MALFORMED: &[ReasonCode] =
     &[ReasonCode::MalformedPacket, ReasonCode::ProtocolError];
+
+/// PINGRESP comes, and nothing before it.
+pub(super) fn answers_only_ping(peer: &mut Peer) -> Result<(), Stop> {
+    peer.send(Packet::PingReq);
+    match peer.next_packet()? {
+        Some(Packet::PingResp) => Ok(()),
+        Some(other) => failed(format!("PINGRESP alone expected; what comes is {other}")),
+        None => failed("PINGRESP expected; the connection is closed"),
+    }
+}

@@ -9,15 +9,18 @@ mod capabilities;
 mod connack;
 mod connect;
 mod flow_control;
+mod malformed_acknowledgements;
 mod malformed_connect;
 mod malformed_publish;
 mod message_expiry;
 mod message_steps;
 mod ordering;
+mod overlapping;
 mod packet_size;
 mod properties;
 mod publish;
 mod qos_flows;
+mod qos_to_client;
 mod redelivery;
 mod retain_options;
 mod retained;
@@ -40,14 +43,17 @@ pub const TABLES: &[&[Check]] = &[
     connack::CHECKS,
     malformed_connect::CHECKS,
     publish::CHECKS,
+    overlapping::CHECKS,
     malformed_publish::CHECKS,
     properties::CHECKS,
     topic_alias::CHECKS,
     message_expiry::CHECKS,
     retained::CHECKS,
     retain_options::CHECKS,
+    malformed_acknowledgements::CHECKS,
     acknowledgements::CHECKS,
     qos_flows::CHECKS,
+    qos_to_client::CHECKS,
     redelivery::CHECKS,
     ordering::CHECKS,
     flow_control::CHECKS,

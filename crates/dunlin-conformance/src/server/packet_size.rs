@@ -88,7 +88,7 @@ pub(super) const CHECKS: &[Check] = &[
         statements: &["MQTT-3.1.2-25", "MQTT-4.9.0-1"],
         looks_for: "a message that is too large counts as delivered: the next one comes",
         run: |bench| {
-            bench.can().need_qos(QoS::AtLeastOnce)?;
+            bench.can().need_qos(QoS::ExactlyOnce)?;
             let properties = ConnectProperties {
                 receive_maximum: Some(1),
                 maximum_packet_size: Some(MAXIMUM as u32),

@@ -1,10 +1,9 @@
 //! What is sent again when a session is gone on with, and in which order. Spec: §4.4, §4.6.
 
 use super::message_steps::{
-    ack, again, expect_unacknowledged, identifier_of, lasting_subscriber, numbers, only, resumed,
-    resumed_with, same,
+    ack, again, answers_only_ping, expect_unacknowledged, identifier_of, lasting_subscriber,
+    numbers, only, resumed, resumed_with, same,
 };
-use super::qos_flows::answers_only_ping;
 use super::{Bench, Check};
 use crate::{BOTH, Peer, Stop, V5, Verdict, ensure, failed, passed};
 use dunlin_codec::{Packet, PacketIdentifier, Publish, QoS};
