@@ -3,11 +3,28 @@
 //! Each file of checks has one table, `CHECKS`, and [`TABLES`] names them all. A check gets a
 //! [`Bench`]: connections to the server, and names that nobody else uses.
 
+mod acknowledgements;
 mod bench;
 mod capabilities;
 mod connack;
 mod connect;
+mod flow_control;
+mod malformed_acknowledgements;
 mod malformed_connect;
+mod malformed_publish;
+mod message_expiry;
+mod message_steps;
+mod ordering;
+mod overlapping;
+mod packet_size;
+mod properties;
+mod publish;
+mod qos_flows;
+mod qos_to_client;
+mod redelivery;
+mod retain_options;
+mod retained;
+mod topic_alias;
 
 pub use bench::{Bench, Target};
 pub use capabilities::{Capabilities, ProbeError, probe};
@@ -21,7 +38,27 @@ pub type Check = crate::Check<Bench>;
 pub type Case = crate::Case<Bench>;
 
 /// All checks of servers.
-pub const TABLES: &[&[Check]] = &[connect::CHECKS, connack::CHECKS, malformed_connect::CHECKS];
+pub const TABLES: &[&[Check]] = &[
+    connect::CHECKS,
+    connack::CHECKS,
+    malformed_connect::CHECKS,
+    publish::CHECKS,
+    overlapping::CHECKS,
+    malformed_publish::CHECKS,
+    properties::CHECKS,
+    topic_alias::CHECKS,
+    message_expiry::CHECKS,
+    retained::CHECKS,
+    retain_options::CHECKS,
+    malformed_acknowledgements::CHECKS,
+    acknowledgements::CHECKS,
+    qos_flows::CHECKS,
+    qos_to_client::CHECKS,
+    redelivery::CHECKS,
+    ordering::CHECKS,
+    flow_control::CHECKS,
+    packet_size::CHECKS,
+];
 
 /// Runs one case against the server, and takes away what it left there. To be given to
 /// [`run`](crate::run).

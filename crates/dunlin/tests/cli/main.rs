@@ -8,6 +8,7 @@ mod broker_under_test;
 mod configuration;
 mod conformance;
 mod decode;
+mod faults;
 #[allow(dead_code)]
 #[path = "../interop/process.rs"]
 mod process;
