@@ -1,14 +1,12 @@
 //! `cargo xtask differential`: our broker and another one, each on a free port, and random scripts
 //! for both.
 
-use std::io::{BufRead as _, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
 use crate::command::{cargo, run as run_command};
-use crate::peers::{Name, Peer};
+use crate::peers::{Name, Ours, Peer};
 use crate::workspace::Workspace;
 
 /// What to compare.
@@ -34,12 +32,6 @@ pub(crate) struct Arguments {
     version: Vec<String>,
 }
 
-/// Our broker, ended when this value is dropped.
-struct Ours {
-    process: Child,
-    address: SocketAddr,
-}
-
 /// Starts both brokers and compares them.
 ///
 /// # Errors
@@ -57,7 +49,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     let (theirs, _) = theirs.context("a broker listens somewhere")?;
     let mut program = Command::new(workspace.target.join("release/dunlin-differential"));
     for (name, value) in [
-        ("--ours", ours.address.to_string()),
+        ("--ours", ours.address().to_string()),
         ("--theirs", theirs.to_string()),
         ("--seed", arguments.seed.to_string()),
         ("--seconds", arguments.seconds.to_string()),
@@ -72,32 +64,4 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
         program.args(["--version", version]);
     }
     run_command(&mut program)
-}
-
-impl Ours {
-    fn start(workspace: &Workspace, workers: usize) -> Result<Self> {
-        let mut command = Command::new(workspace.target.join("release/dunlin"));
-        command.args(["broker", "--listen", "mqtt://127.0.0.1:0", "--log", "error"]);
-        command.args(["--workers", &workers.to_string()]);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().context("starting our broker")?;
-        let output = process.stdout.take().context("the standard output was asked for")?;
-        let mut ours = Self { process, address: ([127, 0, 0, 1], 0).into() };
-        for line in BufReader::new(output).lines() {
-            let line = line.context("reading what our broker says")?;
-            if let Some(address) = line.trim().strip_prefix("listening on mqtt://") {
-                ours.address = address.parse().context("our broker's address")?;
-                return Ok(ours);
-            }
-        }
-        anyhow::bail!("our broker ended before it listened")
-    }
-}
-
-impl Drop for Ours {
-    fn drop(&mut self) {
-        // A process that is gone already is as good.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }

@@ -4,6 +4,7 @@
 
 mod bench;
 mod command;
+mod conformance;
 mod differential;
 mod fuzz;
 mod peers;
@@ -35,8 +36,8 @@ enum Task {
     Test(test::Arguments),
     /// The house rules, as findings with file and line
     Tidy,
-    /// Which tests prove which normative statement, and what is missing
-    Conformance,
+    /// Which tests prove which normative statement; or how other brokers do
+    Conformance(conformance::Arguments),
     /// Plant faults in the broker, each of which the simulator must find
     Planted(planted::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
@@ -55,7 +56,7 @@ fn main() -> ExitCode {
     let outcome = match &arguments.task {
         Task::Test(arguments) => test::run(&workspace, arguments),
         Task::Tidy => tidy::run(&workspace),
-        Task::Conformance => statements::run(&workspace),
+        Task::Conformance(arguments) => conformance::run(&workspace, arguments),
         Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Peers(arguments) => peers::run(&workspace, arguments),

@@ -3,6 +3,7 @@
 
 mod broker;
 pub(crate) mod install;
+mod ours;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,6 +13,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 
 pub(crate) use self::broker::{POLL, Peer};
+pub(crate) use self::ours::Ours;
 use crate::workspace::Workspace;
 
 /// What to do with other brokers.
