@@ -3,11 +3,27 @@
 //! Each file of checks has one table, `CHECKS`, and [`TABLES`] names them all. A check gets a
 //! [`Bench`]: connections to the server, and names that nobody else uses.
 
+mod authentication;
 mod bench;
 mod capabilities;
 mod connack;
 mod connect;
+mod disconnect;
+mod fixed_header;
+mod keep_alive;
+mod limits;
 mod malformed_connect;
+mod malformed_properties;
+mod sessions;
+mod shared;
+mod steps;
+mod strings;
+mod subscribe;
+mod subscription_identifiers;
+mod topics;
+mod unsubscribe;
+mod will_delay;
+mod wills;
 
 pub use bench::{Bench, Target};
 pub use capabilities::{Capabilities, ProbeError, probe};
@@ -21,7 +37,26 @@ pub type Check = crate::Check<Bench>;
 pub type Case = crate::Case<Bench>;
 
 /// All checks of servers.
-pub const TABLES: &[&[Check]] = &[connect::CHECKS, connack::CHECKS, malformed_connect::CHECKS];
+pub const TABLES: &[&[Check]] = &[
+    connect::CHECKS,
+    connack::CHECKS,
+    malformed_connect::CHECKS,
+    fixed_header::CHECKS,
+    malformed_properties::CHECKS,
+    strings::CHECKS,
+    subscribe::CHECKS,
+    subscription_identifiers::CHECKS,
+    unsubscribe::CHECKS,
+    topics::CHECKS,
+    shared::CHECKS,
+    keep_alive::CHECKS,
+    disconnect::CHECKS,
+    authentication::CHECKS,
+    sessions::CHECKS,
+    wills::CHECKS,
+    will_delay::CHECKS,
+    limits::CHECKS,
+];
 
 /// Runs one case against the server, and takes away what it left there. To be given to
 /// [`run`](crate::run).
