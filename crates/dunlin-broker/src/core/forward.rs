@@ -31,8 +31,13 @@ impl Batch {
 pub(super) enum Forward {
     /// A message for the sessions of the other worker that match.
     Publish { message: Arc<Message>, answer: Option<PublishNumber> },
-    /// A message for one member of a Shared Subscription, whom the other worker chooses.
-    Shared { message: Arc<Message>, group: Arc<GroupName>, answer: Option<PublishNumber> },
+    /// A message for one member of a Shared Subscription, whom the other worker chooses. The
+    /// answer goes to the worker that took the message, through how many hands it may have gone.
+    Shared {
+        message: Arc<Message>,
+        group: Arc<GroupName>,
+        answer: Option<(WorkerNumber, PublishNumber)>,
+    },
     /// What became of a message that the other worker forwarded.
     Outcome { publish: PublishNumber, outcome: Outcome },
     /// The sender has sessions for this Topic Filter, or no longer.

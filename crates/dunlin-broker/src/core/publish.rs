@@ -311,11 +311,12 @@ impl Core {
                 routed.stored = delivered.stored.or(routed.stored);
             }
         }
-        self.answer_forwarded(from, answer, routed);
+        self.answer_forwarded(now, from, answer, routed);
     }
 
     pub(super) fn answer_forwarded(
         &mut self,
+        now: Instant,
         from: WorkerNumber,
         answer: Option<PublishNumber>,
         routed: Routed,
@@ -328,7 +329,23 @@ impl Core {
                 let answer = AfterStored::Answer(from, publish, outcome);
                 self.pending.wait_for_store(record, answer);
             }
-            None => self.outbox.push(from, Forward::Outcome { publish, outcome }),
+            None => self.tell_outcome(now, from, publish, outcome),
+        }
+    }
+
+    /// Tells the worker that took a message. This may be the worker itself, when a message of a
+    /// group came back because the member that was to have it had gone.
+    fn tell_outcome(
+        &mut self,
+        now: Instant,
+        to: WorkerNumber,
+        publish: PublishNumber,
+        outcome: Outcome,
+    ) {
+        if to == self.worker {
+            self.handle_outcome(now, publish, outcome);
+        } else {
+            self.outbox.push(to, Forward::Outcome { publish, outcome });
         }
     }
 
@@ -377,7 +394,7 @@ impl Core {
                     self.acknowledge(now, key, ack, outcome);
                 }
                 AfterStored::Answer(from, publish, outcome) => {
-                    self.outbox.push(from, Forward::Outcome { publish, outcome });
+                    self.tell_outcome(now, from, publish, outcome);
                 }
             }
         }

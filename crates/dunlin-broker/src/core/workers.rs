@@ -160,7 +160,7 @@ impl Core {
                     self.handle_forwarded(now, from, &message, answer);
                 }
                 Forward::Shared { message, group, answer } => {
-                    self.handle_shared(now, from, &message, &group, answer);
+                    self.handle_shared(now, message, group, answer);
                 }
                 Forward::Outcome { publish, outcome } => {
                     self.handle_outcome(now, publish, outcome);
