@@ -115,7 +115,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "sessions/one-for-each-client-identifier",
         versions: BOTH,
-        statements: &["MQTT-3.1.3-2", "MQTT3-3.1.3-2"],
+        statements: &["MQTT-3.1.3-2", "MQTT3-3.1.3-2", "MQTT3-4.1.0-2"],
         looks_for: "Client Identifiers that differ in their case, or at their end, are two sessions",
         run: |bench| {
             let mut peers = Vec::new();
@@ -161,7 +161,13 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "sessions/messages-while-away",
         versions: BOTH,
-        statements: &["MQTT-4.5.0-1", "MQTT-3.1.2-23", "MQTT3-3.1.2-5", "MQTT3-4.5.0-1"],
+        statements: &[
+            "MQTT-4.5.0-1",
+            "MQTT-3.1.2-23",
+            "MQTT3-3.1.2-5",
+            "MQTT3-4.5.0-1",
+            "MQTT3-4.1.0-1",
+        ],
         looks_for: "messages of QoS 1 and 2 wait for a session that is away, in their order",
         run: while_away,
     },
