@@ -21,4 +21,4 @@ pub use config::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use server::{Broker, Builder, StartError};
 #[cfg(feature = "server")]
-pub use store::{MemoryStore, Store};
+pub use store::{Storage, Store, StoreWaker};

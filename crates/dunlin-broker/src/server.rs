@@ -1,9 +1,9 @@
 //! The broker as others see it: built, started, stopped.
 
 use crate::config::Config;
-use crate::core::{Core, CoreConfig, RetainedStore, WorkerNumber};
+use crate::core::{Core, CoreConfig, Output, RetainedStore, WorkerNumber, owner};
 use crate::net::{Acceptor, bind};
-use crate::store::MemoryStore;
+use crate::store::{Storage, StoreWaker};
 use crate::worker::{Peer, Worker, WorkerMessage, WorkerParts};
 use dunlin_protocol::Instant;
 use mio::{Poll, Token, Waker};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Instant as Clock;
+use std::time::{Instant as Clock, SystemTime};
 
 /// A running broker. Dropping it stops it, as [`Broker::stop`] does.
 ///
@@ -39,9 +39,16 @@ pub struct Broker {
 }
 
 /// Collects what a broker needs to start.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub struct Builder {
     config: Config,
+    storage: Option<Box<dyn Storage>>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
+    }
 }
 
 /// Why a broker didn't start.
@@ -70,6 +77,9 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// What was stored can't be read.
+    #[error("the state of an earlier broker can't be read")]
+    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The system gave no thread, or no way to wait for events.
     #[error("a worker can't be started")]
     Worker(#[source] io::Error),
@@ -83,7 +93,15 @@ impl Builder {
         self
     }
 
-    /// Binds the listeners and starts the workers.
+    /// Sets where state is kept that must survive the process. Without a storage it lives in memory
+    /// alone.
+    #[must_use]
+    pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
+        self.storage = Some(Box::new(storage));
+        self
+    }
+
+    /// Binds the listeners, takes up what is stored, and starts the workers.
     ///
     /// # Errors
     /// [`StartError`]; nothing runs then.
@@ -110,8 +128,14 @@ impl Builder {
             .map_err(StartError::Worker)?;
         // At most as many as a session key has room for.
         let workers = u8::try_from(config.workers.clamp(1, 255)).unwrap_or(u8::MAX);
-        let (mut broker, parts) =
-            assemble(&config, workers, &listeners, addresses).map_err(StartError::Worker)?;
+        // The one place where randomness comes in.
+        let seed = RandomState::new().hash_one(std::process::id());
+        let (mut broker, mut parts) =
+            assemble(&config, workers, seed, self.storage.is_some(), &listeners, addresses)
+                .map_err(StartError::Worker)?;
+        if let Some(storage) = self.storage {
+            recover(storage, &mut parts, seed).map_err(StartError::Storage)?;
+        }
         for parts in parts {
             let name = format!("dunlin-worker-{}", parts.number.0);
             let thread = std::thread::Builder::new()
@@ -136,15 +160,15 @@ fn hint(error: &io::Error) -> &'static str {
 fn assemble(
     config: &Config,
     workers: u8,
+    seed: u64,
+    stores: bool,
     listeners: &[std::net::TcpListener],
     addresses: Vec<SocketAddr>,
 ) -> io::Result<(Broker, Vec<WorkerParts>)> {
-    // The one place where randomness comes in.
-    let seed = RandomState::new().hash_one(std::process::id());
     let retained = RetainedStore::new();
     let limits = Arc::new(config.limits.clone());
     let connections = Arc::new(AtomicUsize::new(0));
-    let started_at = Clock::now();
+    let started_at = (Clock::now(), since_epoch());
     let mut peers = Vec::new();
     let mut ends = Vec::new();
     for _ in 0..workers {
@@ -153,8 +177,7 @@ fn assemble(
         let (sender, inbox) = mpsc::channel();
         peers.push(Peer {
             sender,
-            waker,
-            is_woken: Arc::new(AtomicBool::new(false)),
+            waker: StoreWaker { waker, is_woken: Arc::new(AtomicBool::new(false)) },
             backlog: Arc::new(AtomicUsize::new(0)),
         });
         ends.push((poll, inbox));
@@ -167,13 +190,13 @@ fn assemble(
             limits: limits.clone(),
             seed,
             retained: retained.clone(),
-            stores: true,
+            stores,
             version: env!("CARGO_PKG_VERSION"),
         };
         parts.push(WorkerParts {
             number,
-            core: Core::new(Instant::ZERO, core),
-            store: Box::new(MemoryStore::default()),
+            core: Core::new(started_at.1, core),
+            store: None,
             poll,
             acceptors: listeners.iter().map(Acceptor::new).collect::<io::Result<_>>()?,
             inbox,
@@ -185,6 +208,54 @@ fn assemble(
     }
     let broker = Broker { addresses, peers, threads: Vec::new(), next_local: AtomicUsize::new(0) };
     Ok((broker, parts))
+}
+
+/// The time that cores reckon with: it means the same in every process, and goes on from here by a
+/// clock that never goes back.
+fn since_epoch() -> Instant {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Instant::ZERO + since
+}
+
+/// Gives the workers what was stored and, before anybody connects, what they have to tell each
+/// other of it.
+fn recover(
+    mut storage: Box<dyn Storage>,
+    parts: &mut [WorkerParts],
+    seed: u64,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let workers = u8::try_from(parts.len()).unwrap_or(u8::MAX);
+    let now = since_epoch();
+    storage.recover(&mut |record| {
+        let of = record.client_identifier();
+        let worker = of.map_or(0, |of| usize::from(owner(of, workers, seed).0));
+        parts[worker].core.recover(now, record);
+    })?;
+    for parts in &mut *parts {
+        let waker = parts.peers[usize::from(parts.number.0)].waker.clone();
+        parts.store = Some(storage.open(parts.number, waker));
+        parts.core.finish_recovery(now);
+    }
+    while parts.iter().any(|parts| parts.core.has_work()) {
+        for at in 0..parts.len() {
+            while let Some(output) = parts[at].core.poll_output() {
+                match output {
+                    Output::Store { last, records } => {
+                        if let Some(store) = &mut parts[at].store {
+                            store.append(last, records);
+                        }
+                    }
+                    Output::Forward { worker, mut batch } => {
+                        let (from, to) = (parts[at].number, usize::from(worker.0));
+                        while !parts[to].core.handle_batch(now, from, &mut batch) {}
+                    }
+                    // There are no connections.
+                    Output::Close(_) | Output::Move { .. } => {}
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Broker {

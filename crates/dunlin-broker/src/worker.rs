@@ -10,7 +10,7 @@ mod peer;
 
 pub(crate) use peer::{Peer, WorkerMessage};
 
-use crate::core::{ConnectingClient, ConnectionKey, Core, Output, WorkerNumber};
+use crate::core::{ConnectingClient, ConnectionKey, Core, Output, RecordNumber, WorkerNumber};
 use crate::net::{Acceptor, Socket};
 use crate::store::Store;
 use bytes::BytesMut;
@@ -43,13 +43,14 @@ const LISTENERS: usize = usize::MAX - 1024;
 pub(crate) struct WorkerParts {
     pub(crate) number: WorkerNumber,
     pub(crate) core: Core,
-    pub(crate) store: Box<dyn Store>,
+    /// Where records go; without one none are made.
+    pub(crate) store: Option<Box<dyn Store>>,
     pub(crate) poll: Poll,
     pub(crate) acceptors: Vec<Acceptor>,
     pub(crate) inbox: Receiver<WorkerMessage>,
     pub(crate) peers: Vec<Peer>,
-    /// The moment that the core's time counts from.
-    pub(crate) started_at: Clock,
+    /// The moment at which the broker started, by the clock and in the core's time.
+    pub(crate) started_at: (Clock, Instant),
     /// Connections of the whole broker.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) connections_max: usize,
@@ -67,7 +68,10 @@ pub(crate) struct Worker {
     accept_again_at: Option<Instant>,
     keys: Vec<ConnectionKey>,
     stopping: bool,
+    /// How far the core knows that records are stored.
+    stored_upto: RecordNumber,
 }
+
 /// Names the socket of a connection, and tells it from others that had its place.
 fn token(key: ConnectionKey) -> Token {
     Token(key.index())
@@ -85,12 +89,13 @@ impl Worker {
             accept_again_at: None,
             keys: Vec::new(),
             stopping: false,
+            stored_upto: RecordNumber::default(),
         }
     }
 
     fn now(&self) -> Instant {
-        let micros = self.parts.started_at.elapsed().as_micros();
-        Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        let (clock, instant) = self.parts.started_at;
+        instant + clock.elapsed()
     }
 
     /// Runs until the broker stops.
@@ -140,7 +145,8 @@ impl Worker {
     fn has_work(&self) -> bool {
         let own = &self.parts.peers[usize::from(self.parts.number.0)];
         let can_accept = self.accept_again_at.is_none() && !self.stopping;
-        own.is_woken.load(Ordering::Acquire)
+        own.waker.is_woken.load(Ordering::Acquire)
+            || self.newly_stored().is_some()
             || self.parts.core.has_work()
             || !self.adopted.is_empty()
             || (can_accept && self.parts.acceptors.iter().any(|acceptor| acceptor.is_ready))
@@ -157,6 +163,7 @@ impl Worker {
         self.note(events, &mut writable);
         self.accept(now);
         self.take_messages(now);
+        self.learn_stored(now);
         self.read_established(now);
         if self.to_read.has_fresh() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
@@ -220,15 +227,29 @@ impl Worker {
                     self.move_connection(connection, worker, *client);
                 }
                 Output::Store { last, records } => {
-                    self.parts.store.append(last, records);
-                    let upto = self.parts.store.stored_upto();
-                    self.parts.core.handle_stored(now, upto);
+                    if let Some(store) = &mut self.parts.store {
+                        store.append(last, records);
+                    }
+                    self.learn_stored(now);
                 }
                 Output::Forward { worker, batch } => {
                     let message = WorkerMessage::Batch(self.parts.number, batch);
                     self.parts.peers[usize::from(worker.0)].send(message);
                 }
             }
+        }
+    }
+
+    /// How far the store is, when it is further than the core knows.
+    fn newly_stored(&self) -> Option<RecordNumber> {
+        let upto = self.parts.store.as_ref()?.stored_upto();
+        (upto > self.stored_upto).then_some(upto)
+    }
+
+    fn learn_stored(&mut self, now: Instant) {
+        if let Some(upto) = self.newly_stored() {
+            self.stored_upto = upto;
+            self.parts.core.handle_stored(now, upto);
         }
     }
 

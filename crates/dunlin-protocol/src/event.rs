@@ -89,7 +89,8 @@ pub enum ServerEvent {
     Publish(PublishEvent),
     /// The Client has released a QoS 2 message: acknowledge once its identifier is forgotten.
     Released(AckToken),
-    /// The Client has received a QoS 2 message and owes its completion.
+    /// The Client has received a QoS 2 message and owes its completion. After
+    /// [`crate::ServerConnection::hold_releases`]: answer with `release`.
     Received(PacketIdentifier),
     /// An exchange that the Server began is over.
     Acknowledged(Acknowledged),

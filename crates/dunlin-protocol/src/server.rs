@@ -331,6 +331,64 @@ impl ServerConnection {
         self.engine.publish_at_most_once(now, message, retain, subscription_identifiers, out)
     }
 
+    /// Begins the exchange of a QoS 2 message without sending it yet: it has its Packet Identifier,
+    /// and [`ServerConnection::send_prepared`] sends it on this connection. When another connection
+    /// comes first, the message is resent there like all that is in flight.
+    ///
+    /// For a Server that stores which Packet Identifier a message has before the Client sees it:
+    /// else a crash could use the identifier again for a message that the Client would then take
+    /// for a repetition.
+    ///
+    /// # Errors
+    /// [`PublishError`]; nothing was begun then.
+    pub fn prepare(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        retain: bool,
+        subscription_identifiers: &[SubscriptionIdentifier],
+    ) -> Result<PacketIdentifier, PublishError> {
+        if !self.is_connected() {
+            return Err(PublishError::NotConnected);
+        }
+        self.engine.prepare(now, message, retain, subscription_identifiers)
+    }
+
+    /// Sends a message that was prepared on this connection. One that the Client's Maximum Packet
+    /// Size has no room for counts as delivered [MQTT-3.1.2-25] and is given back.
+    pub fn send_prepared(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        out: &mut TransmitBuf,
+    ) -> Option<InFlight> {
+        if !self.is_connected() {
+            return None;
+        }
+        self.engine.send_prepared(now, packet_identifier, out)
+    }
+
+    /// From now on a PUBREC is only told ([`ServerEvent::Received`]), each time that it comes, and
+    /// the PUBREL waits for [`ServerConnection::release`].
+    ///
+    /// For a Server that stores that the Client has the message before the Client forgets the
+    /// Packet Identifier: else a crash could send the PUBLISH once more, as a new message.
+    pub const fn hold_releases(&mut self) {
+        self.engine.holds_releases = true;
+    }
+
+    /// Sends the PUBREL of an exchange whose PUBREC was received.
+    pub fn release(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        out: &mut TransmitBuf,
+    ) {
+        if self.is_connected() {
+            self.engine.release(now, packet_identifier, out);
+        }
+    }
+
     /// Acknowledges a message or a release, or refuses a message with a Reason Code of 0x80 and
     /// above (for MQTT 5.0 only; a 3.x Client must not be told that its message was taken).
     ///

@@ -9,7 +9,7 @@ fn edit<'a>(find: &'a str, replace: &'a str) -> NamedEdit<'a> {
 
 #[track_caller]
 fn check(edits: &[NamedEdit<'_>], expected: Result<&str, &str>) {
-    let result = edited("let a = 1; let b = 2; let b = 3;", edits, "dunlin-broker");
+    let result = edited("let a = 1; let b = 2; let b = 3;", edits);
     match expected {
         Ok(text) => assert_eq!(result.unwrap(), text),
         Err(text) => assert!(result.unwrap_err().to_string().contains(text)),
@@ -18,7 +18,7 @@ fn check(edits: &[NamedEdit<'_>], expected: Result<&str, &str>) {
 
 #[test]
 fn edits_fit_exactly_once() {
-    let planted = "let a = if dunlin_protocol::codec::planted::is(\"lazy\") { 0 } else { 1 }; \
+    let planted = "let a = if crate::planted::is(\"lazy\") { 0 } else { 1 }; \
                    let b = 2; let b = 3;";
     check(&[edit("a = 1", "a = if planted!(\"lazy\") { 0 } else { 1 }")], Ok(planted));
     check(&[edit("c = 1", "planted!(\"lazy\")")], Err("not there any more"));

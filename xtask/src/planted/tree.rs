@@ -41,9 +41,9 @@ pub(super) fn plant(root: &Path, tree: &Path, faults: &[Fault]) -> Result<()> {
                 let mut bytes = fs::read(&path)?;
                 if let Some(edits) = edits.remove(&key) {
                     let text = String::from_utf8(bytes).with_context(|| key.clone())?;
-                    bytes = edited(&text, &edits, name).with_context(|| key.clone())?.into_bytes();
+                    bytes = edited(&text, &edits).with_context(|| key.clone())?.into_bytes();
                 }
-                if key == "crates/dunlin-codec/src/lib.rs" {
+                if key == format!("crates/{name}/src/lib.rs") {
                     bytes.extend_from_slice(switch(faults).as_bytes());
                 }
                 write(&tree.join(relative), &bytes)?;
@@ -79,7 +79,7 @@ fn edits_by_file(faults: &[Fault]) -> BTreeMap<String, Vec<NamedEdit<'_>>> {
 }
 
 /// The text with all edits; each must fit exactly once, and none may touch another.
-pub(super) fn edited(text: &str, edits: &[NamedEdit<'_>], name: &str) -> Result<String> {
+pub(super) fn edited(text: &str, edits: &[NamedEdit<'_>]) -> Result<String> {
     let mut places = Vec::new();
     for edit in edits {
         let mut found = text.match_indices(edit.find);
@@ -99,7 +99,7 @@ pub(super) fn edited(text: &str, edits: &[NamedEdit<'_>], name: &str) -> Result<
             bail!("{}: it touches the text of another fault", edit.fault);
         }
         result.push_str(&text[at..start]);
-        let call = format!("{}::planted::is(\"{}\")", path_of_codec(name), edit.fault);
+        let call = format!("crate::planted::is(\"{}\")", edit.fault);
         let macro_call = format!("planted!(\"{}\")", edit.fault);
         if !edit.replace.contains(&macro_call) {
             bail!("{}: the new text does not ask `{macro_call}`", edit.fault);
@@ -111,23 +111,14 @@ pub(super) fn edited(text: &str, edits: &[NamedEdit<'_>], name: &str) -> Result<
     Ok(result)
 }
 
-/// How the crates that depend on it name the codec.
-fn path_of_codec(name: &str) -> &'static str {
-    match name {
-        "dunlin-codec" => "crate",
-        "dunlin-broker" => "dunlin_protocol::codec",
-        _ => "dunlin_codec",
-    }
-}
-
-/// The module that knows which fault is active: it goes into the lowest crate.
+/// The module that knows which fault is active; each crate gets one of its own.
 fn switch(faults: &[Fault]) -> String {
     let names: Vec<String> = faults.iter().map(|fault| format!("{:?}", fault.name)).collect();
     format!(
         r#"
 /// Which of the planted faults is active.
-#[allow(missing_docs)]
-pub mod planted {{
+#[allow(dead_code, missing_docs, unreachable_pub)]
+mod planted {{
     extern crate std;
     use std::sync::LazyLock;
     static NAMES: &[&str] = &[{names}];

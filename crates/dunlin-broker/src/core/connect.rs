@@ -2,7 +2,7 @@
 
 use super::granted::SessionKey;
 use super::outgoing::Outgoing;
-use super::pending::HeldPublishes;
+use super::pending::{AfterStored, HeldPublishes};
 use super::publish::Routed;
 use super::session::{NEVER, Session, Will};
 use super::timers::{Timer, Timers};
@@ -63,6 +63,7 @@ impl Core {
             self.reject(now, key, reason_code);
             return;
         }
+        let last_before = self.endpoints.last_record;
         let mut properties = ConnAckProperties::default();
         if connect.client_identifier.is_empty() {
             connect.client_identifier = self.assign_client_identifier();
@@ -97,7 +98,20 @@ impl Core {
             None => self.begin_session(&connect),
         };
         self.configure_session(session, &connect, &mut properties);
-        self.attach(now, key, session, resumed.is_some(), properties);
+        self.attach(key, session);
+        // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
+        match self.recorded_since(last_before) {
+            Some(record) => {
+                if let Some(connection) = self.endpoints.connection(key) {
+                    connection.waits = true;
+                    connection.held = true;
+                }
+                let session_present = resumed.is_some();
+                let connack = AfterStored::ConnAck(key, session_present, Box::new(properties));
+                self.pending.wait_for_store(record, connack);
+            }
+            None => self.accept(now, key, resumed.is_some(), properties),
+        }
     }
 
     /// Lets a Client wait for its CONNACK until it is known what became of its QoS 2 messages:
@@ -196,6 +210,7 @@ impl Core {
         session.version = connect.protocol_version;
         session.expiry_interval = granted;
         session.expires_at = None;
+        let old_will = session.will.take();
         session.will = connect.will.as_ref().map(|will| {
             let message = Message {
                 topic_name: will.topic_name.clone(),
@@ -211,41 +226,94 @@ impl Core {
                 message_expiry_interval: will.properties.message_expiry_interval,
                 delay_secs: will.properties.will_delay_interval.unwrap_or(0),
                 due_at: None,
+                is_recorded: self.endpoints.stores,
             })
         });
-        self.record_session(key);
+        self.record_session(key, None);
+        if self.endpoints.stores {
+            self.record_will(key, old_will.is_some_and(|will| will.is_recorded));
+        }
     }
 
-    /// Records the Session Expiry Interval of a session when it is new or has changed. A session
-    /// that was recorded once stays so, though it may now end with its connection.
-    fn record_session(&mut self, key: SessionKey) {
+    /// Records that a session has a connection, or since when it has none. A session that was
+    /// recorded once stays so, though it may now end with its connection.
+    pub(super) fn record_session(&mut self, key: SessionKey, away_since: Option<Instant>) {
         let session = &mut self.endpoints.sessions[key.0];
-        let is_recorded = session.recorded_expiry.is_some();
-        if !self.endpoints.stores || !(session.is_persistent() || is_recorded) {
+        if !self.endpoints.stores || !(session.is_persistent() || session.is_recorded) {
             return;
         }
+        session.is_recorded = true;
+        let client_identifier = session.client_identifier.clone();
         let session_expiry_interval = session.expiry_interval;
-        if session.recorded_expiry.replace(session_expiry_interval) != Some(session_expiry_interval)
-        {
-            let client_identifier = session.client_identifier.clone();
-            self.endpoints.record(Record::Session { client_identifier, session_expiry_interval });
+        self.endpoints.record(Record::Session {
+            client_identifier,
+            session_expiry_interval,
+            away_since,
+        });
+    }
+
+    /// Records the Will of a session, or that the earlier one is gone. The Will of a session that
+    /// ends with its connection is recorded as well: it is published when the broker crashes.
+    fn record_will(&mut self, key: SessionKey, had_will: bool) {
+        let session = &self.endpoints.sessions[key.0];
+        let client_identifier = session.client_identifier.clone();
+        if let Some(will) = &session.will {
+            let record = Record::Will {
+                client_identifier,
+                message: Arc::new(will.message.clone()),
+                message_expiry_interval: will.message_expiry_interval,
+                delay_secs: will.delay_secs,
+            };
+            self.endpoints.record(record);
+        } else if had_will {
+            self.endpoints.record(Record::WillRemoved { client_identifier });
         }
     }
 
-    fn attach(
+    /// Takes the Will of a session, which is published or discarded.
+    fn take_will(&mut self, key: SessionKey) -> Option<Box<Will>> {
+        let session = &mut self.endpoints.sessions[key.0];
+        let will = session.will.take()?;
+        if will.is_recorded {
+            let client_identifier = session.client_identifier.clone();
+            self.endpoints.record(Record::WillRemoved { client_identifier });
+        }
+        Some(will)
+    }
+
+    /// Gives a session its connection. [`Core::accept`] follows, when that is stored.
+    fn attach(&mut self, key: ConnectionKey, session_key: SessionKey) {
+        self.endpoints.sessions[session_key.0].connection = Some(key.index);
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.session = Some(session_key);
+        }
+        self.endpoints.counters.clients_connected += 1;
+    }
+
+    /// Tells a Client that it is connected, and goes on with its session.
+    pub(super) fn accept(
         &mut self,
         now: Instant,
         key: ConnectionKey,
-        session_key: SessionKey,
         session_present: bool,
         properties: ConnAckProperties,
     ) {
+        // The connection may be over by now, or the session another one's.
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let Some(session_key) = connection.session else { return };
+        if std::mem::take(&mut connection.waits) {
+            connection.held = false;
+            connection.read_again_at = now;
+            self.resumed.push(key);
+        }
         self.endpoints.touch(key.index);
         let session = &mut self.endpoints.sessions[session_key.0];
-        session.connection = Some(key.index);
         let exchanges = std::mem::take(&mut session.exchanges);
+        let holds_releases = self.endpoints.stores && session.is_persistent();
         let Some(connection) = self.endpoints.connection(key) else { return };
-        connection.session = Some(session_key);
+        if holds_releases {
+            connection.protocol.hold_releases();
+        }
         let accepted = connection.protocol.accept(
             now,
             exchanges,
@@ -253,8 +321,7 @@ impl Core {
             properties,
             &mut connection.out,
         );
-        debug_assert!(accepted.is_ok(), "a CONNECT was just read");
-        self.endpoints.counters.clients_connected += 1;
+        debug_assert!(accepted.is_ok(), "a CONNECT awaits its answer");
         self.watch(now, key);
         self.count_members(session_key, 1);
         self.endpoints.pump(now, session_key);
@@ -270,9 +337,8 @@ impl Core {
         }
         if disconnect.reason_code == ReasonCode::Success {
             // [MQTT-3.14.4-3]; any other Reason Code leaves the Will [MQTT-3.1.2-10].
-            session.will = None;
+            self.take_will(key);
         }
-        self.record_session(key);
     }
 
     /// The connection is over: its session is away from now on, or ends.
@@ -285,11 +351,14 @@ impl Core {
             connection.protocol.end(),
             Some(ConnectionEnd::Local(ReasonCode::ServerShuttingDown))
         );
-        let exchanges = connection.protocol.take_session();
+        let was_accepted = !std::mem::take(&mut connection.waits);
+        let exchanges = was_accepted.then(|| connection.protocol.take_session());
         self.endpoints.counters.clients_connected -= 1;
         let session = &mut self.endpoints.sessions[session_key.0];
         session.connection = None;
-        session.exchanges = exchanges;
+        if let Some(exchanges) = exchanges {
+            session.exchanges = exchanges;
+        }
         for held in held.iter().flat_map(HeldPublishes::iter) {
             if held.message.qos == QoS::ExactlyOnce {
                 // Nobody has taken it: when it comes again, it is new.
@@ -299,7 +368,9 @@ impl Core {
         if stopping {
             return;
         }
-        self.count_members(session_key, -1);
+        if was_accepted {
+            self.count_members(session_key, -1);
+        }
         self.hand_on(now, session_key, false);
         self.schedule_will(now, session_key);
         let session = &mut self.endpoints.sessions[session_key.0];
@@ -311,6 +382,7 @@ impl Core {
             NEVER => {}
             secs => session.expires_at = Some(now + Duration::from_secs(u64::from(secs))),
         }
+        self.record_session(session_key, Some(now));
         self.watch_session(now, session_key);
     }
 
@@ -346,6 +418,13 @@ impl Core {
         if !Timers::fires(now, &mut session.timer_at) || session.connection.is_some() {
             return;
         }
+        self.act_when_due(now, key);
+    }
+
+    /// Publishes the Will of a session that is away, and ends it, if that is due; else sets its
+    /// timer.
+    pub(super) fn act_when_due(&mut self, now: Instant, key: SessionKey) {
+        let session = &self.endpoints.sessions[key.0];
         let will_due_at = session.will.as_ref().and_then(|will| will.due_at);
         let has_expired = session.expires_at.is_some_and(|at| at <= now);
         if will_due_at.is_some_and(|due_at| due_at <= now) {
@@ -360,19 +439,20 @@ impl Core {
     }
 
     fn publish_will(&mut self, now: Instant, key: SessionKey) {
-        let Some(will) = self.endpoints.sessions[key.0].will.take() else { return };
+        let Some(will) = self.take_will(key) else { return };
         let mut message = will.message;
         if let Some(secs) = will.message_expiry_interval {
             message.expire_after(now, secs);
         }
-        self.publish_own(now, Some(key), message);
+        let client_identifier = self.endpoints.sessions[key.0].client_identifier.clone();
+        self.publish_own(now, Some((key, &client_identifier)), message);
     }
 
-    /// Publishes a message that no Client waits for: a Will, or `$SYS`.
+    /// Publishes a message that no Client waits for: a Will of this Client, or `$SYS`.
     pub(super) fn publish_own(
         &mut self,
         now: Instant,
-        publisher: Option<SessionKey>,
+        of: Option<(SessionKey, &Text)>,
         message: Message,
     ) {
         let message = Arc::new(message);
@@ -380,7 +460,12 @@ impl Core {
         if let Err(cause) = self.retain(now, &outgoing) {
             self.endpoints.counters.drop_one(cause);
         }
-        self.route(now, publisher, &outgoing, None, &mut Routed::default());
+        match of {
+            Some((publisher, client_identifier)) => {
+                self.pass_on(now, client_identifier, Some(publisher), &message, None, None);
+            }
+            None => self.route(now, None, &outgoing, None, &mut Routed::default()),
+        }
     }
 
     /// Ends a session that is away: its Will is published if it still waits, what was owed to it
@@ -394,7 +479,7 @@ impl Core {
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);
         if let Some(session) = self.endpoints.sessions.remove(key.0)
-            && session.recorded_expiry.is_some()
+            && session.is_recorded
         {
             let client_identifier = session.client_identifier;
             self.endpoints.record(Record::SessionEnded { client_identifier });

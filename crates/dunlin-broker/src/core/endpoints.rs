@@ -3,6 +3,8 @@
 mod delivery;
 mod waiting;
 
+pub(super) use delivery::Delivered;
+
 use super::counters::Counters;
 use super::granted::SessionKey;
 use super::record::{Record, RecordNumber};
@@ -11,8 +13,9 @@ use super::session::{Note, Session};
 use super::slab::Slab;
 use super::spares::Spares;
 use crate::Limits;
-use dunlin_protocol::codec::TransmitBuf;
+use dunlin_protocol::codec::{PacketIdentifier, TransmitBuf};
 use dunlin_protocol::{Instant, ServerConnection};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A connection of a worker: its place there, and the count that tells it from earlier ones.
@@ -43,6 +46,12 @@ pub(super) struct Connection {
     pub(super) stalled: bool,
     /// Whether the peer has closed its side: what it sent before is all that comes.
     pub(super) is_gone: bool,
+    /// Whether its CONNACK waits for the store.
+    pub(super) waits: bool,
+    /// How many SUBACKs and UNSUBACKs wait for other workers or the store.
+    pub(super) answers_due: u32,
+    /// Bytes of messages that were prepared and wait for the store.
+    prepared_bytes: usize,
     /// Whether its publishes are no longer taken: one before them was given up.
     pub(super) forgoes: bool,
     /// Whether nothing is read: a publish of an MQTT 3.x Client waits for room in a queue.
@@ -67,6 +76,9 @@ const OUTPUT_FLUSH_LEN: usize = 128 * 1024;
 /// A queue is moved to the output while fewer bytes than this wait there.
 const OUTPUT_FILL_LEN: usize = 64 * 1024;
 
+/// SUBACKs and UNSUBACKs that may wait before nothing more is taken of their Client.
+pub(super) const ANSWERS_DUE_MAX: u32 = 64;
+
 #[derive(Debug)]
 pub(super) struct Endpoints {
     pub(super) limits: Arc<Limits>,
@@ -81,6 +93,18 @@ pub(super) struct Endpoints {
     pub(super) stores: bool,
     pub(super) records: Vec<Record>,
     pub(super) last_record: RecordNumber,
+    /// QoS 2 messages that are sent once the record is stored that says by which exchange.
+    prepared: VecDeque<Prepared>,
+}
+
+/// A QoS 2 message that waits for the store before it is sent.
+#[derive(Debug)]
+struct Prepared {
+    record: RecordNumber,
+    connection: ConnectionKey,
+    packet_identifier: PacketIdentifier,
+    size: usize,
+    payload_len: usize,
 }
 
 impl Endpoints {
@@ -97,6 +121,7 @@ impl Endpoints {
             stores,
             records: Vec::new(),
             last_record: RecordNumber(0),
+            prepared: VecDeque::new(),
         }
     }
 
@@ -111,6 +136,9 @@ impl Endpoints {
             wants_room: false,
             stalled: false,
             is_gone: false,
+            waits: false,
+            answers_due: 0,
+            prepared_bytes: 0,
             forgoes: false,
             held: false,
             read_again_at: Instant::ZERO,
@@ -188,7 +216,39 @@ impl Endpoints {
         }
     }
 
+    // ---- what waits
+
+    /// A SUBACK or UNSUBACK of a connection waits for other workers or the store.
+    pub(super) fn owe_answer(&mut self, key: ConnectionKey) {
+        if let Some(connection) = self.connection(key) {
+            connection.answers_due += 1;
+        }
+    }
+
+    /// A SUBACK or UNSUBACK that waited goes out; whether input that waited for it goes on.
+    #[must_use]
+    pub(super) fn give_answer(&mut self, now: Instant, key: ConnectionKey) -> bool {
+        let Some(connection) = self.connection(key) else { return false };
+        connection.answers_due = connection.answers_due.saturating_sub(1);
+        let goes_on = connection.stalled && connection.answers_due < ANSWERS_DUE_MAX;
+        if goes_on {
+            connection.stalled = false;
+            connection.read_again_at = now;
+        }
+        goes_on
+    }
+
+    /// How many messages wait for the store before they are sent.
+    pub(super) fn prepared_len(&self) -> usize {
+        self.prepared.len()
+    }
+
     // ---- records
+
+    /// The number of the record that is made next.
+    pub(super) const fn next_record(&self) -> RecordNumber {
+        RecordNumber(self.last_record.0 + 1)
+    }
 
     pub(super) fn record(&mut self, record: Record) -> RecordNumber {
         self.last_record.0 += 1;
@@ -196,7 +256,7 @@ impl Endpoints {
         self.last_record
     }
 
-    fn settle(&mut self, session: SessionKey, note: &Note) {
+    pub(super) fn settle(&mut self, session: SessionKey, note: &Note) {
         if let (Some(number), true) = (note.number, self.stores) {
             let client_identifier = self.sessions[session.0].client_identifier.clone();
             self.record(Record::Settled { client_identifier, number });

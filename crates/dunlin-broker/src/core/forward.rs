@@ -2,9 +2,10 @@
 //! another node one day is the same.
 
 use super::counters::Counters;
-use super::granted::WorkerNumber;
+use super::granted::{SessionKey, WorkerNumber};
 use super::session::GroupName;
 use dunlin_protocol::Message;
+use dunlin_protocol::codec::Text;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -30,16 +31,19 @@ impl Batch {
 #[derive(Debug)]
 pub(super) enum Forward {
     /// A message for the sessions of the other worker that match.
-    Publish { message: Arc<Message>, answer: Option<PublishNumber> },
+    Publish { message: Arc<Message>, answer: Option<PublishNumber>, is_tentative: bool },
     /// A message for one member of a Shared Subscription, whom the other worker chooses. The
-    /// answer goes to the worker that took the message, through how many hands it may have gone.
+    /// answer goes to the worker that took the message, however many passed it on.
     Shared {
         message: Arc<Message>,
         group: Arc<GroupName>,
         answer: Option<(WorkerNumber, PublishNumber)>,
+        is_tentative: bool,
     },
     /// What became of a message that the other worker forwarded.
-    Outcome { publish: PublishNumber, outcome: Outcome },
+    Outcome { publish: PublishNumber, outcome: Outcome, owed: Vec<OwedTo> },
+    /// What was owed tentatively by sessions of the other worker is owed.
+    Confirmed { owed: Vec<OwedTo> },
     /// The sender has sessions for this Topic Filter, or no longer.
     Interest { topic_filter: Box<str>, wanted: bool },
     /// So many members of the Shared Subscription are with the sender, connected and in sum.
@@ -48,6 +52,8 @@ pub(super) enum Forward {
     InterestMark { number: u64 },
     /// All interests up to this mark are taken up.
     InterestTaken { number: u64 },
+    /// The sender has told all interests of the sessions that it recovered.
+    Recovered,
     /// The counters of the sender.
     Counters(Box<Counters>),
 }
@@ -55,6 +61,18 @@ pub(super) enum Forward {
 /// Names a publish that waits for other workers or the store, within the worker that took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PublishNumber(pub(super) u64);
+
+/// A message that is owed to a session tentatively.
+#[derive(Clone, Debug)]
+pub(super) struct OwedTo {
+    /// The worker of the session, its place there and the count of that place.
+    pub(super) worker: WorkerNumber,
+    pub(super) session: SessionKey,
+    pub(super) generation: u32,
+    pub(super) client_identifier: Text,
+    /// The number of the message within the session.
+    pub(super) number: u64,
+}
 
 /// What became of a message at one worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -26,7 +26,7 @@ impl Core {
             timers: self.timers.len(),
             notes: rare().map(|rare| rare.notes.len()).sum(),
             cursors: rare().map(|rare| rare.cursors.len()).sum(),
-            pending: self.pending.len(),
+            pending: self.pending.len() + self.endpoints.prepared_len(),
             awaited: self.interest.awaited_len(),
         }
     }

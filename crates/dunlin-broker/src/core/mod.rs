@@ -5,6 +5,7 @@
 //! asks for:
 //!
 //! ```text
+//! recover ─► … ─► finish_recovery, if there is a store, then
 //! open ─► handle_input ─► … ─► handle_network_closed ─► release
 //!            │ each call may leave work:
 //!            ├─ take_urgent / take_touched   connections whose output is to be written
@@ -17,6 +18,7 @@
 
 mod connect;
 mod counters;
+mod decision;
 mod endpoints;
 mod forward;
 #[doc(hidden)]
@@ -28,6 +30,7 @@ mod outgoing;
 mod pending;
 mod publish;
 mod record;
+mod recovery;
 mod registry;
 mod retained;
 mod routing;
@@ -48,6 +51,7 @@ pub use granted::{SessionKey, WorkerNumber};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;
+pub use session::GroupName;
 
 use crate::Limits;
 use bytes::BytesMut;
@@ -55,10 +59,11 @@ use dunlin_protocol::codec::{Disconnect, ReasonCode, TransmitBuf};
 use dunlin_protocol::{
     ConnectionEnd, Instant, Progress, ServerConfig, ServerConnection, ServerEvent,
 };
-use endpoints::Endpoints;
+use endpoints::{ANSWERS_DUE_MAX, Endpoints};
 use forward::Outbox;
 use names::TopicNames;
 use pending::PendingPublishes;
+use recovery::Recovery;
 use registry::Registry;
 use routing::Routing;
 use std::collections::VecDeque;
@@ -153,7 +158,10 @@ pub struct Core {
     resumed: Vec<ConnectionKey>,
     interest: workers::InterestState,
     sys: sys::Sys,
+    recovery: Recovery,
     assigned: u64,
+    /// How many messages were under way to other workers. See `Record::Underway`.
+    underway: u64,
     stopping: bool,
 }
 
@@ -187,7 +195,9 @@ impl Core {
             resumed: Vec::new(),
             interest: workers::InterestState::new(usize::from(config.workers.max(1))),
             sys: sys::Sys::new(usize::from(config.workers.max(1))),
+            recovery: Recovery::default(),
             assigned: 0,
+            underway: 0,
             stopping: false,
         };
         core.start_sys(now);
@@ -220,6 +230,10 @@ impl Core {
             let out_len = connection.out.len();
             if out_len >= output_bytes_max && !connection.is_gone {
                 // A Client that sends and doesn't read its answers waits for itself.
+                self.endpoints.stall(key);
+                return InputState::Paused;
+            }
+            if connection.answers_due >= ANSWERS_DUE_MAX {
                 self.endpoints.stall(key);
                 return InputState::Paused;
             }
@@ -265,7 +279,10 @@ impl Core {
             ServerEvent::Acknowledged(acknowledged) => {
                 self.endpoints.acknowledged(now, session, &acknowledged);
             }
-            ServerEvent::Received(_) | ServerEvent::Connect(_) => {}
+            ServerEvent::Received(packet_identifier) => {
+                self.handle_received(now, key, session, packet_identifier);
+            }
+            ServerEvent::Connect(_) => {}
             ServerEvent::Released(ack) => self.handle_released(now, key, session, ack),
             ServerEvent::Subscribe(subscribe) => {
                 self.handle_subscribe(now, key, session, &subscribe);
@@ -299,7 +316,10 @@ impl Core {
 
     /// Whether the Client of a connection was accepted, and the connection is not over.
     pub fn has_session(&mut self, key: ConnectionKey) -> bool {
-        self.endpoints.connection(key).is_some_and(|connection| connection.session.is_some())
+        let is_accepted = |connection: &mut endpoints::Connection| {
+            connection.session.is_some() && !connection.waits
+        };
+        self.endpoints.connection(key).is_some_and(is_accepted)
     }
 
     /// Why a connection is over; `None` while it is not.

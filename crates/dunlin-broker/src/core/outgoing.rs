@@ -10,6 +10,8 @@ use std::sync::Arc;
 /// once when the first receiver has to keep it.
 pub(super) struct Outgoing<'a> {
     pub(super) message: &'a Message,
+    /// Whether sessions that are stored owe it tentatively. See `Record::Confirmed`.
+    pub(super) is_tentative: bool,
     /// The Topic Name in memory of its own, when it was found before.
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
@@ -17,17 +19,22 @@ pub(super) struct Outgoing<'a> {
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn borrowed(message: &'a Message) -> Self {
-        Self { message, topic_name: None, kept: OnceCell::new() }
+        Self { message, is_tentative: false, topic_name: None, kept: OnceCell::new() }
     }
 
     /// A message that somebody will probably have to keep.
     pub(super) fn to_be_kept(message: &'a Message, names: &mut TopicNames) -> Self {
         let topic_name = Some(names.keep(&message.topic_name));
-        Self { message, topic_name, kept: OnceCell::new() }
+        Self { message, is_tentative: false, topic_name, kept: OnceCell::new() }
     }
 
     pub(super) fn shared(message: &'a Arc<Message>) -> Self {
-        Self { message, topic_name: None, kept: OnceCell::from(message.clone()) }
+        Self {
+            message,
+            is_tentative: false,
+            topic_name: None,
+            kept: OnceCell::from(message.clone()),
+        }
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {

@@ -1,27 +1,43 @@
 //! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
 
-use super::forward::{Outcome, PublishNumber};
+use super::forward::{Outcome, OwedTo, PublishNumber};
 use super::granted::SessionKey;
+use super::workers::AwaitedSubAck;
 use super::{ConnectionKey, RecordNumber, WorkerNumber};
-use dunlin_protocol::codec::Connect;
+use dunlin_protocol::codec::{ConnAckProperties, Connect, PacketIdentifier, Text, UnsubAck};
 use dunlin_protocol::{AckToken, Message};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// A publish that was routed and is not acknowledged yet.
+/// A message that was routed, and of which it is not known yet that all who are to have it do.
 #[derive(Debug)]
 pub(super) struct PendingPublish {
-    pub(super) connection: ConnectionKey,
-    pub(super) ack: AckToken,
+    pub(super) source: Source,
     /// Other workers whose outcome is awaited.
     pub(super) workers: u32,
     /// The record that must be stored.
     pub(super) stored: Option<RecordNumber>,
     pub(super) outcome: Outcome,
-    /// At QoS 2 the publisher's session, with its generation: it remembers the message though
-    /// nobody may have taken it yet.
-    pub(super) undecided: Option<(SessionKey, u32)>,
+    /// The sessions of all workers that owe it tentatively.
+    pub(super) owed: Vec<OwedTo>,
+    /// Whether nothing but the store is awaited.
+    pub(super) is_decided: bool,
+}
+
+/// Where a message came from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// A Client, which gets an acknowledgement.
+    Client {
+        connection: ConnectionKey,
+        ack: AckToken,
+        /// At QoS 2 the publisher's session, with its generation: it remembers the message though
+        /// nobody may have taken it yet.
+        undecided: Option<(SessionKey, u32)>,
+    },
+    /// The broker: a Will, or a message that was handed on; under way by this number.
+    Own { client_identifier: Text, underway: Option<u64> },
 }
 
 /// A publish of an MQTT 3.x Client that has to wait for room in a queue.
@@ -75,7 +91,15 @@ pub(super) enum AfterStored {
     /// A release may be acknowledged.
     Release(ConnectionKey, AckToken),
     /// The worker that forwarded a publish may be told what became of it.
-    Answer(WorkerNumber, PublishNumber, Outcome),
+    Answer(WorkerNumber, PublishNumber, Outcome, Vec<OwedTo>),
+    /// A Client may be told that its CONNECT was accepted: Session Present, and the rest.
+    ConnAck(ConnectionKey, bool, Box<ConnAckProperties>),
+    /// A Client may be told that its subscriptions are made.
+    SubAck(Box<AwaitedSubAck>),
+    /// A Client may be told that its subscriptions are removed.
+    UnsubAck(ConnectionKey, Box<UnsubAck>),
+    /// A Client that has received a QoS 2 message may forget that it has.
+    PubRel(ConnectionKey, PacketIdentifier),
 }
 
 #[derive(Debug, Default)]
@@ -100,13 +124,11 @@ impl PendingPublishes {
         PublishNumber(self.next)
     }
 
-    pub(super) fn insert(&mut self, publish: PendingPublish) {
+    pub(super) fn insert(&mut self, publish: PendingPublish) -> PublishNumber {
         let number = self.next_number();
         self.next += 1;
-        if let Some(stored) = publish.stored {
-            self.after_stored.push_back((stored, AfterStored::Publish(number)));
-        }
         self.publishes.insert(number, publish);
+        number
     }
 
     pub(super) fn wait_for_store(&mut self, record: RecordNumber, after: AfterStored) {
@@ -130,7 +152,7 @@ impl PendingPublishes {
     pub(super) fn take_ready(&mut self, number: PublishNumber) -> Option<PendingPublish> {
         let publish = self.publishes.get(&number)?;
         let stored = publish.stored.is_none_or(|record| record <= self.stored_upto);
-        if publish.workers > 0 || !stored {
+        if !publish.is_decided || !stored {
             return None;
         }
         self.publishes.remove(&number)

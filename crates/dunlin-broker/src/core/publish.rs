@@ -1,10 +1,11 @@
 //! A message from a Client: checked, kept if retained, routed, acknowledged.
 
 use super::counters::DropCause;
-use super::forward::{Forward, Outcome, PublishNumber};
+use super::endpoints::{Delivered, Endpoints};
+use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
 use super::granted::{SessionKey, Subscriber};
 use super::outgoing::Outgoing;
-use super::pending::{AfterStored, HeldPublish, HeldPublishes, PendingPublish};
+use super::pending::{HeldPublish, HeldPublishes, Source};
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
@@ -16,12 +17,32 @@ use std::time::Duration;
 const HELD_RETRY: Duration = Duration::from_millis(100);
 
 /// What came of routing a message.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Routed {
     pub(super) outcome: Outcome,
     /// Other workers whose outcome is awaited.
     pub(super) workers: u32,
     pub(super) stored: Option<RecordNumber>,
+    /// The sessions of this worker that owe it tentatively.
+    pub(super) owed: Vec<OwedTo>,
+}
+
+impl Routed {
+    /// Adds what became of a message for one session.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        endpoints: &Endpoints,
+        worker: WorkerNumber,
+        session: SessionKey,
+        delivered: Delivered,
+    ) {
+        self.outcome.refused |= delivered.refused;
+        self.stored = delivered.stored.or(self.stored);
+        if let Some(number) = delivered.tentative {
+            self.owed.push(endpoints.owed_to(worker, session, number));
+        }
+    }
 }
 
 impl Core {
@@ -49,14 +70,14 @@ impl Core {
             self.route(now, Some(session), &outgoing, None, &mut Routed::default());
             return;
         };
-        let outgoing = Outgoing::to_be_kept(&message, &mut self.names);
+        let mut outgoing = Outgoing::to_be_kept(&message, &mut self.names);
         if self.endpoints.connection(key).is_some_and(|connection| connection.forgoes) {
             self.hold(now, key, ack, outgoing.keep().clone());
         } else if !self.pending.held.is_empty() && self.pending.held.contains_key(&key) {
             // It may not overtake those that wait [MQTT-4.6.0-6].
             self.hold(now, key, ack, outgoing.keep().clone());
         } else if !self.would_refuse(now, session, &outgoing) {
-            self.take_acknowledged(now, key, session, &outgoing, ack);
+            self.take_acknowledged(now, key, session, &mut outgoing, ack);
         } else if self.endpoints.sessions[session.0].version.is_v5() {
             let reason_code = ReasonCode::QuotaExceeded;
             self.refuse_publish(now, key, Some(ack), reason_code, DropCause::Refused);
@@ -72,9 +93,13 @@ impl Core {
         now: Instant,
         key: ConnectionKey,
         session: SessionKey,
-        outgoing: &Outgoing<'_>,
+        outgoing: &mut Outgoing<'_>,
         ack: AckToken,
     ) {
+        let is_exactly_once = outgoing.message.qos == QoS::ExactlyOnce;
+        if is_exactly_once && self.remembers_received(session) {
+            outgoing.is_tentative = self.may_concern_others(&outgoing.message.topic_name);
+        }
         let mut routed = Routed::default();
         match self.retain(now, outgoing) {
             Ok(stored) => routed.stored = stored,
@@ -85,33 +110,21 @@ impl Core {
         }
         let answer = self.pending.next_number();
         self.route(now, Some(session), outgoing, Some(answer), &mut routed);
-        let publisher = &self.endpoints.sessions[session.0];
-        if self.endpoints.stores
-            && outgoing.message.qos == QoS::ExactlyOnce
-            && publisher.is_persistent()
-        {
-            let record = Record::Received {
-                client_identifier: publisher.client_identifier.clone(),
-                packet_identifier: ack.packet_identifier(),
-            };
-            routed.stored = Some(self.endpoints.record(record));
-        }
-        if routed.workers == 0 && routed.stored.is_none() {
+        let is_known = routed.workers == 0 && routed.stored.is_none();
+        if is_known && !(is_exactly_once && self.remembers_received(session)) {
             self.acknowledge(now, key, ack, routed.outcome);
         } else {
-            let undecided = (outgoing.message.qos == QoS::ExactlyOnce).then(|| {
+            let undecided = is_exactly_once.then(|| {
                 self.endpoints.sessions[session.0].rare().undecided += 1;
                 (session, self.endpoints.sessions.generation(session.0))
             });
-            self.pending.insert(PendingPublish {
-                undecided,
-                connection: key,
-                ack,
-                workers: routed.workers,
-                stored: routed.stored,
-                outcome: routed.outcome,
-            });
+            self.await_outcome(now, Source::Client { connection: key, ack, undecided }, routed);
         }
+    }
+
+    /// Whether it is stored which QoS 2 messages of its Client a session has received.
+    fn remembers_received(&self, session: SessionKey) -> bool {
+        self.endpoints.stores && self.endpoints.sessions[session.0].is_persistent()
     }
 
     /// Why a Topic Name may not be published to, if it may not.
@@ -169,7 +182,7 @@ impl Core {
 
     /// A session without a connection has not received this QoS 2 message after all. At QoS 1
     /// there is nothing to forget: the identifier is no one's.
-    fn forget_received(&mut self, key: SessionKey, packet_identifier: PacketIdentifier) {
+    pub(super) fn forget_received(&mut self, key: SessionKey, packet_identifier: PacketIdentifier) {
         let Some(session) = self.endpoints.sessions.get_mut(key.0) else { return };
         let is_known = session.exchanges.received().any(|known| known == packet_identifier);
         if session.connection.is_some() || !is_known {
@@ -182,7 +195,13 @@ impl Core {
         }
     }
 
-    fn acknowledge(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, outcome: Outcome) {
+    pub(super) fn acknowledge(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        ack: AckToken,
+        outcome: Outcome,
+    ) {
         let reason_code = match outcome {
             Outcome { refused: true, .. } => ReasonCode::QuotaExceeded,
             Outcome { matched: true, .. } => ReasonCode::Success,
@@ -218,16 +237,18 @@ impl Core {
             return Ok(None);
         }
         let message = outgoing.keep().clone();
-        self.endpoints
+        let change = self
+            .endpoints
             .retained
             .set(now, message.clone(), &self.endpoints.limits)
             .map_err(|_| DropCause::RetainedFull)?;
-        if !self.endpoints.stores {
+        // What the broker says about itself is said anew by the next process.
+        if !self.endpoints.stores || message.topic_name.starts_with("$SYS/") {
             return Ok(None);
         }
         let topic_name = message.topic_name.clone();
         let message = (!message.payload.is_empty()).then_some(message);
-        Ok(Some(self.endpoints.record(Record::Retained { topic_name, message })))
+        Ok(Some(self.endpoints.record(Record::Retained { topic_name, message, change })))
     }
 
     /// Whether a session of this worker that is to have the message would refuse it.
@@ -273,13 +294,13 @@ impl Core {
                     let retain = granted.retain_as_published && message.retain;
                     let delivered =
                         self.endpoints.deliver(now, session, granted, outgoing, retain, None);
-                    routed.outcome.refused |= delivered.refused;
-                    routed.stored = delivered.stored.or(routed.stored);
+                    routed.add(&self.endpoints, self.worker, session, delivered);
                 }
                 Subscriber::Worker(worker) => {
                     routed.workers += u32::from(answer.is_some());
                     let message = outgoing.keep().clone();
-                    self.outbox.push(worker, Forward::Publish { message, answer });
+                    let is_tentative = outgoing.is_tentative;
+                    self.outbox.push(worker, Forward::Publish { message, answer, is_tentative });
                 }
             }
         }
@@ -297,8 +318,10 @@ impl Core {
         from: WorkerNumber,
         message: &Arc<Message>,
         answer: Option<PublishNumber>,
+        is_tentative: bool,
     ) {
-        let outgoing = Outgoing::shared(message);
+        let mut outgoing = Outgoing::shared(message);
+        outgoing.is_tentative = is_tentative;
         let mut routed = Routed::default();
         let recipients = self.routing.cache.recipients(&self.routing.index, &message.topic_name);
         for (key, granted) in recipients.subscribers() {
@@ -307,117 +330,10 @@ impl Core {
                 let retain = granted.retain_as_published && message.retain;
                 let delivered =
                     self.endpoints.deliver(now, session, granted, &outgoing, retain, None);
-                routed.outcome.refused |= delivered.refused;
-                routed.stored = delivered.stored.or(routed.stored);
+                routed.add(&self.endpoints, self.worker, session, delivered);
             }
         }
         self.answer_forwarded(now, from, answer, routed);
-    }
-
-    pub(super) fn answer_forwarded(
-        &mut self,
-        now: Instant,
-        from: WorkerNumber,
-        answer: Option<PublishNumber>,
-        routed: Routed,
-    ) {
-        let Some(publish) = answer else { return };
-        let outcome = routed.outcome;
-        match routed.stored {
-            // The publisher is acknowledged when the store of each session's worker has it.
-            Some(record) => {
-                let answer = AfterStored::Answer(from, publish, outcome);
-                self.pending.wait_for_store(record, answer);
-            }
-            None => self.tell_outcome(now, from, publish, outcome),
-        }
-    }
-
-    /// Tells the worker that took a message. This may be the worker itself, when a message of a
-    /// group came back because the member that was to have it had gone.
-    fn tell_outcome(
-        &mut self,
-        now: Instant,
-        to: WorkerNumber,
-        publish: PublishNumber,
-        outcome: Outcome,
-    ) {
-        if to == self.worker {
-            self.handle_outcome(now, publish, outcome);
-        } else {
-            self.outbox.push(to, Forward::Outcome { publish, outcome });
-        }
-    }
-
-    /// What became of a message at another worker.
-    pub(super) fn handle_outcome(&mut self, now: Instant, number: PublishNumber, outcome: Outcome) {
-        let Some(publish) = self.pending.get_mut(number) else { return };
-        publish.workers -= 1;
-        publish.outcome.join(outcome);
-        self.finish_publish(now, number);
-    }
-
-    fn finish_publish(&mut self, now: Instant, number: PublishNumber) {
-        if let Some(publish) = self.pending.take_ready(number) {
-            let PendingPublish { ack, undecided, outcome, .. } = publish;
-            let packet_identifier = ack.packet_identifier();
-            self.acknowledge(now, publish.connection, ack, outcome);
-            let Some((session, generation)) = undecided else { return };
-            if self.endpoints.sessions.is_current(session.0, generation) {
-                self.decide_received(session, packet_identifier, outcome);
-            }
-            self.unpark(now);
-        }
-    }
-
-    /// It is known now what became of a QoS 2 message: when its Client sends it again, it gets
-    /// PUBREC, or a new chance if the message was refused.
-    fn decide_received(
-        &mut self,
-        key: SessionKey,
-        packet_identifier: PacketIdentifier,
-        outcome: Outcome,
-    ) {
-        if outcome.refused {
-            self.forget_received(key, packet_identifier);
-        }
-        self.endpoints.sessions[key.0].rare().undecided -= 1;
-    }
-
-    pub(super) fn finish_stored(&mut self, now: Instant, upto: RecordNumber) {
-        self.pending.stored_upto = self.pending.stored_upto.max(upto);
-        while let Some(after) = self.pending.pop_stored() {
-            match after {
-                AfterStored::Publish(number) => self.finish_publish(now, number),
-                AfterStored::Release(key, ack) => {
-                    let outcome = Outcome { matched: true, refused: false };
-                    self.acknowledge(now, key, ack, outcome);
-                }
-                AfterStored::Answer(from, publish, outcome) => {
-                    self.tell_outcome(now, from, publish, outcome);
-                }
-            }
-        }
-    }
-
-    /// The Client has released a QoS 2 message: its identifier is forgotten, then PUBCOMP goes out.
-    pub(super) fn handle_released(
-        &mut self,
-        now: Instant,
-        key: ConnectionKey,
-        session: SessionKey,
-        ack: AckToken,
-    ) {
-        let session = &self.endpoints.sessions[session.0];
-        if self.endpoints.stores && session.is_persistent() {
-            let client_identifier = session.client_identifier.clone();
-            let packet_identifier = ack.packet_identifier();
-            let record =
-                self.endpoints.record(Record::Released { client_identifier, packet_identifier });
-            self.pending.wait_for_store(record, AfterStored::Release(key, ack));
-        } else {
-            self.acknowledge(now, key, ack, Outcome { matched: true, refused: false });
-        }
     }
 
     // ---- publishes that wait for room
@@ -448,7 +364,7 @@ impl Core {
             };
             let Some(connection) = self.endpoints.connection(key) else { return };
             let Some(session) = connection.session else { return };
-            let outgoing = Outgoing::shared(&message);
+            let mut outgoing = Outgoing::shared(&message);
             if self.would_refuse(now, session, &outgoing) {
                 self.timers.set(now + HELD_RETRY, Timer::Held(key));
                 break;
@@ -456,7 +372,7 @@ impl Core {
             if let Some(held) = self.pending.held.get_mut(&key) {
                 held.pop();
             }
-            self.take_acknowledged(now, key, session, &outgoing, ack);
+            self.take_acknowledged(now, key, session, &mut outgoing, ack);
         }
         let bytes = self.pending.held.get(&key).map_or(0, HeldPublishes::bytes);
         let is_full = bytes >= self.endpoints.limits.output_bytes_max;

@@ -1,10 +1,11 @@
 //! What must survive the process: the changes of durable state, in the order they were decided.
 
 use super::granted::Granted;
-use dunlin_protocol::Message;
+use super::session::GroupName;
 use dunlin_protocol::codec::{
     PacketIdentifier, QoS, SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };
+use dunlin_protocol::{Instant, Message};
 use std::sync::Arc;
 
 /// The place of a record in the sequence of its worker's records, from 1.
@@ -14,18 +15,26 @@ pub struct RecordNumber(pub u64);
 /// A change of durable state.
 ///
 /// The live path decides, stores, then applies; a store that gives the records back in their order
-/// lets recovery apply the same. Sessions that end with their connection make no records.
+/// lets [`Core::recover`] apply the same. Sessions that end with their connection make no records,
+/// except for their Wills; QoS 0 to connected Clients makes none.
+///
+/// A store may keep the state that the records add up to instead of the records: it gives back, for
+/// each thing that still is, the record that made it and those that changed it.
+///
+/// [`Core::recover`]: super::Core::recover
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Record {
-    /// A session began, or goes on with another Session Expiry Interval.
+    /// A session began, goes on with another Session Expiry Interval, got a connection or lost it.
     Session {
         /// Whose session.
         client_identifier: Text,
         /// Seconds that it outlives its connection.
         session_expiry_interval: u32,
+        /// Since when it has no connection; `None` while it has one.
+        away_since: Option<Instant>,
     },
-    /// A session ended; all that it had goes with it.
+    /// A session ended; all that it had goes with it, its Will included.
     SessionEnded {
         /// Whose session.
         client_identifier: Text,
@@ -56,12 +65,45 @@ pub enum Record {
     Owed {
         /// Whose session.
         client_identifier: Text,
-        /// Names the message within the session.
+        /// Names the message within the session; later ones have higher numbers.
         number: u64,
         /// The message.
         message: Arc<Message>,
         /// The QoS that it is delivered with.
         qos: QoS,
+        /// The RETAIN flag that it is delivered with.
+        retain: bool,
+        /// The Subscription Identifiers that it is delivered with.
+        subscription_identifiers: Vec<SubscriptionIdentifier>,
+        /// The Shared Subscription that it came by.
+        group: Option<Arc<GroupName>>,
+        /// The exchange that it is delivered by, when that has begun already.
+        packet_identifier: Option<PacketIdentifier>,
+        /// Whether it counts only once it is [`Record::Confirmed`].
+        tentative: bool,
+    },
+    /// A message that was owed tentatively is owed.
+    Confirmed {
+        /// Whose session.
+        client_identifier: Text,
+        /// The message's number within the session.
+        number: u64,
+    },
+    /// The exchange that delivers a message has begun.
+    Sent {
+        /// Whose session.
+        client_identifier: Text,
+        /// The message's number within the session.
+        number: u64,
+        /// The exchange.
+        packet_identifier: PacketIdentifier,
+    },
+    /// The Client has received a QoS 2 message: its PUBLISH is not sent again, its PUBREL is.
+    Taken {
+        /// Whose session.
+        client_identifier: Text,
+        /// The message's number within the session.
+        number: u64,
     },
     /// A message is no longer owed: it was acknowledged, dropped or handed on.
     Settled {
@@ -84,16 +126,77 @@ pub enum Record {
         /// The exchange.
         packet_identifier: PacketIdentifier,
     },
+    /// A Client is connected, or its session goes on, with this Will.
+    Will {
+        /// Whose Will; it may have no session that outlives its connection.
+        client_identifier: Text,
+        /// What is published.
+        message: Arc<Message>,
+        /// Seconds that the message is worth delivering from when it is published.
+        message_expiry_interval: Option<u32>,
+        /// The Will Delay Interval, in seconds.
+        delay_secs: u32,
+    },
+    /// The Will of a Client was published or discarded.
+    WillRemoved {
+        /// Whose Will.
+        client_identifier: Text,
+    },
+    /// A message that no publisher will send again is on its way to sessions of other workers: a
+    /// Will, or a message that a member of a Shared Subscription hands on.
+    Underway {
+        /// Whose Will it was, or who handed it on.
+        client_identifier: Text,
+        /// Names the message among those under way from this Client.
+        number: u64,
+        /// The message.
+        message: Arc<Message>,
+        /// The Shared Subscription whose members it is for; everybody if there is none.
+        group: Option<Arc<GroupName>>,
+    },
+    /// A message that was under way is owed to those that it is for.
+    Arrived {
+        /// Whose Will it was, or who handed it on.
+        client_identifier: Text,
+        /// The number of its [`Record::Underway`].
+        number: u64,
+    },
     /// The retained message of a Topic Name was set, or removed.
     Retained {
         /// The Topic Name.
         topic_name: TopicName,
         /// The message; `None` removes it.
         message: Option<Arc<Message>>,
+        /// The number of the change among those of all workers: where the records of several
+        /// workers meet in another order, the highest one of a Topic Name counts.
+        change: u64,
     },
 }
 
 impl Record {
+    /// Whom the record is about: it is recovered by the worker that owns this Client Identifier.
+    /// `None` for a retained message, which any worker recovers.
+    pub const fn client_identifier(&self) -> Option<&Text> {
+        match self {
+            Self::Session { client_identifier, .. }
+            | Self::SessionEnded { client_identifier }
+            | Self::Subscribed { client_identifier, .. }
+            | Self::Unsubscribed { client_identifier, .. }
+            | Self::Owed { client_identifier, .. }
+            | Self::Confirmed { client_identifier, .. }
+            | Self::Sent { client_identifier, .. }
+            | Self::Taken { client_identifier, .. }
+            | Self::Settled { client_identifier, .. }
+            | Self::Received { client_identifier, .. }
+            | Self::Released { client_identifier, .. }
+            | Self::Will { client_identifier, .. }
+            | Self::WillRemoved { client_identifier }
+            | Self::Underway { client_identifier, .. }
+            | Self::Arrived { client_identifier, .. } => Some(client_identifier),
+            Self::Retained { .. } => None,
+        }
+    }
+
     pub(super) fn subscribed(
         client_identifier: &Text,
         topic_filter: &TopicFilter,

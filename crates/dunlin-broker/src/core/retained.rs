@@ -5,7 +5,7 @@ use crate::Limits;
 use dunlin_protocol::codec::{TopicFilter, TopicName};
 use dunlin_protocol::{Instant, Message};
 use dunlin_topics::{NameIndex, Page, PageLimit};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The retained messages of the broker, shared by its workers.
@@ -24,6 +24,8 @@ pub(super) struct Retained {
     /// Counts the changes.
     change: u64,
     bytes: usize,
+    /// During recovery: the Topic Names whose messages were removed, by which change.
+    removed: BTreeMap<TopicName, u64>,
 }
 
 struct Entry {
@@ -112,20 +114,20 @@ impl RetainedStore {
     }
 
     /// Sets or removes the retained message of a Topic Name: a message without payload removes it
-    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7].
+    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Gives the number of the change.
     pub(super) fn set(
         &self,
         now: Instant,
         message: Arc<Message>,
         limits: &Limits,
-    ) -> Result<(), RetainedFull> {
+    ) -> Result<u64, RetainedFull> {
         let mut retained = self.lock();
         retained.remove_expired(now);
         retained.change += 1;
         let topic_name = message.topic_name.clone();
         if message.payload.is_empty() {
             retained.remove(&topic_name);
-            return Ok(());
+            return Ok(retained.change);
         }
         let old_size = retained.names.get(&topic_name).map(|old| old.message.size());
         let bytes = retained.bytes - old_size.unwrap_or(0) + message.size();
@@ -137,8 +139,47 @@ impl RetainedStore {
         retained.bytes = bytes;
         retained.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
         let entry = Entry { message, change: retained.change };
+        let change = entry.change;
         retained.names.insert(&topic_name, entry);
-        Ok(())
+        Ok(change)
+    }
+
+    /// Takes a change that was stored, unless a later one of its Topic Name was taken before: the
+    /// records of several workers may meet in another order than their changes. What is stored is
+    /// kept, whatever the limits are now.
+    pub(super) fn recover(
+        &self,
+        now: Instant,
+        topic_name: TopicName,
+        message: Option<Arc<Message>>,
+        change: u64,
+    ) {
+        let mut retained = self.lock();
+        let known = match retained.names.get(&topic_name) {
+            Some(entry) => Some(entry.change),
+            None => retained.removed.get(&topic_name).copied(),
+        };
+        if known.is_some_and(|known| known > change) {
+            return;
+        }
+        retained.change = retained.change.max(change);
+        retained.remove(&topic_name);
+        match message.filter(|message| !message.is_expired(now)) {
+            Some(message) => {
+                retained.removed.remove(&topic_name);
+                retained.bytes += message.size();
+                retained.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
+                retained.names.insert(&topic_name, Entry { message, change });
+            }
+            None => {
+                retained.removed.insert(topic_name, change);
+            }
+        }
+    }
+
+    /// All stored changes were taken.
+    pub(super) fn finish_recovery(&self) {
+        self.lock().removed = BTreeMap::new();
     }
 
     /// A cursor for a subscription that is made now.

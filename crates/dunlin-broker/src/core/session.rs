@@ -1,5 +1,6 @@
 //! A session: what the broker keeps for a Client Identifier, connected or not.
 
+use super::RecordNumber;
 use super::granted::Granted;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{
@@ -28,8 +29,8 @@ pub(super) struct Session {
     pub(super) exchanges: ProtocolSession,
     /// When the earliest timer that counts for it comes up.
     pub(super) timer_at: Option<Instant>,
-    /// The Session Expiry Interval that was recorded last, if the session was.
-    pub(super) recorded_expiry: Option<u32>,
+    /// Whether the session was recorded: its end is recorded as well.
+    pub(super) is_recorded: bool,
     pub(super) queue: Queue,
     pub(super) subscriptions: Vec<TopicFilter>,
     pub(super) will: Option<Box<Will>>,
@@ -57,21 +58,25 @@ pub(super) struct Note {
     pub(super) number: Option<u64>,
     /// The Shared Subscription that it came by, so that another member can have it.
     pub(super) group: Option<Arc<GroupName>>,
+    /// Whether it waits until the publisher's exchange is decided. See `Record::Confirmed`.
+    pub(super) tentative: bool,
+    /// The record that the Client has received it.
+    pub(super) taken: Option<RecordNumber>,
 }
 
 impl Note {
     pub(super) const fn is_empty(&self) -> bool {
-        self.number.is_none() && self.group.is_none()
+        self.number.is_none() && self.group.is_none() && !self.tentative
     }
 }
 
 /// A Shared Subscription: Share Name and Topic Filter.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct GroupName {
+pub struct GroupName {
     /// The Share Name.
-    pub(super) share_name: Box<str>,
+    pub share_name: Box<str>,
     /// The Topic Filter that follows it.
-    pub(super) topic_filter: Box<str>,
+    pub topic_filter: Box<str>,
 }
 
 /// A Will and what becomes of it.
@@ -82,6 +87,8 @@ pub(super) struct Will {
     pub(super) delay_secs: u32,
     /// While away: when it is published.
     pub(super) due_at: Option<Instant>,
+    /// Whether it was recorded: its end is recorded as well.
+    pub(super) is_recorded: bool,
 }
 
 impl Session {
@@ -94,7 +101,7 @@ impl Session {
             expires_at: None,
             exchanges: ProtocolSession::new(),
             timer_at: None,
-            recorded_expiry: None,
+            is_recorded: false,
             queue: Queue::default(),
             subscriptions: Vec::new(),
             will: None,
@@ -198,6 +205,11 @@ impl Queued {
     fn cost(&self) -> usize {
         self.message.size()
     }
+
+    /// Whether it waits until the publisher's exchange is decided.
+    pub(super) fn is_tentative(&self) -> bool {
+        self.note.as_ref().is_some_and(|note| note.tentative)
+    }
 }
 
 impl Queue {
@@ -235,6 +247,15 @@ impl Queue {
     pub(super) fn push_front(&mut self, queued: Queued) {
         self.bytes += queued.cost();
         self.messages.push_front(queued);
+    }
+
+    /// A message that was tentative is owed.
+    pub(super) fn confirm(&mut self, number: u64) {
+        let mut notes =
+            self.messages.iter_mut().rev().filter_map(|queued| queued.note.as_deref_mut());
+        if let Some(note) = notes.find(|note| note.number == Some(number)) {
+            note.tentative = false;
+        }
     }
 
     /// The Shared Subscriptions that messages came by, as often as they did.

@@ -53,8 +53,10 @@ impl Core {
                 routed.outcome.matched = true;
                 routed.workers += u32::from(answer.is_some());
                 let message = outgoing.keep().clone();
+                let is_tentative = outgoing.is_tentative;
                 let answer = answer.map(|publish| (self.worker, publish));
-                self.outbox.push(worker, Forward::Shared { message, group: name, answer });
+                let shared = Forward::Shared { message, group: name, answer, is_tentative };
+                self.outbox.push(worker, shared);
             }
             None => self.endpoints.counters.drop_one(DropCause::NoMember),
         }
@@ -74,8 +76,7 @@ impl Core {
         routed.outcome.matched = true;
         let retain = granted.retain_as_published && outgoing.message.retain;
         let delivered = self.endpoints.deliver(now, session, granted, outgoing, retain, Some(name));
-        routed.outcome.refused |= delivered.refused;
-        routed.stored = delivered.stored.or(routed.stored);
+        routed.add(&self.endpoints, self.worker, session, delivered);
     }
 
     /// The member of this worker that is to have the next message: connected before away, the
@@ -116,8 +117,10 @@ impl Core {
         message: Arc<Message>,
         name: Arc<GroupName>,
         answer: Option<(WorkerNumber, PublishNumber)>,
+        is_tentative: bool,
     ) {
-        let outgoing = Outgoing::shared(&message);
+        let mut outgoing = Outgoing::shared(&message);
+        outgoing.is_tentative = is_tentative;
         let mut routed = Routed::default();
         let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
         let id = group.map(Group::id);
@@ -128,7 +131,8 @@ impl Core {
             None => {
                 let group = id.and_then(|id| self.routing.index.group(id));
                 if let Some(worker) = group.and_then(a_worker) {
-                    self.outbox.push(worker, Forward::Shared { message, group: name, answer });
+                    let shared = Forward::Shared { message, group: name, answer, is_tentative };
+                    self.outbox.push(worker, shared);
                     return;
                 }
                 self.endpoints.counters.drop_one(DropCause::NoMember);
@@ -143,15 +147,9 @@ impl Core {
     /// members that are connected, or to any when its session ends. QoS 2 messages that were sent
     /// stay with it [MQTT-4.8.2-5].
     pub(super) fn hand_on(&mut self, now: Instant, key: SessionKey, session_ends: bool) {
+        let client_identifier = self.endpoints.sessions[key.0].client_identifier.clone();
         for (name, message) in self.take_group_messages(key, session_ends) {
-            let outgoing = Outgoing::shared(&message);
-            let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
-            match group.map(Group::id) {
-                Some(id) => {
-                    self.route_to_group(now, id, &outgoing, None, &mut Routed::default());
-                }
-                None => self.endpoints.counters.drop_one(DropCause::NoMember),
-            }
+            self.pass_on(now, &client_identifier, None, &message, Some(&name), None);
         }
     }
 
@@ -201,7 +199,9 @@ impl Core {
         movable.sort_unstable();
         if !movable.is_empty() {
             let queued = self.endpoints.extract_queued(key, |queued| {
-                group_of(queued).is_some_and(|group| movable.binary_search(&group).is_ok())
+                // What is tentative is not its to give, unless it goes.
+                (session_ends || !queued.is_tentative())
+                    && group_of(queued).is_some_and(|group| movable.binary_search(&group).is_ok())
             });
             taken.extend(queued.into_iter().filter_map(|queued| {
                 let group = group_of(&queued)?;

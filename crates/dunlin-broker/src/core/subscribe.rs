@@ -1,9 +1,10 @@
 //! SUBSCRIBE and UNSUBSCRIBE: what a session gets from now on, and the answer once that is true.
 
 use super::granted::{Granted, SessionKey, SubscriberKey};
+use super::pending::AfterStored;
 use super::retained::RetainedCursor;
 use super::workers::AwaitedSubAck;
-use super::{ConnectionKey, Core, Record};
+use super::{ConnectionKey, Core, Record, RecordNumber};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{
     QoS, ReasonCode, RetainHandling, SubAck, SubAckProperties, Subscribe, Subscription,
@@ -23,6 +24,7 @@ impl Core {
         let identifier = subscribe.properties.subscription_identifier;
         let mut cursors = Vec::new();
         let mut reason_codes = Vec::with_capacity(subscribe.subscriptions.len());
+        let last_before = self.endpoints.last_record;
         for (at, subscription) in subscribe.subscriptions.iter().enumerate() {
             if at >= filters_max {
                 // Not even known ones over and over: a packet has room for millions.
@@ -42,12 +44,30 @@ impl Core {
             properties: SubAckProperties::default(),
             reason_codes,
         };
-        let awaited = AwaitedSubAck { connection: key, session, suback, cursors };
+        let stored = self.recorded_since(last_before);
+        let awaited = AwaitedSubAck { connection: key, session, suback, cursors, stored };
+        self.endpoints.owe_answer(key);
         // Also when nothing is new: what was announced before may not have arrived.
         if self.outbox.workers() > 1 {
             self.await_interest(awaited);
         } else {
-            self.send_suback(now, awaited);
+            self.send_suback_when_stored(now, awaited);
+        }
+    }
+
+    /// The last record, when one was made after that one.
+    pub(super) fn recorded_since(&self, last_before: RecordNumber) -> Option<RecordNumber> {
+        let last = self.endpoints.last_record;
+        (last > last_before).then_some(last)
+    }
+
+    /// Sends a SUBACK whose subscriptions every worker knows: now, or when they are stored.
+    pub(super) fn send_suback_when_stored(&mut self, now: Instant, awaited: AwaitedSubAck) {
+        match awaited.stored {
+            Some(record) if record > self.pending.stored_upto => {
+                self.pending.wait_for_store(record, AfterStored::SubAck(Box::new(awaited)));
+            }
+            _ => self.send_suback(now, awaited),
         }
     }
 
@@ -73,18 +93,10 @@ impl Core {
             let record = Record::subscribed(&session.client_identifier, topic_filter, &granted);
             self.endpoints.record(record);
         }
-        let subscriber = SubscriberKey::session(key);
-        let matching_part = topic_filter.matching_part();
-        let index = &mut self.routing.index;
-        match topic_filter.share_name() {
-            Some(share_name) => {
-                index.insert_shared(share_name, matching_part, subscriber, granted.clone())
-            }
-            None => index.insert(matching_part, subscriber, granted.clone()),
-        };
+        self.add_to_index(key, topic_filter, granted.clone());
         if !is_known {
             let topic_filter = topic_filter.detached();
-            self.announce(&topic_filter);
+            self.announce(&topic_filter, true);
             self.endpoints.sessions[key.0].add_subscription(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
@@ -97,6 +109,25 @@ impl Core {
         let cursor = (wants_retained && topic_filter.share_name().is_none())
             .then(|| self.endpoints.retained.cursor(topic_filter.detached(), granted));
         Ok(cursor)
+    }
+
+    pub(super) fn add_to_index(
+        &mut self,
+        key: SessionKey,
+        topic_filter: &TopicFilter,
+        granted: Granted,
+    ) {
+        let subscriber = SubscriberKey::session(key);
+        let matching_part = topic_filter.matching_part();
+        let index = &mut self.routing.index;
+        match topic_filter.share_name() {
+            Some(share_name) => {
+                index.insert_shared(share_name, matching_part, subscriber, granted);
+            }
+            None => {
+                index.insert(matching_part, subscriber, granted);
+            }
+        }
     }
 
     fn is_subscribed(&self, key: SessionKey, topic_filter: &TopicFilter) -> bool {
@@ -114,7 +145,10 @@ impl Core {
 
     /// Sends a SUBACK whose subscriptions every later publish will find, then what is retained.
     pub(super) fn send_suback(&mut self, now: Instant, awaited: AwaitedSubAck) {
-        let AwaitedSubAck { connection: key, session, suback, mut cursors } = awaited;
+        let AwaitedSubAck { connection: key, session, suback, mut cursors, .. } = awaited;
+        if self.endpoints.give_answer(now, key) {
+            self.resumed.push(key);
+        }
         let Some(connection) = self.endpoints.connection(key) else { return };
         if connection.session != Some(session) {
             return;
@@ -148,6 +182,7 @@ impl Core {
         session: SessionKey,
         unsubscribe: &Unsubscribe,
     ) {
+        let last_before = self.endpoints.last_record;
         let reason_codes = unsubscribe
             .topic_filters
             .iter()
@@ -170,6 +205,22 @@ impl Core {
         known.subscriptions.retain(|topic_filter| !removed.contains(topic_filter));
         if let Some(rare) = &mut known.rare {
             rare.cursors.retain(|cursor| !removed.contains(&cursor.topic_filter));
+        }
+        self.endpoints.owe_answer(key);
+        match self.recorded_since(last_before) {
+            Some(record) => {
+                self.pending.wait_for_store(record, AfterStored::UnsubAck(key, Box::new(unsuback)));
+            }
+            None => self.send_unsuback(now, key, unsuback),
+        }
+    }
+
+    pub(super) fn send_unsuback(&mut self, now: Instant, key: ConnectionKey, unsuback: UnsubAck) {
+        if self.endpoints.give_answer(now, key) {
+            self.resumed.push(key);
+        }
+        if self.endpoints.connection(key).is_none_or(|connection| connection.session.is_none()) {
+            return;
         }
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };

@@ -4,7 +4,7 @@ use super::forward::{Batch, Forward};
 use super::granted::{Granted, SessionKey, SubscriberKey};
 use super::retained::RetainedCursor;
 use super::session::GroupName;
-use super::{ConnectionKey, Core, WorkerNumber};
+use super::{ConnectionKey, Core, RecordNumber, WorkerNumber};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{SubAck, TopicFilter};
 use hashbrown::HashMap;
@@ -18,6 +18,8 @@ pub(super) struct AwaitedSubAck {
     pub(super) session: SessionKey,
     pub(super) suback: SubAck,
     pub(super) cursors: Vec<RetainedCursor>,
+    /// The record that must be stored before.
+    pub(super) stored: Option<RecordNumber>,
 }
 
 /// What this worker has told the others, and what they have taken up.
@@ -70,17 +72,16 @@ impl GroupName {
 }
 
 impl Core {
-    fn others(&self) -> impl Iterator<Item = WorkerNumber> + use<> {
+    pub(super) fn others(&self) -> impl Iterator<Item = WorkerNumber> + use<> {
         let own = self.worker;
         let workers = u8::try_from(self.outbox.workers()).unwrap_or(u8::MAX);
         (0..workers).map(WorkerNumber).filter(move |worker| *worker != own)
     }
 
     /// A session of this worker has a new subscription.
-    pub(super) fn announce(&mut self, topic_filter: &TopicFilter) {
+    pub(super) fn announce(&mut self, topic_filter: &TopicFilter, connected: bool) {
         if let Some(group) = GroupName::of(topic_filter) {
-            // The subscribing session is connected.
-            self.change_group(&Arc::new(group), 1, 1);
+            self.change_group(&Arc::new(group), 1, i32::from(connected));
             return;
         }
         if self.outbox.workers() == 1 {
@@ -156,15 +157,19 @@ impl Core {
     pub fn handle_batch(&mut self, now: Instant, from: WorkerNumber, batch: &mut Batch) -> bool {
         while let Some(item) = batch.items.pop_front() {
             match item {
-                Forward::Publish { message, answer } => {
-                    self.handle_forwarded(now, from, &message, answer);
+                Forward::Publish { message, answer, is_tentative } => {
+                    self.handle_forwarded(now, from, &message, answer, is_tentative);
                 }
-                Forward::Shared { message, group, answer } => {
-                    self.handle_shared(now, message, group, answer);
+                Forward::Shared { message, group, answer, is_tentative } => {
+                    self.handle_shared(now, message, group, answer, is_tentative);
                 }
-                Forward::Outcome { publish, outcome } => {
-                    self.handle_outcome(now, publish, outcome);
+                Forward::Outcome { publish, outcome, owed } => {
+                    self.handle_outcome(now, publish, outcome, owed);
                 }
+                Forward::Confirmed { owed } => {
+                    owed.iter().for_each(|owed| self.endpoints.confirm(now, owed));
+                }
+                Forward::Recovered => self.handle_recovered(now),
                 Forward::Interest { topic_filter, wanted } => {
                     let subscriber = SubscriberKey::worker(from);
                     if wanted {
@@ -210,7 +215,7 @@ impl Core {
             && by_all.is_some_and(|by_all| *mark <= by_all)
         {
             if let Some((_, awaited)) = self.interest.awaited.pop_front() {
-                self.send_suback(now, awaited);
+                self.send_suback_when_stored(now, awaited);
             }
         }
     }

@@ -93,12 +93,12 @@ impl Worker {
     pub(super) fn take_messages(&mut self, now: Instant) {
         let own = &self.parts.peers[usize::from(self.parts.number.0)];
         // Before the inbox is looked at, so that what comes after wakes again.
-        own.is_woken.swap(false, Ordering::AcqRel);
+        own.waker.is_woken.swap(false, Ordering::AcqRel);
         for taken in 0.. {
             if taken == MESSAGES_PER_TURN {
                 // The rest comes in the next turn, and nobody need wake us for it.
                 let own = &self.parts.peers[usize::from(self.parts.number.0)];
-                own.is_woken.store(true, Ordering::Release);
+                own.waker.is_woken.store(true, Ordering::Release);
                 break;
             }
             let Ok(message) = self.parts.inbox.try_recv() else { break };

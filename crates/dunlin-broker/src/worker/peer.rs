@@ -2,10 +2,10 @@
 
 use crate::core::{Batch, ConnectingClient, WorkerNumber};
 use crate::net::Transport;
+use crate::store::StoreWaker;
 use bytes::BytesMut;
-use mio::Waker;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 
 /// What a worker is told by others.
@@ -32,9 +32,7 @@ pub(crate) struct Adopted {
 #[derive(Clone, Debug)]
 pub(crate) struct Peer {
     pub(crate) sender: Sender<WorkerMessage>,
-    pub(crate) waker: Arc<Waker>,
-    /// Whether the worker was woken and has not looked yet.
-    pub(crate) is_woken: Arc<AtomicBool>,
+    pub(crate) waker: StoreWaker,
     /// Items on their way to the worker.
     pub(crate) backlog: Arc<AtomicUsize>,
 }
@@ -45,11 +43,8 @@ impl Peer {
             self.backlog.fetch_add(batch.len(), Ordering::Relaxed);
         }
         // Without a receiver the worker has ended, and the broker is about to.
-        if self.sender.send(message).is_ok()
-            && !self.is_woken.swap(true, Ordering::AcqRel)
-            && let Err(error) = self.waker.wake()
-        {
-            tracing::error!(%error, "a worker can't be woken");
+        if self.sender.send(message).is_ok() {
+            self.waker.wake();
         }
     }
 }

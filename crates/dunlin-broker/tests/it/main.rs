@@ -1,6 +1,7 @@
 //! The broker as a whole, workers and all, over local pipes.
 
 mod peer;
+mod storage;
 
 use dunlin_broker::config::{Config, Listener};
 use dunlin_broker::{Broker, Limits, StartError};

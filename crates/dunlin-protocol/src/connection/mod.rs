@@ -44,6 +44,8 @@ pub(crate) struct Engine {
     resend_hint: u16,
     /// Whether the PUBREL packets of a resumed Session are still to be sent.
     resend_pubrels: bool,
+    /// Whether the owner of the connection says when a PUBREL is sent.
+    pub(crate) holds_releases: bool,
     /// Whether CONNACK has been sent or received.
     pub(crate) established: bool,
     /// Bytes of the incomplete packet that is being received.
@@ -80,6 +82,7 @@ impl Engine {
             resend_left: 0,
             resend_hint: 0,
             resend_pubrels: false,
+            holds_releases: false,
             established: false,
             partial_len: 0,
             reauthenticating: false,

@@ -103,6 +103,57 @@ impl Engine {
         Ok(Some(packet_identifier))
     }
 
+    /// Begins the exchange of a QoS 2 message: it has its Packet Identifier and its place in the
+    /// quota, and [`Engine::send_prepared`] sends it.
+    pub(crate) fn prepare(
+        &mut self,
+        now: Instant,
+        message: &Arc<Message>,
+        retain: bool,
+        subscription_identifiers: &[SubscriptionIdentifier],
+    ) -> Result<PacketIdentifier, PublishError> {
+        if message.is_expired(now) {
+            return Err(PublishError::Expired);
+        }
+        if self.send_quota() == 0 {
+            return Err(PublishError::QuotaExhausted);
+        }
+        let packet_identifier =
+            self.session.outbound.next_packet_identifier().ok_or(PublishError::QuotaExhausted)?;
+        self.sending += 1;
+        self.session.outbound.push(InFlight {
+            packet_identifier,
+            state: InFlightState::AwaitingPubRec,
+            retain,
+            message: Some(message.clone()),
+            subscription_identifiers: subscription_identifiers.to_vec(),
+            counted: true,
+        });
+        Ok(packet_identifier)
+    }
+
+    /// Sends a message that was prepared on this connection. One that the peer's Maximum Packet
+    /// Size has no room for is given back, and its exchange is over [MQTT-3.1.2-25].
+    pub(crate) fn send_prepared(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        out: &mut TransmitBuf,
+    ) -> Option<InFlight> {
+        let at = self.session.outbound.find(packet_identifier)?;
+        let entry = &self.session.outbound.entries[at];
+        // A peer that has answered before it was asked gets nothing more.
+        let (InFlightState::AwaitingPubRec, Some(message)) = (entry.state, entry.message.clone())
+        else {
+            return None;
+        };
+        let (delivery, _) = exchange(QoS::ExactlyOnce, packet_identifier, false);
+        let retain = entry.retain;
+        let identifiers = entry.subscription_identifiers.clone();
+        let sent = self.send_publish(now, &message, delivery, retain, &identifiers, out);
+        sent.is_err().then(|| self.finish(at))
+    }
+
     /// The one place where a PUBLISH is encoded: aliases follow the order on the wire, and the
     /// Message Expiry Interval is what is left of it now [MQTT-3.3.2-6].
     #[inline]
@@ -260,7 +311,22 @@ impl Engine {
         Ok(Some(acknowledged(self.finish(at), ack)))
     }
 
-    /// Takes a PUBREC: answers with PUBREL, or ends the exchange when the peer refuses it.
+    /// Sends the PUBREL of an exchange whose PUBREC was received.
+    pub(crate) fn release(
+        &mut self,
+        now: Instant,
+        packet_identifier: PacketIdentifier,
+        out: &mut TransmitBuf,
+    ) {
+        let Some(at) = self.session.outbound.find(packet_identifier) else { return };
+        if self.session.outbound.entries[at].state == InFlightState::AwaitingPubComp {
+            let pubrel = Ack::new(packet_identifier, ReasonCode::Success);
+            self.send_ack(now, PacketType::PubRel, &pubrel, out);
+        }
+    }
+
+    /// Takes a PUBREC: answers with PUBREL, or ends the exchange when the peer refuses it. With
+    /// [`Engine::holds_releases`] the owner of the connection sends the PUBREL.
     pub(crate) fn on_pubrec(
         &mut self,
         now: Instant,
@@ -292,8 +358,12 @@ impl Engine {
                     // The answer to a PUBLISH of the last connection, ahead of its repetition.
                     self.resend_left = self.resend_left.saturating_sub(1);
                 }
-                let pubrel = Ack::new(packet_identifier, ReasonCode::Success);
-                self.send_ack(now, PacketType::PubRel, &pubrel, out);
+                if !self.holds_releases {
+                    self.release(now, packet_identifier, out);
+                }
+                Ok(PubRecOutcome::Received(packet_identifier, pubrec.reason_code))
+            }
+            InFlightState::AwaitingPubComp if self.holds_releases => {
                 Ok(PubRecOutcome::Received(packet_identifier, pubrec.reason_code))
             }
             InFlightState::AwaitingPubComp => {

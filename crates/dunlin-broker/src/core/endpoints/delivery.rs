@@ -1,13 +1,14 @@
 //! The delivery of a message to a session: to its connection now, or to its queue.
 
-use super::Endpoints;
+use super::{Endpoints, Prepared};
 use crate::QueuePolicy;
 use crate::core::counters::DropCause;
-use crate::core::granted::{Granted, SessionKey};
+use crate::core::forward::OwedTo;
+use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
 use crate::core::record::{Record, RecordNumber};
 use crate::core::session::{GroupName, Note, Queued, Session};
-use dunlin_protocol::codec::{QoS, REFERENCED_LEN_MIN};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN};
 use dunlin_protocol::{Instant, Message, PublishError};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ pub(in crate::core) struct Delivered {
     pub(in crate::core) stored: Option<RecordNumber>,
     /// The queue was full, and its policy is to refuse.
     pub(in crate::core) refused: bool,
+    /// The number of the message, when it is owed tentatively.
+    pub(in crate::core) tentative: Option<u64>,
 }
 
 impl Endpoints {
@@ -133,31 +136,39 @@ impl Endpoints {
         let is_direct = session.queue.is_empty() && session.connection.is_some();
         if !is_direct && !self.make_room(now, key, outgoing.message) {
             let refused = self.limits.queue_policy == QueuePolicy::Refuse;
-            return Delivered { stored: None, refused };
+            return Delivered { refused, ..Delivered::default() };
         }
         let session = &mut self.sessions[key.0];
-        let mut note = Note { number: None, group: group.cloned() };
+        let mut note = Note { group: group.cloned(), ..Note::default() };
         let mut stored = None;
         if self.stores && session.is_persistent() {
             let number = session.take_number();
+            let qos = outgoing.message.qos.min(granted.maximum_qos);
             note.number = Some(number);
+            note.tentative = outgoing.is_tentative && qos == QoS::ExactlyOnce;
             let record = Record::Owed {
                 client_identifier: session.client_identifier.clone(),
                 number,
                 message: outgoing.keep().clone(),
-                qos: outgoing.message.qos.min(granted.maximum_qos),
+                qos,
+                retain,
+                subscription_identifiers: granted.identifiers.as_slice().to_vec(),
+                group: group.cloned(),
+                packet_identifier: None,
+                tentative: note.tentative,
             };
             stored = Some(self.record(record));
         }
+        let tentative = note.number.filter(|_| note.tentative);
         let queued = Queued::new(outgoing.keep().clone(), granted, retain, note);
-        if is_direct {
+        if is_direct && tentative.is_none() {
             if let Some(queued) = self.send_queued(now, key, queued) {
                 self.enqueue(key, queued);
             }
         } else {
             self.enqueue(key, queued);
         }
-        Delivered { stored, refused: false }
+        Delivered { stored, refused: false, tentative }
     }
 
     /// Makes room in a full queue if its policy says how; counts what is dropped.
@@ -186,7 +197,7 @@ impl Endpoints {
         }
     }
 
-    pub(super) fn enqueue(&mut self, key: SessionKey, queued: Queued) {
+    pub(in crate::core) fn enqueue(&mut self, key: SessionKey, queued: Queued) {
         self.counters.queued += 1;
         self.counters.queued_bytes += queued.message.size() as u64;
         self.sessions[key.0].queue.push(queued);
@@ -219,9 +230,14 @@ impl Endpoints {
         let Some(index) = self.sessions[key.0].connection else { return Some(queued) };
         self.touch(index);
         let connection = &mut self.connections[index];
-        if connection.out.len() >= self.limits.output_bytes_max {
+        if connection.out.len() + connection.prepared_bytes >= self.limits.output_bytes_max {
             connection.wants_room = true;
             return Some(queued);
+        }
+        if queued.qos == QoS::ExactlyOnce
+            && queued.note.as_ref().is_some_and(|note| note.number.is_some())
+        {
+            return self.prepare_queued(now, key, index, queued);
         }
         let sent = connection.protocol.publish(
             now,
@@ -236,18 +252,128 @@ impl Endpoints {
                 self.counters.publish_sent += 1;
                 self.counters.publish_bytes_sent += queued.message.payload.len() as u64;
                 if let (Some(packet_identifier), Some(note)) = (packet_identifier, queued.note) {
+                    if let Some(number) = note.number {
+                        self.record_sent(key, number, packet_identifier);
+                    }
                     self.sessions[key.0].rare().notes.insert(packet_identifier, *note);
                 }
                 None
             }
-            Err(PublishError::QuotaExhausted | PublishError::NotConnected) => Some(queued),
-            Err(error) => {
-                self.counters.drop_one(cause(error));
-                if let Some(note) = &queued.note {
-                    self.settle(key, note);
-                }
-                None
+            Err(error) => self.not_sent(key, queued, error),
+        }
+    }
+
+    /// A message was not sent: gives it back if it can be sent later.
+    fn not_sent(&mut self, key: SessionKey, queued: Queued, error: PublishError) -> Option<Queued> {
+        if matches!(error, PublishError::QuotaExhausted | PublishError::NotConnected) {
+            return Some(queued);
+        }
+        self.counters.drop_one(cause(error));
+        if let Some(note) = &queued.note {
+            self.settle(key, note);
+        }
+        None
+    }
+
+    /// As [`Endpoints::send_queued`] for a QoS 2 message of a session that survives a crash: the
+    /// message is sent when it is stored by which exchange.
+    fn prepare_queued(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        index: u32,
+        queued: Queued,
+    ) -> Option<Queued> {
+        let connection = &mut self.connections[index];
+        let Queued { message, retain, identifiers, .. } = &queued;
+        let packet_identifier =
+            match connection.protocol.prepare(now, message, *retain, identifiers) {
+                Ok(packet_identifier) => packet_identifier,
+                Err(error) => return self.not_sent(key, queued, error),
+            };
+        let (size, payload_len) = (queued.message.size(), queued.message.payload.len());
+        connection.prepared_bytes += size;
+        if let Some(note) = queued.note {
+            if let Some(number) = note.number {
+                self.record_sent(key, number, packet_identifier);
             }
+            self.sessions[key.0].rare().notes.insert(packet_identifier, *note);
+        }
+        let connection = self.key_of(index);
+        let record = self.last_record;
+        self.prepared.push_back(Prepared {
+            record,
+            connection,
+            packet_identifier,
+            size,
+            payload_len,
+        });
+        None
+    }
+
+    /// Records by which exchange a message is delivered: with the message, if that was recorded
+    /// just now.
+    fn record_sent(&mut self, key: SessionKey, number: u64, exchange: PacketIdentifier) {
+        let client_identifier = &self.sessions[key.0].client_identifier;
+        if let Some(Record::Owed { client_identifier: of, number: last, packet_identifier, .. }) =
+            self.records.last_mut()
+            && *last == number
+            && of == client_identifier
+        {
+            *packet_identifier = Some(exchange);
+            return;
+        }
+        let client_identifier = client_identifier.clone();
+        self.record(Record::Sent { client_identifier, number, packet_identifier: exchange });
+    }
+
+    /// Sends the prepared messages whose exchanges are stored.
+    pub(in crate::core) fn send_prepared(&mut self, now: Instant, upto: RecordNumber) {
+        while let Some(prepared) = self.prepared.pop_front_if(|prepared| prepared.record <= upto) {
+            let Prepared { connection: key, packet_identifier, size, payload_len, .. } = prepared;
+            let Some(connection) = self.connection(key) else { continue };
+            connection.prepared_bytes -= size;
+            let Some(session) = connection.session else { continue };
+            self.touch(key.index);
+            let Some(connection) = self.connection(key) else { continue };
+            let dropped =
+                connection.protocol.send_prepared(now, packet_identifier, &mut connection.out);
+            match dropped {
+                None => {
+                    self.counters.publish_sent += 1;
+                    self.counters.publish_bytes_sent += payload_len as u64;
+                }
+                Some(_) => {
+                    self.counters.drop_one(DropCause::PacketTooLarge);
+                    let note = self.sessions[session.0].take_note(packet_identifier);
+                    self.settle(session, &note);
+                    self.pump(now, session);
+                }
+            }
+        }
+    }
+
+    /// Names a message that is owed to a session tentatively.
+    pub(in crate::core) fn owed_to(
+        &self,
+        worker: WorkerNumber,
+        session: SessionKey,
+        number: u64,
+    ) -> OwedTo {
+        OwedTo {
+            worker,
+            session,
+            generation: self.sessions.generation(session.0),
+            client_identifier: self.sessions[session.0].client_identifier.clone(),
+            number,
+        }
+    }
+
+    /// A message that was owed tentatively is owed.
+    pub(in crate::core) fn confirm(&mut self, now: Instant, owed: &OwedTo) {
+        if self.sessions.is_current(owed.session.0, owed.generation) {
+            self.sessions[owed.session.0].queue.confirm(owed.number);
+            self.pump(now, owed.session);
         }
     }
 }

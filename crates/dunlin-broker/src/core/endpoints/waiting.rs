@@ -59,6 +59,8 @@ impl Endpoints {
             if self.sessions[key.0].queue.front().is_some_and(|front| front.message.is_expired(now))
             {
                 self.drop_front(key, DropCause::Expired);
+            } else if self.sessions[key.0].queue.front().is_some_and(Queued::is_tentative) {
+                return;
             } else if let Some(queued) = self.dequeue(key) {
                 if let Some(queued) = self.send_queued(now, key, queued) {
                     self.counters.queued += 1;

@@ -5,7 +5,7 @@ use super::packets::{Packets, bytes_of};
 use crate::Limits;
 use crate::core::{
     Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, InputState, Output, Record,
-    RecordNumber, RetainedStore, WorkerNumber,
+    RecordNumber, RetainedStore, WorkerNumber, owner,
 };
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -50,8 +50,8 @@ struct Wire {
 struct Station {
     core: Core,
     inbox: VecDeque<Mail>,
-    /// The last record that was handed over and is not yet stored.
-    unstored: Option<RecordNumber>,
+    /// The last record that was handed over and is not yet stored, and how long the log is with it.
+    unstored: Option<(RecordNumber, usize)>,
     links: HashMap<ConnectionKey, usize>,
     records: Vec<Record>,
 }
@@ -59,8 +59,14 @@ struct Station {
 /// Workers, links and the time that they share.
 pub(super) struct Broker {
     pub(super) now: Instant,
+    limits: Arc<Limits>,
+    stores: bool,
     stations: Vec<Station>,
     wires: Vec<Wire>,
+    /// What the workers have handed over, in the order in which they did.
+    log: Vec<Vec<Record>>,
+    /// How much of the log some worker knows to be stored.
+    stored_len: usize,
     /// Whether what is sent is handled at once, by everybody.
     pub(super) prompt: bool,
     /// Whether records are stored as soon as they are handed over.
@@ -85,37 +91,96 @@ impl Broker {
     }
 
     pub(super) fn build(workers: u8, limits: Limits, stores: bool) -> Self {
-        let limits = Arc::new(limits);
-        let retained = RetainedStore::new();
-        let stations = (0..workers)
-            .map(|worker| {
-                let config = CoreConfig {
-                    worker: WorkerNumber(worker),
-                    workers,
-                    limits: limits.clone(),
-                    seed: SEED,
-                    retained: retained.clone(),
-                    stores,
-                    version: "0.0.0",
-                };
-                Station {
-                    core: Core::new(Instant::ZERO, config),
-                    inbox: VecDeque::new(),
-                    unstored: None,
-                    links: HashMap::new(),
-                    records: Vec::new(),
-                }
-            })
-            .collect();
-        Self {
+        let mut broker = Self {
             now: Instant::ZERO,
-            stations,
+            limits: Arc::new(limits),
+            stores,
+            stations: Vec::new(),
             wires: Vec::new(),
+            log: Vec::new(),
+            stored_len: 0,
             prompt: true,
             stores_at_once: true,
-            retained,
+            retained: RetainedStore::new(),
             accepting: 0,
+        };
+        broker.start(workers);
+        broker
+    }
+
+    /// Puts new cores in place of those that were.
+    fn start(&mut self, workers: u8) {
+        self.retained = RetainedStore::new();
+        let station = |worker| {
+            let config = CoreConfig {
+                worker: WorkerNumber(worker),
+                workers,
+                limits: self.limits.clone(),
+                seed: SEED,
+                retained: self.retained.clone(),
+                stores: self.stores,
+                version: "0.0.0",
+            };
+            Station {
+                core: Core::new(self.now, config),
+                inbox: VecDeque::new(),
+                unstored: None,
+                links: HashMap::new(),
+                records: Vec::new(),
+            }
+        };
+        self.stations = (0..workers).map(station).collect();
+    }
+
+    /// Adds records to the log that no worker has made.
+    pub(super) fn forge(&mut self, records: Vec<Record>) {
+        self.log.push(records);
+        self.stored_len = self.log.len();
+    }
+
+    /// Lets a connection's worker take its input, and carries out nothing.
+    pub(super) fn take_input(&mut self, link: Link) {
+        let wire = &mut self.wires[link.0];
+        if let Some(key) = wire.key {
+            let core = &mut self.stations[wire.worker].core;
+            let _ = core.handle_input(self.now, key, &mut wire.input);
         }
+    }
+
+    /// How many hand-overs of the log are stored for certain, and how many there are.
+    pub(super) fn log_len(&self) -> (usize, usize) {
+        (self.stored_len, self.log.len())
+    }
+
+    /// The process dies with all connections, and of the log so many hand-overs remain. After a
+    /// while another process, with so many workers, goes on from there.
+    pub(super) fn crash(&mut self, kept: usize, workers: u8, pause: Duration) {
+        assert!(self.stored_len <= kept && kept <= self.log.len());
+        self.log.truncate(kept);
+        self.stored_len = kept;
+        self.now = self.now + pause;
+        self.start(workers);
+        for wire in &mut self.wires {
+            wire.key = None;
+            wire.input.clear();
+        }
+        for record in self.log.iter().flatten().cloned() {
+            let worker = match record.client_identifier() {
+                Some(of) => usize::from(owner(of, workers, SEED).0),
+                None => 0,
+            };
+            self.stations[worker].core.recover(self.now, record);
+        }
+        for worker in 0..self.stations.len() {
+            self.stations[worker].core.finish_recovery(self.now);
+        }
+        while (0..self.stations.len()).any(|worker| self.step(worker)) {}
+    }
+
+    /// The process dies and comes back at once; all that was handed over is kept.
+    pub(super) fn restart(&mut self) {
+        let workers = u8::try_from(self.stations.len()).expect("few workers");
+        self.crash(self.log.len(), workers, Duration::ZERO);
     }
 
     pub(super) fn workers(&self) -> usize {
@@ -173,6 +238,9 @@ impl Broker {
     /// As [`Broker::connect`], for a CONNECT that must succeed; gives whether a Session was there.
     pub(super) fn join(&mut self, connect: Connect) -> (Link, bool) {
         let link = self.connect(connect);
+        if !self.stores_at_once {
+            self.store_all();
+        }
         let packets = self.receive(link);
         match packets.first() {
             Some(Packet::ConnAck(connack)) if connack.reason_code == ReasonCode::Success => {
@@ -487,8 +555,9 @@ impl Broker {
             }
             Output::Store { last, records } => {
                 assert!(!records.is_empty(), "records are handed over only when there are some");
-                station.records.extend(records);
-                station.unstored = Some(last);
+                station.records.extend_from_slice(&records);
+                self.log.push(records);
+                station.unstored = Some((last, self.log.len()));
                 if self.stores_at_once {
                     self.store(worker);
                 }
@@ -504,19 +573,22 @@ impl Broker {
     /// The store of a worker has caught up; whether it was behind.
     pub(super) fn store(&mut self, worker: usize) -> bool {
         let station = &mut self.stations[worker];
-        let Some(upto) = station.unstored.take() else { return false };
+        let Some((upto, len)) = station.unstored.take() else { return false };
+        self.stored_len = self.stored_len.max(len);
         station.core.handle_stored(self.now, upto);
         true
     }
 
     /// The stores of all workers have caught up, and everybody acts on it.
     pub(super) fn store_all(&mut self) {
-        for worker in 0..self.stations.len() {
-            self.store(worker);
+        while (0..self.stations.len()).fold(false, |busy, worker| {
+            let was_behind = self.store(worker);
             self.settle(worker);
-        }
-        if self.prompt {
-            self.run();
+            busy || was_behind
+        }) {
+            if self.prompt {
+                self.run();
+            }
         }
     }
 

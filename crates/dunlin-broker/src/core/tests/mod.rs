@@ -7,6 +7,7 @@ mod memory;
 mod packets;
 mod publish;
 mod queues;
+mod recovery;
 mod retained;
 mod shared;
 mod simulation;

@@ -1,0 +1,352 @@
+//! From the routing of a message to its acknowledgement: what other workers say of it, what is
+//! stored before whom may be told what, and why QoS 2 is exactly once over a crash.
+
+use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
+use super::granted::{SessionKey, Subscriber, SubscriberKey};
+use super::outgoing::Outgoing;
+use super::pending::{AfterStored, PendingPublish, Source};
+use super::publish::Routed;
+use super::session::GroupName;
+use super::{ConnectionKey, Core, DropCause, Record, RecordNumber, WorkerNumber};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, Text, TopicName};
+use dunlin_protocol::{AckToken, Instant, Message};
+use dunlin_topics::Group;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Core {
+    /// Whether a message may be for sessions of other workers.
+    pub(super) fn may_concern_others(&mut self, topic_name: &TopicName) -> bool {
+        if self.outbox.workers() == 1 {
+            return false;
+        }
+        let recipients = self.routing.cache.recipients(&self.routing.index, topic_name);
+        let is_worker = |key: &SubscriberKey| matches!(key.subscriber(), Subscriber::Worker(_));
+        !recipients.groups().is_empty()
+            || recipients.subscribers().iter().any(|(key, _)| is_worker(key))
+    }
+
+    /// Lets a message wait until it is known, and stored, what became of it everywhere.
+    pub(super) fn await_outcome(&mut self, now: Instant, source: Source, routed: Routed) {
+        let Routed { outcome, workers, stored, owed } = routed;
+        let publish = PendingPublish { source, workers, stored, outcome, owed, is_decided: false };
+        let number = self.pending.insert(publish);
+        self.decide_publish(now, number);
+    }
+
+    /// Once the outcome of all workers is known: records it, then waits for the store.
+    ///
+    /// # Exactly once over a crash
+    ///
+    /// A QoS 2 message from a Client whose session survives is *decided* by one batch of records
+    /// of the publisher's worker, which a crash keeps as a whole or not at all: that the Packet
+    /// Identifier was [`Record::Received`], and that the message is owed to every session.
+    /// - Without other workers this batch has the [`Record::Owed`] themselves.
+    /// - Other workers record what their sessions owe *tentatively*, store it, and say so; the
+    ///   deciding batch has a [`Record::Confirmed`] for each of them. What was not confirmed
+    ///   before a crash is not owed after it.
+    ///
+    /// PUBREC leaves when the batch is stored. So after a crash either all of it is there, and the
+    /// PUBLISH that the Client may send again is known as a repetition, or nothing is, and then the
+    /// Client has no PUBREC and sends the message again as a new one. In this case no receiver may
+    /// have seen it: a QoS 2 message leaves the broker only when it is confirmed and stored.
+    ///
+    /// Towards a receiver whose session survives, three things are stored before they are acted
+    /// on. With any of them missing, a crash makes a message come twice or never:
+    /// - Before PUBLISH: that the message is owed, and its Packet Identifier (`Owed` or
+    ///   [`Record::Sent`]). The receiver remembers the identifier until PUBREL; if we forgot that
+    ///   it is in use, the next message with it would be taken for a repetition and lost, and this
+    ///   message, under another identifier, for a new one.
+    /// - Before PUBREL: that PUBREC came ([`Record::Taken`]). On PUBREL the receiver forgets the
+    ///   identifier; a PUBLISH sent again with it would be a new message.
+    /// - PUBCOMP ([`Record::Settled`]) waits for nothing: if it is lost, PUBREL goes out again,
+    ///   which a receiver that knows no such identifier answers and ignores. An identifier is used
+    ///   again only by a record that follows `Settled` in the log.
+    ///
+    /// From a publisher, [`Record::Released`] is stored before PUBCOMP: the Client uses the
+    /// identifier again once it has PUBCOMP, and a new message must not look like a repetition.
+    ///
+    /// A session that ends with its connection has no state that a crash could contradict: there
+    /// nothing of this is recorded, and nothing waits.
+    fn decide_publish(&mut self, now: Instant, number: PublishNumber) {
+        let Some(publish) = self.pending.get_mut(number) else { return };
+        if publish.workers > 0 || publish.is_decided {
+            return;
+        }
+        publish.is_decided = true;
+        for owed in &publish.owed {
+            let client_identifier = owed.client_identifier.clone();
+            let record = Record::Confirmed { client_identifier, number: owed.number };
+            publish.stored = Some(self.endpoints.record(record));
+        }
+        match &publish.source {
+            // What was refused is new when it comes again.
+            Source::Client { ack, undecided: Some((session, generation)), .. }
+                if !publish.outcome.refused
+                    && self.endpoints.stores
+                    && self.endpoints.sessions.is_current(session.0, *generation)
+                    && self.endpoints.sessions[session.0].is_persistent() =>
+            {
+                let client_identifier =
+                    self.endpoints.sessions[session.0].client_identifier.clone();
+                let packet_identifier = ack.packet_identifier();
+                let record = Record::Received { client_identifier, packet_identifier };
+                publish.stored = Some(self.endpoints.record(record));
+            }
+            Source::Own { client_identifier, underway: Some(number) } => {
+                let client_identifier = client_identifier.clone();
+                let record = Record::Arrived { client_identifier, number: *number };
+                publish.stored = Some(self.endpoints.record(record));
+            }
+            _ => {}
+        }
+        let stored = publish.stored;
+        match stored {
+            Some(record) if record > self.pending.stored_upto => {
+                self.pending.wait_for_store(record, AfterStored::Publish(number));
+            }
+            _ => self.finish_publish(now, number),
+        }
+    }
+
+    /// Brings a message that no publisher would send again to those that it is for: a Will of this
+    /// Client, or a message that its session hands on to other members of a group. What must
+    /// survive a crash is under way until other workers have stored it; `recovered` is the number
+    /// by which it was already.
+    pub(super) fn pass_on(
+        &mut self,
+        now: Instant,
+        client_identifier: &Text,
+        publisher: Option<SessionKey>,
+        message: &Arc<Message>,
+        group: Option<&Arc<GroupName>>,
+        recovered: Option<u64>,
+    ) {
+        let is_stored = self.endpoints.stores && message.qos > QoS::AtMostOnce;
+        let mut outgoing = Outgoing::shared(message);
+        outgoing.is_tentative = is_stored
+            && message.qos == QoS::ExactlyOnce
+            && self.may_concern_others(&message.topic_name);
+        let answer = is_stored.then(|| self.pending.next_number());
+        let mut routed = Routed::default();
+        match group {
+            None => self.route(now, publisher, &outgoing, answer, &mut routed),
+            Some(name) => {
+                let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
+                match group.map(Group::id) {
+                    Some(id) => self.route_to_group(now, id, &outgoing, answer, &mut routed),
+                    None => self.endpoints.counters.drop_one(DropCause::NoMember),
+                }
+            }
+        }
+        if routed.workers == 0 && routed.owed.is_empty() && recovered.is_none() {
+            return;
+        }
+        let client_identifier = client_identifier.clone();
+        let underway = recovered.or_else(|| {
+            (routed.workers > 0).then(|| {
+                self.underway += 1;
+                self.endpoints.record(Record::Underway {
+                    client_identifier: client_identifier.clone(),
+                    number: self.underway,
+                    message: message.clone(),
+                    group: group.cloned(),
+                });
+                self.underway
+            })
+        });
+        self.await_outcome(now, Source::Own { client_identifier, underway }, routed);
+    }
+
+    pub(super) fn answer_forwarded(
+        &mut self,
+        now: Instant,
+        from: WorkerNumber,
+        answer: Option<PublishNumber>,
+        routed: Routed,
+    ) {
+        let Some(publish) = answer else { return };
+        let Routed { outcome, owed, .. } = routed;
+        match routed.stored {
+            // The publisher is acknowledged when the store of each session's worker has it.
+            Some(record) => {
+                let answer = AfterStored::Answer(from, publish, outcome, owed);
+                self.pending.wait_for_store(record, answer);
+            }
+            None => self.tell_outcome(now, from, publish, outcome, owed),
+        }
+    }
+
+    /// Tells the worker that took a message. This may be the worker itself, when a message of a
+    /// group came back because the member that was to have it had gone.
+    fn tell_outcome(
+        &mut self,
+        now: Instant,
+        to: WorkerNumber,
+        publish: PublishNumber,
+        outcome: Outcome,
+        owed: Vec<OwedTo>,
+    ) {
+        if to == self.worker {
+            self.handle_outcome(now, publish, outcome, owed);
+        } else {
+            self.outbox.push(to, Forward::Outcome { publish, outcome, owed });
+        }
+    }
+
+    /// What became of a message at another worker.
+    pub(super) fn handle_outcome(
+        &mut self,
+        now: Instant,
+        number: PublishNumber,
+        outcome: Outcome,
+        owed: Vec<OwedTo>,
+    ) {
+        let Some(publish) = self.pending.get_mut(number) else { return };
+        publish.workers -= 1;
+        publish.outcome.join(outcome);
+        publish.owed.extend(owed);
+        self.decide_publish(now, number);
+    }
+
+    fn finish_publish(&mut self, now: Instant, number: PublishNumber) {
+        if let Some(publish) = self.pending.take_ready(number) {
+            let PendingPublish { source, outcome, owed, .. } = publish;
+            self.confirm(now, owed);
+            let Source::Client { connection, ack, undecided } = source else { return };
+            let packet_identifier = ack.packet_identifier();
+            self.acknowledge(now, connection, ack, outcome);
+            let Some((session, generation)) = undecided else { return };
+            if self.endpoints.sessions.is_current(session.0, generation) {
+                self.decide_received(session, packet_identifier, outcome);
+            }
+            self.unpark(now);
+        }
+    }
+
+    /// What was owed tentatively is owed: it is stored that it is.
+    fn confirm(&mut self, now: Instant, owed: Vec<OwedTo>) {
+        let mut elsewhere: BTreeMap<WorkerNumber, Vec<OwedTo>> = BTreeMap::new();
+        for owed in owed {
+            if owed.worker == self.worker {
+                self.endpoints.confirm(now, &owed);
+            } else {
+                elsewhere.entry(owed.worker).or_default().push(owed);
+            }
+        }
+        for (worker, owed) in elsewhere {
+            self.outbox.push(worker, Forward::Confirmed { owed });
+        }
+    }
+
+    /// It is known now what became of a QoS 2 message: when its Client sends it again, it gets
+    /// PUBREC, or a new chance if the message was refused.
+    fn decide_received(
+        &mut self,
+        key: SessionKey,
+        packet_identifier: PacketIdentifier,
+        outcome: Outcome,
+    ) {
+        if outcome.refused {
+            self.forget_received(key, packet_identifier);
+        }
+        self.endpoints.sessions[key.0].rare().undecided -= 1;
+    }
+
+    pub(super) fn finish_stored(&mut self, now: Instant, upto: RecordNumber) {
+        self.pending.stored_upto = self.pending.stored_upto.max(upto);
+        while let Some(after) = self.pending.pop_stored() {
+            match after {
+                AfterStored::Publish(number) => self.finish_publish(now, number),
+                AfterStored::Release(key, ack) => {
+                    let outcome = Outcome { matched: true, refused: false };
+                    self.acknowledge(now, key, ack, outcome);
+                }
+                AfterStored::Answer(from, publish, outcome, owed) => {
+                    self.tell_outcome(now, from, publish, outcome, owed);
+                }
+                AfterStored::ConnAck(key, session_present, properties) => {
+                    self.accept(now, key, session_present, *properties);
+                }
+                AfterStored::SubAck(awaited) => self.send_suback(now, *awaited),
+                AfterStored::UnsubAck(key, unsuback) => self.send_unsuback(now, key, *unsuback),
+                AfterStored::PubRel(key, packet_identifier) => {
+                    self.send_release(now, key, packet_identifier);
+                }
+            }
+        }
+        self.endpoints.send_prepared(now, self.pending.stored_upto);
+    }
+
+    /// The Client has received a QoS 2 message: once that is stored, PUBREL goes out.
+    pub(super) fn handle_received(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        packet_identifier: PacketIdentifier,
+    ) {
+        if !self.endpoints.stores {
+            return;
+        }
+        let record = self.endpoints.next_record();
+        let session = &mut self.endpoints.sessions[session.0];
+        let rare = session.rare.as_mut();
+        let note = rare.and_then(|rare| rare.notes.get_mut(&packet_identifier));
+        let Some((note, number)) = note.and_then(|note| note.number.map(|number| (note, number)))
+        else {
+            self.send_release(now, key, packet_identifier);
+            return;
+        };
+        match note.taken {
+            // The Client says so again.
+            Some(record) if record <= self.pending.stored_upto => {
+                self.send_release(now, key, packet_identifier);
+            }
+            Some(_) => {}
+            None => {
+                let client_identifier = session.client_identifier.clone();
+                note.taken = Some(record);
+                self.endpoints.record(Record::Taken { client_identifier, number });
+                let after = AfterStored::PubRel(key, packet_identifier);
+                self.pending.wait_for_store(record, after);
+            }
+        }
+    }
+
+    fn send_release(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        packet_identifier: PacketIdentifier,
+    ) {
+        // An earlier connection's answer has gone out on this one, when the session was resumed.
+        if self.endpoints.connection(key).is_none() {
+            return;
+        }
+        self.endpoints.touch(key.index);
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        connection.protocol.release(now, packet_identifier, &mut connection.out);
+        self.close_if_over(now, key);
+    }
+
+    /// The Client has released a QoS 2 message: its identifier is forgotten, then PUBCOMP goes out.
+    pub(super) fn handle_released(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        ack: AckToken,
+    ) {
+        let session = &self.endpoints.sessions[session.0];
+        if self.endpoints.stores && session.is_persistent() {
+            let client_identifier = session.client_identifier.clone();
+            let packet_identifier = ack.packet_identifier();
+            let record =
+                self.endpoints.record(Record::Released { client_identifier, packet_identifier });
+            self.pending.wait_for_store(record, AfterStored::Release(key, ack));
+        } else {
+            self.acknowledge(now, key, ack, Outcome { matched: true, refused: false });
+        }
+    }
+}

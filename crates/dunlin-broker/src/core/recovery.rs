@@ -1,0 +1,344 @@
+//! A core that begins with what an earlier process had stored.
+
+use super::forward::Forward;
+use super::granted::{Granted, SessionKey};
+use super::session::{GroupName, NEVER, Note, Queued, Session, Will};
+use super::{Core, Record, RecordNumber};
+use dunlin_protocol::codec::{
+    PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, Text, TopicFilter,
+};
+use dunlin_protocol::{InFlight, InFlightState, Instant, Message};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How far a core is with what was stored.
+#[derive(Debug, Default)]
+pub(super) struct Recovery {
+    /// What the records add up to, by Client Identifier.
+    clients: BTreeMap<Text, Client>,
+    /// What the earlier process had not brought to all its recipients.
+    underway: Vec<(Text, u64, Underway)>,
+    is_finished: bool,
+    /// How many other workers have told all their interests.
+    others: usize,
+}
+
+/// What is stored about a Client.
+#[derive(Debug, Default)]
+struct Client {
+    session: Option<StoredSession>,
+    subscriptions: BTreeMap<TopicFilter, Granted>,
+    owed: BTreeMap<u64, Owed>,
+    last_number: u64,
+    received: BTreeSet<PacketIdentifier>,
+    will: Option<Box<Will>>,
+    underway: BTreeMap<u64, Underway>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct StoredSession {
+    expiry_interval: u32,
+    away_since: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Owed {
+    message: Arc<Message>,
+    qos: QoS,
+    retain: bool,
+    subscription_identifiers: Vec<SubscriptionIdentifier>,
+    group: Option<Arc<GroupName>>,
+    packet_identifier: Option<PacketIdentifier>,
+    tentative: bool,
+    taken: bool,
+}
+
+#[derive(Debug)]
+struct Underway {
+    message: Arc<Message>,
+    group: Option<Arc<GroupName>>,
+}
+
+impl Core {
+    /// Takes a record that an earlier process has stored.
+    ///
+    /// The contract of recovery:
+    /// 1. Records come in the order of the log, before the first connection. What a crash leaves of
+    ///    a log must be a beginning of it, whole [`Output::Store`]s of all workers in the order in
+    ///    which they were appended, and at least what [`Core::handle_stored`] was told of.
+    /// 2. A record about a Client goes to the worker that [`owner`] names now, whatever the number
+    ///    of workers was before; one without a Client (see [`Record::client_identifier`]) to any.
+    /// 3. Then each core is told by [`Core::finish_recovery`], once, and outputs are carried out:
+    ///    the batches between the workers must have been taken before the first connection is
+    ///    opened, so that no message misses a subscription of another worker.
+    /// 4. `now` continues the time of the earlier process: Instants in records mean the same.
+    ///
+    /// [`Output::Store`]: super::Output::Store
+    /// [`owner`]: super::owner
+    pub fn recover(&mut self, now: Instant, record: Record) {
+        debug_assert!(!self.recovery.is_finished, "records come before the end of recovery");
+        if let Record::Retained { topic_name, message, change } = record {
+            self.endpoints.retained.recover(now, topic_name, message, change);
+            return;
+        }
+        let Some(client_identifier) = record.client_identifier() else { return };
+        if !self.recovery.clients.contains_key(client_identifier) {
+            self.recovery.clients.insert(client_identifier.detached(), Client::default());
+        }
+        if let Record::Underway { number, .. } = &record {
+            self.underway = self.underway.max(*number);
+        }
+        if let Some(client) = self.recovery.clients.get_mut(client_identifier) {
+            client.apply(record);
+        }
+    }
+
+    /// All records were taken: sessions go on from here, each without a connection. The Session
+    /// Expiry Interval of one that had a connection begins now, and its Will is due now, after its
+    /// Will Delay Interval. See [`Core::recover`] for what comes before and after.
+    ///
+    /// What has come due meanwhile is acted on as soon as the other workers have told their
+    /// interests; this, and that sessions lost their connections, makes records.
+    pub fn finish_recovery(&mut self, now: Instant) {
+        self.endpoints.retained.finish_recovery();
+        for (client_identifier, mut client) in std::mem::take(&mut self.recovery.clients) {
+            for (number, underway) in std::mem::take(&mut client.underway) {
+                self.recovery.underway.push((client_identifier.clone(), number, underway));
+            }
+            if client.session.is_some() || client.will.is_some() {
+                self.restore(now, client_identifier, client);
+            }
+        }
+        for worker in self.others() {
+            self.outbox.push(worker, Forward::Recovered);
+        }
+        self.recovery.is_finished = true;
+        self.act_on_recovered(now);
+    }
+
+    /// Another worker has told all interests of its recovered sessions.
+    pub(super) fn handle_recovered(&mut self, now: Instant) {
+        self.recovery.others += 1;
+        self.act_on_recovered(now);
+    }
+
+    /// Once messages reach all sessions: does what came due while nothing ran.
+    fn act_on_recovered(&mut self, now: Instant) {
+        if !self.recovery.is_finished || self.recovery.others + 1 < self.outbox.workers() {
+            return;
+        }
+        for (client_identifier, number, underway) in std::mem::take(&mut self.recovery.underway) {
+            let Underway { message, group } = underway;
+            self.pass_on(now, &client_identifier, None, &message, group.as_ref(), Some(number));
+        }
+        let sessions: Vec<u32> = self.endpoints.sessions.indices().collect();
+        for index in sessions {
+            self.act_when_due(now, SessionKey(index));
+        }
+    }
+
+    fn restore(&mut self, now: Instant, client_identifier: Text, client: Client) {
+        let stored = client.session;
+        let mut session = Session::new(client_identifier, ProtocolVersion::V5);
+        session.is_recorded = stored.is_some();
+        session.expiry_interval = stored.map_or(0, |stored| stored.expiry_interval);
+        let away_since = stored.and_then(|stored| stored.away_since);
+        let gone_at = away_since.unwrap_or(now);
+        let expiry_interval = session.expiry_interval;
+        session.expires_at = (expiry_interval != NEVER)
+            .then(|| gone_at + Duration::from_secs(u64::from(expiry_interval)));
+        session.will = client.will;
+        if let Some(will) = &mut session.will {
+            let delay_secs = will.delay_secs.min(expiry_interval);
+            will.due_at = Some(gone_at + Duration::from_secs(u64::from(delay_secs)));
+        }
+        for packet_identifier in client.received {
+            session.exchanges.restore_received(packet_identifier);
+        }
+        if client.last_number > 0 {
+            session.rare().next_number = client.last_number;
+        }
+        let key = SessionKey(self.endpoints.sessions.insert(session).0);
+        self.registry.insert(&self.endpoints.sessions, key);
+        for (topic_filter, granted) in client.subscriptions {
+            self.add_to_index(key, &topic_filter, granted);
+            self.announce(&topic_filter, false);
+            self.endpoints.sessions[key.0].add_subscription(topic_filter);
+            self.endpoints.counters.subscriptions += 1;
+        }
+        self.restore_owed(key, client.owed);
+        if stored.is_some() && away_since.is_none() && expiry_interval > 0 {
+            self.record_session(key, Some(now));
+        }
+    }
+
+    /// Messages go on in their order: first those whose exchange had begun, then the queue.
+    fn restore_owed(&mut self, key: SessionKey, owed: BTreeMap<u64, Owed>) {
+        let mut order = InFlightOrder::default();
+        for (number, owed) in owed {
+            let mut note = Note { number: Some(number), group: owed.group, ..Note::default() };
+            let in_order = owed.packet_identifier.filter(|identifier| order.follows(*identifier));
+            let session = &mut self.endpoints.sessions[key.0];
+            match (in_order, owed.taken) {
+                // Its publisher was not told that it was taken, and sends it again.
+                (..) if owed.tentative => self.endpoints.settle(key, &note),
+                (Some(packet_identifier), taken) => {
+                    let (state, message) = match (owed.qos, taken) {
+                        (QoS::ExactlyOnce, true) => (InFlightState::AwaitingPubComp, None),
+                        (QoS::ExactlyOnce, false) => {
+                            (InFlightState::AwaitingPubRec, Some(owed.message))
+                        }
+                        _ => (InFlightState::AwaitingPubAck, Some(owed.message)),
+                    };
+                    note.taken = taken.then_some(RecordNumber(0));
+                    session.rare().notes.insert(packet_identifier, note);
+                    session.exchanges.restore_in_flight(InFlight::new(
+                        packet_identifier,
+                        state,
+                        message,
+                        owed.retain,
+                        owed.subscription_identifiers,
+                    ));
+                }
+                // No log says so; its Client has the message.
+                (None, true) => self.endpoints.settle(key, &note),
+                (None, false) => self.endpoints.enqueue(
+                    key,
+                    Queued {
+                        message: owed.message,
+                        qos: owed.qos,
+                        retain: owed.retain,
+                        identifiers: owed.subscription_identifiers,
+                        note: Some(Box::new(note)),
+                    },
+                ),
+            }
+        }
+    }
+}
+
+impl Client {
+    fn apply(&mut self, record: Record) {
+        match record {
+            Record::Session { session_expiry_interval, away_since, .. } => {
+                let expiry_interval = session_expiry_interval;
+                self.session = Some(StoredSession { expiry_interval, away_since });
+            }
+            Record::SessionEnded { .. } => {
+                // What it has handed on is no longer its own.
+                let underway = std::mem::take(&mut self.underway);
+                *self = Self { underway, ..Self::default() };
+            }
+            Record::Subscribed {
+                topic_filter,
+                maximum_qos,
+                no_local,
+                retain_as_published,
+                subscription_identifier,
+                ..
+            } => {
+                let granted = Granted {
+                    maximum_qos,
+                    no_local,
+                    retain_as_published,
+                    connected: 0,
+                    identifiers: subscription_identifier.into(),
+                };
+                self.subscriptions.insert(topic_filter.detached(), granted);
+            }
+            Record::Unsubscribed { topic_filter, .. } => {
+                self.subscriptions.remove(&topic_filter);
+            }
+            Record::Owed {
+                number,
+                message,
+                qos,
+                retain,
+                subscription_identifiers,
+                group,
+                packet_identifier,
+                tentative,
+                ..
+            } => {
+                self.last_number = self.last_number.max(number);
+                let owed = Owed {
+                    message,
+                    qos,
+                    retain,
+                    subscription_identifiers,
+                    group,
+                    packet_identifier,
+                    tentative,
+                    taken: false,
+                };
+                self.owed.insert(number, owed);
+            }
+            Record::Confirmed { number, .. } => {
+                self.change_owed(number, |owed| owed.tentative = false);
+            }
+            Record::Sent { number, packet_identifier, .. } => {
+                self.change_owed(number, |owed| owed.packet_identifier = Some(packet_identifier));
+            }
+            Record::Taken { number, .. } => self.change_owed(number, |owed| owed.taken = true),
+            Record::Settled { number, .. } => {
+                self.owed.remove(&number);
+            }
+            Record::Received { packet_identifier, .. } => {
+                self.received.insert(packet_identifier);
+            }
+            Record::Released { packet_identifier, .. } => {
+                self.received.remove(&packet_identifier);
+            }
+            Record::Will { message, message_expiry_interval, delay_secs, .. } => {
+                self.will = Some(Box::new(Will {
+                    message: Message::clone(&message),
+                    message_expiry_interval,
+                    delay_secs,
+                    due_at: None,
+                    is_recorded: true,
+                }));
+            }
+            Record::WillRemoved { .. } => self.will = None,
+            Record::Underway { number, message, group, .. } => {
+                self.underway.insert(number, Underway { message, group });
+            }
+            Record::Arrived { number, .. } => {
+                self.underway.remove(&number);
+            }
+            Record::Retained { .. } => {}
+        }
+    }
+
+    fn change_owed(&mut self, number: u64, change: impl FnOnce(&mut Owed)) {
+        if let Some(owed) = self.owed.get_mut(&number) {
+            change(owed);
+        }
+    }
+}
+
+/// Packet Identifiers are given out in turn; a log in which they are not is not believed.
+#[derive(Debug, Default)]
+struct InFlightOrder {
+    first: Option<u16>,
+    /// How far the last one is from the first.
+    distance: u16,
+}
+
+impl InFlightOrder {
+    /// Whether this identifier comes after those before it, and then counts as the last one.
+    fn follows(&mut self, packet_identifier: PacketIdentifier) -> bool {
+        let value = packet_identifier.value();
+        let Some(first) = self.first else {
+            self.first = Some(value);
+            return true;
+        };
+        // There is no identifier 0.
+        let distance = if value >= first { value - first } else { u16::MAX - first + value };
+        let follows = distance > self.distance;
+        if follows {
+            self.distance = distance;
+        }
+        follows
+    }
+}
