@@ -344,7 +344,7 @@ impl Core {
                 routed.add(&self.endpoints, self.worker, session, delivered);
             }
         }
-        self.answer_forwarded(from, answer, routed);
+        self.answer_forwarded(now, from, answer, routed);
     }
 
     // ---- publishes that wait for room

@@ -1,5 +1,6 @@
 //! Each check can fail: servers that do wrong, and checks that have to notice.
 
+use super::almost_right::is_noticed_here;
 use bytes::BytesMut;
 use dunlin_codec::{
     Ack, ConnAck, ConnAckProperties, Decoder, Delivery, Packet, PacketIdentifier, ProtocolVersion,
@@ -207,6 +208,7 @@ fn unnoticed(servers: &[Manners], mut cases: Vec<Case>) -> Vec<String> {
 fn every_check_fails_against_a_bad_server_that_lets_it_in() {
     let (let_in, rest): (Vec<Case>, Vec<Case>) =
         cases(TABLES, BOTH).into_iter().partition(|case| LET_IN.contains(&case.check.name));
+    let rest = rest.into_iter().filter(|case| !is_noticed_here(case)).collect();
     assert_eq!(unnoticed(&POLITE, rest), [""; 0]);
     assert_eq!(unnoticed(&RUDE, let_in), [""; 0]);
 }
