@@ -9,28 +9,52 @@
 //! - [`server`] holds the checks of servers, a table of [`server::Check`] in each file.
 //! - [`run`] runs cases side by side; [`Report`] is what they found.
 //!
-//! # A check
+//! # Writing a check
 //!
 //! An entry of a table is the whole of it:
 //!
 //! ```
+//! use dunlin_codec::QoS;
 //! use dunlin_conformance::server::Check;
-//! use dunlin_conformance::{BOTH, passed};
+//! use dunlin_conformance::{BOTH, ensure, frame, passed};
 //!
-//! const CHECKS: &[Check] = &[Check {
-//!     name: "connect/second-connect-closes",
-//!     versions: BOTH,
-//!     statements: &["MQTT-3.1.0-2", "MQTT3-3.1.0-2"],
-//!     looks_for: "a second CONNECT ends the connection",
-//!     run: |bench| {
-//!         let mut peer = bench.connect("twice")?;
-//!         let again = bench.connect_packet("twice");
-//!         peer.send(again);
-//!         peer.expect_closed()?.passed()
+//! const CHECKS: &[Check] = &[
+//!     Check {
+//!         name: "publish/not-echoed-to-others",
+//!         versions: BOTH,
+//!         statements: &["MQTT-3.3.5-1", "MQTT3-3.3.5-1"],
+//!         looks_for: "a message comes once to one subscription, and to no other Topic Filter",
+//!         run: |bench| {
+//!             let (mut publisher, mut subscriber) = bench.pair("t", QoS::AtLeastOnce)?;
+//!             publisher.publish(&bench.topic_name("other"), QoS::AtLeastOnce, "not for you")?;
+//!             publisher.publish(&bench.topic_name("t"), QoS::AtLeastOnce, "marker")?;
+//!             let before = subscriber.publishes_before(b"marker")?;
+//!             ensure(before.is_empty(), "a message comes that no Topic Filter matches")?;
+//!             passed()
+//!         },
 //!     },
-//! }];
-//! # let _ = passed;
+//!     Check {
+//!         name: "publish/qos-3-closes",
+//!         versions: BOTH,
+//!         statements: &["MQTT-3.3.1-4", "MQTT3-3.3.1-4"],
+//!         looks_for: "a PUBLISH with QoS 3 ends the connection",
+//!         run: |bench| {
+//!             let properties = if bench.is_v5() { "00" } else { "" };
+//!             bench.cuts_off(&frame(0x36, &format!("'a/b' 0001 {properties}")))
+//!         },
+//!     },
+//! ];
 //! ```
+//!
+//! - A check sees the server as a stranger does. What the standard leaves open passes, and the
+//!   check says by [`seen`] or [`End::passed`] which behaviour it saw.
+//! - What a server may lack is asked of [`server::Bench::can`] first, and skips the check.
+//! - Wait for what has to come, never for nothing to come: to prove that something does not come,
+//!   cause something later that does ([`Peer::publishes_before`], [`Peer::expect_no_publish`]).
+//!   Where the standard binds to time, [`server::Bench::wait`] and [`Peer::wait_longer`].
+//! - All names come from the bench, so checks never meet. It takes away the sessions and retained
+//!   messages that were made, also by bytes, as long as they are legal packets.
+//! - A new check is run against the bad servers of the tests at once, and has to fail at one.
 
 #![forbid(unsafe_code)]
 

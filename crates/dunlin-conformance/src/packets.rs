@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use dunlin_codec::{
-    Auth, Connect, Delivery, Disconnect, MessageProperties, Packet, PacketIdentifier,
-    ProtocolVersion, Publish, PublishTopic, QoS, Subscribe, SubscribeProperties, Subscription,
-    SubscriptionOptions, TopicFilter, TopicName, TransmitBuf, Unsubscribe, Will, WillProperties,
+    Auth, ConnAck, Connect, Delivery, Disconnect, MessageProperties, Packet, PacketIdentifier,
+    ProtocolVersion, Publish, PublishTopic, QoS, SubAck, Subscribe, SubscribeProperties,
+    Subscription, SubscriptionOptions, TopicFilter, TopicName, TransmitBuf, UnsubAck, Unsubscribe,
+    Will, WillProperties,
 };
 use std::sync::Arc;
 
@@ -36,7 +37,7 @@ macro_rules! boxed {
     };
 }
 
-boxed!(Connect Subscribe Unsubscribe Disconnect Auth);
+boxed!(Connect ConnAck Subscribe SubAck Unsubscribe UnsubAck Disconnect Auth);
 
 /// A message with QoS 0, not retained.
 pub fn message(topic_name: &TopicName, payload: impl Into<Bytes>) -> Publish {

@@ -13,7 +13,7 @@ use std::time::Instant;
 ///
 /// `judge` runs one case (its number is the second parameter) and gives the exchange that led to
 /// the verdict. `progress` hears of each finding as it is made, from whichever thread made it.
-pub fn run<B: Sync>(
+pub fn run<B>(
     cases: &[Case<B>],
     jobs: usize,
     judge: impl Fn(&Case<B>, usize) -> (Verdict, Exchange) + Sync,

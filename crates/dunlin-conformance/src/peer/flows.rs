@@ -6,7 +6,7 @@ use crate::{Stop, failed, message, subscribe, subscription};
 use bytes::Bytes;
 use dunlin_codec::{
     Ack, Delivery, Disconnect, Packet, Publish, QoS, ReasonCode, SubAck, Subscription, TopicFilter,
-    TopicName,
+    TopicName, UnsubAck, Unsubscribe, UnsubscribeProperties,
 };
 
 impl Peer {
@@ -36,6 +36,24 @@ impl Peer {
         match suback.reason_codes.iter().find(|reason_code| reason_code.is_error()) {
             Some(reason_code) => failed(format!("a subscription is refused: {reason_code}")),
             None => Ok(*suback),
+        }
+    }
+
+    /// Unsubscribes, and gives the UNSUBACK when it says that it did.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] when it is refused.
+    pub fn unsubscribe(&mut self, topic_filter: &TopicFilter) -> Result<UnsubAck, Stop> {
+        let packet_identifier = self.new_packet_identifier();
+        self.send(Unsubscribe {
+            packet_identifier,
+            properties: UnsubscribeProperties::default(),
+            topic_filters: vec![topic_filter.clone()],
+        });
+        let unsuback = self.expect_unsuback(packet_identifier)?;
+        match unsuback.reason_codes.iter().find(|reason_code| reason_code.is_error()) {
+            Some(reason_code) => failed(format!("unsubscribing is refused: {reason_code}")),
+            None => Ok(*unsuback),
         }
     }
 

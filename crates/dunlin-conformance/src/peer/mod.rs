@@ -88,6 +88,11 @@ impl Peer {
         packet_identifier
     }
 
+    /// Waits this much longer than usual from now on, for what comes only after a time.
+    pub fn wait_longer(&mut self, time: Duration) {
+        self.patience += time;
+    }
+
     /// Sends a packet.
     pub fn send(&mut self, packet: impl ToPacket) {
         self.send_bytes(&encoded(packet, self.version));

@@ -100,16 +100,30 @@ fn section(id: &str) -> (u32, u32) {
 }
 
 fn behaviours(report: &Report, out: &mut String) -> fmt::Result {
-    let seen = report.findings.iter().filter_map(|finding| match &finding.outcome {
-        Outcome::Passed { seen: Some(seen) } => Some((finding, seen)),
-        _ => None,
-    });
-    let seen: Vec<_> = seen.collect();
-    if seen.is_empty() {
-        return Ok(());
+    let mut behaviours: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for finding in &report.findings {
+        if let Outcome::Passed { seen: Some(seen) } = &finding.outcome {
+            behaviours.entry(seen).or_default().push(&finding.name);
+        }
     }
-    writeln!(out, "\nWhere the standard leaves a choice:")?;
-    seen.into_iter().try_for_each(|(finding, seen)| writeln!(out, "  {:<50} {seen}", finding.name))
+    if !behaviours.is_empty() {
+        writeln!(out, "\nWhere the standard leaves a choice:")?;
+    }
+    behaviours.iter().try_for_each(|(seen, names)| {
+        writeln!(out, "  {seen}")?;
+        names_of(names, out)
+    })
+}
+
+/// The first names, and how many more there are.
+fn names_of(names: &[&str], out: &mut String) -> fmt::Result {
+    const SHOWN: usize = 4;
+    let shown = names.iter().take(SHOWN);
+    shown.into_iter().try_for_each(|name| writeln!(out, "      {name}"))?;
+    match names.len().saturating_sub(SHOWN) {
+        0 => Ok(()),
+        more => writeln!(out, "      and {more} more"),
+    }
 }
 
 fn skipped(report: &Report, out: &mut String) -> fmt::Result {
@@ -119,13 +133,13 @@ fn skipped(report: &Report, out: &mut String) -> fmt::Result {
             reasons.entry(reason).or_default().push(&finding.name);
         }
     }
-    if reasons.is_empty() {
-        return Ok(());
+    if !reasons.is_empty() {
+        writeln!(out, "\nSkipped:")?;
     }
-    writeln!(out, "\nSkipped:")?;
-    reasons
-        .into_iter()
-        .try_for_each(|(reason, names)| writeln!(out, "  {reason}: {}", names.join(", ")))
+    reasons.iter().try_for_each(|(reason, names)| {
+        writeln!(out, "  {reason}")?;
+        names_of(names, out)
+    })
 }
 
 fn failure(finding: &Finding, statements: &[Statement], out: &mut String) -> fmt::Result {

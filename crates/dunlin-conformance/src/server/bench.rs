@@ -2,11 +2,12 @@
 
 use super::Capabilities;
 use crate::exchange::Direction;
-use crate::{Exchange, Peer, Stop, failed, message};
+use crate::{Exchange, Peer, Stop, Verdict, failed, message};
 use bytes::Bytes;
 use dunlin_codec::{
-    ConnAck, Connect, ConnectProperties, Packet, ProtocolVersion, Text, TopicFilter, TopicName,
+    ConnAck, Connect, ConnectProperties, Packet, ProtocolVersion, QoS, Text, TopicFilter, TopicName,
 };
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{SocketAddr, TcpStream};
@@ -65,12 +66,14 @@ pub struct Bench {
     version: ProtocolVersion,
     number: usize,
     exchange: Exchange,
+    opened: RefCell<Vec<String>>,
 }
 
 impl Bench {
     /// A bench for case `number` of a run.
     pub(crate) fn new(target: &Target, version: ProtocolVersion, number: usize) -> Self {
-        Self { target: target.clone(), version, number, exchange: Exchange::default() }
+        let (target, exchange) = (target.clone(), Exchange::default());
+        Self { target, version, number, exchange, opened: RefCell::default() }
     }
 
     /// The version that the case is about.
@@ -136,13 +139,13 @@ impl Bench {
         format!("dunlin-conformance/{}/{}/{label}", self.target.run, self.number)
     }
 
-    /// The CONNECT of [`Bench::connect`]: clean start, no Keep Alive, no Will.
+    /// The CONNECT of [`Bench::connect`]: clean start, a Keep Alive of a minute, no Will.
     pub fn connect_packet(&self, label: &str) -> Connect {
         Connect {
             protocol_version: self.version,
             bridge: false,
             clean_start: true,
-            keep_alive: 0,
+            keep_alive: 60,
             client_identifier: self.client_identifier(label),
             will: None,
             user_name: self.target.user_name.clone(),
@@ -165,7 +168,11 @@ impl Bench {
     /// # Errors
     /// [`Stop::Failed`] when the server does not take it.
     pub fn open(&self, label: &str) -> Result<Peer, Stop> {
-        self.dial(label, self.exchange.clone())
+        let mut opened = self.opened.borrow_mut();
+        let before = opened.iter().filter(|known| *known == label).count();
+        opened.push(label.to_owned());
+        let name = if before == 0 { label.to_owned() } else { format!("{label}({})", before + 1) };
+        self.dial(&name, self.exchange.clone())
     }
 
     fn dial(&self, label: &str, exchange: Exchange) -> Result<Peer, Stop> {
@@ -192,6 +199,32 @@ impl Bench {
         peer.send(connect);
         let connack = peer.expect_accepted()?;
         Ok((peer, connack))
+    }
+
+    /// A publisher, and a subscriber to all Topic Names below the label, and the label itself:
+    /// `bench.pair("t", qos)` receives what is published to `bench.topic_name("t")` and
+    /// `bench.topic_name("t/u")`. Skips the check when the server lacks the QoS.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] when the server does not accept them.
+    pub fn pair(&self, label: &str, maximum_qos: QoS) -> Result<(Peer, Peer), Stop> {
+        self.can().need_qos(maximum_qos)?;
+        let mut subscriber = self.connect("sub")?;
+        let wildcard = self.can().wildcard_subscriptions.then(|| format!("{label}/#"));
+        let topic_filter = self.topic_filter(wildcard.as_deref().unwrap_or(label));
+        subscriber.subscribe(&topic_filter, maximum_qos)?;
+        Ok((self.connect("pub")?, subscriber))
+    }
+
+    /// The whole of a check for something that costs the connection: a client that is connected
+    /// sends these bytes and is cut off, in any way that the standard allows.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] when the connection goes on.
+    pub fn cuts_off(&self, bytes: &[u8]) -> Verdict {
+        let mut peer = self.connect("client")?;
+        peer.send_bytes(bytes);
+        peer.expect_closed()?.passed()
     }
 
     /// Lets time pass, for what the standard binds to time; never to wait for something to come.

@@ -6,6 +6,8 @@ use crate::{
     skipped,
 };
 use dunlin_codec::{Connect, ConnectProperties, Packet, QoS, ReasonCode, Text};
+use std::fmt;
+use std::time::{Duration, Instant};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -22,7 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "connect/in-single-bytes",
         versions: BOTH,
-        statements: &["MQTT-3.1.4-5", "MQTT-4.2.0-1", "MQTT3-3.1.4-4", "MQTT3-4.2.0-1"],
+        statements: &["MQTT-3.1.4-5", "MQTT3-3.1.4-4"],
         looks_for: "a CONNECT that arrives byte by byte is a CONNECT",
         run: |bench| {
             let mut peer = bench.open("client")?;
@@ -109,7 +111,7 @@ pub(super) const CHECKS: &[Check] = &[
         name: "connect/unknown-version",
         versions: BOTH,
         statements: &["MQTT-3.1.2-2", "MQTT3-3.1.2-2", "MQTT3-3.2.2-5"],
-        looks_for: "protocol version 9 is refused, with CONNACK as the standard of the server says",
+        looks_for: "a protocol version of the future is refused, with CONNACK as the standard of the server says",
         run: unknown_version,
     },
     Check {
@@ -119,14 +121,13 @@ pub(super) const CHECKS: &[Check] = &[
         looks_for: "a PUBLISH behind a CONNECT that is refused is not delivered",
         run: |bench| {
             let topic_name = bench.topic_name("t");
-            let mut subscriber = bench.connect("sub")?;
-            subscriber.subscribe(&bench.topic_filter("t"), QoS::AtMostOnce)?;
+            let (mut publisher, mut subscriber) = bench.pair("t", QoS::AtMostOnce)?;
             let mut refused = bench.open("refused")?;
             let mut bytes = frame(0x10, &connect_body(bench, "03", ""));
             bytes.extend(encoded(message(&topic_name, "smuggled"), bench.version()));
             refused.send_bytes(&bytes);
             refused.expect_closed()?;
-            bench.connect("pub")?.publish(&topic_name, QoS::AtMostOnce, "marker")?;
+            publisher.publish(&topic_name, QoS::AtMostOnce, "marker")?;
             let before = subscriber.publishes_before(b"marker")?;
             ensure(before.is_empty(), "a message of a client that was refused is delivered")?;
             passed()
@@ -279,31 +280,47 @@ pub(super) fn connect_body(bench: &Bench, flags: &str, rest: &str) -> String {
 }
 
 fn wrong_name(bench: &Bench, name: &str) -> Verdict {
-    let mut peer = bench.open("client")?;
-    peer.send_bytes(&frame(0x10, &connect_body(bench, "02", "").replace("MQTT", name)));
-    let end = peer.expect_closed()?;
-    if bench.is_v5() {
-        end.with_code_of(&[ReasonCode::UnsupportedProtocolVersion])?;
-    }
-    end.passed()
+    let body = connect_body(bench, "02", "").replace("MQTT", name);
+    seen(unsupported(bench, &body)?)
 }
 
-/// Which form the CONNACK has is the server's choice: it can't know what the client reads.
 fn unknown_version(bench: &mut Bench) -> Verdict {
-    let mut peer = bench.open("client")?;
-    let (before, after) = ("'MQTT' 04", "'MQTT' 09");
-    let body = connect_body(bench, "02", "").replace("'MQTT' 05", before);
-    peer.send_bytes(&frame(0x10, &body.replace(before, after)));
-    let answer = peer.expect_closed_raw()?;
-    match answer.as_slice() {
-        [0x20, 0x02, 0x00, 0x01] => seen("CONNACK of MQTT 3.1.1 with return code 1, closes"),
-        [0x20, _, 0x00, 0x84, ..] => seen("CONNACK of MQTT 5.0 with 0x84, closes"),
+    let body = connect_body(bench, "02", "").replace("'MQTT' 0", "'MQTT' 1");
+    match unsupported(bench, &body)? {
         // MQTT 5.0 says "may"; a server that speaks it as well goes by that.
-        [] if bench.can().versions.iter().any(|version| version.is_v5()) => {
-            seen("closes without a word")
+        Unsupported::Silent if !bench.can().versions.iter().any(|version| version.is_v5()) => {
+            failed("CONNACK with return code 1 expected; the connection is closed without it")
         }
-        [] => failed("CONNACK with return code 1 expected; the connection is closed without it"),
-        _ => failed("CONNACK that refuses the version expected, or nothing; something else came"),
+        answer => seen(answer),
+    }
+}
+
+/// How a server answers what is not its protocol. Which form the CONNACK has is its choice: it
+/// can't know what the client reads.
+enum Unsupported {
+    Silent,
+    ReturnCode,
+    ReasonCode,
+}
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Silent => "closes without a word",
+            Self::ReturnCode => "CONNACK of MQTT 3.1.1 with return code 1, closes",
+            Self::ReasonCode => "CONNACK of MQTT 5.0 with 0x84, closes",
+        })
+    }
+}
+
+fn unsupported(bench: &Bench, body: &str) -> Result<Unsupported, Stop> {
+    let mut peer = bench.open("client")?;
+    peer.send_bytes(&frame(0x10, body));
+    match peer.expect_closed_raw()?.as_slice() {
+        [] => Ok(Unsupported::Silent),
+        [0x20, 0x02, 0x00, 0x01] => Ok(Unsupported::ReturnCode),
+        [0x20, _, 0x00, 0x84, ..] => Ok(Unsupported::ReasonCode),
+        _ => failed("a CONNACK that refuses the protocol expected, or nothing; another came"),
     }
 }
 
@@ -329,14 +346,16 @@ fn connect_unnamed(bench: &Bench) -> Result<Option<(Peer, Text)>, Stop> {
 fn keep_alive(bench: &mut Bench) -> Verdict {
     let connect = Connect { keep_alive: 1, ..bench.connect_packet("client") };
     let (mut peer, connack) = bench.connect_with("client", connect)?;
+    // MQTT 3.1.1 can't say it: the server may be one that said it in MQTT 5.0.
     let imposed = connack.properties.server_keep_alive.or(bench.can().server_keep_alive);
     if imposed.is_some_and(|secs| secs != 1) {
         return skipped("the server imposes a Keep Alive of its own");
     }
-    let start = std::time::Instant::now();
+    peer.wait_longer(Duration::from_secs(2));
+    let start = Instant::now();
     let end = peer.expect_closed()?.with_code_of(&[ReasonCode::KeepAliveTimeout])?;
     let took = start.elapsed();
     // The server began to count before its CONNACK was here: some slack is fair.
     ensure(took.as_millis() > 1200, format!("closed after {took:?}, before 1.5 Keep Alives"))?;
-    seen(format!("{end}, after {:.1} s", took.as_secs_f64()))
+    end.passed()
 }

@@ -6,6 +6,7 @@ mod broker;
 #[path = "../interop/broker_under_test.rs"]
 mod broker_under_test;
 mod configuration;
+mod conformance;
 mod decode;
 #[allow(dead_code)]
 #[path = "../interop/process.rs"]

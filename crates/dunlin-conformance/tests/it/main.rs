@@ -1,0 +1,4 @@
+//! The checks themselves: their tables are in order, and each can fail.
+
+mod bad_servers;
+mod tables;
