@@ -80,25 +80,6 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
-        name: "connecting/session-present-at-the-first-time",
-        versions: V5,
-        statements: &["MQTT-3.2.2-4"],
-        looks_for: "Session Present for a client that has no session yet ends the connection, \
-                    unless it keeps sessions elsewhere",
-        run: |bench| {
-            let mut visitor = bench.arrival()?;
-            if visitor.connect().clean_start {
-                return skipped("the client connects with Clean Start");
-            }
-            visitor.accept(true, ConnAckProperties::default());
-            match visitor.left()? {
-                Some(left) => left.passed(),
-                // A new process may go on with a session: only the client knows what it kept.
-                None => seen("goes on with the session of the server"),
-            }
-        },
-    },
-    Check {
         name: "connecting/all-properties",
         versions: V5,
         statements: &["MQTT-4.2-1", "MQTT-1.5.7-1"],
@@ -250,15 +231,38 @@ fn refused(bench: &mut Bench, reason_code: ReasonCode) -> Verdict {
 }
 
 /// The client answers a Protocol Error: in MQTT 3.1.1 it has to close [MQTT3-4.8.0-1], in 5.0 it
-/// should (§4.13.1).
+/// should (§4.13.1). In no version it answers as if the packet were one to answer.
 pub(super) fn ends(visitor: &mut super::Visitor, bench: &Bench) -> Verdict {
-    match visitor.left()? {
-        Some(left) => left.passed(),
-        None if bench.is_v5() => seen("stays connected, though it should close"),
-        None => failed(format!(
-            "the client is to close the connection, and has it open after {:?}",
-            visitor.patience()
-        )),
+    let deadline = Instant::now() + visitor.patience();
+    let mut left = Left::Silently;
+    loop {
+        match visitor.next(deadline)? {
+            Next::Packet(Packet::Disconnect(disconnect)) => {
+                left = Left::Disconnect(disconnect.reason_code);
+            }
+            Next::Packet(
+                packet @ (Packet::Connect(_)
+                | Packet::PubAck(_)
+                | Packet::PubRec(_)
+                | Packet::PubRel(_)
+                | Packet::PubComp(_)
+                | Packet::SubAck(_)
+                | Packet::UnsubAck(_)
+                | Packet::PingResp
+                | Packet::Auth(_)),
+            ) => return failed(format!("the client is to close the connection; comes {packet}")),
+            Next::Packet(_) => {}
+            Next::Closed => return left.passed(),
+            Next::Nothing if bench.is_v5() => {
+                return seen("stays connected, though it should close");
+            }
+            Next::Nothing => {
+                return failed(format!(
+                    "the client is to close the connection, and has it open after {:?}",
+                    visitor.patience()
+                ));
+            }
+        }
     }
 }
 

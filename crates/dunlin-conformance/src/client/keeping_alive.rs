@@ -62,7 +62,7 @@ pub(super) const CHECKS: &[Check] = &[
                 if bench.is_v5() { with_keep_alive(1) } else { ConnAckProperties::default() };
             let (mut visitor, _) = bench.engaged_with(properties)?;
             let keep_alive = Duration::from_secs(visitor.connect().keep_alive.into());
-            let is_short = !keep_alive.is_zero() && keep_alive * 2 <= bench.patience();
+            let is_short = !keep_alive.is_zero() && keep_alive * 3 / 2 <= bench.patience();
             if !bench.is_v5() && !is_short {
                 return skipped("the client's Keep Alive is none or longer than the patience");
             }

@@ -2,7 +2,7 @@
 
 use super::connecting::ends;
 use super::{Bench, Check, Next};
-use crate::{BOTH, V3, V5, Verdict, failed, frame, passed, seen, skipped};
+use crate::{BOTH, V3, V5, Verdict, failed, frame, passed, skipped};
 use dunlin_codec::{Disconnect, DisconnectProperties, Packet, QoS, ReasonCode, Text};
 use std::time::Instant;
 
@@ -87,20 +87,6 @@ pub(super) const CHECKS: &[Check] = &[
                 return failed(format!("{packet} after the DISCONNECT of the server"));
             }
             if closed { passed() } else { failed("the client has the connection open") }
-        },
-    },
-    Check {
-        name: "leaving/half-closed",
-        versions: BOTH,
-        statements: &["MQTT-4.1.0-1", "MQTT3-4.1.0-2"],
-        looks_for: "a client whose server is gone closes its end, and comes back or ends",
-        run: |bench| {
-            let (visitor, _) = bench.engaged()?;
-            visitor.abort();
-            match bench.arrival() {
-                Ok(_) => seen("connects again"),
-                Err(_) => seen("does not connect again"),
-            }
         },
     },
 ];

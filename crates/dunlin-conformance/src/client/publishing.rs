@@ -116,7 +116,7 @@ pub(super) const CHECKS: &[Check] = &[
                 _ => None,
             });
             match (disconnect, closed) {
-                (Some(ReasonCode::Success), _) if bench.is_v5() => {
+                (Some(ReasonCode::Success), _) => {
                     failed("the client takes the message for delivered, and leaves")
                 }
                 (Some(code), _) => Left::Disconnect(code).passed(),

@@ -152,23 +152,6 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
-        name: "resuming/subscriptions",
-        versions: BOTH,
-        statements: &["MQTT-3.1.2-23", "MQTT-4.1.0-1", "MQTT3-3.1.2-4", "MQTT3-4.1.0-1"],
-        looks_for: "a client whose session is lost subscribes again, or leaves it to the user",
-        run: |bench| {
-            bench.known_to_resume()?;
-            let (visitor, _) = bench.subscriber(AtMostOnce)?;
-            visitor.abort();
-            let mut visitor = bench.resumed()?;
-            visitor.accept(false, ConnAckProperties::default());
-            match visitor.wait_for(PacketType::Subscribe)? {
-                Some(_) => seen("subscribes again"),
-                None => seen("does not subscribe again"),
-            }
-        },
-    },
-    Check {
         name: "resuming/aliases-forgotten",
         versions: V5,
         statements: &["MQTT-3.3.2-7"],
