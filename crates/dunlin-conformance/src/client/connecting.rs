@@ -226,8 +226,7 @@ fn refused(bench: &mut Bench, reason_code: ReasonCode) -> Verdict {
         reason_code,
         properties: ConnAckProperties::default(),
     });
-    visitor.expect_left()?;
-    passed()
+    visitor.expect_gone()
 }
 
 /// The client answers a Protocol Error: in MQTT 3.1.1 it has to close [MQTT3-4.8.0-1], in 5.0 it

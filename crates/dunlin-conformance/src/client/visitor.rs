@@ -3,7 +3,7 @@
 
 use crate::packets::delivery;
 use crate::peer::Incoming;
-use crate::{Passed, Peer, Stop, ToPacket, Verdict, failed, message, skipped};
+use crate::{Passed, Peer, Stop, ToPacket, Verdict, failed, message, seen, skipped};
 use bytes::Bytes;
 use dunlin_codec::{
     Ack, ConnAck, ConnAckProperties, Connect, Delivery, Disconnect, Packet, PacketIdentifier,
@@ -152,6 +152,21 @@ impl Visitor {
     /// Closes the connection as a network does that fails.
     pub fn abort(self) {
         self.peer.abort();
+    }
+
+    /// The client closes after it was told to go: at once, or when this end does, which a Server has
+    /// to do then.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] when it stays.
+    pub fn expect_gone(&mut self) -> Verdict {
+        let (_, closed) = self.observe(self.patience / 5)?;
+        if closed {
+            return seen("closes by itself");
+        }
+        self.peer.finish_sending();
+        self.expect_left()?;
+        seen("waits until the server closes")
     }
 
     /// Puts a remark into the record.

@@ -20,9 +20,9 @@ struct Theirs {
 pub(super) struct Session {
     version: ProtocolVersion,
     theirs: BTreeMap<PacketIdentifier, Theirs>,
-    /// Every identifier that the client ever published with: a resend of a message that its last
-    /// session lost is not the first sending.
-    ever: BTreeSet<PacketIdentifier>,
+    /// How many connections there were. What was sent on one that the check has lost may never
+    /// have been read: from then on nothing is known to be sent for the first time.
+    connections: usize,
     requests: BTreeSet<PacketIdentifier>,
     /// What the client owes, in the order in which we sent what it answers.
     pubacks: VecDeque<PacketIdentifier>,
@@ -38,7 +38,7 @@ impl Session {
         Self {
             version,
             theirs: BTreeMap::new(),
-            ever: BTreeSet::new(),
+            connections: 0,
             requests: BTreeSet::new(),
             pubacks: VecDeque::new(),
             pubrecs: VecDeque::new(),
@@ -50,6 +50,7 @@ impl Session {
 
     /// A connection was accepted.
     pub(super) fn begin(&mut self, is_resumed: bool) {
+        self.connections += 1;
         self.requests.clear();
         for queue in [&mut self.pubacks, &mut self.pubrecs, &mut self.pubcomps] {
             self.earlier.extend(queue.drain(..));
@@ -169,7 +170,7 @@ impl Session {
                 sight.check("watched/packet-identifiers", is_free, || {
                     format!("{}: the Packet Identifier is in use", shown())
                 });
-                if !self.ever.contains(&id) {
+                if self.connections <= 1 {
                     sight.check("watched/first-without-dup", !dup, || {
                         format!("{} was never sent before", shown())
                     });
@@ -182,7 +183,6 @@ impl Session {
                 }
             }
         }
-        self.ever.insert(id);
         let is_received = self.theirs.get(&id).is_some_and(|theirs| theirs.is_received);
         let theirs = Theirs { publish: publish.clone(), is_of_this_connection: true, is_received };
         self.theirs.insert(id, theirs);
