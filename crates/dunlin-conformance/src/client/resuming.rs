@@ -24,6 +24,7 @@ pub(super) const CHECKS: &[Check] = &[
             "MQTT3-3.3.1-1",
             "MQTT3-2.3.1-3",
             "MQTT3-4.1.0-1",
+            "MQTT3-3.1.2-4",
         ],
         looks_for: "a message with QoS 1 without PUBACK comes again, with DUP and its Packet \
                     Identifier",
@@ -108,6 +109,42 @@ pub(super) const CHECKS: &[Check] = &[
                 None => passed(),
             }
         },
+    },
+    Check {
+        name: "resuming/new-session",
+        versions: BOTH,
+        statements: &["MQTT-3.1.2-4", "MQTT3-3.1.2-6"],
+        looks_for: "a client that begins a new session sends nothing of the old: no PUBREL, no DUP",
+        run: |bench| {
+            if bench.habits().is_some_and(|habits| !habits.reconnects || habits.resumes) {
+                return skipped("the client begins no new session when the connection is lost");
+            }
+            let (visitor, _) = some_publisher(bench, ConnAckProperties::default())?;
+            visitor.abort();
+            let mut visitor = bench.arrival()?;
+            if !visitor.connect().clean_start {
+                return skipped("the client begins no new session when the connection is lost");
+            }
+            visitor.answers_publishes = false;
+            visitor.accept(false, ConnAckProperties::default());
+            let (packets, _) = visitor.observe(bench.patience() / 5)?;
+            let old = packets.iter().find(|packet| match packet {
+                Packet::Publish(publish) => publish.delivery.dup(),
+                Packet::PubRel(_) => true,
+                _ => false,
+            });
+            match old {
+                Some(packet) => failed(format!("{packet} of the old session")),
+                None => passed(),
+            }
+        },
+    },
+    Check {
+        name: "resuming/expired-comes-again",
+        versions: V5,
+        statements: &["MQTT-4.3.3-7"],
+        looks_for: "a message with QoS 2 that was sent comes again although it has expired since",
+        run: expired,
     },
     Check {
         name: "resuming/duplicate-qos-2",
@@ -256,6 +293,38 @@ fn message_again(bench: &mut Bench, qos: QoS) -> Verdict {
         return passed();
     }
     failed("the message does not come again")
+}
+
+fn expired(bench: &mut Bench) -> Verdict {
+    bench.known_to_resume()?;
+    bench.known_publisher(ExactlyOnce)?;
+    let mut visitor = bench.connected()?;
+    visitor.answers_publishes = false;
+    let (packets, _) = visitor.observe(bench.patience() / 5)?;
+    let expiring = packets.into_iter().find_map(|packet| match packet {
+        Packet::Publish(publish) if publish.delivery.qos() == ExactlyOnce => {
+            let secs = publish.message_expiry_interval.filter(|secs| *secs <= 2)?;
+            Some((publish, Duration::from_secs(secs.into())))
+        }
+        _ => None,
+    });
+    let Some((publish, interval)) = expiring else {
+        return skipped("the client publishes nothing with QoS 2 that expires within two seconds");
+    };
+    visitor.observe(interval + Duration::from_millis(200))?;
+    visitor.abort();
+    let mut visitor = bench.resumed()?;
+    visitor.answers_publishes = false;
+    visitor.accept(true, ConnAckProperties::default());
+    while let Some(packet) = visitor.wait_for(PacketType::Publish)? {
+        if let Packet::Publish(again) = packet
+            && again.delivery.packet_identifier() == publish.delivery.packet_identifier()
+            && again.delivery.qos() == ExactlyOnce
+        {
+            return passed();
+        }
+    }
+    failed("the message that expired after it was sent does not come again")
 }
 
 /// A client that has sent PUBREL and waits for PUBCOMP.

@@ -261,6 +261,8 @@ pub(super) const CHECKS: &[Check] = &[
             "MQTT-3.7.2-2",
             "MQTT-3.7.2-3",
             "MQTT-3.14.2-3",
+            "MQTT-3.15.2-2",
+            "MQTT-3.15.2-3",
             "MQTT-3.14.2-4"
         ],
         "no packet is larger than the Maximum Packet Size of CONNACK"

@@ -8,12 +8,15 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
+/// What comes from these clients comes at once, on any machine that is not asleep.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// What a bad client does once it has sent its CONNECT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Manners {
     /// Subscribes and publishes, again on each connection, and then does nothing whatever comes.
     Mute,
-    /// The same with a new session for each connection.
+    /// The same with a new session for each connection, but the messages of the old.
     Fresh,
     /// Answers whatever comes by every acknowledgement there is, on its first connection.
     Babbler,
@@ -35,6 +38,8 @@ enum Manners {
     Renamer,
     /// Publishes with DUP, also at QoS 0.
     Doubler,
+    /// Keeps its connection when the server has closed.
+    Clinging,
 }
 
 /// Makes a function for each, because a client is a function without memory.
@@ -47,7 +52,7 @@ macro_rules! clients {
 }
 
 clients! {
-    Mute Fresh Babbler Liar Stubborn Careless Leaver Closer Lingerer Impatient Renamer Doubler
+    Mute Fresh Babbler Liar Stubborn Careless Leaver Closer Lingerer Impatient Renamer Doubler Clinging
 }
 
 /// Plays until nobody listens any more.
@@ -75,6 +80,9 @@ fn serve(
     loop {
         let read = stream.read(&mut chunk)?;
         if read == 0 {
+            if manners == Manners::Clinging {
+                thread::sleep(2 * PATIENCE);
+            }
             return Ok(());
         }
         count += 1;
@@ -128,6 +136,9 @@ fn answer(manners: Manners, seat: &Seat, connection: u32, count: u32, heard: &[u
                 let alias = if connection == 0 { "03 23 0009" } else { "03 23 0001" };
                 let name = if connection == 0 { topic } else { "" };
                 answer.extend(publish(seat, 0x32, name, "0002", alias));
+                if connection == 0 {
+                    answer.extend(publish(seat, 0x34, topic, "0003", "05 02 00000001"));
+                }
                 answer.extend(publish(seat, 0x30, topic, "", "03 23 0008"));
             }
             Manners::Stubborn if connection > 0 => answer.extend(again(seat)),
@@ -139,8 +150,9 @@ fn answer(manners: Manners, seat: &Seat, connection: u32, count: u32, heard: &[u
             _ => {
                 answer.extend(subscribe);
                 answer.extend(publish(seat, 0x30, topic, "", "00"));
-                answer.extend(publish(seat, 0x33, topic, "0002", "00"));
-                answer.extend(publish(seat, 0x35, topic, "0003", "00"));
+                let dup = if manners == Manners::Fresh && connection > 0 { 8 } else { 0 };
+                answer.extend(publish(seat, 0x33 | dup, topic, "0002", "00"));
+                answer.extend(publish(seat, 0x35 | dup, topic, "0003", "00"));
             }
         }
     }
@@ -196,8 +208,7 @@ fn acks(heard: &[u8], is_v5: bool, off: u16) -> Vec<u8> {
 fn findings(function: fn(Seat), cases: &[Case]) -> Vec<Finding> {
     let listen = "127.0.0.1:0".parse().expect("an address");
     let mut target = Target::new(Client::Function(function), listen);
-    // What comes from these clients comes at once, on any machine that is not asleep.
-    target.patience = Duration::from_millis(1500);
+    target.patience = PATIENCE;
     target.arrival = target.patience;
     for version in BOTH {
         // Some are not even fit to be probed: then each check looks for itself.

@@ -5,7 +5,7 @@ use super::session::Session;
 use crate::{Direction, Line, encoded};
 use dunlin_codec::{
     Auth, ConnAckProperties, Connect, Packet, PacketType, ProtocolVersion, Publish, PublishTopic,
-    ReasonCode, TopicAlias,
+    ReasonCode, Text, TopicAlias,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -165,7 +165,7 @@ impl Connection {
 
     fn method(&self) -> Option<&str> {
         let properties = &self.connect.as_ref()?.properties;
-        properties.authentication_method.as_ref().map(|method| method.as_str())
+        properties.authentication_method.as_ref().map(Text::as_str)
     }
 
     fn auth(&self, auth: &Auth, sight: &mut Sight) {
@@ -173,7 +173,7 @@ impl Connection {
         sight.check("watched/auth-with-method", method.is_some(), || {
             "AUTH without Authentication Method in CONNECT".to_owned()
         });
-        let sent = auth.properties.authentication_method.as_ref().map(|method| method.as_str());
+        let sent = auth.properties.authentication_method.as_ref().map(Text::as_str);
         sight.check("watched/auth-same-method", sent == method, || {
             format!("AUTH with the method {sent:?}, CONNECT with {method:?}")
         });
