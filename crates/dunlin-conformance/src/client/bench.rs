@@ -159,7 +159,9 @@ impl Bench {
         if self.listener.is_none() {
             self.start(wanted)?;
         }
-        let deadline = Instant::now() + self.target.arrival;
+        let is_first = self.connections == 0;
+        let time = if is_first { self.target.arrival } else { self.target.patience };
+        let deadline = Instant::now() + time;
         loop {
             let stream = self.accept(deadline)?;
             self.connections += 1;

@@ -232,6 +232,8 @@ fn refused(bench: &mut Bench, reason_code: ReasonCode) -> Verdict {
 /// The client answers a Protocol Error: in MQTT 3.1.1 it has to close [MQTT3-4.8.0-1], in 5.0 it
 /// should (§4.13.1). In no version it answers as if the packet were one to answer.
 pub(super) fn ends(visitor: &mut super::Visitor, bench: &Bench) -> Verdict {
+    // What it sends from here on answers the packet, and nothing else.
+    visitor.answers_publishes = false;
     let deadline = Instant::now() + visitor.patience();
     let mut left = Left::Silently;
     loop {

@@ -68,7 +68,7 @@ pub struct Target {
     pub listen: SocketAddr,
     /// How long to wait for what has to come.
     pub patience: Duration,
-    /// How long to wait for a client to connect.
+    /// How long to wait for a client to connect for the first time: programs need time to start.
     pub arrival: Duration,
     /// What the client does by itself in each version, see [`probe`](super::probe). Without it each
     /// check waits to see.
@@ -85,7 +85,7 @@ impl Target {
             client,
             listen,
             patience,
-            arrival: patience,
+            arrival: 6 * patience,
             habits: Vec::new(),
             watched: Arc::default(),
         }
