@@ -21,10 +21,10 @@
 //!
 //! const CHECKS: &[Check] = &[
 //!     Check {
-//!         name: "publish/not-echoed-to-others",
+//!         name: "publish/no-other-topic-name",
 //!         versions: BOTH,
-//!         statements: &["MQTT-3.3.5-1", "MQTT3-3.3.5-1"],
-//!         looks_for: "a message comes once to one subscription, and to no other Topic Filter",
+//!         statements: &["MQTT-4.7.3-4", "MQTT3-4.7.3-4"],
+//!         looks_for: "a Topic Filter without wildcards matches its own Topic Name and no other",
 //!         run: |bench| {
 //!             let (mut publisher, mut subscriber) = bench.pair("t", QoS::AtLeastOnce)?;
 //!             publisher.publish(&bench.topic_name("other"), QoS::AtLeastOnce, "not for you")?;
@@ -55,7 +55,8 @@
 //!   Where the standard binds to time, [`server::Bench::wait`] and [`Peer::wait_longer`].
 //! - All names come from the bench, so checks never meet. It takes away the sessions and retained
 //!   messages that were made, also by bytes, as long as they are legal packets.
-//! - A new check is run against the bad servers of the tests at once, and has to fail at one.
+//! - A new check is run against the bad servers of the tests (`tests/it/bad_servers.rs`) at once,
+//!   and has to fail at one that lets it in.
 
 #![forbid(unsafe_code)]
 

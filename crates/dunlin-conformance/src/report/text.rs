@@ -53,12 +53,12 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
         failure(finding, &statements, out)?;
     }
     let Tally { passed, failed, skipped } = report.tally;
-    writeln!(
-        out,
-        "\n{} checks: {passed} passed, {failed} failed, {skipped} {}",
-        report.tally.total(),
-        report.skipped_word
-    )
+    let checks = match report.tally.total() {
+        1 => "1 check".to_owned(),
+        total => format!("{total} checks"),
+    };
+    let word = report.skipped_word;
+    writeln!(out, "\n{checks}: {passed} passed, {failed} failed, {skipped} {word}")
 }
 
 fn table(

@@ -236,32 +236,9 @@ impl Bench {
     /// Takes away the sessions and the retained messages that the check made, as far as the
     /// server lets it.
     pub(crate) fn clean_up(self) {
-        let lines = self.exchange.lines();
-        let accepted = |line: &&crate::Line| {
-            line.direction == Direction::Received
-                && matches!(&line.packet, Some(Packet::ConnAck(ack)) if !ack.reason_code.is_error())
-        };
-        if !lines.iter().any(|line| accepted(&line)) {
+        let Leftovers { was_accepted, sessions, retained } = Leftovers::of(&self.exchange);
+        if !was_accepted {
             return;
-        }
-        let mut sessions = BTreeSet::new();
-        let mut retained = BTreeSet::new();
-        for line in lines.iter().filter(|line| line.direction == Direction::Sent) {
-            match &line.packet {
-                Some(Packet::Connect(connect)) => {
-                    let outlives = connect.properties.session_expiry_interval.unwrap_or(0) > 0
-                        || !connect.clean_start;
-                    if outlives && !connect.client_identifier.is_empty() {
-                        sessions.insert(connect.client_identifier.to_string());
-                    }
-                    let wills = connect.will.iter().filter(|will| will.retain);
-                    retained.extend(wills.map(|will| will.topic_name.clone()));
-                }
-                Some(Packet::Publish(publish)) if publish.retain => {
-                    retained.extend(publish.topic.name().cloned());
-                }
-                _ => {}
-            }
         }
         for client_identifier in sessions {
             let client_identifier = text(&client_identifier);
@@ -284,6 +261,48 @@ impl Bench {
             peer.send(publish);
         }
         peer.disconnect()
+    }
+}
+
+/// What a check may have left on the server, as its exchange tells.
+#[derive(Default)]
+struct Leftovers {
+    /// Whether the server accepted a connection at all.
+    was_accepted: bool,
+    /// Client Identifiers of sessions that outlive their connection.
+    sessions: BTreeSet<String>,
+    retained: BTreeSet<TopicName>,
+}
+
+impl Leftovers {
+    fn of(exchange: &Exchange) -> Self {
+        let mut left = Self::default();
+        for line in exchange.lines() {
+            match line.packet {
+                Some(Packet::Connect(connect)) => left.sent_connect(*connect),
+                Some(Packet::ConnAck(connack)) if !connack.reason_code.is_error() => {
+                    left.was_accepted = true;
+                    let assigned = connack.properties.assigned_client_identifier;
+                    left.sessions.extend(assigned.map(|assigned| assigned.to_string()));
+                }
+                Some(Packet::Publish(publish))
+                    if publish.retain && line.direction == Direction::Sent =>
+                {
+                    left.retained.extend(publish.topic.name().cloned());
+                }
+                _ => {}
+            }
+        }
+        left
+    }
+
+    fn sent_connect(&mut self, connect: Connect) {
+        let expiry = connect.properties.session_expiry_interval.unwrap_or(0);
+        let outlives = expiry > 0 || !connect.clean_start;
+        if outlives && !connect.client_identifier.is_empty() {
+            self.sessions.insert(connect.client_identifier.to_string());
+        }
+        self.retained.extend(connect.will.filter(|will| will.retain).map(|will| will.topic_name));
     }
 }
 

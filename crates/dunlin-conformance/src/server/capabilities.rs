@@ -2,7 +2,7 @@
 
 use super::{Bench, Target};
 use crate::{Stop, skipped};
-use dunlin_codec::{ConnAck, ProtocolVersion, QoS, ReasonCode};
+use dunlin_codec::{ConnAck, Disconnect, ProtocolVersion, QoS, ReasonCode};
 
 /// What a server says that it can; MQTT 3.1.1 has no words for it, so the CONNACK of 5.0 counts
 /// for both. The default is a server that can all.
@@ -188,8 +188,7 @@ fn first_connack(target: &Target, version: ProtocolVersion) -> Result<ConnAck, S
     let connect = bench.connect_packet("probe");
     peer.send(connect);
     let connack = peer.expect_connack()?;
-    if connack.reason_code == ReasonCode::Success {
-        peer.disconnect()?;
-    }
+    // Whether it closes then is for the checks to say.
+    peer.send(Disconnect::new(ReasonCode::Success));
     Ok(*connack)
 }

@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 use dunlin_codec::{
     Ack, ConnAck, ConnAckProperties, Decoder, Delivery, Packet, PacketIdentifier, ProtocolVersion,
-    Publish, ReasonCode, SubAck, SubAckProperties, UnsubAck,
+    Publish, ReasonCode, SubAck, SubAckProperties, Text, UnsubAck,
 };
 use dunlin_conformance::server::{Case, TABLES, Target, judge};
 use dunlin_conformance::{BOTH, Finding, ToPacket, cases, encoded, run};
@@ -18,7 +18,7 @@ use std::time::Duration;
 enum Manners {
     /// Says yes to everything; checks nothing, delivers nothing, closes nothing.
     Agreeable,
-    /// Agreeable; has a session for everybody, and sends each message back to whoever published
+    /// Agreeable; has a session and the same name for everybody, and sends each message back to whoever published
     /// it, twice, as retained and with flags of its own.
     Parrot,
     /// Refuses every client, and stays connected.
@@ -29,15 +29,27 @@ enum Manners {
     Mute,
 }
 
-const ALL: [Manners; 5] =
-    [Manners::Agreeable, Manners::Parrot, Manners::Refuser, Manners::Closer, Manners::Mute];
+/// Those let clients in, so that a check gets to what it looks at.
+const POLITE: [Manners; 2] = [Manners::Agreeable, Manners::Parrot];
+
+/// At those a check fails that gets no further than CONNACK, whatever it looks at.
+const RUDE: [Manners; 3] = [Manners::Refuser, Manners::Closer, Manners::Mute];
+
+/// Checks that ask for no more than to be let in and answered: only rude servers fail them.
+const LET_IN: &[&str] = &[
+    "connect/accepted",
+    "connect/in-single-bytes",
+    "connect/packets-before-connack",
+    "connect/identifier-of-23-letters-and-digits",
+    "connect/identifier-of-one-letter",
+    "connect/empty-identifier",
+];
 
 /// A server with these manners, for as long as the test program runs.
-fn start(manners: Manners) -> Target {
+fn start(manners: Manners, patience: Duration) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
     let mut target = Target::new(listener.local_addr().expect("it is bound"));
-    // What comes from these servers comes at once, on any machine that is not asleep.
-    target.patience = Duration::from_millis(250);
+    target.patience = patience;
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             thread::spawn(move || serve(manners, stream));
@@ -88,7 +100,12 @@ fn connack(manners: Manners) -> Packet {
     let refuses = manners == Manners::Refuser;
     let reason_code = if refuses { ReasonCode::NotAuthorized } else { ReasonCode::Success };
     let session_present = manners == Manners::Parrot;
-    ConnAck { session_present, reason_code, properties: ConnAckProperties::default() }.to_packet()
+    let mut properties = ConnAckProperties::default();
+    if manners == Manners::Parrot {
+        properties.response_information = Some(Text::from_static("unasked"));
+        properties.assigned_client_identifier = Some(Text::from_static("parrot"));
+    }
+    ConnAck { session_present, reason_code, properties }.to_packet()
 }
 
 fn answers(manners: Manners, packet: &Packet) -> Vec<Packet> {
@@ -147,26 +164,32 @@ fn parroted(publish: &Publish) -> Packet {
     Publish { delivery, retain: true, ..publish.clone() }.to_packet()
 }
 
-fn findings(manners: Manners, cases: &[Case]) -> Vec<Finding> {
-    let target = start(manners);
+fn findings(manners: Manners, patience: Duration, cases: &[Case]) -> Vec<Finding> {
+    let target = start(manners, patience);
     run(cases, 48, |case, number| judge(&target, case, number), |_| {})
 }
 
-#[test]
-fn every_check_fails_against_a_bad_server() {
-    let mut cases = cases(TABLES, BOTH);
-    let count = cases.len();
-    let mut report = Vec::new();
-    for manners in ALL {
-        let findings = findings(manners, &cases);
+/// The names of the cases that no server with these manners fails.
+fn unnoticed(servers: &[Manners], mut cases: Vec<Case>) -> Vec<String> {
+    for manners in servers {
+        // Too little on a slow machine, where a check then fails for another reason: what is asked
+        // here is that it can fail at all.
+        let findings = findings(*manners, Duration::from_millis(250), &cases);
         let noticed: BTreeSet<String> =
             findings.into_iter().filter(Finding::is_failed).map(|finding| finding.name).collect();
-        report.push(format!("{manners:?}: {}", noticed.len()));
         cases.retain(|case| !noticed.contains(&case.name()));
     }
-    let names: Vec<String> = cases.iter().map(Case::name).collect();
-    assert!(names.is_empty(), "{names:#?} pass everywhere; of {count} fail {report:?}");
-    println!("of {count} checks fail {report:?}");
+    cases.iter().map(Case::name).collect()
+}
+
+/// A new check that is named here wants a polite server that does what the check looks for; give
+/// one of them that bad habit.
+#[test]
+fn every_check_fails_against_a_bad_server_that_lets_it_in() {
+    let (let_in, rest): (Vec<Case>, Vec<Case>) =
+        cases(TABLES, BOTH).into_iter().partition(|case| LET_IN.contains(&case.check.name));
+    assert_eq!(unnoticed(&POLITE, rest), [""; 0]);
+    assert_eq!(unnoticed(&RUDE, let_in), [""; 0]);
 }
 
 /// What a user of a bad server reads has to say what happened.
@@ -176,7 +199,9 @@ fn a_failure_tells_what_was_expected_and_what_was_said() {
         .into_iter()
         .filter(|case| case.matches("v5/connect/second-connect-closes"))
         .collect();
-    let [finding] = findings(Manners::Agreeable, &cases).try_into().expect("one finding");
+    let patience = Duration::from_secs(60);
+    let findings = findings(Manners::Agreeable, patience, &cases);
+    let [finding] = findings.try_into().expect("one finding");
     let outcome = format!("{:?}", finding.outcome);
     assert!(outcome.contains("is to be closed; what comes is CONNACK"), "{outcome}");
     let exchange = finding.exchange.join("\n");
