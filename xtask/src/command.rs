@@ -74,6 +74,14 @@ pub(crate) fn find_program(name: &str) -> Option<PathBuf> {
     folders.find_map(|folder| Some(folder.join(name)).filter(|program| program.is_file()))
 }
 
+/// A Python that can make virtual environments: the user's own before the system's.
+pub(crate) fn usable_python() -> Option<PathBuf> {
+    let candidates = find_program("python3").into_iter().chain(["/usr/bin/python3".into()]);
+    candidates
+        .into_iter()
+        .find(|python| succeeds(Command::new(python).args(["-c", "import venv, ensurepip"])))
+}
+
 fn quoted(word: &OsStr) -> String {
     let word = word.to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+./:,@%".contains(c);

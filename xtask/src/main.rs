@@ -4,7 +4,10 @@
 
 mod bench;
 mod command;
+mod conformance;
+mod differential;
 mod fuzz;
+mod peers;
 mod planted;
 mod setup;
 mod sim;
@@ -34,14 +37,18 @@ enum Task {
     Test(test::Arguments),
     /// The house rules, as findings with file and line
     Tidy,
-    /// Which tests prove which normative statement, and what is missing
-    Conformance,
+    /// Which tests prove which normative statement; or how other brokers do
+    Conformance(conformance::Arguments),
     /// Plant faults in the broker, each of which the simulator must find
     Planted(planted::Arguments),
     /// Run the whole system in simulation, seed by seed
     Sim(sim::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
+    /// Install other brokers below the build directory, or run one
+    Peers(peers::Arguments),
+    /// Send the same random scripts to our broker and another, and compare
+    Differential(differential::Arguments),
     /// Build in release mode and measure
     Bench(bench::Arguments),
 }
@@ -52,10 +59,12 @@ fn main() -> ExitCode {
     let outcome = match &arguments.task {
         Task::Test(arguments) => test::run(&workspace, arguments),
         Task::Tidy => tidy::run(&workspace),
-        Task::Conformance => statements::run(&workspace),
+        Task::Conformance(arguments) => conformance::run(&workspace, arguments),
         Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Sim(arguments) => sim::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
+        Task::Peers(arguments) => peers::run(&workspace, arguments),
+        Task::Differential(arguments) => differential::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
     };
     match outcome {

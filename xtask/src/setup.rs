@@ -7,7 +7,10 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{cargo, find_program, first_line, output, run as run_command, succeeds};
+use crate::command::{
+    cargo, find_program, first_line, output, run as run_command, succeeds, usable_python,
+};
+use crate::peers::install::MQTT_JS;
 use crate::workspace::Workspace;
 
 /// Where the pinned Python packages are listed.
@@ -24,6 +27,7 @@ const ENVIRONMENT: &str = "peers-venv";
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     install_missing_packages()?;
     let python = prepare_environment(workspace)?;
+    MQTT_JS.install(workspace)?;
     print_versions(workspace, &python);
     Ok(())
 }
@@ -39,6 +43,11 @@ fn missing_packages() -> Vec<&'static str> {
     }
     if usable_python().is_none() {
         packages.push("python3-venv");
+    }
+    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
+        if find_program(program).is_none() {
+            packages.push(package);
+        }
     }
     packages
 }
@@ -76,14 +85,6 @@ fn apt_get(arguments: &[&str]) -> Command {
     let mut command = Command::new("apt-get");
     command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
     command
-}
-
-/// A Python that can make virtual environments: the user's own before the system's.
-fn usable_python() -> Option<PathBuf> {
-    let candidates = find_program("python3").into_iter().chain(["/usr/bin/python3".into()]);
-    candidates
-        .into_iter()
-        .find(|python| succeeds(Command::new(python).args(["-c", "import venv, ensurepip"])))
 }
 
 /// Builds the virtual environment unless it already holds what the requirements pin.
@@ -131,6 +132,8 @@ fn print_versions(workspace: &Workspace, python: &Path) {
         ("mosquitto_pub", ask("mosquitto_pub", "--version")),
         ("python", output(Command::new(python).arg("--version"))),
         ("paho-mqtt", installed_version(python, "paho-mqtt")),
+        ("node", ask("node", "--version")),
+        ("MQTT.js", Some(MQTT_JS.version.to_owned())),
     ];
     for (name, version) in versions {
         println!("    {name:<14} {}", first_line(&version.unwrap_or_default()));

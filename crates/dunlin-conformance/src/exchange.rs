@@ -2,7 +2,7 @@
 
 use crate::hex::digits;
 use bytes::BytesMut;
-use dunlin_codec::{Decoder, Packet, ProtocolVersion};
+use dunlin_codec::{DecodeError, Decoder, Packet, PacketType, ProtocolVersion};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -34,6 +34,17 @@ pub struct Line {
     pub text: String,
     /// The packet, if the bytes are a legal one.
     pub packet: Option<Packet>,
+    /// What the peer sent wrong, if the bytes are none.
+    pub malformed: Option<Malformed>,
+}
+
+/// Bytes from the peer that are no legal packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed {
+    /// What they claim to be.
+    pub packet_type: Option<PacketType>,
+    /// What is wrong with them.
+    pub error: DecodeError,
 }
 
 impl fmt::Display for Line {
@@ -91,6 +102,19 @@ impl Exchange {
         }
     }
 
+    /// Bytes from the peer that are no packet.
+    pub(crate) fn malformed(&self, connection: &str, bytes: &[u8], error: DecodeError) {
+        let packet_type = bytes.first().and_then(|first| PacketType::new(first >> 4));
+        let text = format!("{} ({error})", digits(bytes));
+        let malformed = Some(Malformed { packet_type, error });
+        self.push(connection, Direction::Received, text, None, malformed);
+    }
+
+    /// Takes over a line of another exchange.
+    pub(crate) fn copy(&self, line: &Line) {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(line.clone());
+    }
+
     pub(crate) fn event(&self, connection: &str, text: impl Into<String>) {
         self.add(connection, Direction::Event, text.into(), None);
     }
@@ -102,11 +126,22 @@ impl Exchange {
         text: String,
         packet: Option<Packet>,
     ) {
+        self.push(connection, direction, text, packet, None);
+    }
+
+    fn push(
+        &self,
+        connection: &str,
+        direction: Direction,
+        text: String,
+        packet: Option<Packet>,
+        malformed: Option<Malformed>,
+    ) {
         let at = self.start.elapsed();
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < LINES_MAX {
             let connection = connection.to_owned();
-            lines.push(Line { at, connection, direction, text, packet });
+            lines.push(Line { at, connection, direction, text, packet, malformed });
         }
     }
 }

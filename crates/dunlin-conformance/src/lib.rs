@@ -6,7 +6,8 @@
 //! - [`Check`] is one question, [`Case`] the same for one version, [`Verdict`] the answer.
 //! - [`Peer`] is one end of a connection that says whatever a check wants, legal or not, and
 //!   remembers what was said.
-//! - [`server`] holds the checks of servers, a table of [`server::Check`] in each file.
+//! - [`server`] holds the checks of servers, a table of [`server::Check`] in each file; [`client`]
+//!   those of clients.
 //! - [`run`] runs cases side by side; [`Report`] is what they found.
 //!
 //! # Writing a check
@@ -60,6 +61,7 @@
 #![forbid(unsafe_code)]
 
 mod check;
+pub mod client;
 mod exchange;
 mod hex;
 mod packets;
@@ -71,7 +73,7 @@ pub mod statements;
 mod verdict;
 
 pub use check::{BOTH, Case, Check, V3, V5, cases};
-pub use exchange::{Direction, Exchange, Line};
+pub use exchange::{Direction, Exchange, Line, Malformed};
 pub use hex::{bytes, frame};
 pub use packets::{ToPacket, encoded, message, message_of, subscribe, subscription, will};
 pub use peer::{End, Peer};

@@ -4,7 +4,7 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
@@ -26,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         TESTKIT,
         &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-client", "dunlin-broker"],
     ),
+    ("dunlin-differential", &["dunlin-codec", "dunlin-conformance", TESTKIT]),
     (SIMULATOR, &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-broker", TESTKIT]),
 ];
 

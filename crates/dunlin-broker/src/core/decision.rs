@@ -160,6 +160,7 @@ impl Core {
 
     pub(super) fn answer_forwarded(
         &mut self,
+        now: Instant,
         from: WorkerNumber,
         answer: Option<PublishNumber>,
         routed: Routed,
@@ -172,7 +173,24 @@ impl Core {
                 let answer = AfterStored::Answer(from, publish, outcome, owed);
                 self.pending.wait_for_store(record, answer);
             }
-            None => self.outbox.push(from, Forward::Outcome { publish, outcome, owed }),
+            None => self.tell_outcome(now, from, publish, outcome, owed),
+        }
+    }
+
+    /// Tells the worker that took a message. This may be the worker itself, when a message of a
+    /// group came back because the member that was to have it had gone.
+    fn tell_outcome(
+        &mut self,
+        now: Instant,
+        to: WorkerNumber,
+        publish: PublishNumber,
+        outcome: Outcome,
+        owed: Vec<OwedTo>,
+    ) {
+        if to == self.worker {
+            self.handle_outcome(now, publish, outcome, owed);
+        } else {
+            self.outbox.push(to, Forward::Outcome { publish, outcome, owed });
         }
     }
 
@@ -245,7 +263,7 @@ impl Core {
                     self.acknowledge(now, key, ack, outcome);
                 }
                 AfterStored::Answer(from, publish, outcome, owed) => {
-                    self.outbox.push(from, Forward::Outcome { publish, outcome, owed });
+                    self.tell_outcome(now, from, publish, outcome, owed);
                 }
                 AfterStored::ConnAck(key, session_present, properties) => {
                     self.accept(now, key, session_present, *properties);

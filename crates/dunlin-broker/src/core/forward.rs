@@ -32,11 +32,12 @@ impl Batch {
 pub(super) enum Forward {
     /// A message for the sessions of the other worker that match.
     Publish { message: Arc<Message>, answer: Option<PublishNumber>, is_tentative: bool },
-    /// A message for one member of a Shared Subscription, whom the other worker chooses.
+    /// A message for one member of a Shared Subscription, whom the other worker chooses. The
+    /// answer goes to the worker that took the message, however many passed it on.
     Shared {
         message: Arc<Message>,
         group: Arc<GroupName>,
-        answer: Option<PublishNumber>,
+        answer: Option<(WorkerNumber, PublishNumber)>,
         is_tentative: bool,
     },
     /// What became of a message that the other worker forwarded.

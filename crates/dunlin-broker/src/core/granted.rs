@@ -1,7 +1,7 @@
 //! A subscription as the routing index keeps it: who it is for, and what was granted.
 
 use dunlin_protocol::codec::{QoS, SubscriptionIdentifier, SubscriptionOptions};
-use dunlin_topics::Subscription;
+use dunlin_topics::{FilterIndex, Match, Subscription};
 use std::sync::Arc;
 
 /// A session of a worker: its place there.
@@ -56,7 +56,10 @@ impl SubscriberKey {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Granted {
     pub(super) maximum_qos: QoS,
+    /// Nothing of what is merged here wants the session's own messages.
     pub(super) no_local: bool,
+    /// Something of it does not, so that this stands for more than an own message may get.
+    pub(super) some_no_local: bool,
     pub(super) retain_as_published: bool,
     /// In a Shared Subscription, of another worker: how many of its members are connected.
     pub(super) connected: u32,
@@ -96,10 +99,33 @@ impl Granted {
         Self {
             maximum_qos: options.maximum_qos,
             no_local: options.no_local,
+            some_no_local: options.no_local,
             retain_as_published: options.retain_as_published,
             connected: 0,
             identifiers: identifier.into(),
         }
+    }
+
+    /// What a session gets of a message that it has published itself, where subscriptions of both
+    /// kinds overlap: those with No Local have no part in it [MQTT-3.8.3-3].
+    pub(super) fn of_own_message(
+        index: &FilterIndex<SubscriberKey, Self>,
+        session: SessionKey,
+        topic_name: &str,
+    ) -> Option<Self> {
+        let mut merged: Option<Self> = None;
+        index.for_each_match(topic_name, |found| match found {
+            Match::Subscriber(key, granted)
+                if *key == SubscriberKey::session(session) && !granted.no_local =>
+            {
+                match &mut merged {
+                    Some(merged) => merged.merge(granted),
+                    None => merged = Some(granted.clone()),
+                }
+            }
+            _ => {}
+        });
+        merged
     }
 
     /// The interest of another worker: it applies the options of its sessions itself.
@@ -113,6 +139,7 @@ impl Subscription for Granted {
         self.maximum_qos = self.maximum_qos.max(other.maximum_qos);
         // A subscription that wants a Client's own messages gets them, whatever another says.
         self.no_local &= other.no_local;
+        self.some_no_local |= other.some_no_local;
         self.retain_as_published |= other.retain_as_published;
         let mut all = self.identifiers.as_slice().to_vec();
         for identifier in other.identifiers.as_slice() {

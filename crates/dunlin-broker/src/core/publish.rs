@@ -3,7 +3,7 @@
 use super::counters::DropCause;
 use super::endpoints::{Delivered, Endpoints};
 use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
-use super::granted::{SessionKey, Subscriber};
+use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
 use super::timers::Timer;
@@ -258,12 +258,16 @@ impl Core {
         publisher: SessionKey,
         outgoing: &Outgoing<'_>,
     ) -> bool {
-        let recipients =
-            self.routing.cache.recipients(&self.routing.index, &outgoing.message.topic_name);
+        let topic_name = &outgoing.message.topic_name;
+        let index = &self.routing.index;
+        let recipients = self.routing.cache.recipients(index, topic_name);
         recipients.subscribers().iter().any(|(key, granted)| match key.subscriber() {
             Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
-                let is_own = granted.no_local && session == publisher;
-                !is_own && self.endpoints.would_refuse(now, session, outgoing)
+                let wants = session != publisher
+                    || !granted.some_no_local
+                    || Granted::of_own_message(index, session, topic_name)
+                        .is_some_and(|own| own.maximum_qos > QoS::AtMostOnce);
+                wants && self.endpoints.would_refuse(now, session, outgoing)
             }
             _ => false,
         })
@@ -291,6 +295,13 @@ impl Core {
                     if granted.no_local && publisher == Some(session) {
                         continue;
                     }
+                    let own = (granted.some_no_local && publisher == Some(session))
+                        .then(|| {
+                            let index = &self.routing.index;
+                            Granted::of_own_message(index, session, &message.topic_name)
+                        })
+                        .flatten();
+                    let granted = own.as_ref().unwrap_or(granted);
                     let retain = granted.retain_as_published && message.retain;
                     let delivered =
                         self.endpoints.deliver(now, session, granted, outgoing, retain, None);
@@ -333,7 +344,7 @@ impl Core {
                 routed.add(&self.endpoints, self.worker, session, delivered);
             }
         }
-        self.answer_forwarded(from, answer, routed);
+        self.answer_forwarded(now, from, answer, routed);
     }
 
     // ---- publishes that wait for room

@@ -241,6 +241,7 @@ impl Client {
                 let granted = Granted {
                     maximum_qos,
                     no_local,
+                    some_no_local: no_local,
                     retain_as_published,
                     connected: 0,
                     identifiers: subscription_identifier.into(),

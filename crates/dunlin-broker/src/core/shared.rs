@@ -43,7 +43,7 @@ impl Core {
             None => self
                 .choose_session(id, None)
                 .map(Chosen::Session)
-                .or_else(|| any_worker(self.routing.index.group(id)?).map(Chosen::Worker)),
+                .or_else(|| a_worker(self.routing.index.group(id)?).map(Chosen::Worker)),
         };
         match chosen {
             Some(Chosen::Session(session)) => {
@@ -54,6 +54,7 @@ impl Core {
                 routed.workers += u32::from(answer.is_some());
                 let message = outgoing.keep().clone();
                 let is_tentative = outgoing.is_tentative;
+                let answer = answer.map(|publish| (self.worker, publish));
                 let shared = Forward::Shared { message, group: name, answer, is_tentative };
                 self.outbox.push(worker, shared);
             }
@@ -107,29 +108,39 @@ impl Core {
         Some(session)
     }
 
-    /// A message of a group that another worker gives to a member here.
+    /// A message of a group that another worker gives to a member here. When the last member here
+    /// left while the message was on its way, it goes on to a worker that has one. That ends: each
+    /// worker on the way has told the next one, before the message, that it has none.
     pub(super) fn handle_shared(
         &mut self,
         now: Instant,
-        from: WorkerNumber,
-        message: &Arc<Message>,
-        name: &Arc<GroupName>,
-        answer: Option<PublishNumber>,
+        message: Arc<Message>,
+        name: Arc<GroupName>,
+        answer: Option<(WorkerNumber, PublishNumber)>,
         is_tentative: bool,
     ) {
-        let mut outgoing = Outgoing::shared(message);
+        let mut outgoing = Outgoing::shared(&message);
         outgoing.is_tentative = is_tentative;
         let mut routed = Routed::default();
         let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
         let id = group.map(Group::id);
         match id.and_then(|id| Some((id, self.choose_session(id, None)?))) {
             Some((id, session)) => {
-                self.deliver_to_member(now, id, session, name, &outgoing, &mut routed);
+                self.deliver_to_member(now, id, session, &name, &outgoing, &mut routed);
             }
-            // The last member left while the message was on its way.
-            None => self.endpoints.counters.drop_one(DropCause::NoMember),
+            None => {
+                let group = id.and_then(|id| self.routing.index.group(id));
+                if let Some(worker) = group.and_then(a_worker) {
+                    let shared = Forward::Shared { message, group: name, answer, is_tentative };
+                    self.outbox.push(worker, shared);
+                    return;
+                }
+                self.endpoints.counters.drop_one(DropCause::NoMember);
+            }
         }
-        self.answer_forwarded(from, answer, routed);
+        if let Some((asking, publish)) = answer {
+            self.answer_forwarded(now, asking, Some(publish), routed);
+        }
     }
 
     /// A member has gone away: what it has not acknowledged of its groups' messages goes to other
@@ -240,8 +251,10 @@ fn worker_in_turn(
     None
 }
 
-fn any_worker(group: &Group<SubscriberKey, super::granted::Granted>) -> Option<WorkerNumber> {
-    workers(group).map(|(worker, _)| worker).next()
+/// A worker that has members, one with connected ones before others.
+fn a_worker(group: &Group<SubscriberKey, super::granted::Granted>) -> Option<WorkerNumber> {
+    let with_connected = workers(group).find(|(_, connected)| *connected > 0);
+    with_connected.or_else(|| workers(group).next()).map(|(worker, _)| worker)
 }
 
 trait HasWorker {

@@ -161,7 +161,7 @@ impl Core {
                     self.handle_forwarded(now, from, &message, answer, is_tentative);
                 }
                 Forward::Shared { message, group, answer, is_tentative } => {
-                    self.handle_shared(now, from, &message, &group, answer, is_tentative);
+                    self.handle_shared(now, message, group, answer, is_tentative);
                 }
                 Forward::Outcome { publish, outcome, owed } => {
                     self.handle_outcome(now, publish, outcome, owed);

@@ -40,7 +40,7 @@ pub struct Peer {
 
 /// What the other end did next.
 #[derive(Debug)]
-enum Incoming {
+pub(crate) enum Incoming {
     Packet(Packet),
     /// It closed the connection.
     Closed,
@@ -79,6 +79,12 @@ impl Peer {
     /// The version that packets are written and read in.
     pub const fn version(&self) -> ProtocolVersion {
         self.version
+    }
+
+    /// Goes on in another version, once CONNECT has told which.
+    pub(crate) const fn set_version(&mut self, version: ProtocolVersion) {
+        self.version = version;
+        self.decoder.set_version(version);
     }
 
     /// A Packet Identifier that this end has not used before.
@@ -137,9 +143,10 @@ impl Peer {
         self.receive_until(Instant::now() + self.patience)
     }
 
-    fn receive_until(&mut self, deadline: Instant) -> Result<Incoming, Stop> {
+    pub(crate) fn receive_until(&mut self, deadline: Instant) -> Result<Incoming, Stop> {
         loop {
-            let before = self.input.len();
+            // Enough to show, should it be no packet.
+            let before = self.input[..self.input.len().min(64)].to_vec();
             match self.decoder.decode(&mut self.input) {
                 Ok(Some(packet)) => {
                     self.exchange.packet(&self.name, Direction::Received, &packet);
@@ -149,7 +156,7 @@ impl Peer {
                 Ok(None) => {}
                 Err(error) => {
                     let statement = error.statement();
-                    self.note(format!("{before} bytes that are no packet: {error}"));
+                    self.exchange.malformed(&self.name, &before, error);
                     return failed(format!(
                         "a legal packet expected; what came is not: {error} [{statement}]"
                     ));

@@ -31,8 +31,8 @@ fn the_text_has_a_table_choices_and_failures_with_what_was_said() {
     let text = report().to_text();
     for part in [
         "mqtt://127.0.0.1:1883\n  Maximum QoS 2\n",
-        "MQTT 3.1.1                         statements  passed  failed  skipped\n",
-        "  3.1   CONNECT                             1       0       1        1\n",
+        "MQTT 3.1.1                         statements  passed  failed   skipped\n",
+        "  3.1   CONNECT                             1       0       1         1\n",
         "Where the standard leaves a choice:\n  closes\n      v311/connect/a\n",
         "Skipped:\n  no wildcards\n      v5/connect/b\n",
         "FAILED v5/connect/a: a second CONNECT ends the connection\n  stays \"open\"\n  \

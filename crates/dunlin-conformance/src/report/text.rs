@@ -44,7 +44,7 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
         let findings = report.findings.iter().filter(|found| found.version == version);
         let findings: Vec<&Finding> = findings.collect();
         if !findings.is_empty() {
-            table(version, &findings, out)?;
+            table(version, &findings, report.skipped_word, out)?;
         }
     }
     behaviours(report, out)?;
@@ -57,12 +57,18 @@ fn write(report: &Report, out: &mut String) -> fmt::Result {
         1 => "1 check".to_owned(),
         total => format!("{total} checks"),
     };
-    writeln!(out, "\n{checks}: {passed} passed, {failed} failed, {skipped} skipped")
+    let word = report.skipped_word;
+    writeln!(out, "\n{checks}: {passed} passed, {failed} failed, {skipped} {word}")
 }
 
-fn table(version: &str, findings: &[&Finding], out: &mut String) -> fmt::Result {
+fn table(
+    version: &str,
+    findings: &[&Finding],
+    skipped_word: &str,
+    out: &mut String,
+) -> fmt::Result {
     let heading = format!("MQTT {version}");
-    writeln!(out, "\n{heading:<34} statements  passed  failed  skipped")?;
+    writeln!(out, "\n{heading:<34} statements  passed  failed  {skipped_word:>8}")?;
     let mut sections: BTreeMap<(u32, u32), Vec<&Finding>> = BTreeMap::new();
     for finding in findings {
         let id = finding.statements.first().copied().unwrap_or_default();
@@ -84,7 +90,7 @@ fn row(title: &str, findings: &[&Finding], out: &mut String) -> fmt::Result {
     let tally = Tally::of(findings.iter().copied());
     writeln!(
         out,
-        "{title:<34} {:>10}  {:>6}  {:>6}  {:>7}",
+        "{title:<34} {:>10}  {:>6}  {:>6}  {:>8}",
         statements.len(),
         tally.passed,
         tally.failed,
@@ -134,12 +140,17 @@ fn skipped(report: &Report, out: &mut String) -> fmt::Result {
         }
     }
     if !reasons.is_empty() {
-        writeln!(out, "\nSkipped:")?;
+        writeln!(out, "\n{}:", capitalized(report.skipped_word))?;
     }
     reasons.iter().try_for_each(|(reason, names)| {
         writeln!(out, "  {reason}")?;
         names_of(names, out)
     })
+}
+
+fn capitalized(word: &str) -> String {
+    let (first, rest) = word.split_at(1);
+    first.to_uppercase() + rest
 }
 
 fn failure(finding: &Finding, statements: &[Statement], out: &mut String) -> fmt::Result {

@@ -207,7 +207,7 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "connect/empty-identifier-without-clean-session",
         versions: V3,
-        statements: &["MQTT3-3.1.3-8", "MQTT3-3.1.3-7"],
+        statements: &["MQTT3-3.1.3-8", "MQTT3-3.1.3-7", "MQTT3-3.2.2-4"],
         looks_for: "an empty Client Identifier without Clean Session is refused with 2",
         run: |bench| {
             let mut peer = bench.open("client")?;

@@ -1,5 +1,6 @@
 //! `dunlin conformance`: checks a broker, this one or any other, against the standard.
 
+mod client;
 mod progress;
 
 use crate::arguments::positive;
@@ -10,7 +11,7 @@ use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use dunlin_codec::{ProtocolVersion, Text};
 use dunlin_conformance::server::{self, Case, Target};
-use dunlin_conformance::{BOTH, Report, cases, run};
+use dunlin_conformance::{BOTH, Check, Report, cases, run};
 use progress::Progress;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
@@ -32,18 +33,37 @@ Examples:
   dunlin conformance mqtt://localhost --report junit --output conformance.xml
   dunlin conformance --list
 
+With --client it is the other way round: a scripted server listens, and judges
+the client that the command behind -- starts, once for each check. {host},
+{port}, {url}, {client_id}, {topic} and {version} (5 or 311) are filled in.
+Without a command it waits for clients that somebody else connects. What a
+client never comes to do (subscribe, publish with QoS 2, connect again, ...) is
+reported as not seen; a short keep alive lets more be seen.
+
+  dunlin conformance --client -- mosquitto_sub -V {version} -h {host} -p {port} \\
+      -i {client_id} -c -q 2 -k 5 -t {topic}
+
 Exit codes:
   0  no check failed
   1  a check failed
-  2  wrong arguments, or no broker there";
+  2  wrong arguments, or no broker or client there";
 
-/// Check a broker against the statements of the standard.
+/// Check a broker, or a client, against the statements of the standard.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ConformanceArgs {
     /// The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]
-    #[arg(value_name = "URL", required_unless_present = "list")]
+    #[arg(value_name = "URL", required_unless_present_any = ["list", "client"])]
     url: Option<String>,
+    /// Check a client instead: listen, and judge who connects
+    #[arg(long, conflicts_with_all = ["url", "username", "password"])]
+    client: bool,
+    /// Where to listen [default: 127.0.0.1, a free port for each check; 1883 without COMMAND]
+    #[arg(long, value_name = "ADDRESS:PORT", requires = "client")]
+    listen: Option<SocketAddr>,
+    /// The program that plays the client, and its arguments
+    #[arg(last = true, value_name = "COMMAND", requires = "client")]
+    command: Vec<String>,
     /// Only the checks whose name, or a statement of them, begins like this; * stands for anything.
     /// May be repeated
     #[arg(long, value_name = "NAME-OR-STATEMENT")]
@@ -102,7 +122,10 @@ fn parse_patience(text: &str) -> Result<f64, String> {
 impl ConformanceArgs {
     /// Runs the checks and writes the report.
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let chosen = self.chosen()?;
+        if self.client {
+            return self.run_client();
+        }
+        let chosen = self.chosen(server::TABLES)?;
         if self.list {
             return self.write(&list(&chosen));
         }
@@ -129,7 +152,11 @@ impl ConformanceArgs {
                 case.version
             ));
         }
-        let report = Report::new(format!("mqtt://{}", target.address), notes, findings);
+        self.finish(&Report::new(format!("mqtt://{}", target.address), notes, findings))
+    }
+
+    /// Writes the report; a failed check is a failure.
+    fn finish(&self, report: &Report) -> Result<(), Failure> {
         self.write(&match self.report {
             Form::Text => report.to_text(),
             Form::Json => report.to_json(),
@@ -139,9 +166,12 @@ impl ConformanceArgs {
     }
 
     /// The cases that the flags ask for.
-    fn chosen(&self) -> Result<Vec<Case>, Failure> {
+    fn chosen<B>(
+        &self,
+        tables: &[&'static [Check<B>]],
+    ) -> Result<Vec<dunlin_conformance::Case<B>>, Failure> {
         let versions = if self.version.is_empty() { BOTH } else { &self.version };
-        let all = cases(server::TABLES, versions);
+        let all = cases(tables, versions);
         for pattern in &self.only {
             if !all.iter().any(|case| case.matches(pattern)) {
                 return Err(Failure::usage(format!(
@@ -149,7 +179,7 @@ impl ConformanceArgs {
                 )));
             }
         }
-        let is_chosen = |case: &Case| {
+        let is_chosen = |case: &dunlin_conformance::Case<B>| {
             self.only.is_empty() || self.only.iter().any(|pattern| case.matches(pattern))
         };
         Ok(all.into_iter().filter(is_chosen).collect())
@@ -203,7 +233,7 @@ fn reachable(host: &str, port: u16, patience: Duration) -> Result<SocketAddr, Fa
 }
 
 /// The checks with what they look for and their statements.
-fn list(cases: &[Case]) -> String {
+fn list<B>(cases: &[dunlin_conformance::Case<B>]) -> String {
     let mut text = String::new();
     for case in cases {
         let statements: Vec<&str> = case.statements().collect();

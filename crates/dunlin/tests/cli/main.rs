@@ -7,7 +7,9 @@ mod broker;
 mod broker_under_test;
 mod configuration;
 mod conformance;
+mod conformance_of_clients;
 mod decode;
+mod faults;
 #[allow(dead_code)]
 #[path = "../interop/process.rs"]
 mod process;

@@ -91,6 +91,39 @@ fn no_local_keeps_a_clients_own_messages_from_it() {
 }
 
 #[test]
+fn a_no_local_subscription_adds_nothing_to_an_own_message_that_another_one_wants() {
+    let mut broker = Broker::new();
+    let link = broker.client("one");
+    let no_local = SubscriptionOptions {
+        no_local: true,
+        retain_as_published: true,
+        ..options(QoS::ExactlyOnce)
+    };
+    broker.send(link, subscribe_with(&["a"], no_local, Some(1)));
+    broker.send(link, subscribe_with(&["#"], options(QoS::AtLeastOnce), Some(2)));
+    broker.send(link, subscribe_with(&["+"], options(QoS::AtMostOnce), Some(3)));
+    broker.receive(link);
+    let mut message = publish("a", "x", QoS::ExactlyOnce, 1);
+    message.retain = true;
+    broker.send(link, Packet::Publish(message.clone()));
+    let of = |packets: Vec<Packet>| {
+        let mut messages = packets.into_iter().filter_map(|packet| match packet {
+            Packet::Publish(message) => Some(message),
+            _ => None,
+        });
+        let message = messages.next().expect("a message");
+        assert!(messages.next().is_none(), "one message");
+        let identifiers = message.subscription_identifiers.iter();
+        let identifiers: Vec<u32> = identifiers.map(|found| found.value()).collect();
+        (message.delivery.qos(), message.retain, identifiers)
+    };
+    assert_eq!(of(broker.receive(link)), (QoS::AtLeastOnce, false, vec![2, 3]));
+    let other = broker.client("two");
+    broker.send(other, Packet::Publish(message));
+    assert_eq!(of(broker.receive(link)), (QoS::ExactlyOnce, true, vec![1, 2, 3]));
+}
+
+#[test]
 fn nothing_comes_after_unsuback_but_what_was_on_its_way() {
     let mut broker = Broker::new();
     let (link, _) = broker.join(connect("one").receive_maximum(1));

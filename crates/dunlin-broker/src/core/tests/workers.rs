@@ -256,3 +256,38 @@ fn order_is_kept_across_workers() {
     broker.run();
     assert_eq!(broker.drain(link), expected);
 }
+
+#[test]
+fn a_message_for_a_member_that_has_just_left_goes_to_another_worker() {
+    // The last row: the other member is with the worker that took the message.
+    for (leaving, staying, publishing) in [(0, 1, 2), (1, 0, 2), (0, 1, 1)] {
+        let mut broker = Broker::with(3, quiet());
+        let [gone, member] = [leaving, staying].map(|worker| {
+            let link = client_at(&mut broker, worker, worker, "member");
+            broker.send(link, subscribe(&["$share/g/a"], QoS::AtLeastOnce));
+            broker.receive(link);
+            link
+        });
+        let publisher = client_at(&mut broker, publishing, publishing, "pub");
+        broker.prompt = false;
+        let mut expected = Vec::new();
+        for at in 1..=4 {
+            let payload = at.to_string();
+            broker.send(publisher, Packet::Publish(publish("a", &payload, QoS::AtLeastOnce, at)));
+            expected.push(payload);
+        }
+        while broker.read(publisher.0) {}
+        broker.settle(publishing);
+        // The messages are on their way when the member goes.
+        broker.send(gone, unsubscribe(&["$share/g/a"]));
+        broker.read(gone.0);
+        broker.prompt = true;
+        broker.run();
+        assert_eq!(broker.types(gone), [PacketType::UnsubAck]);
+        let mut payloads = broker.drain(member);
+        payloads.sort_unstable();
+        assert_eq!(payloads, expected, "{leaving} {staying} {publishing}");
+        assert_eq!(broker.types(publisher), [PacketType::PubAck; 4]);
+        assert_eq!(broker.counters().dropped_for(DropCause::NoMember), 0);
+    }
+}
