@@ -33,6 +33,10 @@ impl Judge {
             return;
         }
         let sending = self.note_exchange(id, life, publish, number);
+        if self.is_stranger(id) {
+            // What it has subscribed to is not followed.
+            return;
+        }
         if self.names.topic_text(topic).starts_with("$SYS/") {
             return;
         }
@@ -78,6 +82,8 @@ impl Judge {
             {
                 if !dup {
                     broken = Some("a repeated PUBLISH without DUP");
+                } else if known.is_unsure {
+                    // A crash may have undone what was not answered.
                 } else if known.is_released {
                     broken = Some("a PUBLISH again after PUBREC");
                 } else if known.connection == id {

@@ -211,6 +211,12 @@ impl Judge {
         }
     }
 
+    /// Whether the peer of a connection keeps to nothing.
+    fn is_stranger(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(&id);
+        connection.is_none_or(|connection| self.rules.strangers.contains(&connection.device))
+    }
+
     /// The Session of a connection.
     fn life_of(&self, id: ConnectionId) -> Option<LifeId> {
         self.connections.get(&id)?.life
