@@ -438,7 +438,7 @@ impl Judge {
 
     pub(super) fn on_crashed(&mut self) {
         let now = self.moment.at;
-        self.has_crashed = true;
+        self.last_crash = Some(self.moment);
         self.maybe_all_wills();
         let open: Vec<ConnectionId> = self
             .connections

@@ -225,7 +225,9 @@ impl Judge {
         // How often it may come.
         let receipt = life.receipts.get(&number).copied().unwrap_or_default();
         let routes = u32::from(live.is_direct) + live.groups;
-        let live_max = record.attempts.max(1) * routes.max(1);
+        // At QoS 0 nothing waits for the store: what a crash undid comes again.
+        let undone = if qos == QoS::AtMostOnce { record.after_crash } else { 0 };
+        let live_max = (record.attempts.max(1) + undone) * routes.max(1);
         let (times, times_max) = match publish.retain {
             false => (receipt.live + 1, live_max),
             true if record.retain => (receipt.retained + 1, live_max + retained_max),

@@ -90,7 +90,7 @@ pub struct Judge {
     retained: RetainedValues,
     groups_owed: Vec<GroupOwed>,
     deadlines: BTreeSet<(Instant, Deadline)>,
-    has_crashed: bool,
+    last_crash: Option<Moment>,
     is_stopping: bool,
     /// Nothing becomes safe any more, and so nothing is acknowledged.
     store_failed: bool,
@@ -110,7 +110,7 @@ impl Judge {
             retained: RetainedValues::default(),
             groups_owed: Vec::new(),
             deadlines: BTreeSet::new(),
-            has_crashed: false,
+            last_crash: None,
             is_stopping: false,
             store_failed: false,
         }

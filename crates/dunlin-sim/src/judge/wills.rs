@@ -68,6 +68,7 @@ impl Judge {
             begun: None,
             last_taken: moment,
             attempts: 1,
+            after_crash: 0,
             open: 1,
             settled: None,
             is_acknowledged: false,
