@@ -279,3 +279,26 @@ fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
     core.handle_input(now, key, &mut input);
     assert!(input.is_empty(), "the rest of its input is taken");
 }
+
+#[test]
+fn a_queue_behind_messages_that_wait_for_the_store_waits_without_work() {
+    let limits = Limits { output_bytes_max: 1024, ..Limits::default() };
+    let mut broker = Broker::build(1, limits, true);
+    let (subscriber, _) = broker.join(connect("sub").expiry(60));
+    broker.send(subscriber, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.receive(subscriber);
+    let publisher = broker.client("pub");
+    broker.block(subscriber, true);
+    let long = "x".repeat(600);
+    for at in 1..=6 {
+        broker.send(publisher, Packet::Publish(publish("a", &long, QoS::ExactlyOnce, at)));
+        broker.send(publisher, Packet::PubRel(ack(identifier(at))));
+    }
+    broker.stores_at_once = false;
+    // Its first messages are prepared, the others have no room until the store has gone on.
+    broker.block(subscriber, false);
+    assert!(!broker.core(0).has_work(), "only the store can change anything");
+    broker.stores_at_once = true;
+    broker.store_all();
+    assert_eq!(broker.drain(subscriber).len(), 6);
+}
