@@ -382,7 +382,7 @@ impl Core {
         {
             connection.held = false;
             connection.read_again_at = now;
-            self.resumed.push(key);
+            self.resume(now, key);
         }
     }
 }

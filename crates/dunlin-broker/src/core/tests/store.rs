@@ -302,3 +302,25 @@ fn a_queue_behind_messages_that_wait_for_the_store_waits_without_work() {
     broker.store_all();
     assert_eq!(broker.drain(subscriber).len(), 6);
 }
+
+#[test]
+fn a_client_of_mqtt_3_whose_acknowledgements_waited_is_watched_again() {
+    let (mut broker, _) = slow_store(1);
+    let limit = Limits::default().receive_maximum;
+    let mut hello = connect("pub");
+    hello.protocol_version = dunlin_protocol::codec::ProtocolVersion::V3_1_1;
+    hello.keep_alive = 2;
+    let (publisher, _) = broker.join(hello);
+    for at in 1..=limit {
+        broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, at)));
+    }
+    // The timer comes up while nothing is taken from the Client.
+    broker.advance_secs(4);
+    assert!(!broker.is_closed(publisher), "its silence is the broker's");
+    broker.store_all();
+    broker.send(publisher, Packet::PingReq);
+    broker.advance_secs(2);
+    assert!(!broker.is_closed(publisher));
+    broker.advance_secs(2);
+    assert!(broker.is_closed(publisher), "it is silent again");
+}
