@@ -343,8 +343,13 @@ impl Endpoints {
                     self.counters.publish_sent += 1;
                     self.counters.publish_bytes_sent += payload_len as u64;
                 }
-                Some(_) => {
-                    self.counters.drop_one(DropCause::PacketTooLarge);
+                Some(dropped) => {
+                    let has_expired =
+                        dropped.message.as_ref().is_some_and(|message| message.is_expired(now));
+                    self.counters.drop_one(match has_expired {
+                        true => DropCause::Expired,
+                        false => DropCause::PacketTooLarge,
+                    });
                     let note = self.sessions[session.0].take_note(packet_identifier);
                     self.settle(session, &note);
                     self.pump(now, session);

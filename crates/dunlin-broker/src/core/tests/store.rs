@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::Record;
+use crate::core::{DropCause, Record};
 use dunlin_protocol::codec::{Packet, PacketType, QoS};
 
 /// A broker whose store is behind until told otherwise, with a persistent subscriber of `a`.
@@ -301,6 +301,22 @@ fn a_queue_behind_messages_that_wait_for_the_store_waits_without_work() {
     broker.stores_at_once = true;
     broker.store_all();
     assert_eq!(broker.drain(subscriber).len(), 6);
+}
+
+#[test]
+fn a_message_that_expires_while_it_waits_for_the_store_is_not_sent() {
+    let (mut broker, subscriber) = slow_store(1);
+    let publisher = broker.client("pub");
+    let mut short_lived = publish("a", "x", QoS::ExactlyOnce, 1);
+    short_lived.message_expiry_interval = Some(1);
+    broker.send(publisher, Packet::Publish(short_lived));
+    broker.send(publisher, Packet::Publish(publish("a", "y", QoS::ExactlyOnce, 2)));
+    broker.advance_secs(2);
+    broker.store_all();
+    assert_eq!(broker.drain(subscriber), ["y"]);
+    assert_eq!(broker.counters().dropped_for(DropCause::Expired), 1);
+    broker.store_all();
+    assert_eq!(broker.core(0).census().pending, 0);
 }
 
 #[test]
