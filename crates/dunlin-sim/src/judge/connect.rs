@@ -187,7 +187,7 @@ impl Judge {
             }
         }
         if is_accepted && (!is_v5 || disconnect.reason_code == ReasonCode::Success) {
-            self.revoke_will(id);
+            self.bid_will_farewell(id);
         }
     }
 
@@ -440,6 +440,9 @@ impl Judge {
         let now = self.moment.at;
         self.last_crash = Some(self.moment);
         self.maybe_all_wills();
+        if self.rules.stores {
+            self.crash_wills();
+        }
         let open: Vec<ConnectionId> = self
             .connections
             .values()
