@@ -160,7 +160,11 @@ impl Judge {
             return;
         }
         let latest = match record.is_will {
-            true => record.settled.map_or(now, |settled| settled.at),
+            // After a crash it may be published anew, its time with it.
+            true => match record.settled {
+                Some(settled) if self.last_crash.is_none_or(|crash| crash < settled) => settled.at,
+                _ => now,
+            },
             false => record.last_taken.at,
         };
         let earliest = record.begun.map_or(record.last_taken.at, |begun| begun.at);
@@ -175,7 +179,8 @@ impl Judge {
             let slack = Duration::from_secs(1) + self.rules.lateness;
             let told = Duration::from_secs(u64::from(told));
             let most = seconds(secs).saturating_sub(said.saturating_since(latest));
-            let least = seconds(secs).saturating_sub(now.saturating_since(earliest));
+            let least_secs = record.expiry_secs_least.unwrap_or(secs);
+            let least = seconds(least_secs).saturating_sub(now.saturating_since(earliest));
             // When a Will was published is known less well than when it was due.
             if told <= most + slack && (record.is_will || told + slack >= least) {
                 return;

@@ -23,6 +23,8 @@ pub(super) struct Record {
     pub(super) retain: bool,
     pub(super) properties: Option<Arc<MessageProperties>>,
     pub(super) expiry_secs: Option<u32>,
+    /// The least that a repetition has said: it shrinks while the publisher holds the message.
+    pub(super) expiry_secs_least: Option<u32>,
     pub(super) publisher: Option<ClientKey>,
     pub(super) publisher_life: Option<LifeId>,
     pub(super) connection: ConnectionId,
@@ -182,6 +184,7 @@ impl Judge {
             retain: publish.retain,
             properties: publish.properties.clone(),
             expiry_secs: publish.message_expiry_interval,
+            expiry_secs_least: publish.message_expiry_interval,
             publisher: client,
             publisher_life: life,
             connection: id,
@@ -207,6 +210,7 @@ impl Judge {
         if record.publisher_life != life {
             record.publisher_life = None;
         }
+        record.expiry_secs_least = record.expiry_secs_least.min(publish.message_expiry_interval);
         record.attempts += 1;
         record.last_taken = moment;
         // At QoS 0 nobody will ever answer.
@@ -463,7 +467,7 @@ impl Judge {
         if record.is_ambiguous {
             return true;
         }
-        let is_expired = record.expiry_secs.is_some_and(|secs| {
+        let is_expired = record.expiry_secs_least.is_some_and(|secs| {
             let begun = record.begun.unwrap_or(record.last_taken).at;
             now + self.rules.lateness >= begun + super::sessions::seconds(secs)
         });

@@ -64,6 +64,7 @@ impl Judge {
             retain: will.retain,
             properties: (!message.is_empty()).then(|| std::sync::Arc::new(message.clone())),
             expiry_secs: will.properties.message_expiry_interval,
+            expiry_secs_least: will.properties.message_expiry_interval,
             publisher: Some(client),
             publisher_life: None,
             connection: id,

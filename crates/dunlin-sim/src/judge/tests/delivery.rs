@@ -258,6 +258,30 @@ fn a_message_is_not_sent_after_its_expiry() {
     }
 }
 
+#[test]
+fn a_repetition_of_a_message_may_have_less_time_left() {
+    let again = |left: u32| {
+        let mut story = pair(Q1);
+        let mut taken = publish(7, Q1, 1);
+        taken.message_expiry_interval = Some(60);
+        story.take_publish(1, taken.clone());
+        story.pass_on(2, 2, taken);
+        story.close(1);
+        story.join(3, 1, connect("publisher"), true);
+        let mut taken = publish(7, Q1, 1);
+        taken.delivery = Delivery::AtLeastOnce { packet_identifier: id(1), dup: true };
+        taken.message_expiry_interval = Some(55);
+        story.take_publish(3, taken);
+        let mut sent = publish(7, Q1, 2);
+        sent.message_expiry_interval = Some(left);
+        story.pass_on(2, 2, sent);
+        story
+    };
+    again(55).ends(&[]);
+    again(60).ends(&[]);
+    again(50).ends(&[Promise::MessageExpiry]);
+}
+
 fn keep(story: &mut Story, number: u64) {
     story.take_publish(1, retained(publish(number, Q1, 1)));
     story.write(1, &Packet::PubAck(ack(1)));
