@@ -339,6 +339,9 @@ impl Judge {
             .and_then(|at| connection.subscribes.remove(at));
         let Some(asked) = asked.filter(|asked| asked.versions.len() == suback.reason_codes.len())
         else {
+            if self.is_stranger(id) {
+                return;
+            }
             let text = format!("SUBACK {packet_identifier} answers nothing that was asked");
             self.breach(Promise::Answers, &[id], text);
             return;
@@ -411,6 +414,9 @@ impl Judge {
         let fits =
             |asked: &Unsubscribing| !is_v5 || asked.filters.len() == unsuback.reason_codes.len();
         let Some(asked) = asked.filter(fits) else {
+            if self.is_stranger(id) {
+                return;
+            }
             let text = format!("UNSUBACK {packet_identifier} answers nothing that was asked");
             self.breach(Promise::Answers, &[id], text);
             return;
@@ -432,7 +438,7 @@ impl Judge {
 
     pub(super) fn on_crashed(&mut self) {
         let now = self.moment.at;
-        self.has_crashed = true;
+        self.last_crash = Some(self.moment);
         self.maybe_all_wills();
         let open: Vec<ConnectionId> = self
             .connections

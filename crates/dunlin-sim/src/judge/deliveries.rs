@@ -33,6 +33,10 @@ impl Judge {
             return;
         }
         let sending = self.note_exchange(id, life, publish, number);
+        if self.is_stranger(id) {
+            // What it has subscribed to is not followed.
+            return;
+        }
         if self.names.topic_text(topic).starts_with("$SYS/") {
             return;
         }
@@ -78,6 +82,8 @@ impl Judge {
             {
                 if !dup {
                     broken = Some("a repeated PUBLISH without DUP");
+                } else if known.is_unsure {
+                    // A crash may have undone what was not answered.
                 } else if known.is_released {
                     broken = Some("a PUBLISH again after PUBREC");
                 } else if known.connection == id {
@@ -219,7 +225,9 @@ impl Judge {
         // How often it may come.
         let receipt = life.receipts.get(&number).copied().unwrap_or_default();
         let routes = u32::from(live.is_direct) + live.groups;
-        let live_max = record.attempts.max(1) * routes.max(1);
+        // At QoS 0 nothing waits for the store: what a crash undid comes again.
+        let undone = if qos == QoS::AtMostOnce { record.after_crash } else { 0 };
+        let live_max = (record.attempts.max(1) + undone) * routes.max(1);
         let (times, times_max) = match publish.retain {
             false => (receipt.live + 1, live_max),
             true if record.retain => (receipt.retained + 1, live_max + retained_max),

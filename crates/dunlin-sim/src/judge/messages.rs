@@ -34,6 +34,8 @@ pub(super) struct Record {
     pub(super) last_taken: Moment,
     /// How many times it was published.
     pub(super) attempts: u32,
+    /// How many times it was taken again after a crash that the broker may have forgotten it in.
+    pub(super) after_crash: u32,
     /// Publishes that nobody has answered for: they may still take effect.
     pub(super) open: u32,
     /// When its publisher was last told that it is taken, or refused: what is routed is routed.
@@ -122,6 +124,12 @@ impl Judge {
             }
             _ => false,
         };
+        if let (Some(number), Some(known)) = (number, known)
+            && self.last_crash.is_some_and(|crash| crash > known.taken)
+            && let Some(record) = self.messages.get_mut(&number)
+        {
+            record.after_crash += 1;
+        }
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),
             None => {
@@ -181,6 +189,7 @@ impl Judge {
             begun: Some(moment),
             last_taken: moment,
             attempts: 0,
+            after_crash: 0,
             open: 0,
             settled: None,
             is_acknowledged: false,

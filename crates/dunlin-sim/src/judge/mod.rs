@@ -90,7 +90,7 @@ pub struct Judge {
     retained: RetainedValues,
     groups_owed: Vec<GroupOwed>,
     deadlines: BTreeSet<(Instant, Deadline)>,
-    has_crashed: bool,
+    last_crash: Option<Moment>,
     is_stopping: bool,
     /// Nothing becomes safe any more, and so nothing is acknowledged.
     store_failed: bool,
@@ -110,7 +110,7 @@ impl Judge {
             retained: RetainedValues::default(),
             groups_owed: Vec::new(),
             deadlines: BTreeSet::new(),
-            has_crashed: false,
+            last_crash: None,
             is_stopping: false,
             store_failed: false,
         }
@@ -209,6 +209,12 @@ impl Judge {
             Packet::Disconnect(disconnect) => self.watch_disconnect(id, disconnect.reason_code),
             _ => {}
         }
+    }
+
+    /// Whether the peer of a connection keeps to nothing.
+    fn is_stranger(&self, id: ConnectionId) -> bool {
+        let connection = self.connections.get(&id);
+        connection.is_none_or(|connection| self.rules.strangers.contains(&connection.device))
     }
 
     /// The Session of a connection.

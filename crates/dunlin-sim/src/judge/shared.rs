@@ -178,6 +178,6 @@ impl Judge {
                 return true;
             }
         }
-        refused || !stayed || self.has_crashed
+        refused || !stayed || self.last_crash.is_some()
     }
 }

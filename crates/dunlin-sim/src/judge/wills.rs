@@ -68,6 +68,7 @@ impl Judge {
             begun: None,
             last_taken: moment,
             attempts: 1,
+            after_crash: 0,
             open: 1,
             settled: None,
             is_acknowledged: false,
@@ -216,10 +217,17 @@ impl Judge {
         if moment.at < latest + lateness {
             return;
         }
-        will.status = Status::Settled;
         let (number, retained) = (will.number, will.retained);
-        self.begin_will(id);
         let client = self.connections.get(&id).and_then(|connection| connection.client);
+        // The client has asked to come back, and has no answer: it may have come in time.
+        if client.is_some_and(|client| self.is_undecided(client)) {
+            self.maybe_will(id);
+            return;
+        }
+        if let Some(will) = self.will(id) {
+            will.status = Status::Settled;
+        }
+        self.begin_will(id);
         if let Some(client) = client {
             self.sessions.of(client).wills.retain(|other| *other != id);
         }
@@ -273,6 +281,13 @@ impl Judge {
         }
     }
 
+    /// Whether a CONNECT of this Client Identifier has no answer yet.
+    fn is_undecided(&self, client: ClientKey) -> bool {
+        self.sessions.clients[client.0 as usize].open.iter().any(|id| {
+            self.connections.get(id).is_some_and(|known| known.stage == Stage::Connecting)
+        })
+    }
+
     /// A message is sent: is it a Will before its time?
     pub(super) fn note_will_sent(&mut self, number: u64, to: ConnectionId) {
         let moment = self.moment;
@@ -282,11 +297,7 @@ impl Judge {
         }
         let id = record.connection;
         // Whoever connects may end the Session, and with it the delay.
-        let is_undecided = record.publisher.is_some_and(|client| {
-            self.sessions.of(client).open.iter().any(|id| {
-                self.connections.get(id).is_some_and(|known| known.stage == Stage::Connecting)
-            })
-        });
+        let is_undecided = record.publisher.is_some_and(|client| self.is_undecided(client));
         let Some(will) = self.will(id) else { return };
         let due = match will.status {
             Status::Revoked => None,
@@ -295,9 +306,7 @@ impl Judge {
         };
         if due.is_some_and(|due| due <= moment.at + TOLD_LATE) {
             will.early.get_or_insert(moment);
-            if due.is_some_and(|due| due > moment.at) {
-                self.begin_will(id);
-            }
+            self.begin_will(id);
             return;
         }
         let text = match due {

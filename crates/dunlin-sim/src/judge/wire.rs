@@ -210,7 +210,11 @@ impl Judge {
         let is_stranger = self.rules.strangers.contains(&connection.device);
         let is_innocent = connection.malformed.is_none() && !is_stranger;
         let silent_since = connection.last_taken;
-        let patience = patience(connection.wire.keep_alive_secs);
+        let mut patience = patience(connection.wire.keep_alive_secs);
+        if connection.asked.as_ref().is_some_and(|asked| asked.taken.at == silent_since) {
+            // One worker read its CONNECT, and another one took it a little later.
+            patience = patience.saturating_sub(self.rules.lateness);
+        }
         let is_mixed = connection.life.is_some_and(|life| self.sessions.life(life).is_mixed);
         match reason_code {
             ReasonCode::SessionTakenOver if !connection.rivalled => {
