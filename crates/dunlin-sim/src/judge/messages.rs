@@ -52,9 +52,9 @@ pub(super) struct Record {
 /// What a session got of a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Receipt {
-    /// Exchanges with RETAIN 0, and with RETAIN 1.
-    pub(super) live: u32,
-    pub(super) retained: u32,
+    /// For each QoS, exchanges with RETAIN 0, and with RETAIN 1.
+    pub(super) live: [u32; 3],
+    pub(super) retained: [u32; 3],
     /// For each QoS, the exchanges, the PUBLISH packets, repetitions too, and how often the
     /// application was given it.
     pub(super) exchanges: [u32; 3],
@@ -389,7 +389,7 @@ impl Judge {
         if first
             && is_direct
             && !message.retain
-            && receipt.retained == 0
+            && receipt.retained == [0; 3]
             && !record.is_will
             && let (Some(publisher), Some(begun)) = (record.publisher_life, record.begun)
         {
