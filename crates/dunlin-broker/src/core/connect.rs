@@ -100,7 +100,10 @@ impl Core {
         self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
-        match self.recorded_since(last_before) {
+        // A session that ended a moment ago would come back, if its end were lost.
+        let ended = self.pending.session_ended;
+        let ended = (resumed.is_none() && ended > self.pending.stored_upto).then_some(ended);
+        match self.recorded_since(last_before).or(ended) {
             Some(record) => {
                 if let Some(connection) = self.endpoints.connection(key) {
                     connection.waits = true;
@@ -482,7 +485,8 @@ impl Core {
             && session.is_recorded
         {
             let client_identifier = session.client_identifier;
-            self.endpoints.record(Record::SessionEnded { client_identifier });
+            let record = self.endpoints.record(Record::SessionEnded { client_identifier });
+            self.pending.session_ended = record;
         }
     }
 }

@@ -111,6 +111,8 @@ pub(super) struct PendingPublishes {
     /// Clients that came back while it is not known what became of their QoS 2 messages.
     pub(super) parked: Vec<(ConnectionKey, Connect)>,
     pub(super) stored_upto: RecordNumber,
+    /// The last record of a session that ended.
+    pub(super) session_ended: RecordNumber,
 }
 
 impl PendingPublishes {
