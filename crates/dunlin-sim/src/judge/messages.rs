@@ -129,6 +129,8 @@ impl Judge {
             && let Some(record) = self.messages.get_mut(&number)
         {
             record.after_crash += 1;
+            // And routed again, perhaps after later ones.
+            record.last_taken = moment;
         }
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),
