@@ -54,9 +54,9 @@ pub(super) struct Record {
 /// What a session got of a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Receipt {
-    /// Exchanges with RETAIN 0, and with RETAIN 1.
-    pub(super) live: u32,
-    pub(super) retained: u32,
+    /// For each QoS, exchanges with RETAIN 0, and with RETAIN 1.
+    pub(super) live: [u32; 3],
+    pub(super) retained: [u32; 3],
     /// For each QoS, the exchanges, the PUBLISH packets, repetitions too, and how often the
     /// application was given it.
     pub(super) exchanges: [u32; 3],
@@ -131,6 +131,8 @@ impl Judge {
             && let Some(record) = self.messages.get_mut(&number)
         {
             record.after_crash += 1;
+            // And routed again, perhaps after later ones.
+            record.last_taken = moment;
         }
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),
@@ -393,7 +395,7 @@ impl Judge {
         if first
             && is_direct
             && !message.retain
-            && receipt.retained == 0
+            && receipt.retained == [0; 3]
             && !record.is_will
             && let (Some(publisher), Some(begun)) = (record.publisher_life, record.begun)
         {

@@ -510,6 +510,25 @@ fn goodbye(session_expiry_interval: Option<u32>) -> Packet {
 }
 
 #[test]
+fn connack_of_a_new_session_waits_for_the_end_of_the_one_before() {
+    let mut broker = Broker::with_store(1);
+    let link = keeper(&mut broker, "one");
+    broker.cut(link);
+    broker.stores_at_once = false;
+    // The first of them ends the session and goes; the second one has nothing to store itself.
+    let first = broker.connect(connect("one"));
+    assert!(broker.receive(first).is_empty());
+    broker.cut(first);
+    let second = broker.connect(connect("one"));
+    assert!(broker.receive(second).is_empty(), "a crash would bring the old session back");
+    broker.store_all();
+    assert_eq!(broker.types(second), [PacketType::ConnAck]);
+    lose_the_rest(&mut broker);
+    broker.stores_at_once = true;
+    assert!(!broker.join(connect("one").resume()).1);
+}
+
+#[test]
 fn a_client_that_waits_for_its_connack_can_leave_and_be_taken_over() {
     let mut broker = behind(1);
     let first = broker.connect(connect("one").expiry(60).will(will("w", "x", 5)));

@@ -413,3 +413,33 @@ fn some_member_gets_a_message() {
     story.publish(1, 7);
     story.ends(&[Promise::SomeMember]);
 }
+
+#[test]
+fn below_qos_2_a_crash_may_bring_a_message_twice() {
+    for (granted, broken) in [(Q0, &[][..]), (Q1, &[]), (Q2, &[Promise::ExactlyOnce])] {
+        let mut story = pair(granted);
+        story.take_publish(1, publish(7, Q2, 1));
+        story.write_publish(2, publish(7, granted, 1));
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 1, connect("publisher"), true);
+        story.join(4, 2, connect("subscriber"), true);
+        story.take_publish(3, again(publish(7, Q2, 1)));
+        story.write_publish(4, publish(7, granted, 2));
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn a_refused_repetition_leaves_what_the_same_subscribe_made() {
+    let mut story = pair(Q1);
+    let mut packet = subscribe("a", Q0);
+    packet.subscriptions.push(packet.subscriptions[0].clone());
+    let packet_identifier = packet.packet_identifier;
+    story.take(2, &Packet::Subscribe(Box::new(packet)));
+    let reason_codes = vec![ReasonCode::Success, ReasonCode::QuotaExceeded];
+    story.suback(2, packet_identifier, reason_codes);
+    story.take_publish(1, publish(7, Q1, 1));
+    story.write_publish(2, publish(7, Q0, 1));
+    story.ends(&[]);
+}
