@@ -355,7 +355,8 @@ impl ServerConnection {
     }
 
     /// Sends a message that was prepared on this connection. One that the Client's Maximum Packet
-    /// Size has no room for counts as delivered [MQTT-3.1.2-25] and is given back.
+    /// Size has no room for counts as delivered [MQTT-3.1.2-25] and is given back, as is one that
+    /// has expired since [MQTT-3.3.2-5].
     pub fn send_prepared(
         &mut self,
         now: Instant,

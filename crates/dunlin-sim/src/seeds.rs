@@ -77,6 +77,9 @@ pub(crate) fn run_all(arguments: &Arguments) -> Results {
             results.seeds += 1;
             results.operations += outcome.operations;
             if let Some(failure) = outcome.failure {
+                if arguments.keep_going {
+                    println!("seed {seed}: {} at {}: {}", failure.kind, failure.at, failure.what);
+                }
                 let kind = results.kinds.entry(failure.kind).or_insert((0, seed));
                 kind.0 += 1;
                 let is_first = kind.0 == 1;

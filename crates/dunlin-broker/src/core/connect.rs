@@ -100,7 +100,8 @@ impl Core {
         self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
-        match self.recorded_since(last_before) {
+        let gone = self.pending.gone(&connect.client_identifier);
+        match self.recorded_since(last_before).or(gone) {
             Some(record) => {
                 if let Some(connection) = self.endpoints.connection(key) {
                     connection.waits = true;
@@ -276,7 +277,9 @@ impl Core {
         let will = session.will.take()?;
         if will.is_recorded {
             let client_identifier = session.client_identifier.clone();
-            self.endpoints.record(Record::WillRemoved { client_identifier });
+            let record = Record::WillRemoved { client_identifier: client_identifier.clone() };
+            let record = self.endpoints.record(record);
+            self.pending.remember_gone(client_identifier, record);
         }
         Some(will)
     }
@@ -482,7 +485,9 @@ impl Core {
             && session.is_recorded
         {
             let client_identifier = session.client_identifier;
-            self.endpoints.record(Record::SessionEnded { client_identifier });
+            let record = Record::SessionEnded { client_identifier: client_identifier.clone() };
+            let record = self.endpoints.record(record);
+            self.pending.remember_gone(client_identifier, record);
         }
     }
 }

@@ -255,6 +255,7 @@ impl Core {
 
     pub(super) fn finish_stored(&mut self, now: Instant, upto: RecordNumber) {
         self.pending.stored_upto = self.pending.stored_upto.max(upto);
+        self.pending.forget_gone();
         while let Some(after) = self.pending.pop_stored() {
             match after {
                 AfterStored::Publish(number) => self.finish_publish(now, number),

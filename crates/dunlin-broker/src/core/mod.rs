@@ -335,9 +335,15 @@ impl Core {
     /// So many bytes of a connection's output were written.
     pub fn handle_written(&mut self, now: Instant, key: ConnectionKey, bytes: usize) {
         if self.endpoints.written(now, key, bytes) {
-            self.resumed.push(key);
+            self.resume(now, key);
         }
         self.endpoints.reclaim(key);
+    }
+
+    /// A connection is read again: its Client may be silent for so long from now on.
+    fn resume(&mut self, now: Instant, key: ConnectionKey) {
+        self.resumed.push(key);
+        self.watch(now, key);
     }
 
     /// So many bytes were read; for the counters.
@@ -431,7 +437,8 @@ impl Core {
         let Some(connection) = self.endpoints.connection(key) else { return };
         let quiet_check = now + QUIET;
         let deadline = connection.deadline().unwrap_or(quiet_check);
-        // A deadline that has passed is one of a connection that is held: it is seen to again.
+        // A deadline that has passed is one of a connection that is held: it is seen to again when
+        // that goes on.
         let at = if deadline > now { deadline.min(quiet_check) } else { quiet_check };
         self.timers.watch(now, at, &mut connection.timer_at, Timer::Connection(key));
     }

@@ -111,12 +111,40 @@ pub(super) struct PendingPublishes {
     /// Clients that came back while it is not known what became of their QoS 2 messages.
     pub(super) parked: Vec<(ConnectionKey, Connect)>,
     pub(super) stored_upto: RecordNumber,
+    /// Clients whose Session or Will is gone, and the record that says so: a crash may bring back
+    /// what the store does not know to be gone.
+    gone: HashMap<Text, RecordNumber>,
+    gone_in_order: VecDeque<(RecordNumber, Text)>,
 }
 
 impl PendingPublishes {
+    /// This record says that a Session or a Will of a Client is gone.
+    pub(super) fn remember_gone(&mut self, client_identifier: Text, record: RecordNumber) {
+        self.gone.insert(client_identifier.clone(), record);
+        self.gone_in_order.push_back((record, client_identifier));
+    }
+
+    /// The record that must be stored before this Client can rely on what is gone.
+    pub(super) fn gone(&self, client_identifier: &Text) -> Option<RecordNumber> {
+        self.gone.get(client_identifier).copied()
+    }
+
+    /// The store has gone on: forgets what no crash brings back.
+    pub(super) fn forget_gone(&mut self) {
+        let stored_upto = self.stored_upto;
+        while let Some((_, client)) =
+            self.gone_in_order.pop_front_if(|(record, _)| *record <= stored_upto)
+        {
+            if self.gone.get(&client).is_some_and(|record| *record <= stored_upto) {
+                self.gone.remove(&client);
+            }
+        }
+    }
+
     /// How much waits.
     pub(super) fn len(&self) -> usize {
-        self.publishes.len() + self.after_stored.len() + self.held.len() + self.parked.len()
+        let publishes = self.publishes.len() + self.after_stored.len() + self.held.len();
+        publishes + self.parked.len() + self.gone_in_order.len()
     }
 
     /// The number that the next publish gets, should it have to wait.

@@ -393,7 +393,7 @@ impl Core {
         {
             connection.held = false;
             connection.read_again_at = now;
-            self.resumed.push(key);
+            self.resume(now, key);
         }
     }
 }

@@ -179,6 +179,8 @@ impl Session {
 pub(super) struct Queue {
     messages: VecDeque<Queued>,
     bytes: usize,
+    /// How many of them are of QoS 0.
+    at_most_once: usize,
 }
 
 /// A message that waits for a session.
@@ -225,8 +227,14 @@ impl Queue {
         self.messages.is_empty()
     }
 
+    /// Whether a message of QoS 0 waits, which another one may not overtake.
+    pub(super) const fn holds_at_most_once(&self) -> bool {
+        self.at_most_once > 0
+    }
+
     pub(super) fn push(&mut self, queued: Queued) {
         self.bytes += queued.cost();
+        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
         self.messages.push_back(queued);
     }
 
@@ -237,6 +245,7 @@ impl Queue {
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let queued = self.messages.pop_front()?;
         self.bytes -= queued.cost();
+        self.at_most_once -= usize::from(queued.qos == QoS::AtMostOnce);
         if self.messages.is_empty() {
             // A drained queue keeps no buffer.
             self.messages = VecDeque::new();
@@ -246,6 +255,7 @@ impl Queue {
 
     pub(super) fn push_front(&mut self, queued: Queued) {
         self.bytes += queued.cost();
+        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
         self.messages.push_front(queued);
     }
 
@@ -272,6 +282,7 @@ impl Queue {
             std::mem::take(&mut self.messages).into_iter().partition(wanted);
         self.messages = kept.into();
         self.bytes -= picked.iter().map(Queued::cost).sum::<usize>();
+        self.at_most_once -= picked.iter().filter(|queued| queued.qos == QoS::AtMostOnce).count();
         picked
     }
 }

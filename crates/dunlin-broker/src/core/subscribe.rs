@@ -147,7 +147,7 @@ impl Core {
     pub(super) fn send_suback(&mut self, now: Instant, awaited: AwaitedSubAck) {
         let AwaitedSubAck { connection: key, session, suback, mut cursors, .. } = awaited;
         if self.endpoints.give_answer(now, key) {
-            self.resumed.push(key);
+            self.resume(now, key);
         }
         let Some(connection) = self.endpoints.connection(key) else { return };
         if connection.session != Some(session) {
@@ -217,7 +217,7 @@ impl Core {
 
     pub(super) fn send_unsuback(&mut self, now: Instant, key: ConnectionKey, unsuback: UnsubAck) {
         if self.endpoints.give_answer(now, key) {
-            self.resumed.push(key);
+            self.resume(now, key);
         }
         if self.endpoints.connection(key).is_none_or(|connection| connection.session.is_none()) {
             return;

@@ -147,6 +147,10 @@ impl Engine {
         else {
             return None;
         };
+        if message.is_expired(now) {
+            // Its delivery has not begun on the wire [MQTT-3.3.2-5].
+            return Some(self.finish(at));
+        }
         let (delivery, _) = exchange(QoS::ExactlyOnce, packet_identifier, false);
         let retain = entry.retain;
         let identifiers = entry.subscription_identifiers.clone();

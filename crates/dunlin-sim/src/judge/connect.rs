@@ -187,7 +187,7 @@ impl Judge {
             }
         }
         if is_accepted && (!is_v5 || disconnect.reason_code == ReasonCode::Success) {
-            self.revoke_will(id);
+            self.bid_will_farewell(id);
         }
     }
 
@@ -281,7 +281,20 @@ impl Judge {
             }
             None if !is_refused && asked.expiry_secs > 0 => {
                 let expiry = Expiry { min_secs: 0, max_secs: asked.expiry_secs };
-                let life = self.sessions.begin(client, device, expiry);
+                // The earlier one has ended, and comes back if a crash undoes that.
+                let earlier = self.sessions.of(client).life;
+                let may_return =
+                    |life: &LifeId| self.rules.stores && self.sessions.life(*life).may_be_stored();
+                let life = match earlier.filter(may_return) {
+                    Some(life) => {
+                        let known = self.sessions.life_mut(life);
+                        known.has_ended = false;
+                        known.is_mixed |= device != known.device;
+                        known.set_expiry(expiry);
+                        life
+                    }
+                    None => self.sessions.begin(client, device, expiry),
+                };
                 let known = self.sessions.life_mut(life);
                 known.doubt();
                 known.maybe_detached(asked.taken.at, now);
@@ -356,7 +369,9 @@ impl Judge {
                 known.versions[at].ended = Some(taken);
                 known.versions[at].ending = Some(taken);
                 for older in &mut known.versions[..at] {
-                    if older.filter == filter && older.ending == Some(taken) {
+                    // Unless another one of this SUBSCRIBE has replaced it.
+                    let is_there = older.filter == filter && older.ended.is_none();
+                    if is_there && older.ending == Some(taken) {
                         older.ending = None;
                     }
                 }
@@ -440,6 +455,9 @@ impl Judge {
         let now = self.moment.at;
         self.last_crash = Some(self.moment);
         self.maybe_all_wills();
+        if self.rules.stores {
+            self.crash_wills();
+        }
         let open: Vec<ConnectionId> = self
             .connections
             .values()
@@ -459,6 +477,10 @@ impl Judge {
             }
         }
         for record in self.messages.values_mut() {
+            if record.is_will && record.begun.is_some() && self.rules.stores {
+                // That it was published may be forgotten: then it is published again.
+                record.after_crash += 1;
+            }
             for handed in &mut record.handed {
                 handed.is_unsure = true;
             }

@@ -160,7 +160,11 @@ impl Judge {
             return;
         }
         let latest = match record.is_will {
-            true => record.settled.map_or(now, |settled| settled.at),
+            // After a crash it may be published anew, its time with it.
+            true => match record.settled {
+                Some(settled) if self.last_crash.is_none_or(|crash| crash < settled) => settled.at,
+                _ => now,
+            },
             false => record.last_taken.at,
         };
         let earliest = record.begun.map_or(record.last_taken.at, |begun| begun.at);
@@ -175,7 +179,8 @@ impl Judge {
             let slack = Duration::from_secs(1) + self.rules.lateness;
             let told = Duration::from_secs(u64::from(told));
             let most = seconds(secs).saturating_sub(said.saturating_since(latest));
-            let least = seconds(secs).saturating_sub(now.saturating_since(earliest));
+            let least_secs = record.expiry_secs_least.unwrap_or(secs);
+            let least = seconds(least_secs).saturating_sub(now.saturating_since(earliest));
             // When a Will was published is known less well than when it was due.
             if told <= most + slack && (record.is_will || told + slack >= least) {
                 return;
@@ -222,16 +227,19 @@ impl Judge {
                 false
             }
         };
-        // How often it may come.
+        // How often it may come: at QoS 2, and in all.
         let receipt = life.receipts.get(&number).copied().unwrap_or_default();
         let routes = u32::from(live.is_direct) + live.groups;
-        // At QoS 0 nothing waits for the store: what a crash undid comes again.
-        let undone = if qos == QoS::AtMostOnce { record.after_crash } else { 0 };
-        let live_max = (record.attempts.max(1) + undone) * routes.max(1);
-        let (times, times_max) = match publish.retain {
-            false => (receipt.live + 1, live_max),
-            true if record.retain => (receipt.retained + 1, live_max + retained_max),
-            true => (receipt.retained + 1, retained_max.max(1)),
+        let live_max = record.attempts.max(1) * routes.max(1);
+        let (sent, times_max) = match publish.retain {
+            false => (receipt.live, live_max),
+            true if record.retain => (receipt.retained, live_max + retained_max),
+            true => (receipt.retained, retained_max.max(1)),
+        };
+        let (times, times_max) = match qos {
+            QoS::ExactlyOnce if sent[2] >= times_max => (sent[2] + 1, times_max),
+            // Below QoS 2 a crash may undo that it was published, and not that it was sent.
+            _ => (sent.iter().sum::<u32>() + 1, times_max + record.after_crash * routes.max(1)),
         };
         let is_shared = live.groups > 0;
         if times > times_max && !life.is_merged {
@@ -258,8 +266,8 @@ impl Judge {
         receipt.written[level] += 1;
         receipt.exchanges[level] += 1;
         match publish.retain {
-            true => receipt.retained += 1,
-            false => receipt.live += 1,
+            true => receipt.retained[level] += 1,
+            false => receipt.live[level] += 1,
         }
         if let Some(group) = only_group {
             self.note_handed(number, group, life_id, id, qos);

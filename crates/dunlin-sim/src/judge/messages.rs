@@ -23,6 +23,8 @@ pub(super) struct Record {
     pub(super) retain: bool,
     pub(super) properties: Option<Arc<MessageProperties>>,
     pub(super) expiry_secs: Option<u32>,
+    /// The least that a repetition has said: it shrinks while the publisher holds the message.
+    pub(super) expiry_secs_least: Option<u32>,
     pub(super) publisher: Option<ClientKey>,
     pub(super) publisher_life: Option<LifeId>,
     pub(super) connection: ConnectionId,
@@ -52,9 +54,9 @@ pub(super) struct Record {
 /// What a session got of a message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Receipt {
-    /// Exchanges with RETAIN 0, and with RETAIN 1.
-    pub(super) live: u32,
-    pub(super) retained: u32,
+    /// For each QoS, exchanges with RETAIN 0, and with RETAIN 1.
+    pub(super) live: [u32; 3],
+    pub(super) retained: [u32; 3],
     /// For each QoS, the exchanges, the PUBLISH packets, repetitions too, and how often the
     /// application was given it.
     pub(super) exchanges: [u32; 3],
@@ -129,6 +131,8 @@ impl Judge {
             && let Some(record) = self.messages.get_mut(&number)
         {
             record.after_crash += 1;
+            // And routed again, perhaps after later ones.
+            record.last_taken = moment;
         }
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),
@@ -182,6 +186,7 @@ impl Judge {
             retain: publish.retain,
             properties: publish.properties.clone(),
             expiry_secs: publish.message_expiry_interval,
+            expiry_secs_least: publish.message_expiry_interval,
             publisher: client,
             publisher_life: life,
             connection: id,
@@ -207,6 +212,7 @@ impl Judge {
         if record.publisher_life != life {
             record.publisher_life = None;
         }
+        record.expiry_secs_least = record.expiry_secs_least.min(publish.message_expiry_interval);
         record.attempts += 1;
         record.last_taken = moment;
         // At QoS 0 nobody will ever answer.
@@ -389,7 +395,7 @@ impl Judge {
         if first
             && is_direct
             && !message.retain
-            && receipt.retained == 0
+            && receipt.retained == [0; 3]
             && !record.is_will
             && let (Some(publisher), Some(begun)) = (record.publisher_life, record.begun)
         {
@@ -463,7 +469,7 @@ impl Judge {
         if record.is_ambiguous {
             return true;
         }
-        let is_expired = record.expiry_secs.is_some_and(|secs| {
+        let is_expired = record.expiry_secs_least.is_some_and(|secs| {
             let begun = record.begun.unwrap_or(record.last_taken).at;
             now + self.rules.lateness >= begun + super::sessions::seconds(secs)
         });

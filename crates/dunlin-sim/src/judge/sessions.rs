@@ -226,6 +226,11 @@ impl Life {
         self.expiry_max_secs = self.expiry_max_secs.max(expiry.max_secs);
     }
 
+    /// Whether the broker may have stored it.
+    pub(super) const fn may_be_stored(&self) -> bool {
+        self.expiry_max_secs > 0
+    }
+
     /// DISCONNECT changes it.
     pub(super) fn change_expiry(&mut self, secs: u32) {
         let before = self.expiry;

@@ -23,6 +23,9 @@ pub(super) struct Will {
     early: Option<Moment>,
     /// Its place among the changes of the retained message.
     retained: Option<(TopicId, usize)>,
+    /// It was taken back by a DISCONNECT, which has no answer: until the next CONNACK of its client
+    /// a crash may undo that.
+    is_unanswered: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +64,7 @@ impl Judge {
             retain: will.retain,
             properties: (!message.is_empty()).then(|| std::sync::Arc::new(message.clone())),
             expiry_secs: will.properties.message_expiry_interval,
+            expiry_secs_least: will.properties.message_expiry_interval,
             publisher: Some(client),
             publisher_life: None,
             connection: id,
@@ -87,6 +91,7 @@ impl Judge {
                 status: Status::Asked,
                 early: None,
                 retained: None,
+                is_unanswered: false,
             });
         }
         self.sessions.of(client).wills.push(id);
@@ -98,6 +103,9 @@ impl Judge {
 
     /// CONNACK was written: the Will counts.
     pub(super) fn arm_will(&mut self, id: ConnectionId) {
+        if let Some(client) = self.connections.get(&id).and_then(|connection| connection.client) {
+            self.answer_for_wills(client);
+        }
         if let Some(will) = self.will(id)
             && will.status == Status::Asked
         {
@@ -116,6 +124,39 @@ impl Judge {
             let text = format!("Will {} was published, and then taken back", will.number);
             self.breach(Promise::Will, &[id], text);
         }
+    }
+
+    /// A goodbye takes it back.
+    pub(super) fn bid_will_farewell(&mut self, id: ConnectionId) {
+        self.revoke_will(id);
+        if let Some(will) = self.will(id) {
+            will.is_unanswered = will.status == Status::Revoked;
+        }
+    }
+
+    /// The client is told of a state that a crash must not undo.
+    fn answer_for_wills(&mut self, client: ClientKey) {
+        for id in self.sessions.of(client).wills.clone() {
+            if let Some(will) = self.will(id) {
+                will.is_unanswered = false;
+            }
+        }
+    }
+
+    /// A crash may have undone what nobody was told of.
+    pub(super) fn crash_wills(&mut self) {
+        let wills = self.connections.values_mut().filter_map(|connection| {
+            let id = connection.id;
+            Some((id, connection.will.as_mut()?))
+        });
+        let undone: Vec<ConnectionId> = wills
+            .filter(|(_, will)| will.status == Status::Revoked && will.is_unanswered)
+            .map(|(id, will)| {
+                will.status = Status::Maybe;
+                id
+            })
+            .collect();
+        undone.into_iter().for_each(|id| self.begin_will(id));
     }
 
     /// Nobody can tell any more whether it is published.

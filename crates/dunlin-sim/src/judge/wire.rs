@@ -194,7 +194,10 @@ impl Judge {
         let Some(life) = self.life_of(id) else { return };
         let life = self.sessions.life(life);
         let packet_identifier = ack.packet_identifier.value();
-        let is_right = life.exchanges_unsure
+        // What is written late was said before its Session went to another connection.
+        let is_late = self.connections.get(&id).is_some_and(|known| known.over.is_some());
+        let is_right = is_late
+            || life.exchanges_unsure
             || ack.reason_code.is_error()
             || life.in_flight.get(&packet_identifier).is_some_and(|exchange| exchange.is_released);
         if !is_right && self.connections.get(&id).is_some_and(Connection::is_v5) {

@@ -84,15 +84,21 @@ impl Endpoints {
         outgoing: &Outgoing<'_>,
         retain: bool,
     ) {
-        let session = &mut self.sessions[key.0];
-        let Some(index) = session.connection else {
-            if self.limits.queue_qos0_offline
-                && self.has_room(&self.sessions[key.0], outgoing.message)
-            {
+        let session = &self.sessions[key.0];
+        // What came while the Client was away may still wait, for messages before it that need
+        // quota: its order is kept [MQTT-4.6.0-6].
+        let waits = session.queue.holds_at_most_once();
+        let Some(index) = session.connection.filter(|_| !waits) else {
+            if !waits && !self.limits.queue_qos0_offline {
+                self.counters.drop_one(DropCause::Offline);
+            } else if self.has_room(session, outgoing.message) {
                 let queued = Queued::new(outgoing.keep().clone(), granted, retain, Note::default());
                 self.enqueue(key, queued);
             } else {
-                self.counters.drop_one(DropCause::Offline);
+                self.counters.drop_one(match session.connection {
+                    Some(_) => DropCause::QueueFull,
+                    None => DropCause::Offline,
+                });
             }
             return;
         };
@@ -343,8 +349,13 @@ impl Endpoints {
                     self.counters.publish_sent += 1;
                     self.counters.publish_bytes_sent += payload_len as u64;
                 }
-                Some(_) => {
-                    self.counters.drop_one(DropCause::PacketTooLarge);
+                Some(dropped) => {
+                    let has_expired =
+                        dropped.message.as_ref().is_some_and(|message| message.is_expired(now));
+                    self.counters.drop_one(match has_expired {
+                        true => DropCause::Expired,
+                        false => DropCause::PacketTooLarge,
+                    });
                     let note = self.sessions[session.0].take_note(packet_identifier);
                     self.settle(session, &note);
                     self.pump(now, session);

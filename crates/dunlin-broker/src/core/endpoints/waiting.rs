@@ -148,6 +148,7 @@ impl Endpoints {
     ) -> bool {
         self.counters.bytes_sent += bytes as u64;
         let fill_len = self.fill_len();
+        let output_bytes_max = self.limits.output_bytes_max;
         let Some(connection) = self.connection(key) else { return false };
         if connection.out.len() >= fill_len {
             return false;
@@ -157,10 +158,15 @@ impl Endpoints {
             // Its silence was ours.
             connection.read_again_at = now;
         }
-        if std::mem::take(&mut connection.wants_room)
-            && let Some(session) = connection.session
+        // What is prepared counts as output, and only the store makes room for it: a look before
+        // that would end in another one, and so on without an end.
+        if connection.wants_room
+            && connection.out.len() + connection.prepared_bytes < output_bytes_max
         {
-            self.pump(now, session);
+            connection.wants_room = false;
+            if let Some(session) = connection.session {
+                self.pump(now, session);
+            }
         }
         stalled
     }

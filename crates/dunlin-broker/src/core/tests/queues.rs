@@ -223,6 +223,22 @@ fn qos_0_for_a_client_that_is_away_is_dropped_and_counted_or_queued_if_wanted() 
 }
 
 #[test]
+fn qos_0_does_not_overtake_what_was_queued_while_its_client_was_away() {
+    let limits = Limits { queue_qos0_offline: true, ..limits(10, QueuePolicy::Refuse) };
+    let mut broker = with_absent(limits);
+    let publisher = broker.client("pub");
+    for (at, qos) in [(1, QoS::AtLeastOnce), (2, QoS::AtLeastOnce), (3, QoS::AtMostOnce)] {
+        broker.send(publisher, Packet::Publish(publish("a", &at.to_string(), qos, at)));
+    }
+    let (link, _) = broker.join(connect("sub").resume().expiry(u32::MAX).receive_maximum(1));
+    broker.send(publisher, Packet::Publish(publish("a", "4", QoS::AtMostOnce, 4)));
+    assert_eq!(broker.drain(link), ["1", "2", "3", "4"]);
+    broker.send(publisher, Packet::Publish(publish("a", "5", QoS::AtMostOnce, 5)));
+    assert_eq!(broker.drain(link), ["5"]);
+    assert_eq!(broker.counters().dropped_total(), 0);
+}
+
+#[test]
 fn every_queued_message_of_a_session_that_ends_is_counted() {
     let limits = Limits { queue_qos0_offline: true, ..limits(10, QueuePolicy::Refuse) };
     let mut broker = with_absent(limits);

@@ -479,6 +479,56 @@ fn connack_waits_when_a_crash_could_make_it_false() {
 }
 
 #[test]
+fn connack_waits_for_the_end_of_an_earlier_session_and_its_will() {
+    type Case = (&'static str, dunlin_protocol::codec::Connect, Option<u32>);
+    let cases: [Case; 2] = [
+        ("a session", connect("one").expiry(60), Some(0)),
+        ("a Will alone", connect("one").will(will("w", "x", 0)), None),
+    ];
+    for (name, first, expiry) in cases {
+        let mut broker = behind(1);
+        let first = broker.connect(first);
+        broker.store_all();
+        broker.receive(first);
+        broker.send(first, goodbye(expiry));
+        let second = broker.connect(connect("one").resume());
+        assert!(broker.receive(second).is_empty(), "{name}: a crash would bring it back");
+        broker.store_all();
+        assert_eq!(broker.types(second), [PacketType::ConnAck], "{name}");
+        lose_the_rest(&mut broker);
+        let (_, session_present) = broker.join(connect("one").resume());
+        assert!(!session_present, "{name}");
+        assert_eq!(broker.core(0).census().pending, 0, "{name}");
+    }
+}
+
+/// A DISCONNECT with Reason Code 0, which may change the Session Expiry Interval.
+fn goodbye(session_expiry_interval: Option<u32>) -> Packet {
+    let mut disconnect = dunlin_protocol::codec::Disconnect::new(ReasonCode::Success);
+    disconnect.properties.session_expiry_interval = session_expiry_interval;
+    Packet::Disconnect(Box::new(disconnect))
+}
+
+#[test]
+fn connack_of_a_new_session_waits_for_the_end_of_the_one_before() {
+    let mut broker = Broker::with_store(1);
+    let link = keeper(&mut broker, "one");
+    broker.cut(link);
+    broker.stores_at_once = false;
+    // The first of them ends the session and goes; the second one has nothing to store itself.
+    let first = broker.connect(connect("one"));
+    assert!(broker.receive(first).is_empty());
+    broker.cut(first);
+    let second = broker.connect(connect("one"));
+    assert!(broker.receive(second).is_empty(), "a crash would bring the old session back");
+    broker.store_all();
+    assert_eq!(broker.types(second), [PacketType::ConnAck]);
+    lose_the_rest(&mut broker);
+    broker.stores_at_once = true;
+    assert!(!broker.join(connect("one").resume()).1);
+}
+
+#[test]
 fn a_client_that_waits_for_its_connack_can_leave_and_be_taken_over() {
     let mut broker = behind(1);
     let first = broker.connect(connect("one").expiry(60).will(will("w", "x", 5)));

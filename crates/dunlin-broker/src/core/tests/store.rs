@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::Record;
+use crate::core::{DropCause, Record};
 use dunlin_protocol::codec::{Packet, PacketType, QoS};
 
 /// A broker whose store is behind until told otherwise, with a persistent subscriber of `a`.
@@ -278,4 +278,65 @@ fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
     assert_eq!(resumed, [key]);
     core.handle_input(now, key, &mut input);
     assert!(input.is_empty(), "the rest of its input is taken");
+}
+
+#[test]
+fn a_queue_behind_messages_that_wait_for_the_store_waits_without_work() {
+    let limits = Limits { output_bytes_max: 1024, ..Limits::default() };
+    let mut broker = Broker::build(1, limits, true);
+    let (subscriber, _) = broker.join(connect("sub").expiry(60));
+    broker.send(subscriber, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.receive(subscriber);
+    let publisher = broker.client("pub");
+    broker.block(subscriber, true);
+    let long = "x".repeat(600);
+    for at in 1..=6 {
+        broker.send(publisher, Packet::Publish(publish("a", &long, QoS::ExactlyOnce, at)));
+        broker.send(publisher, Packet::PubRel(ack(identifier(at))));
+    }
+    broker.stores_at_once = false;
+    // Its first messages are prepared, the others have no room until the store has gone on.
+    broker.block(subscriber, false);
+    assert!(!broker.core(0).has_work(), "only the store can change anything");
+    broker.stores_at_once = true;
+    broker.store_all();
+    assert_eq!(broker.drain(subscriber).len(), 6);
+}
+
+#[test]
+fn a_message_that_expires_while_it_waits_for_the_store_is_not_sent() {
+    let (mut broker, subscriber) = slow_store(1);
+    let publisher = broker.client("pub");
+    let mut short_lived = publish("a", "x", QoS::ExactlyOnce, 1);
+    short_lived.message_expiry_interval = Some(1);
+    broker.send(publisher, Packet::Publish(short_lived));
+    broker.send(publisher, Packet::Publish(publish("a", "y", QoS::ExactlyOnce, 2)));
+    broker.advance_secs(2);
+    broker.store_all();
+    assert_eq!(broker.drain(subscriber), ["y"]);
+    assert_eq!(broker.counters().dropped_for(DropCause::Expired), 1);
+    broker.store_all();
+    assert_eq!(broker.core(0).census().pending, 0);
+}
+
+#[test]
+fn a_client_of_mqtt_3_whose_acknowledgements_waited_is_watched_again() {
+    let (mut broker, _) = slow_store(1);
+    let limit = Limits::default().receive_maximum;
+    let mut hello = connect("pub");
+    hello.protocol_version = dunlin_protocol::codec::ProtocolVersion::V3_1_1;
+    hello.keep_alive = 2;
+    let (publisher, _) = broker.join(hello);
+    for at in 1..=limit {
+        broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, at)));
+    }
+    // The timer comes up while nothing is taken from the Client.
+    broker.advance_secs(4);
+    assert!(!broker.is_closed(publisher), "its silence is the broker's");
+    broker.store_all();
+    broker.send(publisher, Packet::PingReq);
+    broker.advance_secs(2);
+    assert!(!broker.is_closed(publisher));
+    broker.advance_secs(2);
+    assert!(broker.is_closed(publisher), "it is silent again");
 }

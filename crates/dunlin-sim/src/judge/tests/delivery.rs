@@ -258,6 +258,30 @@ fn a_message_is_not_sent_after_its_expiry() {
     }
 }
 
+#[test]
+fn a_repetition_of_a_message_may_have_less_time_left() {
+    let again = |left: u32| {
+        let mut story = pair(Q1);
+        let mut taken = publish(7, Q1, 1);
+        taken.message_expiry_interval = Some(60);
+        story.take_publish(1, taken.clone());
+        story.pass_on(2, 2, taken);
+        story.close(1);
+        story.join(3, 1, connect("publisher"), true);
+        let mut taken = publish(7, Q1, 1);
+        taken.delivery = Delivery::AtLeastOnce { packet_identifier: id(1), dup: true };
+        taken.message_expiry_interval = Some(55);
+        story.take_publish(3, taken);
+        let mut sent = publish(7, Q1, 2);
+        sent.message_expiry_interval = Some(left);
+        story.pass_on(2, 2, sent);
+        story
+    };
+    again(55).ends(&[]);
+    again(60).ends(&[]);
+    again(50).ends(&[Promise::MessageExpiry]);
+}
+
 fn keep(story: &mut Story, number: u64) {
     story.take_publish(1, retained(publish(number, Q1, 1)));
     story.write(1, &Packet::PubAck(ack(1)));
@@ -388,4 +412,34 @@ fn some_member_gets_a_message() {
     let mut story = group(Q1);
     story.publish(1, 7);
     story.ends(&[Promise::SomeMember]);
+}
+
+#[test]
+fn below_qos_2_a_crash_may_bring_a_message_twice() {
+    for (granted, broken) in [(Q0, &[][..]), (Q1, &[]), (Q2, &[Promise::ExactlyOnce])] {
+        let mut story = pair(granted);
+        story.take_publish(1, publish(7, Q2, 1));
+        story.write_publish(2, publish(7, granted, 1));
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 1, connect("publisher"), true);
+        story.join(4, 2, connect("subscriber"), true);
+        story.take_publish(3, again(publish(7, Q2, 1)));
+        story.write_publish(4, publish(7, granted, 2));
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn a_refused_repetition_leaves_what_the_same_subscribe_made() {
+    let mut story = pair(Q1);
+    let mut packet = subscribe("a", Q0);
+    packet.subscriptions.push(packet.subscriptions[0].clone());
+    let packet_identifier = packet.packet_identifier;
+    story.take(2, &Packet::Subscribe(Box::new(packet)));
+    let reason_codes = vec![ReasonCode::Success, ReasonCode::QuotaExceeded];
+    story.suback(2, packet_identifier, reason_codes);
+    story.take_publish(1, publish(7, Q1, 1));
+    story.write_publish(2, publish(7, Q0, 1));
+    story.ends(&[]);
 }

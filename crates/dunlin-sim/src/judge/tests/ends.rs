@@ -180,3 +180,32 @@ fn a_takeover_needs_somebody_who_takes_over() {
     story.join(2, 1, connect("device"), true);
     story.ends(&[Promise::Takeover, Promise::Takeover]);
 }
+
+#[test]
+fn a_crash_may_undo_a_goodbye_that_nobody_has_answered() {
+    let goodbye = || {
+        let mut story = mourners(0);
+        story.take(1, &Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::Success))));
+        story.close(1);
+        story
+    };
+    let crash = |story: &mut Story| {
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(4, 2, connect("watcher"), true);
+    };
+    for is_published in [true, false] {
+        let mut story = goodbye();
+        crash(&mut story);
+        if is_published {
+            story.pass_on(4, 2, last_words());
+        }
+        story.ends(&[]);
+    }
+    // CONNACK says how things are, and must stay true.
+    let mut story = goodbye();
+    story.join(3, 1, connect("device"), true);
+    crash(&mut story);
+    story.pass_on(4, 2, last_words());
+    story.ends(&[Promise::Will]);
+}
