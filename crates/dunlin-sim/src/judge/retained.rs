@@ -143,6 +143,12 @@ impl Judge {
             let Some(number) = certain_value(changes, version.taken) else { continue };
             let Some(record) = self.messages.get(&number) else { continue };
             let is_lasting = record.qos.min(version.granted) > QoS::AtMostOnce;
+            let is_over =
+                self.connections.get(&version.connection).is_some_and(|known| known.over.is_some());
+            if is_over && !is_lasting {
+                // What goes to nobody at QoS 0 is lost with its connection.
+                continue;
+            }
             owed.push(OwedRetained {
                 topic: *topic,
                 filter: version.filter,

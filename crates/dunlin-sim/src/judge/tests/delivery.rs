@@ -275,6 +275,7 @@ fn a_repetition_of_a_message_may_have_less_time_left() {
         let mut sent = publish(7, Q1, 2);
         sent.message_expiry_interval = Some(left);
         story.pass_on(2, 2, sent);
+        story.write(3, &Packet::PubAck(ack(1)));
         story
     };
     again(55).ends(&[]);
@@ -442,4 +443,22 @@ fn a_refused_repetition_leaves_what_the_same_subscribe_made() {
     story.take_publish(1, publish(7, Q1, 1));
     story.write_publish(2, publish(7, Q0, 1));
     story.ends(&[]);
+}
+
+#[test]
+fn a_retained_message_at_qos_0_is_lost_with_a_connection_that_was_over() {
+    for is_over in [true, false] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        keep(&mut story, 7);
+        let packet = subscribe("a", Q0);
+        let packet_identifier = packet.packet_identifier;
+        story.take(2, &Packet::Subscribe(Box::new(packet)));
+        if is_over {
+            story.tell(Event::Ended { connection: ConnectionId(2) });
+        }
+        story.suback(2, packet_identifier, vec![ReasonCode::Success]);
+        story.ends(if is_over { &[] } else { &[Promise::Retained] });
+    }
 }
