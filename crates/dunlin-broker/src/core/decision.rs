@@ -1,6 +1,7 @@
 //! From the routing of a message to its acknowledgement: what other workers say of it, what is
 //! stored before whom may be told what, and why QoS 2 is exactly once over a crash.
 
+use super::endpoints::Connection;
 use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
@@ -287,7 +288,9 @@ impl Core {
         session: SessionKey,
         packet_identifier: PacketIdentifier,
     ) {
-        if !self.endpoints.stores {
+        // A connection whose session ends with it has sent PUBREL by itself.
+        let holds = |connection: &mut Connection| connection.protocol.holds_releases();
+        if !self.endpoints.connection(key).is_some_and(holds) {
             return;
         }
         let record = self.endpoints.next_record();

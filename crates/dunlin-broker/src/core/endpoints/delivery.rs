@@ -240,9 +240,10 @@ impl Endpoints {
             connection.wants_room = true;
             return Some(queued);
         }
-        if queued.qos == QoS::ExactlyOnce
-            && queued.note.as_ref().is_some_and(|note| note.number.is_some())
-        {
+        // What needs no store follows in its turn, where others before it still wait for theirs.
+        let waits = connection.prepared_bytes > 0
+            || queued.note.as_ref().is_some_and(|note| note.number.is_some());
+        if queued.qos == QoS::ExactlyOnce && waits {
             return self.prepare_queued(now, key, index, queued);
         }
         let sent = connection.protocol.publish(

@@ -426,7 +426,8 @@ fn below_qos_2_a_crash_may_bring_a_message_twice() {
         story.join(3, 1, connect("publisher"), true);
         story.join(4, 2, connect("subscriber"), true);
         story.take_publish(3, again(publish(7, Q2, 1)));
-        story.write_publish(4, publish(7, granted, 2));
+        story.write(3, &Packet::PubRec(ack(1)));
+        story.deliver_written(4, 2, publish(7, granted, 2));
         story.ends(broken);
     }
 }
@@ -441,7 +442,8 @@ fn a_refused_repetition_leaves_what_the_same_subscribe_made() {
     let reason_codes = vec![ReasonCode::Success, ReasonCode::QuotaExceeded];
     story.suback(2, packet_identifier, reason_codes);
     story.take_publish(1, publish(7, Q1, 1));
-    story.write_publish(2, publish(7, Q0, 1));
+    story.pass_on(2, 2, publish(7, Q0, 1));
+    story.write(1, &Packet::PubAck(ack(1)));
     story.ends(&[]);
 }
 
