@@ -133,6 +133,9 @@ impl Judge {
             record.after_crash += 1;
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
+            if publish.retain {
+                self.retain_perhaps(topic, (!publish.payload.is_empty()).then_some(number));
+            }
         }
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),

@@ -348,6 +348,33 @@ fn an_unacknowledged_change_of_what_is_retained_may_be_undone_by_a_crash() {
 }
 
 #[test]
+fn what_comes_again_after_a_crash_may_be_retained_anew() {
+    // Unless it had told that it has the first message, it may have forgotten that it came.
+    for (crashes, broken) in [(true, &[][..]), (false, &[Promise::Retained][..])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("other"), false);
+        story.take_publish(1, retained(publish(7, Q2, 1)));
+        if crashes {
+            story.tell(Event::Crashed);
+            story.tell(Event::Restarted);
+            story.join(1, 1, connect("publisher"), true);
+            story.join(2, 2, connect("other"), true);
+        } else {
+            story.write(1, &Packet::PubRec(ack(1)));
+        }
+        story.take_publish(2, retained(publish(8, Q1, 1)));
+        story.write(2, &Packet::PubAck(ack(1)));
+        story.take_publish(1, again(retained(publish(7, Q2, 1))));
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.join(3, 3, connect("subscriber"), false);
+        story.subscribe(3, "#", Q0);
+        story.pass_on(3, 3, retained(publish(7, Q0, 0)));
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn retain_is_not_set_on_live_messages() {
     for (retain_as_published, broken) in [(true, &[][..]), (false, &[Promise::RetainFlag][..])] {
         let mut story = Story::new();
