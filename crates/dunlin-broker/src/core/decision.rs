@@ -30,6 +30,12 @@ impl Core {
     /// Lets a message wait until it is known, and stored, what became of it everywhere.
     pub(super) fn await_outcome(&mut self, now: Instant, source: Source, routed: Routed) {
         let Routed { outcome, workers, stored, owed } = routed;
+        if workers > 0
+            && let Source::Client { connection, .. } = source
+            && let Some(connection) = self.endpoints.connection(connection)
+        {
+            connection.awaited += 1;
+        }
         let publish = PendingPublish { source, workers, stored, outcome, owed, is_decided: false };
         let number = self.pending.insert(publish);
         self.decide_publish(now, number);
@@ -207,6 +213,12 @@ impl Core {
         publish.workers -= 1;
         publish.outcome.join(outcome);
         publish.owed.extend(owed);
+        if publish.workers == 0
+            && let Source::Client { connection, .. } = publish.source
+            && let Some(connection) = self.endpoints.connection(connection)
+        {
+            connection.awaited -= 1;
+        }
         self.decide_publish(now, number);
     }
 
