@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 /// How often the listener is looked at. A listener has no time limit of its own.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// How long a check of a prompt client may take, once it has connected.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// The place where a client connects, for one check.
 #[derive(Debug)]
 pub struct Bench {
@@ -43,7 +46,7 @@ impl Bench {
             version,
             number,
             what_is_wanted: what_is_wanted.to_owned(),
-            exchange: Exchange::default(),
+            exchange: Exchange::within(target.arrival + LONGEST + 6 * target.patience),
             listener: None,
             player: None,
             connections: 0,
@@ -191,6 +194,7 @@ impl Bench {
         let mut ended = None;
         let Some(listener) = &self.listener else { return skipped("nobody listens") };
         loop {
+            self.exchange.go_on()?;
             match listener.accept() {
                 Ok((stream, _)) => {
                     if let Err(error) = stream.set_nonblocking(false) {
