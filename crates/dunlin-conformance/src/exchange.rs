@@ -187,10 +187,7 @@ impl Exchange {
         packet: Option<Packet>,
         malformed: Option<Malformed>,
     ) {
-        if text.len() > TEXT_MAX {
-            text.truncate(text.floor_char_boundary(TEXT_MAX));
-            text.push('…');
-        }
+        cut(&mut text, TEXT_MAX);
         let at = self.start.elapsed();
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.len() < LINES_MAX {
@@ -198,6 +195,19 @@ impl Exchange {
             lines.push(Line { at, connection, direction, text, packet, malformed });
         }
     }
+}
+
+/// Cuts off what a peer made too long to be read.
+pub(crate) fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max));
+        text.push('…');
+    }
+}
+
+/// What [`Peer::next_packet`](crate::Peer::next_packet) gave.
+pub(crate) fn came(packet: Option<Packet>) -> String {
+    packet.map_or_else(|| "the end of the connection".to_owned(), |packet| packet.to_string())
 }
 
 /// The packet as `dunlin decode` shows it, with the beginning of its payload.

@@ -172,7 +172,6 @@ pub(super) const CHECKS: &[Check] = &[
         run: |bench| {
             let maximum = fair_maximum(bench)?;
             let topic_name = bench.topic_name("t");
-            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
             let header = encoded(message(&topic_name, ""), bench.version()).len() - 2;
             let lengths = 1 + length_of(maximum);
             let Some(payload_max) = maximum.checked_sub(lengths + header) else {
@@ -180,6 +179,7 @@ pub(super) const CHECKS: &[Check] = &[
             };
             let payload = vec![b'x'; payload_max];
             let packet = message(&topic_name, payload.clone());
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
             let mut publisher = bench.connect("pub")?;
             publisher.send(packet);
             subscriber.expect_message(payload)?;

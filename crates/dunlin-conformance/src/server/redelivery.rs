@@ -306,7 +306,10 @@ pub(super) const CHECKS: &[Check] = &[
 fn expect_pubrel_first(subscriber: &mut Peer, id: PacketIdentifier) -> Result<(), Stop> {
     match subscriber.next_packet()? {
         Some(Packet::PubRel(pubrel)) if pubrel.packet_identifier == id => Ok(()),
-        other => failed(format!("PUBREL for {id} expected; what comes is {other:?}")),
+        other => failed(format!(
+            "PUBREL for {id} expected; what comes is {}",
+            crate::exchange::came(other)
+        )),
     }
 }
 

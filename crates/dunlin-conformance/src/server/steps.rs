@@ -106,6 +106,8 @@ pub(super) enum Answer {
 
 /// Sends a SUBSCRIBE or UNSUBSCRIBE and gives the answer.
 pub(super) fn answer(peer: &mut Peer, bytes: &[u8]) -> Result<Answer, Stop> {
+    // A connection that ends anyhow shows nothing.
+    peer.ping()?;
     peer.send_bytes(bytes);
     loop {
         match peer.next_packet()? {
