@@ -5,12 +5,14 @@ use super::player::Player;
 use super::visitor::matching;
 use super::{Client, Habits, Seat, Target, Visitor};
 use crate::peer::Incoming;
+use crate::runner::INTERRUPTED;
 use crate::{Exchange, Peer, Stop, failed, skipped};
 use dunlin_codec::{
     ConnAckProperties, Packet, PacketType, ProtocolVersion, Publish, QoS, TopicName,
 };
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -195,6 +197,9 @@ impl Bench {
         let Some(listener) = &self.listener else { return skipped("nobody listens") };
         loop {
             self.exchange.go_on()?;
+            if self.target.is_interrupted.load(Ordering::Relaxed) {
+                return skipped(INTERRUPTED);
+            }
             match listener.accept() {
                 Ok((stream, _)) => {
                     if let Err(error) = stream.set_nonblocking(false) {

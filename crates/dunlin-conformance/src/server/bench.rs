@@ -11,6 +11,8 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How long a check of a prompt server may take; what keeps time in a check takes five seconds.
@@ -29,6 +31,8 @@ pub struct Target {
     pub patience: Duration,
     /// What it can, see [`probe`](super::probe).
     pub capabilities: Capabilities,
+    /// Once it is true, checks that have not begun are skipped.
+    pub is_interrupted: Arc<AtomicBool>,
     /// Begins every name of this run: five letters and digits.
     run: String,
 }
@@ -42,6 +46,7 @@ impl Target {
             password: None,
             patience: Duration::from_secs(5),
             capabilities: Capabilities::default(),
+            is_interrupted: Arc::default(),
             run: random_name(),
         }
     }

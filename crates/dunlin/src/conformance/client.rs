@@ -20,6 +20,8 @@ impl ConformanceArgs {
             return self.write(&super::list(&chosen));
         }
         let mut target = self.client_target();
+        target.is_interrupted = super::interruption();
+        self.try_output()?;
         let mut notes = Vec::new();
         let mut asked = chosen;
         if !self.command.is_empty() {
@@ -42,7 +44,8 @@ impl ConformanceArgs {
             [] => "clients connected by hand".to_owned(),
             words => words.join(" "),
         };
-        self.finish(&Report::new(subject, notes, findings).calling_skipped("not seen"))
+        let report = Report::new(subject, notes, findings).calling_skipped("not seen");
+        self.finish(&report, &target.is_interrupted)
     }
 
     fn client_target(&self) -> Target {
