@@ -68,7 +68,7 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, conflicts_with_all = ["url", "username", "password"])]
     client: bool,
     /// Where to listen [default: 127.0.0.1, a free port for each check; 1883 without COMMAND]
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "client")]
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "url")]
     listen: Option<SocketAddr>,
     /// The program that plays the client, and its arguments
     #[arg(last = true, value_name = "COMMAND", conflicts_with = "url")]
