@@ -6,6 +6,7 @@ use dunlin_codec::ProtocolVersion;
 use dunlin_conformance::client::{self, Case, Client, Habits, Target};
 use dunlin_conformance::{BOTH, Report, Stop};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 /// How much longer than for a packet a program is waited for to connect.
 const START: u32 = 6;
@@ -79,6 +80,9 @@ impl ConformanceArgs {
             }
             match client::probe(target, *version) {
                 Ok(habits) => all.push(habits),
+                Err(_) if target.is_interrupted.load(Ordering::Relaxed) => {
+                    return Err(Failure::interrupted("interrupted before the checks"));
+                }
                 Err(Stop::Failed(reason) | Stop::Skipped(reason)) => {
                     return Err(Failure::usage(format!("{}: {reason}", self.command.join(" "))));
                 }

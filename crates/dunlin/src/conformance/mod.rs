@@ -48,8 +48,9 @@ reported as not seen; a short keep alive lets more be seen.
       -i {client_id} -c -q 2 -k 5 -t {topic}
 
 No check takes longer than 30 seconds and six times the patience, whatever the
-other end does; --patience 1 is enough on one machine. After Ctrl-C the checks
-under way are finished, and the report is of those.
+other end does; --patience 1 is enough for a broker on the same machine, while
+a client that connects again later than that is not seen to. After Ctrl-C the
+checks under way are finished, and the report is of those.
 
 Exit codes:
   0    no check failed
