@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 const LINES_MAX: usize = 20_000;
 /// A check is given up when more packets come: none needs so many.
 const PACKETS_MAX: usize = 20_000;
-/// A check is given up when more bytes come. The largest message of a check is half of it.
-pub(crate) const BYTES_MAX: usize = 8 << 20;
+/// A check is given up when more bytes come than these and what it has asked for beside them.
+const BYTES_MAX: usize = 8 << 20;
 /// No more of a line is kept.
 const TEXT_MAX: usize = 400;
 
@@ -81,6 +81,7 @@ pub struct Exchange {
 struct Received {
     packets: AtomicUsize,
     bytes: AtomicUsize,
+    asked_for: AtomicUsize,
 }
 
 impl Default for Exchange {
@@ -101,21 +102,27 @@ impl Exchange {
         self.received.bytes.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// So many more bytes may come: the check causes them.
+    pub(crate) fn allow_bytes(&self, count: usize) {
+        self.received.asked_for.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Goes on unless the exchange has taken too long, or too much came: a peer may talk without
     /// end, and each word may come just in time.
     ///
     /// # Errors
     /// [`Stop::Failed`] when it has.
     pub(crate) fn go_on(&self) -> Result<(), Stop> {
-        let Received { packets, bytes } = &*self.received;
+        let Received { packets, bytes, asked_for } = &*self.received;
         if self.start.elapsed() > self.time_max {
             return failed(format!("given up: the check takes longer than {:?}", self.time_max));
         }
         if packets.load(Ordering::Relaxed) > PACKETS_MAX {
             return failed(format!("given up: more than {PACKETS_MAX} packets come"));
         }
-        if bytes.load(Ordering::Relaxed) > BYTES_MAX {
-            return failed(format!("given up: more than {} MiB come", BYTES_MAX >> 20));
+        let bytes_max = BYTES_MAX + asked_for.load(Ordering::Relaxed);
+        if bytes.load(Ordering::Relaxed) > bytes_max {
+            return failed(format!("given up: more than {} MiB come", bytes_max >> 20));
         }
         Ok(())
     }

@@ -6,7 +6,6 @@ use super::message_steps::{
 };
 use super::retained::{publish_marker, retain};
 use super::{Bench, Check};
-use crate::exchange::BYTES_MAX;
 use crate::{Peer, Stop, V5, encoded, frame, message, passed, skipped};
 use dunlin_codec::{ConnectProperties, MessageProperties, Packet, QoS, ReasonCode, Text};
 use std::sync::Arc;
@@ -177,6 +176,7 @@ pub(super) const CHECKS: &[Check] = &[
             let Some(payload_max) = maximum.checked_sub(lengths + header) else {
                 return skipped(format!("the server's Maximum Packet Size is {maximum}"));
             };
+            bench.exchange().allow_bytes(maximum);
             let payload = vec![b'x'; payload_max];
             let packet = message(&topic_name, payload.clone());
             let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
@@ -231,7 +231,7 @@ fn small(bench: &Bench) -> Result<Peer, Stop> {
 /// The server's Maximum Packet Size, when a check can fill it.
 fn fair_maximum(bench: &Bench) -> Result<usize, Stop> {
     match bench.can().maximum_packet_size {
-        Some(maximum) if maximum as usize <= BYTES_MAX / 2 => Ok(maximum as usize),
+        Some(maximum) if maximum <= 16 << 20 => Ok(maximum as usize),
         Some(maximum) => skipped(format!("the server's Maximum Packet Size is {maximum}")),
         None => skipped("the server announces no Maximum Packet Size"),
     }
