@@ -100,7 +100,8 @@ impl World {
         if clean_start {
             owner.session = Session::new();
             owner.under_way.clear();
-            owner.must_start_clean = false;
+            // Until a CONNACK tells that the Server has forgotten as well.
+            owner.must_start_clean = true;
         }
         let config = ClientConfig {
             connect,
@@ -378,6 +379,7 @@ impl World {
         let owner = &mut self.devices[device.0 as usize];
         match event {
             ClientEvent::Connected { connack, lost } => {
+                owner.must_start_clean = false;
                 let is_known = owner.version != ProtocolVersion::V3_1;
                 if !lost.is_empty() || (is_known && !connack.session_present) {
                     owner.under_way.clear();
