@@ -90,6 +90,8 @@ pub(super) struct Received {
     pub(super) number: Option<u64>,
     pub(super) taken: Moment,
     pub(super) retained: Option<(TopicId, usize)>,
+    /// PUBREC was written for it, and took it.
+    pub(super) is_accepted: bool,
 }
 
 impl Record {
@@ -163,10 +165,11 @@ impl Judge {
         if delivery.qos() == QoS::ExactlyOnce
             && let Some(life) = life
         {
-            self.sessions
-                .life_mut(life)
-                .received
-                .insert(packet_identifier, Received { number, taken: begun, retained });
+            let is_accepted = known.is_some_and(|known| known.is_accepted);
+            self.sessions.life_mut(life).received.insert(
+                packet_identifier,
+                Received { number, taken: begun, retained, is_accepted },
+            );
         }
         if let Some(connection) = self.connections.get_mut(&id) {
             let publishing = Publishing { number, taken: begun, retained };
@@ -267,11 +270,18 @@ impl Judge {
         if let Some((topic, place)) = publishing.retained {
             self.settle_retained(topic, place, success);
         }
-        if !success
-            && qos == QoS::ExactlyOnce
+        if qos == QoS::ExactlyOnce
             && let Some(life) = life
         {
-            self.sessions.life_mut(life).received.remove(&packet_identifier);
+            let received = &mut self.sessions.life_mut(life).received;
+            if success {
+                if let Some(received) = received.get_mut(&packet_identifier) {
+                    received.is_accepted = true;
+                }
+            } else if received.remove(&packet_identifier).is_some_and(|known| known.is_accepted) {
+                let text = format!("PUBREC {packet_identifier} refuses what an earlier one took");
+                self.breach(Promise::Answers, &[id], text);
+            }
         }
         let Some(number) = publishing.number else { return };
         let Some(record) = self.messages.get_mut(&number) else { return };
