@@ -52,15 +52,16 @@ fn judge(workspace: &Workspace, names: &[Name]) -> Result<()> {
     let ours = Ours::start(workspace, 2)?;
     columns.extend(judge_one(workspace, "dunlin", ours.address(), &["3.1.1", "5"])?);
     for name in names {
-        let peer = Peer::start(workspace, *name)?;
-        versions.push(format!("{}: {}", name.word(), peer.version()));
-        for (address, speaks) in peer.addresses() {
-            let spoken: Vec<&str> = [("3.1.1", "3.1.1"), ("5.0", "5")]
-                .into_iter()
-                .filter(|(written, _)| speaks.contains(written))
-                .map(|(_, flag)| flag)
-                .collect();
-            columns.extend(judge_one(workspace, &name.word(), address, &spoken)?);
+        for (written, version) in [("3.1.1", "3.1.1"), ("5.0", "5")] {
+            // Each version gets a new process: some don't outlive the checks of the first.
+            let peer = Peer::start(workspace, *name)?;
+            let addresses = peer.addresses();
+            let speaks = addresses.iter().find(|(_, speaks)| speaks.contains(written));
+            let Some((address, _)) = speaks else { continue };
+            columns.extend(judge_one(workspace, &name.word(), *address, &[version])?);
+            if version == "3.1.1" {
+                versions.push(format!("{}: {}", name.word(), peer.version()));
+            }
         }
     }
     println!("\n{}\n", versions.join("\n"));

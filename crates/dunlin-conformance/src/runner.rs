@@ -9,6 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+/// Why a check is skipped that was not begun.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
 /// Runs the cases on `jobs` threads and gives what they found, in the order of the cases.
 ///
 /// `judge` runs one case (its number is the second parameter) and gives the exchange that led to

@@ -378,6 +378,11 @@ impl ServerConnection {
         self.engine.holds_releases = true;
     }
 
+    /// Whether PUBREL waits for [`ServerConnection::release`].
+    pub const fn holds_releases(&self) -> bool {
+        self.engine.holds_releases
+    }
+
     /// Sends the PUBREL of an exchange whose PUBREC was received.
     pub fn release(
         &mut self,

@@ -36,7 +36,7 @@ enum Command {
     Sub(Box<SubArgs>),
     /// Print the packets in hex digits or a capture file.
     Decode(DecodeArgs),
-    /// Check a broker against the statements of the standard.
+    /// Check a broker, or a client, against the statements of the standard.
     Conformance(ConformanceArgs),
 }
 

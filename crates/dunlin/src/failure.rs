@@ -30,6 +30,11 @@ impl Failure {
         Self { code: 2, message: Some(message.into()) }
     }
 
+    /// The user stopped the program: the code that shells give for it.
+    pub(crate) fn interrupted(message: impl Into<String>) -> Self {
+        Self { code: 130, message: Some(message.into()) }
+    }
+
     /// What is to be said was said; only the exit code remains.
     pub(crate) const fn silent(code: u8) -> Self {
         Self { code, message: None }

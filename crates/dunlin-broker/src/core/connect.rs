@@ -348,6 +348,7 @@ impl Core {
     pub(super) fn detach(&mut self, now: Instant, key: ConnectionKey) {
         let held = self.pending.held.remove(&key);
         self.pending.parked.retain(|(parked, _)| *parked != key);
+        self.tell_publisher_gone(key);
         let Some(connection) = self.endpoints.connection(key) else { return };
         let Some(session_key) = connection.session.take() else { return };
         let stopping = matches!(

@@ -1,6 +1,7 @@
 //! From the routing of a message to its acknowledgement: what other workers say of it, what is
 //! stored before whom may be told what, and why QoS 2 is exactly once over a crash.
 
+use super::endpoints::Connection;
 use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
@@ -29,6 +30,12 @@ impl Core {
     /// Lets a message wait until it is known, and stored, what became of it everywhere.
     pub(super) fn await_outcome(&mut self, now: Instant, source: Source, routed: Routed) {
         let Routed { outcome, workers, stored, owed } = routed;
+        if workers > 0
+            && let Source::Client { connection, .. } = source
+            && let Some(connection) = self.endpoints.connection(connection)
+        {
+            connection.awaited += 1;
+        }
         let publish = PendingPublish { source, workers, stored, outcome, owed, is_decided: false };
         let number = self.pending.insert(publish);
         self.decide_publish(now, number);
@@ -206,6 +213,12 @@ impl Core {
         publish.workers -= 1;
         publish.outcome.join(outcome);
         publish.owed.extend(owed);
+        if publish.workers == 0
+            && let Source::Client { connection, .. } = publish.source
+            && let Some(connection) = self.endpoints.connection(connection)
+        {
+            connection.awaited -= 1;
+        }
         self.decide_publish(now, number);
     }
 
@@ -287,7 +300,9 @@ impl Core {
         session: SessionKey,
         packet_identifier: PacketIdentifier,
     ) {
-        if !self.endpoints.stores {
+        // A connection whose session ends with it has sent PUBREL by itself.
+        let holds = |connection: &mut Connection| connection.protocol.holds_releases();
+        if !self.endpoints.connection(key).is_some_and(holds) {
             return;
         }
         let record = self.endpoints.next_record();

@@ -50,6 +50,8 @@ pub(super) struct Connection {
     pub(super) waits: bool,
     /// How many SUBACKs and UNSUBACKs wait for other workers or the store.
     pub(super) answers_due: u32,
+    /// How many of its publishes wait for other workers.
+    pub(super) awaited: u32,
     /// Bytes of messages that were prepared and wait for the store.
     prepared_bytes: usize,
     /// Whether its publishes are no longer taken: one before them was given up.
@@ -138,6 +140,7 @@ impl Endpoints {
             is_gone: false,
             waits: false,
             answers_due: 0,
+            awaited: 0,
             prepared_bytes: 0,
             forgoes: false,
             held: false,

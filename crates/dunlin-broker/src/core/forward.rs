@@ -1,6 +1,7 @@
 //! What goes from one worker to another, in batches: one for each worker and turn. What goes to
 //! another node one day is the same.
 
+use super::ConnectionKey;
 use super::counters::Counters;
 use super::granted::{SessionKey, WorkerNumber};
 use super::session::GroupName;
@@ -30,16 +31,10 @@ impl Batch {
 /// One thing that a worker has for another.
 #[derive(Debug)]
 pub(super) enum Forward {
-    /// A message for the sessions of the other worker that match.
-    Publish { message: Arc<Message>, answer: Option<PublishNumber>, is_tentative: bool },
-    /// A message for one member of a Shared Subscription, whom the other worker chooses. The
-    /// answer goes to the worker that took the message, however many passed it on.
-    Shared {
-        message: Arc<Message>,
-        group: Arc<GroupName>,
-        answer: Option<(WorkerNumber, PublishNumber)>,
-        is_tentative: bool,
-    },
+    /// A message for sessions of the other worker.
+    Publish(Forwarded),
+    /// The connection of an MQTT 3.x Client is over: its messages wait for room no longer.
+    PublisherGone { connection: ConnectionKey },
     /// What became of a message that the other worker forwarded.
     Outcome { publish: PublishNumber, outcome: Outcome, owed: Vec<OwedTo> },
     /// What was owed tentatively by sessions of the other worker is owed.
@@ -56,6 +51,49 @@ pub(super) enum Forward {
     Recovered,
     /// The counters of the sender.
     Counters(Box<Counters>),
+}
+
+/// A message for sessions of another worker: all that match, or one member of a Shared
+/// Subscription, whom that worker chooses.
+#[derive(Clone, Debug)]
+pub(super) struct Forwarded {
+    pub(super) message: Arc<Message>,
+    pub(super) group: Option<Arc<GroupName>>,
+    /// The worker that took the message. It gets the answer, however many passed the message on.
+    pub(super) taken_by: WorkerNumber,
+    pub(super) answer: Option<PublishNumber>,
+    pub(super) is_tentative: bool,
+    pub(super) when_full: WhenFull,
+}
+
+/// What becomes of a message when the queue of a session that is to have it is full, and its
+/// policy is to refuse.
+///
+/// Where somebody can be told or can wait, a worker asks all of its sessions before it gives the
+/// message to any. What they were asked for they take, even if one that has several ways to get it
+/// is then beyond its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// This session does not get it: nobody would send it again.
+    Drop,
+    /// No session of the worker gets it, and its MQTT 5.0 publisher is told so.
+    Refuse,
+    /// It waits for room, and so do those after it: the publisher, an MQTT 3.x Client by this
+    /// connection to the worker that took the message, can't be told.
+    Hold(ConnectionKey),
+    /// It is queued up to twice the limit: that publisher's connection is over.
+    Exceed,
+}
+
+impl WhenFull {
+    /// How many times its limit a queue may hold with such a message.
+    pub(super) const fn times_limit(self) -> usize {
+        match self {
+            Self::Drop => 1,
+            Self::Exceed => 2,
+            Self::Refuse | Self::Hold(_) => usize::MAX,
+        }
+    }
 }
 
 /// Names a publish that waits for other workers or the store, within the worker that took it.

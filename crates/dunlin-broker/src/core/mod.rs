@@ -21,6 +21,7 @@ mod counters;
 mod decision;
 mod endpoints;
 mod forward;
+mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod granted;
@@ -381,6 +382,7 @@ impl Core {
     /// received: their Client has no acknowledgement and sends them again.
     pub fn handle_peer_gone(&mut self, now: Instant, key: ConnectionKey) {
         let held = self.pending.held.remove(&key);
+        self.tell_publisher_gone(key);
         let Some(connection) = self.endpoints.connection(key) else { return };
         connection.is_gone = true;
         connection.held = false;
@@ -427,6 +429,7 @@ impl Core {
                     self.check_session(now, session, generation);
                 }
                 Timer::Held(key) => self.retry_held(now, key),
+                Timer::HeldForward(from, key) => self.retry_forwarded(now, from, key),
                 Timer::Sys => self.publish_sys(now),
             }
         }

@@ -1,5 +1,6 @@
 //! A message on its way to sessions.
 
+use super::forward::WhenFull;
 use super::names::TopicNames;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::TopicName;
@@ -12,6 +13,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) message: &'a Message,
     /// Whether sessions that are stored owe it tentatively. See `Record::Confirmed`.
     pub(super) is_tentative: bool,
+    /// What becomes of it where a queue is full.
+    pub(super) when_full: WhenFull,
     /// The Topic Name in memory of its own, when it was found before.
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
@@ -19,22 +22,25 @@ pub(super) struct Outgoing<'a> {
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn borrowed(message: &'a Message) -> Self {
-        Self { message, is_tentative: false, topic_name: None, kept: OnceCell::new() }
+        Self::new(message, None, OnceCell::new())
     }
 
     /// A message that somebody will probably have to keep.
     pub(super) fn to_be_kept(message: &'a Message, names: &mut TopicNames) -> Self {
         let topic_name = Some(names.keep(&message.topic_name));
-        Self { message, is_tentative: false, topic_name, kept: OnceCell::new() }
+        Self::new(message, topic_name, OnceCell::new())
     }
 
     pub(super) fn shared(message: &'a Arc<Message>) -> Self {
-        Self {
-            message,
-            is_tentative: false,
-            topic_name: None,
-            kept: OnceCell::from(message.clone()),
-        }
+        Self::new(message, None, OnceCell::from(message.clone()))
+    }
+
+    const fn new(
+        message: &'a Message,
+        topic_name: Option<TopicName>,
+        kept: OnceCell<Arc<Message>>,
+    ) -> Self {
+        Self { message, is_tentative: false, when_full: WhenFull::Drop, topic_name, kept }
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {

@@ -1,6 +1,6 @@
 //! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
 
-use super::forward::{Outcome, OwedTo, PublishNumber};
+use super::forward::{Forwarded, Outcome, OwedTo, PublishNumber};
 use super::granted::SessionKey;
 use super::workers::AwaitedSubAck;
 use super::{ConnectionKey, RecordNumber, WorkerNumber};
@@ -108,6 +108,10 @@ pub(super) struct PendingPublishes {
     publishes: BTreeMap<PublishNumber, PendingPublish>,
     after_stored: VecDeque<(RecordNumber, AfterStored)>,
     pub(super) held: HashMap<ConnectionKey, HeldPublishes>,
+    /// Messages that another worker took by a connection of an MQTT 3.x Client, from the first one
+    /// on that has no room here. As many as the Receive Maximum says: their Client has no
+    /// acknowledgement yet.
+    pub(super) held_forwards: HashMap<(WorkerNumber, ConnectionKey), VecDeque<Forwarded>>,
     /// Clients that came back while it is not known what became of their QoS 2 messages.
     pub(super) parked: Vec<(ConnectionKey, Connect)>,
     pub(super) stored_upto: RecordNumber,
@@ -144,7 +148,8 @@ impl PendingPublishes {
     /// How much waits.
     pub(super) fn len(&self) -> usize {
         let publishes = self.publishes.len() + self.after_stored.len() + self.held.len();
-        publishes + self.parked.len() + self.gone_in_order.len()
+        let forwards: usize = self.held_forwards.values().map(VecDeque::len).sum();
+        publishes + forwards + self.parked.len() + self.gone_in_order.len()
     }
 
     /// The number that the next publish gets, should it have to wait.

@@ -2,7 +2,7 @@
 
 use super::counters::DropCause;
 use super::endpoints::{Delivered, Endpoints};
-use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
+use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber};
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a publish that waits for room is tried again.
-const HELD_RETRY: Duration = Duration::from_millis(100);
+pub(super) const HELD_RETRY: Duration = Duration::from_millis(100);
 
 /// What came of routing a message.
 #[derive(Debug, Default)]
@@ -96,6 +96,7 @@ impl Core {
         outgoing: &mut Outgoing<'_>,
         ack: AckToken,
     ) {
+        outgoing.when_full = self.when_full(key, session);
         let is_exactly_once = outgoing.message.qos == QoS::ExactlyOnce;
         if is_exactly_once && self.remembers_received(session) {
             outgoing.is_tentative = self.may_concern_others(&outgoing.message.topic_name);
@@ -212,12 +213,10 @@ impl Core {
         }
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if outcome.refused && !connection.protocol.version().is_v5() {
-            // Another worker's queue was full: without an acknowledgement the Client will send
-            // the message again.
-            self.refuse_by_disconnect(now, key, ack, reason_code);
-            return;
-        }
+        debug_assert!(
+            !outcome.refused || connection.protocol.version().is_v5(),
+            "an MQTT 3.x Client waits instead"
+        );
         // Unknown when the connection has ended meanwhile.
         let _ = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
         if connection.is_gone {
@@ -249,28 +248,6 @@ impl Core {
         let topic_name = message.topic_name.clone();
         let message = (!message.payload.is_empty()).then_some(message);
         Ok(Some(self.endpoints.record(Record::Retained { topic_name, message, change })))
-    }
-
-    /// Whether a session of this worker that is to have the message would refuse it.
-    fn would_refuse(
-        &mut self,
-        now: Instant,
-        publisher: SessionKey,
-        outgoing: &Outgoing<'_>,
-    ) -> bool {
-        let topic_name = &outgoing.message.topic_name;
-        let index = &self.routing.index;
-        let recipients = self.routing.cache.recipients(index, topic_name);
-        recipients.subscribers().iter().any(|(key, granted)| match key.subscriber() {
-            Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
-                let wants = session != publisher
-                    || !granted.some_no_local
-                    || Granted::of_own_message(index, session, topic_name)
-                        .is_some_and(|own| own.maximum_qos > QoS::AtMostOnce);
-                wants && self.endpoints.would_refuse(now, session, outgoing)
-            }
-            _ => false,
-        })
     }
 
     /// Gives a message to everybody whom it is for: the sessions of this worker, one member of
@@ -310,8 +287,15 @@ impl Core {
                 Subscriber::Worker(worker) => {
                     routed.workers += u32::from(answer.is_some());
                     let message = outgoing.keep().clone();
-                    let is_tentative = outgoing.is_tentative;
-                    self.outbox.push(worker, Forward::Publish { message, answer, is_tentative });
+                    let forwarded = Forwarded {
+                        message,
+                        group: None,
+                        taken_by: self.worker,
+                        answer,
+                        is_tentative: outgoing.is_tentative,
+                        when_full: outgoing.when_full,
+                    };
+                    self.outbox.push(worker, Forward::Publish(forwarded));
                 }
             }
         }
@@ -320,31 +304,6 @@ impl Core {
                 self.route_to_group(now, group, outgoing, answer, routed);
             }
         }
-    }
-
-    /// A message that another worker has matched with an interest of this one.
-    pub(super) fn handle_forwarded(
-        &mut self,
-        now: Instant,
-        from: WorkerNumber,
-        message: &Arc<Message>,
-        answer: Option<PublishNumber>,
-        is_tentative: bool,
-    ) {
-        let mut outgoing = Outgoing::shared(message);
-        outgoing.is_tentative = is_tentative;
-        let mut routed = Routed::default();
-        let recipients = self.routing.cache.recipients(&self.routing.index, &message.topic_name);
-        for (key, granted) in recipients.subscribers() {
-            if let Subscriber::Session(session) = key.subscriber() {
-                routed.outcome.matched = true;
-                let retain = granted.retain_as_published && message.retain;
-                let delivered =
-                    self.endpoints.deliver(now, session, granted, &outgoing, retain, None);
-                routed.add(&self.endpoints, self.worker, session, delivered);
-            }
-        }
-        self.answer_forwarded(now, from, answer, routed);
     }
 
     // ---- publishes that wait for room

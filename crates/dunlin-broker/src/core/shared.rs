@@ -1,13 +1,16 @@
 //! Shared Subscriptions: which member gets a message, and what becomes of the messages of a
 //! member that goes away. Spec: §4.8.2.
 
-use super::forward::{Forward, PublishNumber};
-use super::granted::{SessionKey, Subscriber, SubscriberKey};
+use super::endpoints::Endpoints;
+use super::forward::{Forward, Forwarded, PublishNumber, WhenFull};
+use super::granted::{Granted, SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::publish::Routed;
+use super::routing::Routing;
 use super::session::GroupName;
+use super::workers::InterestState;
 use super::{Core, DropCause, WorkerNumber};
-
+use dunlin_protocol::codec::QoS;
 use dunlin_protocol::{InFlightState, Instant, Message};
 use dunlin_topics::{Group, GroupId};
 use std::sync::Arc;
@@ -36,30 +39,73 @@ impl Core {
             share_name: group.share_name().into(),
             topic_filter: group.topic_filter().into(),
         });
+        let chosen = choose(&self.routing, &self.interest, &self.endpoints, id);
         let turn = self.routing.turns.entry(id).or_default();
         turn.count = turn.count.wrapping_add(1);
-        let chosen = match worker_in_turn(group, self.interest.connected(&name), turn.count) {
-            Some(worker) => Some(Chosen::Worker(worker)),
-            None => self
-                .choose_session(id, None)
-                .map(Chosen::Session)
-                .or_else(|| a_worker(self.routing.index.group(id)?).map(Chosen::Worker)),
-        };
         match chosen {
             Some(Chosen::Session(session)) => {
+                turn.last = SubscriberKey::session(session);
                 self.deliver_to_member(now, id, session, &name, outgoing, routed);
             }
             Some(Chosen::Worker(worker)) => {
                 routed.outcome.matched = true;
                 routed.workers += u32::from(answer.is_some());
-                let message = outgoing.keep().clone();
-                let is_tentative = outgoing.is_tentative;
-                let answer = answer.map(|publish| (self.worker, publish));
-                let shared = Forward::Shared { message, group: name, answer, is_tentative };
-                self.outbox.push(worker, shared);
+                let forwarded = Forwarded {
+                    message: outgoing.keep().clone(),
+                    group: Some(name),
+                    taken_by: self.worker,
+                    answer,
+                    is_tentative: outgoing.is_tentative,
+                    when_full: outgoing.when_full,
+                };
+                self.outbox.push(worker, Forward::Publish(forwarded));
             }
             None => self.endpoints.counters.drop_one(DropCause::NoMember),
         }
+    }
+
+    /// Whether the member of this worker that is to have the next message of a group would refuse
+    /// it.
+    pub(super) fn group_would_refuse(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
+        match choose(&self.routing, &self.interest, &self.endpoints, id) {
+            Some(Chosen::Session(session)) => self.member_would_refuse(now, id, session, outgoing),
+            Some(Chosen::Worker(_)) | None => false,
+        }
+    }
+
+    fn member_would_refuse(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        session: SessionKey,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
+        let group = self.routing.index.group(id);
+        let granted = group.and_then(|group| group.get(SubscriberKey::session(session)));
+        granted.is_some_and(|granted| granted.maximum_qos > QoS::AtMostOnce)
+            && self.endpoints.would_refuse(now, session, outgoing)
+    }
+
+    /// Whether the member of this worker that is to have a forwarded message would refuse it.
+    pub(super) fn shared_would_refuse(
+        &mut self,
+        now: Instant,
+        name: &GroupName,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
+        self.choose_here(name)
+            .is_some_and(|(id, session)| self.member_would_refuse(now, id, session, outgoing))
+    }
+
+    /// The member of this worker that is to have the next message of a group.
+    fn choose_here(&self, name: &GroupName) -> Option<(GroupId, SessionKey)> {
+        let group = self.routing.index.shared(&name.share_name, &name.topic_filter)?;
+        Some((group.id(), choose_session(&self.routing, &self.endpoints, group)?))
     }
 
     fn deliver_to_member(
@@ -79,68 +125,39 @@ impl Core {
         routed.add(&self.endpoints, self.worker, session, delivered);
     }
 
-    /// The member of this worker that is to have the next message: connected before away, the
-    /// least in flight first, and among equals in turn.
-    fn choose_session(&mut self, id: GroupId, except: Option<SessionKey>) -> Option<SessionKey> {
-        let group = self.routing.index.group(id)?;
-        let turn = self.routing.turns.entry(id).or_default();
-        let mut best: Option<(bool, usize, SessionKey)> = None;
-        let mut at = turn.last;
-        let mut compared = 0;
-        for _ in 0..group.len() {
-            let Some((key, _)) = group.next_after(at) else { break };
-            at = key;
-            let Subscriber::Session(session) = key.subscriber() else { continue };
-            if except == Some(session) {
-                continue;
-            }
-            let (away, load) = self.endpoints.load(session);
-            if best.is_none_or(|(best_away, best_load, _)| (away, load) < (best_away, best_load)) {
-                best = Some((away, load, session));
-            }
-            compared += 1;
-            if compared >= COMPARED_MEMBERS && best.is_some_and(|(away, ..)| !away) {
-                break;
-            }
-        }
-        let (_, _, session) = best?;
-        turn.last = SubscriberKey::session(session);
-        Some(session)
-    }
-
     /// A message of a group that another worker gives to a member here. When the last member here
     /// left while the message was on its way, it goes on to a worker that has one. That ends: each
     /// worker on the way has told the next one, before the message, that it has none.
-    pub(super) fn handle_shared(
+    pub(super) fn deliver_shared(
         &mut self,
         now: Instant,
-        message: Arc<Message>,
-        name: Arc<GroupName>,
-        answer: Option<(WorkerNumber, PublishNumber)>,
-        is_tentative: bool,
+        forwarded: Forwarded,
+        name: &Arc<GroupName>,
     ) {
-        let mut outgoing = Outgoing::shared(&message);
-        outgoing.is_tentative = is_tentative;
         let mut routed = Routed::default();
-        let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
-        let id = group.map(Group::id);
-        match id.and_then(|id| Some((id, self.choose_session(id, None)?))) {
+        match self.choose_here(name) {
             Some((id, session)) => {
-                self.deliver_to_member(now, id, session, &name, &outgoing, &mut routed);
+                self.routing.turns.entry(id).or_default().last = SubscriberKey::session(session);
+                let outgoing = forwarded.outgoing();
+                self.deliver_to_member(now, id, session, name, &outgoing, &mut routed);
             }
             None => {
-                let group = id.and_then(|id| self.routing.index.group(id));
+                let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
                 if let Some(worker) = group.and_then(a_worker) {
-                    let shared = Forward::Shared { message, group: name, answer, is_tentative };
-                    self.outbox.push(worker, shared);
+                    // It may arrive after the news that its publisher has gone, and must not wait
+                    // then.
+                    let when_full = match forwarded.when_full {
+                        WhenFull::Hold(_) => WhenFull::Exceed,
+                        when_full => when_full,
+                    };
+                    let forwarded = Forwarded { when_full, ..forwarded };
+                    self.outbox.push(worker, Forward::Publish(forwarded));
                     return;
                 }
                 self.endpoints.counters.drop_one(DropCause::NoMember);
             }
         }
-        if let Some((asking, publish)) = answer {
-            self.answer_forwarded(now, asking, Some(publish), routed);
-        }
+        self.answer_forwarded(now, forwarded.taken_by, forwarded.answer, routed);
     }
 
     /// A member has gone away: what it has not acknowledged of its groups' messages goes to other
@@ -212,7 +229,7 @@ impl Core {
     }
 
     fn has_connected_member(&self, group: &GroupName) -> bool {
-        self.interest.connected(group) > 0
+        self.interest.connected(&group.share_name, &group.topic_filter) > 0
             || self
                 .routing
                 .index
@@ -221,10 +238,54 @@ impl Core {
     }
 }
 
+/// Whom the next message of a group goes to: turns go over the workers by how many connected
+/// members they have.
+fn choose(
+    routing: &Routing,
+    interest: &InterestState,
+    endpoints: &Endpoints,
+    id: GroupId,
+) -> Option<Chosen> {
+    let group = routing.index.group(id)?;
+    let count = routing.turns.get(&id).map_or(0, |turn| turn.count).wrapping_add(1);
+    let connected_here = interest.connected(group.share_name(), group.topic_filter());
+    if let Some(worker) = worker_in_turn(group, connected_here, count) {
+        return Some(Chosen::Worker(worker));
+    }
+    choose_session(routing, endpoints, group)
+        .map(Chosen::Session)
+        .or_else(|| a_worker(group).map(Chosen::Worker))
+}
+
+/// The member of this worker that is to have the next message: connected before away, the least
+/// in flight first, and among equals in turn.
+fn choose_session(
+    routing: &Routing,
+    endpoints: &Endpoints,
+    group: &Group<SubscriberKey, Granted>,
+) -> Option<SessionKey> {
+    let mut best: Option<(bool, usize, SessionKey)> = None;
+    let mut at =
+        routing.turns.get(&group.id()).map_or_else(SubscriberKey::default, |turn| turn.last);
+    let mut compared = 0;
+    for _ in 0..group.len() {
+        let Some((key, _)) = group.next_after(at) else { break };
+        at = key;
+        let Subscriber::Session(session) = key.subscriber() else { continue };
+        let (away, load) = endpoints.load(session);
+        if best.is_none_or(|(best_away, best_load, _)| (away, load) < (best_away, best_load)) {
+            best = Some((away, load, session));
+        }
+        compared += 1;
+        if compared >= COMPARED_MEMBERS && best.is_some_and(|(away, ..)| !away) {
+            break;
+        }
+    }
+    best.map(|(_, _, session)| session)
+}
+
 /// The other workers that have members, each with how many are connected.
-fn workers(
-    group: &Group<SubscriberKey, super::granted::Granted>,
-) -> impl Iterator<Item = (WorkerNumber, u32)> {
+fn workers(group: &Group<SubscriberKey, Granted>) -> impl Iterator<Item = (WorkerNumber, u32)> {
     group.members().filter_map(|(key, granted)| match key.subscriber() {
         Subscriber::Worker(worker) => Some((worker, granted.connected)),
         Subscriber::Session(_) => None,
@@ -233,7 +294,7 @@ fn workers(
 
 /// The worker whose turn it is, when turns go over all connected members; `None` for this one.
 fn worker_in_turn(
-    group: &Group<SubscriberKey, super::granted::Granted>,
+    group: &Group<SubscriberKey, Granted>,
     connected_here: u32,
     turn: u32,
 ) -> Option<WorkerNumber> {
@@ -252,7 +313,7 @@ fn worker_in_turn(
 }
 
 /// A worker that has members, one with connected ones before others.
-fn a_worker(group: &Group<SubscriberKey, super::granted::Granted>) -> Option<WorkerNumber> {
+fn a_worker(group: &Group<SubscriberKey, Granted>) -> Option<WorkerNumber> {
     let with_connected = workers(group).find(|(_, connected)| *connected > 0);
     with_connected.or_else(|| workers(group).next()).map(|(worker, _)| worker)
 }
@@ -262,7 +323,7 @@ trait HasWorker {
     fn has_worker(&self) -> bool;
 }
 
-impl HasWorker for Group<SubscriberKey, super::granted::Granted> {
+impl HasWorker for Group<SubscriberKey, Granted> {
     fn has_worker(&self) -> bool {
         self.next_after(SubscriberKey::last_session())
             .is_some_and(|(key, _)| matches!(key.subscriber(), Subscriber::Worker(_)))

@@ -1,7 +1,7 @@
 //! The timers of a worker: buckets of a tenth of a second, so that a quiet connection costs one
 //! entry and a packet costs none.
 
-use super::{ConnectionKey, SessionKey};
+use super::{ConnectionKey, SessionKey, WorkerNumber};
 use dunlin_protocol::Instant;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,6 +16,8 @@ pub(super) enum Timer {
     Session { session: SessionKey, generation: u32 },
     /// A publish that waits for room.
     Held(ConnectionKey),
+    /// A publish that another worker took by this connection, and that waits for room here.
+    HeldForward(WorkerNumber, ConnectionKey),
     /// The `$SYS` messages.
     Sys,
 }

@@ -7,7 +7,7 @@ use super::session::GroupName;
 use super::{ConnectionKey, Core, RecordNumber, WorkerNumber};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{SubAck, TopicFilter};
-use hashbrown::HashMap;
+use hashbrown::{Equivalent, HashMap};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -57,8 +57,22 @@ impl InterestState {
     }
 
     /// How many members of a Shared Subscription are connected here.
-    pub(super) fn connected(&self, group: &GroupName) -> u32 {
-        self.groups.get(group).map_or(0, |members| members.connected)
+    pub(super) fn connected(&self, share_name: &str, topic_filter: &str) -> u32 {
+        let name = BorrowedGroupName { share_name, topic_filter };
+        self.groups.get(&name).map_or(0, |members| members.connected)
+    }
+}
+
+/// As [`GroupName`], which has the same fields and so the same hash.
+#[derive(Hash)]
+struct BorrowedGroupName<'a> {
+    share_name: &'a str,
+    topic_filter: &'a str,
+}
+
+impl Equivalent<Arc<GroupName>> for BorrowedGroupName<'_> {
+    fn equivalent(&self, name: &Arc<GroupName>) -> bool {
+        *self.share_name == *name.share_name && *self.topic_filter == *name.topic_filter
     }
 }
 
@@ -157,11 +171,9 @@ impl Core {
     pub fn handle_batch(&mut self, now: Instant, from: WorkerNumber, batch: &mut Batch) -> bool {
         while let Some(item) = batch.items.pop_front() {
             match item {
-                Forward::Publish { message, answer, is_tentative } => {
-                    self.handle_forwarded(now, from, &message, answer, is_tentative);
-                }
-                Forward::Shared { message, group, answer, is_tentative } => {
-                    self.handle_shared(now, message, group, answer, is_tentative);
+                Forward::Publish(forwarded) => self.handle_forwarded(now, forwarded),
+                Forward::PublisherGone { connection } => {
+                    self.handle_publisher_gone(now, from, connection);
                 }
                 Forward::Outcome { publish, outcome, owed } => {
                     self.handle_outcome(now, publish, outcome, owed);

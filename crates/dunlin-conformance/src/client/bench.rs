@@ -5,17 +5,22 @@ use super::player::Player;
 use super::visitor::matching;
 use super::{Client, Habits, Seat, Target, Visitor};
 use crate::peer::Incoming;
+use crate::runner::INTERRUPTED;
 use crate::{Exchange, Peer, Stop, failed, skipped};
 use dunlin_codec::{
     ConnAckProperties, Packet, PacketType, ProtocolVersion, Publish, QoS, TopicName,
 };
 use std::io::{self, ErrorKind};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// How often the listener is looked at. A listener has no time limit of its own.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// How long a check of a prompt client may take, once it has connected.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The place where a client connects, for one check.
 #[derive(Debug)]
@@ -43,7 +48,7 @@ impl Bench {
             version,
             number,
             what_is_wanted: what_is_wanted.to_owned(),
-            exchange: Exchange::default(),
+            exchange: Exchange::within(target.arrival + LONGEST + 6 * target.patience),
             listener: None,
             player: None,
             connections: 0,
@@ -191,6 +196,10 @@ impl Bench {
         let mut ended = None;
         let Some(listener) = &self.listener else { return skipped("nobody listens") };
         loop {
+            self.exchange.go_on()?;
+            if self.target.is_interrupted.load(Ordering::Relaxed) {
+                return skipped(INTERRUPTED);
+            }
             match listener.accept() {
                 Ok((stream, _)) => {
                     if let Err(error) = stream.set_nonblocking(false) {

@@ -1,6 +1,7 @@
 //! What a client does by itself, found out before the checks, so that those which need something
 //! else don't wait for it.
 
+use super::visitor::matching;
 use super::{Bench, Next, Target};
 use crate::{Stop, encoded};
 use dunlin_codec::{ConnAckProperties, Delivery, Packet, ProtocolVersion, QoS};
@@ -26,6 +27,8 @@ pub struct Habits {
     pub reconnects: bool,
     /// Whether it then goes on with its session.
     pub resumes: bool,
+    /// Whether its program prints the messages that it receives.
+    pub prints: bool,
     /// Its Keep Alive in seconds.
     pub keep_alive: u16,
     /// Its Client Identifier.
@@ -74,6 +77,7 @@ pub fn probe(target: &Target, version: ProtocolVersion) -> Result<Habits, Stop> 
         publish_len: None,
         reconnects: false,
         resumes: false,
+        prints: false,
         keep_alive: connect.keep_alive,
         client_identifier: connect.client_identifier.to_string(),
     };
@@ -82,6 +86,12 @@ pub fn probe(target: &Target, version: ProtocolVersion) -> Result<Habits, Stop> 
     let quiet = QUIET.min(target.patience);
     while let Next::Packet(packet) = visitor.next((Instant::now() + quiet).min(deadline))? {
         habits.see(&packet);
+    }
+    if let Some(subscription) = visitor.subscriptions().first() {
+        const SHOWN: &str = "first-look";
+        visitor.deliver(&matching(&subscription.topic_filter), QoS::AtMostOnce, SHOWN);
+        let printed = bench.await_printed(SHOWN, 1, quiet);
+        habits.prints = printed.is_some_and(|times| times > 0);
     }
     drop(bench);
     let mut bench = Bench::new(target, version, 1, "a lost connection");

@@ -27,9 +27,11 @@ pub use habits::{Habits, probe};
 pub use target::{Client, Seat, Target};
 pub use visitor::{Left, Next, Visitor};
 
-use crate::{BOTH, Exchange, Finding, Verdict, guarded};
+use crate::runner::INTERRUPTED;
+use crate::{BOTH, Exchange, Finding, Verdict, guarded, skipped};
 use dunlin_codec::ProtocolVersion;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 /// A check of a client.
 pub type Check = crate::Check<Bench>;
@@ -82,6 +84,9 @@ pub fn run(
 
 /// Runs one case.
 fn judge(target: &Target, case: &Case, number: usize) -> (Verdict, Exchange) {
+    if target.is_interrupted.load(Ordering::Relaxed) {
+        return (skipped(INTERRUPTED), Exchange::default());
+    }
     let mut bench = Bench::new(target, case.version, number, &case.name());
     let verdict = guarded(|| (case.check.run)(&mut bench));
     let exchange = bench.exchange().clone();

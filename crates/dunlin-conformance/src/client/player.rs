@@ -10,6 +10,9 @@ use std::thread;
 /// More of what a program prints is read and forgotten.
 const PRINTED_MAX: usize = 4 << 20;
 
+/// More lines of its standard error are read and forgotten: the record is for packets.
+const NOTED_MAX: usize = 2000;
+
 /// A client that was started; dropping it ends it.
 #[derive(Debug)]
 pub(super) struct Player {
@@ -44,7 +47,8 @@ impl Player {
                 let into = Arc::clone(&printed);
                 thread::spawn(move || read(stdout, |text| keep(&into, text)));
                 let exchange = exchange.clone();
-                thread::spawn(move || read(stderr, |text| note(&exchange, text)));
+                let mut noted = 0;
+                thread::spawn(move || read(stderr, |text| note(&exchange, text, &mut noted)));
                 Some(child)
             }
         };
@@ -88,8 +92,12 @@ fn keep(printed: &Mutex<Vec<u8>>, text: &[u8]) {
     printed.extend_from_slice(&text[..text.len().min(room)]);
 }
 
-fn note(exchange: &Exchange, text: &[u8]) {
+fn note(exchange: &Exchange, text: &[u8], noted: &mut usize) {
     for line in String::from_utf8_lossy(text).lines() {
+        if *noted == NOTED_MAX {
+            return;
+        }
+        *noted += 1;
         exchange.event("client", format!("prints {line:?}"));
     }
 }

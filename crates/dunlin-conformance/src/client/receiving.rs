@@ -291,7 +291,9 @@ pub(super) const CHECKS: &[Check] = &[
 /// client has at least not left.
 fn arrives(bench: &Bench, visitor: &mut Visitor, text: &str, times: usize) -> Verdict {
     let wait = Duration::from_secs(1).min(bench.patience());
+    let prints = bench.habits().is_some_and(|habits| habits.prints);
     match bench.await_printed(text, times, wait) {
+        Some(0) if prints => failed(format!("{text:?} is acknowledged, and never delivered")),
         Some(0) => stays(visitor, "prints no messages: only its acknowledgements were judged"),
         None => stays(visitor, "acknowledges; what it delivers can't be seen"),
         Some(count) => {

@@ -4,6 +4,7 @@ use super::Habits;
 use super::watch::Watched;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -73,6 +74,8 @@ pub struct Target {
     /// What the client does by itself in each version, see [`probe`](super::probe). Without it each
     /// check waits to see.
     pub habits: Vec<Habits>,
+    /// Once it is true, nobody is waited for to connect, and checks that have not begun are skipped.
+    pub is_interrupted: Arc<AtomicBool>,
     /// What all connections of a run showed about the rules that are watched.
     pub(super) watched: Arc<Mutex<Watched>>,
 }
@@ -87,6 +90,7 @@ impl Target {
             patience,
             arrival: 6 * patience,
             habits: Vec::new(),
+            is_interrupted: Arc::default(),
             watched: Arc::default(),
         }
     }

@@ -10,7 +10,7 @@ use dunlin_codec::{
     PacketType, ProtocolVersion, Publish, QoS, ReasonCode, SubAck, SubAckProperties, Subscribe,
     Subscription, TopicFilter, TopicName, UnsubAck, Unsubscribe,
 };
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -227,7 +227,9 @@ impl Visitor {
     }
 
     fn take_away(&mut self, unsubscribe: &Unsubscribe) {
-        self.subscriptions.retain(|held| !unsubscribe.topic_filters.contains(&held.topic_filter));
+        let ended: BTreeSet<&str> =
+            unsubscribe.topic_filters.iter().map(TopicFilter::as_str).collect();
+        self.subscriptions.retain(|held| !ended.contains(held.topic_filter.as_str()));
         let unsuback = UnsubAck {
             packet_identifier: unsubscribe.packet_identifier,
             properties: SubAckProperties::default(),

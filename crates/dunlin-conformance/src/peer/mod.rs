@@ -36,6 +36,8 @@ pub struct Peer {
     patience: Duration,
     exchange: Exchange,
     has_ended: bool,
+    /// Whether the other end still reads, as far as is known.
+    is_read: bool,
 }
 
 /// What the other end did next.
@@ -61,7 +63,6 @@ impl Peer {
         exchange: Exchange,
     ) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        stream.set_write_timeout(Some(patience))?;
         Ok(Self {
             name: name.to_owned(),
             stream,
@@ -73,6 +74,7 @@ impl Peer {
             patience,
             exchange,
             has_ended: false,
+            is_read: true,
         })
     }
 
@@ -115,9 +117,32 @@ impl Peer {
     /// Sends any bytes.
     pub fn send_bytes(&mut self, bytes: &[u8]) {
         self.exchange.bytes(&self.name, self.version, bytes);
-        if let Err(error) = self.stream.write_all(bytes) {
+        // Once is enough to wait for a peer that does not read, and half a packet leads nowhere.
+        if self.is_read
+            && let Err(error) = self.write_all(bytes)
+        {
+            self.is_read = false;
             self.note(format!("not sent: {error}"));
         }
+    }
+
+    /// Writes within the patience, also to a peer that reads byte by byte.
+    fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let deadline = Instant::now() + self.patience;
+        while !bytes.is_empty() {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            self.stream.set_write_timeout(Some(patience))?;
+            match self.stream.write(bytes) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = &bytes[count..],
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Closes the connection as a network does that fails: without DISCONNECT.
@@ -145,6 +170,7 @@ impl Peer {
 
     pub(crate) fn receive_until(&mut self, deadline: Instant) -> Result<Incoming, Stop> {
         loop {
+            self.exchange.go_on()?;
             // Enough to show, should it be no packet.
             let before = self.input[..self.input.len().min(64)].to_vec();
             match self.decoder.decode(&mut self.input) {
@@ -157,6 +183,9 @@ impl Peer {
                 Err(error) => {
                     let statement = error.statement();
                     self.exchange.malformed(&self.name, &before, error);
+                    if let Some(protocol) = other_protocol(&before) {
+                        return failed(format!("a packet of MQTT expected; that is {protocol}"));
+                    }
                     return failed(format!(
                         "a legal packet expected; what came is not: {error} [{statement}]"
                     ));
@@ -184,6 +213,7 @@ impl Peer {
         self.stream.set_read_timeout(Some(patience))?;
         let mut chunk = [0; 16 * 1024];
         let count = self.stream.read(&mut chunk)?;
+        self.exchange.count_bytes(count);
         self.input.extend_from_slice(&chunk[..count]);
         Ok(count)
     }
@@ -204,6 +234,7 @@ impl Peer {
     pub fn expect_closed_raw(&mut self) -> Result<Vec<u8>, Stop> {
         let deadline = Instant::now() + self.patience;
         while !self.has_ended {
+            self.exchange.go_on()?;
             let patience = deadline.saturating_duration_since(Instant::now());
             if patience.is_zero() {
                 break;
@@ -226,5 +257,15 @@ impl Peer {
             return Ok(received);
         }
         failed(format!("the connection is to be closed, and is open after {:?}", self.patience))
+    }
+}
+
+/// The protocol that an answer belongs to, where people often connect by mistake.
+fn other_protocol(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [b'H', b'T', b'T', b'P', b'/', ..] => Some("HTTP"),
+        // An alert, of whichever version.
+        [0x15, 0x03, ..] => Some("TLS"),
+        _ => None,
     }
 }

@@ -43,7 +43,7 @@ fn case(finding: &Finding, out: &mut String) -> fmt::Result {
         }
         Outcome::Failed { reason } => {
             writeln!(out, ">\n      <failure message=\"{}\">", escaped(reason))?;
-            writeln!(out, "{} {:?}", escaped(finding.looks_for), finding.statements.join(" "))?;
+            writeln!(out, "{} [{}]", escaped(finding.looks_for), finding.statements.join(" "))?;
             for line in &finding.exchange {
                 writeln!(out, "{}", escaped(line))?;
             }

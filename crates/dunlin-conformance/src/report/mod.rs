@@ -3,6 +3,7 @@
 mod junit;
 mod text;
 
+use crate::exchange::cut;
 use crate::statements::{self, Statement};
 use crate::{Case, Exchange, Passed, Stop, Verdict};
 use serde::Serialize;
@@ -33,11 +34,18 @@ pub enum Outcome {
 impl From<Verdict> for Outcome {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Ok(Passed { seen }) => Self::Passed { seen },
-            Err(Stop::Failed(reason)) => Self::Failed { reason },
-            Err(Stop::Skipped(reason)) => Self::Skipped { reason },
+            Ok(Passed { seen }) => Self::Passed { seen: seen.map(readable) },
+            Err(Stop::Failed(reason)) => Self::Failed { reason: readable(reason) },
+            Err(Stop::Skipped(reason)) => Self::Skipped { reason: readable(reason) },
         }
     }
+}
+
+/// A verdict may tell a packet of the peer, which may be of any size.
+fn readable(mut text: String) -> String {
+    const MAX: usize = 1000;
+    cut(&mut text, MAX);
+    text
 }
 
 /// One case and what came of it.

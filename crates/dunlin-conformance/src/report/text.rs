@@ -5,12 +5,9 @@ use crate::statements::Statement;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 
-/// What the sections are about; the same in both versions.
+/// What the sections are about, where both versions agree.
 const SECTIONS: &[(&str, &str)] = &[
     ("1.5", "Data representation"),
-    ("2.1", "Fixed header"),
-    ("2.2", "Variable header"),
-    ("2.3", "Packet Identifier"),
     ("3.1", "CONNECT"),
     ("3.2", "CONNACK"),
     ("3.3", "PUBLISH"),
@@ -26,6 +23,33 @@ const SECTIONS: &[(&str, &str)] = &[
     ("3.13", "PINGRESP"),
     ("3.14", "DISCONNECT"),
     ("3.15", "AUTH"),
+    ("4.2", "Network connections"),
+    ("4.3", "QoS flows"),
+    ("4.4", "Delivery retry"),
+    ("4.5", "Message receipt"),
+    ("4.6", "Message ordering"),
+    ("4.7", "Names and filters"),
+];
+
+/// The same for MQTT 3.1.1 alone.
+const SECTIONS_OF_V3: &[(&str, &str)] = &[
+    ("2.2", "Fixed header"),
+    ("2.3", "Packet Identifier"),
+    ("4.1", "Storing state"),
+    ("4.8", "Handling errors"),
+];
+
+/// The same for MQTT 5.0 alone.
+const SECTIONS_OF_V5: &[(&str, &str)] = &[
+    ("2.1", "Fixed header"),
+    ("2.2", "Variable header"),
+    ("4.1", "Session State"),
+    ("4.8", "Subscriptions"),
+    ("4.9", "Flow control"),
+    ("4.10", "Request, response"),
+    ("4.11", "Server redirection"),
+    ("4.12", "Authentication"),
+    ("4.13", "Handling errors"),
 ];
 
 pub(super) fn print(report: &Report) -> String {
@@ -74,11 +98,11 @@ fn table(
         let id = finding.statements.first().copied().unwrap_or_default();
         sections.entry(section(id)).or_default().push(finding);
     }
+    let own = if version == "5.0" { SECTIONS_OF_V5 } else { SECTIONS_OF_V3 };
     for (section, findings) in sections {
         let number = format!("{}.{}", section.0, section.1);
-        // Chapter 4 has other numbers in the two versions; its parts have names enough.
-        let title =
-            SECTIONS.iter().find(|(known, _)| *known == number).map_or("", |(_, text)| text);
+        let title = SECTIONS.iter().chain(own).find(|(known, _)| *known == number);
+        let title = title.map_or("", |(_, text)| text);
         row(&format!("  {number:<5} {title}"), &findings, out)?;
     }
     row("  all", findings, out)

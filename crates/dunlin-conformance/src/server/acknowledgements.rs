@@ -150,14 +150,24 @@ pub(super) const CHECKS: &[Check] = &[
             subscriber.send(Packet::PingReq);
             match subscriber.next_packet()? {
                 Some(Packet::PingResp) => {}
-                other => return failed(format!("PINGRESP alone expected; comes {other:?}")),
+                other => {
+                    return failed(format!(
+                        "PINGRESP alone expected; comes {}",
+                        crate::exchange::came(other)
+                    ));
+                }
             }
             subscriber.disconnect()?;
             let mut subscriber = resumed(bench, "sub")?;
             subscriber.send(Packet::PingReq);
             match subscriber.next_packet()? {
                 Some(Packet::PingResp) => {}
-                other => return failed(format!("PINGRESP alone expected; comes {other:?}")),
+                other => {
+                    return failed(format!(
+                        "PINGRESP alone expected; comes {}",
+                        crate::exchange::came(other)
+                    ));
+                }
             }
             publisher.publish(&bench.topic_name("t"), QoS::ExactlyOnce, "marker")?;
             only::<&str>(&mut subscriber, "marker", &[])?;

@@ -11,7 +11,12 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// How long a check of a prompt server may take; what keeps time in a check takes five seconds.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// The server that is judged.
 #[derive(Clone, Debug)]
@@ -26,6 +31,8 @@ pub struct Target {
     pub patience: Duration,
     /// What it can, see [`probe`](super::probe).
     pub capabilities: Capabilities,
+    /// Once it is true, checks that have not begun are skipped.
+    pub is_interrupted: Arc<AtomicBool>,
     /// Begins every name of this run: five letters and digits.
     run: String,
 }
@@ -39,8 +46,15 @@ impl Target {
             password: None,
             patience: Duration::from_secs(5),
             capabilities: Capabilities::default(),
+            is_interrupted: Arc::default(),
             run: random_name(),
         }
+    }
+
+    /// How long a check takes at most, and its clean-up once more: a server may answer each packet
+    /// at the last moment.
+    fn exchange(&self) -> Exchange {
+        Exchange::within(LONGEST + 6 * self.patience)
     }
 }
 
@@ -72,7 +86,7 @@ pub struct Bench {
 impl Bench {
     /// A bench for case `number` of a run.
     pub(crate) fn new(target: &Target, version: ProtocolVersion, number: usize) -> Self {
-        let (target, exchange) = (target.clone(), Exchange::default());
+        let (target, exchange) = (target.clone(), target.exchange());
         Self { target, version, number, exchange, opened: RefCell::default() }
     }
 
@@ -172,13 +186,14 @@ impl Bench {
         let before = opened.iter().filter(|known| *known == label).count();
         opened.push(label.to_owned());
         let name = if before == 0 { label.to_owned() } else { format!("{label}({})", before + 1) };
-        self.dial(&name, self.exchange.clone())
+        self.dial(&name, &self.exchange)
     }
 
-    fn dial(&self, label: &str, exchange: Exchange) -> Result<Peer, Stop> {
+    fn dial(&self, label: &str, exchange: &Exchange) -> Result<Peer, Stop> {
+        exchange.go_on()?;
         let Target { address, patience, .. } = self.target;
         let peer = TcpStream::connect_timeout(&address, patience)
-            .and_then(|stream| Peer::new(stream, label, self.version, patience, exchange));
+            .and_then(|stream| Peer::new(stream, label, self.version, patience, exchange.clone()));
         peer.or_else(|error| failed(format!("{address} takes no connection: {error}")))
     }
 
@@ -223,6 +238,8 @@ impl Bench {
     /// [`Stop::Failed`] when the connection goes on.
     pub fn cuts_off(&self, bytes: &[u8]) -> Verdict {
         let mut peer = self.connect("client")?;
+        // A connection that ends anyhow shows nothing.
+        peer.ping()?;
         peer.send_bytes(bytes);
         peer.expect_closed()?.passed()
     }
@@ -240,19 +257,25 @@ impl Bench {
         if !was_accepted {
             return;
         }
+        let exchange = self.target.exchange();
         for client_identifier in sessions {
-            let client_identifier = text(&client_identifier);
-            let _ = self.clean(Connect { client_identifier, ..self.connect_packet("") }, &[]);
+            let connect = Connect { client_identifier, ..self.connect_packet("") };
+            let _ = self.clean(&exchange, connect, &[]);
         }
         if !retained.is_empty() {
             let retained: Vec<TopicName> = retained.into_iter().collect();
-            let _ = self.clean(self.connect_packet("cleaner"), &retained);
+            let _ = self.clean(&exchange, self.connect_packet("cleaner"), &retained);
         }
     }
 
     /// Connects with a clean start, which ends an older session, and clears retained messages.
-    fn clean(&self, connect: Connect, retained: &[TopicName]) -> Result<(), Stop> {
-        let mut peer = self.dial("clean-up", Exchange::default())?;
+    fn clean(
+        &self,
+        exchange: &Exchange,
+        connect: Connect,
+        retained: &[TopicName],
+    ) -> Result<(), Stop> {
+        let mut peer = self.dial("clean-up", exchange)?;
         peer.send(connect);
         peer.expect_accepted()?;
         for topic_name in retained {
@@ -270,7 +293,7 @@ struct Leftovers {
     /// Whether the server accepted a connection at all.
     was_accepted: bool,
     /// Client Identifiers of sessions that outlive their connection.
-    sessions: BTreeSet<String>,
+    sessions: BTreeSet<Text>,
     retained: BTreeSet<TopicName>,
 }
 
@@ -283,7 +306,7 @@ impl Leftovers {
                 Some(Packet::ConnAck(connack)) if !connack.reason_code.is_error() => {
                     left.was_accepted = true;
                     let assigned = connack.properties.assigned_client_identifier;
-                    left.sessions.extend(assigned.map(|assigned| assigned.to_string()));
+                    left.sessions.extend(assigned);
                 }
                 Some(Packet::Publish(publish))
                     if publish.retain && line.direction == Direction::Sent =>
@@ -300,7 +323,7 @@ impl Leftovers {
         let expiry = connect.properties.session_expiry_interval.unwrap_or(0);
         let outlives = expiry > 0 || !connect.clean_start;
         if outlives && !connect.client_identifier.is_empty() {
-            self.sessions.insert(connect.client_identifier.to_string());
+            self.sessions.insert(connect.client_identifier);
         }
         self.retained.extend(connect.will.filter(|will| will.retain).map(|will| will.topic_name));
     }

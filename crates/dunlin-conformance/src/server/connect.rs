@@ -32,6 +32,7 @@ pub(super) const CHECKS: &[Check] = &[
                 peer.send_bytes(&[byte]);
             }
             peer.expect_accepted()?;
+            peer.ping()?;
             passed()
         },
     },
@@ -57,6 +58,7 @@ pub(super) const CHECKS: &[Check] = &[
         looks_for: "a second CONNECT ends the connection",
         run: |bench| {
             let mut peer = bench.connect("client")?;
+            peer.ping()?;
             peer.send(bench.connect_packet("client"));
             peer.expect_closed()?.passed()
         },
@@ -141,7 +143,7 @@ pub(super) const CHECKS: &[Check] = &[
         run: |bench| {
             let connect = bench.connect_packet("abcXYZ019");
             ensure(connect.client_identifier.len() == 23, "the bench makes it of 23 bytes")?;
-            bench.connect_with("client", connect)?;
+            bench.connect_with("client", connect)?.0.ping()?;
             passed()
         },
     },
@@ -153,7 +155,7 @@ pub(super) const CHECKS: &[Check] = &[
         run: |bench| {
             let client_identifier = Text::from_static(if bench.is_v5() { "Q" } else { "W" });
             let connect = Connect { client_identifier, ..bench.connect_packet("") };
-            bench.connect_with("client", connect)?;
+            bench.connect_with("client", connect)?.0.ping()?;
             passed()
         },
     },
@@ -198,6 +200,7 @@ pub(super) const CHECKS: &[Check] = &[
             let client_identifier = Text::from_static("");
             peer.send(Connect { client_identifier, ..bench.connect_packet("") });
             if peer.expect_connack()?.reason_code == ReasonCode::Success {
+                peer.ping()?;
                 return seen("an empty Client Identifier is allowed");
             }
             peer.expect_closed()?;

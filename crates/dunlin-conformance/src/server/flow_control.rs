@@ -108,8 +108,11 @@ pub(super) const CHECKS: &[Check] = &[
             publisher.publish(&bench.topic_name("t"), QoS::AtLeastOnce, "2")?;
             publisher.publish(&bench.topic_name("t"), QoS::ExactlyOnce, "3")?;
             let id = identifier_of(&expect_unacknowledged(&mut subscriber, "1")?)?;
+            // There is no room before.
+            answers_only_ping(&mut subscriber)?;
             subscriber.send(Packet::PubRec(Ack::new(id, ReasonCode::UnspecifiedError)));
             let id = identifier_of(&expect_unacknowledged(&mut subscriber, "2")?)?;
+            answers_only_ping(&mut subscriber)?;
             subscriber.send(Packet::PubAck(Ack::new(id, ReasonCode::QuotaExceeded)));
             subscriber.expect_message("3")?;
             passed()
@@ -146,7 +149,10 @@ pub(super) const CHECKS: &[Check] = &[
                     subscriber.expect_message("free")?;
                     seen("QoS 0 waits behind a full window")
                 }
-                other => failed(format!("PUBLISH or PINGRESP expected; comes {other:?}")),
+                other => failed(format!(
+                    "PUBLISH or PINGRESP expected; comes {}",
+                    crate::exchange::came(other)
+                )),
             }
         },
     },
@@ -282,7 +288,12 @@ fn under_way(subscriber: &mut Peer, maximum: u16) -> Result<Vec<Publish>, Stop> 
             match subscriber.next_packet()? {
                 Some(Packet::Publish(publish)) => publishes.push(publish),
                 Some(Packet::PingResp) => break,
-                other => return failed(format!("PUBLISH or PINGRESP expected; comes {other:?}")),
+                other => {
+                    return failed(format!(
+                        "PUBLISH or PINGRESP expected; comes {}",
+                        crate::exchange::came(other)
+                    ));
+                }
             }
         }
     }

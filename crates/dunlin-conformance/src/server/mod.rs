@@ -45,7 +45,9 @@ mod wills;
 pub use bench::{Bench, Target};
 pub use capabilities::{Capabilities, ProbeError, probe};
 
-use crate::{Exchange, Verdict, guarded};
+use crate::runner::INTERRUPTED;
+use crate::{Exchange, Verdict, guarded, skipped};
+use std::sync::atomic::Ordering;
 
 /// A check of a server.
 pub type Check = crate::Check<Bench>;
@@ -94,6 +96,9 @@ pub const TABLES: &[&[Check]] = &[
 /// Runs one case against the server, and takes away what it left there. To be given to
 /// [`run`](crate::run).
 pub fn judge(target: &Target, case: &Case, number: usize) -> (Verdict, Exchange) {
+    if target.is_interrupted.load(Ordering::Relaxed) {
+        return (skipped(INTERRUPTED), Exchange::default());
+    }
     let mut bench = Bench::new(target, case.version, number);
     let verdict = guarded(|| (case.check.run)(&mut bench));
     let exchange = bench.exchange().clone();

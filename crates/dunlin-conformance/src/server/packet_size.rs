@@ -6,7 +6,7 @@ use super::message_steps::{
 };
 use super::retained::{publish_marker, retain};
 use super::{Bench, Check};
-use crate::{Peer, Stop, V5, encoded, ensure, frame, message, passed, skipped};
+use crate::{Peer, Stop, V5, encoded, frame, message, passed, skipped};
 use dunlin_codec::{ConnectProperties, MessageProperties, Packet, QoS, ReasonCode, Text};
 use std::sync::Arc;
 
@@ -171,12 +171,15 @@ pub(super) const CHECKS: &[Check] = &[
         run: |bench| {
             let maximum = fair_maximum(bench)?;
             let topic_name = bench.topic_name("t");
-            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
             let header = encoded(message(&topic_name, ""), bench.version()).len() - 2;
             let lengths = 1 + length_of(maximum);
-            let payload = vec![b'x'; maximum - lengths - header];
+            let Some(payload_max) = maximum.checked_sub(lengths + header) else {
+                return skipped(format!("the server's Maximum Packet Size is {maximum}"));
+            };
+            bench.exchange().allow_bytes(maximum);
+            let payload = vec![b'x'; payload_max];
             let packet = message(&topic_name, payload.clone());
-            ensure(encoded(packet.clone(), bench.version()).len() == maximum, "a full packet")?;
+            let mut subscriber = subscriber(bench, "sub", "t", QoS::AtMostOnce)?;
             let mut publisher = bench.connect("pub")?;
             publisher.send(packet);
             subscriber.expect_message(payload)?;

@@ -233,6 +233,9 @@ fn not_utf_8(bench: &mut Bench) -> Verdict {
         Some(Packet::Disconnect(end)) if end.reason_code == ReasonCode::PayloadFormatInvalid => {
             seen("ends the connection with 0x99")
         }
-        other => failed(format!("PUBACK, or an end with 0x99, expected; what comes is {other:?}")),
+        other => failed(format!(
+            "PUBACK, or an end with 0x99, expected; what comes is {}",
+            crate::exchange::came(other)
+        )),
     }
 }

@@ -313,6 +313,7 @@ fn not_authorised(bench: &mut Bench) -> Verdict {
     let topic_name = format!("$SYS/{}", bench.topic_name("t"));
     let topic_name = topic_name.parse().expect("a Topic Name");
     let mut publisher = bench.connect("pub")?;
+    publisher.ping()?;
     publisher.send(publish(&topic_name, QoS::AtLeastOnce, 7, "x"));
     match publisher.next_packet()? {
         Some(Packet::PubAck(puback)) if puback.packet_identifier == identifier(7) => {
@@ -324,7 +325,10 @@ fn not_authorised(bench: &mut Bench) -> Verdict {
             seen(format!("a message to $SYS ends the connection, {}", end.reason_code))
         }
         None => seen("a message to $SYS ends the connection"),
-        other => failed(format!("PUBACK, or the end, expected; what comes is {other:?}")),
+        other => failed(format!(
+            "PUBACK, or the end, expected; what comes is {}",
+            crate::exchange::came(other)
+        )),
     }
 }
 

@@ -103,7 +103,12 @@ pub(super) const CHECKS: &[Check] = &[
                     "a second PUBREC is answered by PUBREL"
                 }
                 Some(Packet::PingResp) => "a second PUBREC is passed over",
-                other => return failed(format!("PUBREL or nothing expected; comes {other:?}")),
+                other => {
+                    return failed(format!(
+                        "PUBREL or nothing expected; comes {}",
+                        crate::exchange::came(other)
+                    ));
+                }
             };
             subscriber.send(Packet::PubComp(ack(id)));
             answers_only_ping(&mut subscriber)?;
@@ -159,7 +164,10 @@ pub(super) const CHECKS: &[Check] = &[
                     same("what is sent again", &second, &again(first))?;
                     seen("sent again while the connection is there")
                 }
-                other => failed(format!("PINGRESP alone expected; what comes is {other:?}")),
+                other => failed(format!(
+                    "PINGRESP alone expected; what comes is {}",
+                    crate::exchange::came(other)
+                )),
             }
         },
     },

@@ -15,6 +15,8 @@ pub(super) fn packet(bench: &Bench, first_byte: u8, body: &str) -> Vec<u8> {
 /// The connection ends when a client sends this.
 pub(super) fn ending(bench: &Bench, bytes: &[u8]) -> Result<End, Stop> {
     let mut peer = bench.connect("client")?;
+    // A connection that ends anyhow shows nothing.
+    peer.ping()?;
     peer.send_bytes(bytes);
     peer.expect_closed()
 }
@@ -104,6 +106,8 @@ pub(super) enum Answer {
 
 /// Sends a SUBSCRIBE or UNSUBSCRIBE and gives the answer.
 pub(super) fn answer(peer: &mut Peer, bytes: &[u8]) -> Result<Answer, Stop> {
+    // A connection that ends anyhow shows nothing.
+    peer.ping()?;
     peer.send_bytes(bytes);
     loop {
         match peer.next_packet()? {

@@ -171,6 +171,7 @@ pub(super) const CHECKS: &[Check] = &[
                 let label = format!("a{character}b");
                 let (name_bytes, mut peer) =
                     (format!("{}", bench.topic_name(&label)), bench.connect("client")?);
+                peer.ping()?;
                 peer.send_bytes(&packet(bench, 0x82, &format!("0001 {{}} '{name_bytes}' 00")));
                 match peer.next_packet()? {
                     Some(Packet::SubAck(ack))

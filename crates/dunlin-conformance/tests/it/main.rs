@@ -3,5 +3,6 @@
 mod almost_right;
 mod bad_clients;
 mod bad_servers;
+mod endless_servers;
 mod small_broker;
 mod tables;

@@ -80,6 +80,8 @@ pub(super) struct Exchange {
     pub(super) connection: ConnectionId,
     /// PUBREC was taken.
     pub(super) is_released: bool,
+    /// The connection that PUBREL was written to since.
+    pub(super) pubrel: Option<ConnectionId>,
     /// A broker that crashed since may not know of it.
     pub(super) is_unsure: bool,
 }
@@ -135,6 +137,9 @@ impl Judge {
             record.after_crash += 1;
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
+            if publish.retain {
+                self.retain_perhaps(topic, (!publish.payload.is_empty()).then_some(number));
+            }
         }
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),
@@ -342,6 +347,7 @@ impl Judge {
             life.in_flight.remove(&packet_identifier);
         } else {
             exchange.is_released = true;
+            exchange.pubrel = None;
         }
         if refuses && let Some(number) = number {
             life.owed.remove(&number);

@@ -86,6 +86,23 @@ impl Judge {
         place
     }
 
+    /// A PUBLISH with RETAIN came again after a crash: the broker may have forgotten it, and set the
+    /// value anew.
+    pub(super) fn retain_perhaps(&mut self, topic: TopicId, number: Option<u64>) {
+        self.retained.topics.entry(topic).or_default().push(Change {
+            number,
+            taken: self.moment,
+            over: None,
+            is_certain: false,
+            is_void: false,
+            is_safe: false,
+            replaced: None,
+        });
+        for life in self.sessions.all() {
+            self.sessions.life_mut(life).owed_retained.retain(|owed| owed.topic != topic);
+        }
+    }
+
     /// Its publisher was answered.
     pub(super) fn settle_retained(&mut self, topic: TopicId, place: usize, success: bool) {
         let moment = self.moment;
@@ -159,6 +176,12 @@ impl Judge {
                 {
                     continue;
                 }
+            }
+            let is_over =
+                self.connections.get(&version.connection).is_some_and(|known| known.over.is_some());
+            if is_over && !is_lasting {
+                // What goes to nobody at QoS 0 is lost with its connection.
+                continue;
             }
             owed.push(OwedRetained {
                 topic: *topic,

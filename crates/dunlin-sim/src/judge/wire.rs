@@ -218,21 +218,27 @@ impl Judge {
         }
     }
 
-    /// PUBREL goes to exchanges that are there.
+    /// PUBREL goes to exchanges that are there, once on each connection [MQTT-4.4.0-1].
     pub(super) fn watch_pubrel(&mut self, id: ConnectionId, ack: &Ack) {
         let Some(life) = self.life_of(id) else { return };
-        let life = self.sessions.life(life);
+        let life = self.sessions.life_mut(life);
         let packet_identifier = ack.packet_identifier.value();
         // What is written late was said before its Session went to another connection.
         let is_late = self.connections.get(&id).is_some_and(|known| known.over.is_some());
-        let is_right = is_late
-            || life.exchanges_unsure
-            || ack.reason_code.is_error()
-            || life.in_flight.get(&packet_identifier).is_some_and(|exchange| exchange.is_released);
-        if !is_right && self.connections.get(&id).is_some_and(Connection::is_v5) {
-            let text = format!("PUBREL {packet_identifier} without a PUBREC");
-            self.breach(Promise::PacketIdentifier, &[id], text);
-        }
+        let is_unsure = is_late || life.exchanges_unsure || ack.reason_code.is_error();
+        let exchange = life.in_flight.get_mut(&packet_identifier);
+        let what = match exchange.filter(|exchange| exchange.is_released) {
+            None if is_unsure || !self.connections.get(&id).is_some_and(Connection::is_v5) => {
+                return;
+            }
+            None => "without a PUBREC",
+            Some(exchange) => match exchange.pubrel.replace(id) {
+                Some(before) if before == id && !is_unsure && !exchange.is_unsure => "again",
+                _ => return,
+            },
+        };
+        let text = format!("PUBREL {packet_identifier} {what}");
+        self.breach(Promise::PacketIdentifier, &[id], text);
     }
 
     /// The broker says why it ends a connection.

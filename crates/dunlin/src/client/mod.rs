@@ -21,7 +21,7 @@ use link::Link;
 use std::future::Future;
 
 /// Runs a tool to its end.
-fn block_on(tool: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+pub(crate) fn block_on(tool: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -33,7 +33,7 @@ fn block_on(tool: impl Future<Output = Result<(), Failure>>) -> Result<(), Failu
 }
 
 /// Completes when the user or the system asks the program to stop.
-async fn stop_signal() {
+pub(crate) async fn stop_signal() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {
         return std::future::pending().await;

@@ -6,6 +6,7 @@ use dunlin_codec::ProtocolVersion;
 use dunlin_conformance::client::{self, Case, Client, Habits, Target};
 use dunlin_conformance::{BOTH, Report, Stop};
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 
 /// How much longer than for a packet a program is waited for to connect.
 const START: u32 = 6;
@@ -20,6 +21,8 @@ impl ConformanceArgs {
             return self.write(&super::list(&chosen));
         }
         let mut target = self.client_target();
+        target.is_interrupted = super::interruption();
+        self.try_output()?;
         let mut notes = Vec::new();
         let mut asked = chosen;
         if !self.command.is_empty() {
@@ -42,7 +45,8 @@ impl ConformanceArgs {
             [] => "clients connected by hand".to_owned(),
             words => words.join(" "),
         };
-        self.finish(&Report::new(subject, notes, findings).calling_skipped("not seen"))
+        let report = Report::new(subject, notes, findings).calling_skipped("not seen");
+        self.finish(&report, &target.is_interrupted)
     }
 
     fn client_target(&self) -> Target {
@@ -76,6 +80,9 @@ impl ConformanceArgs {
             }
             match client::probe(target, *version) {
                 Ok(habits) => all.push(habits),
+                Err(_) if target.is_interrupted.load(Ordering::Relaxed) => {
+                    return Err(Failure::interrupted("interrupted before the checks"));
+                }
                 Err(Stop::Failed(reason) | Stop::Skipped(reason)) => {
                     return Err(Failure::usage(format!("{}: {reason}", self.command.join(" "))));
                 }

@@ -5,6 +5,7 @@ mod progress;
 
 use crate::arguments::positive;
 use crate::client::url::Url;
+use crate::client::{block_on, stop_signal};
 use crate::decode::parse_version;
 use crate::failure::Failure;
 use bytes::Bytes;
@@ -17,6 +18,9 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 const HELP: &str = "\
@@ -43,10 +47,16 @@ reported as not seen; a short keep alive lets more be seen.
   dunlin conformance --client -- mosquitto_sub -V {version} -h {host} -p {port} \\
       -i {client_id} -c -q 2 -k 5 -t {topic}
 
+No check takes longer than 30 seconds and six times the patience, whatever the
+other end does; --patience 1 is enough for a broker on the same machine, while
+a client that connects again later than that is not seen to. After Ctrl-C the
+checks under way are finished, and the report is of those.
+
 Exit codes:
-  0  no check failed
-  1  a check failed
-  2  wrong arguments, or no broker or client there";
+  0    no check failed
+  1    a check failed
+  2    wrong arguments, or no broker or client there
+  130  interrupted";
 
 /// Check a broker, or a client, against the statements of the standard.
 #[derive(Debug, Args)]
@@ -59,10 +69,10 @@ pub(crate) struct ConformanceArgs {
     #[arg(long, conflicts_with_all = ["url", "username", "password"])]
     client: bool,
     /// Where to listen [default: 127.0.0.1, a free port for each check; 1883 without COMMAND]
-    #[arg(long, value_name = "ADDRESS:PORT", requires = "client")]
+    #[arg(long, value_name = "ADDRESS:PORT", conflicts_with = "url")]
     listen: Option<SocketAddr>,
     /// The program that plays the client, and its arguments
-    #[arg(last = true, value_name = "COMMAND", requires = "client")]
+    #[arg(last = true, value_name = "COMMAND", conflicts_with = "url")]
     command: Vec<String>,
     /// Only the checks whose name, or a statement of them, begins like this; * stands for anything.
     /// May be repeated
@@ -131,9 +141,11 @@ impl ConformanceArgs {
         }
         let url = self.url.as_deref().expect("needed without --list");
         let mut target = self.target(url)?;
+        target.is_interrupted = interruption();
         let probed = server::probe(&target);
         target.capabilities =
             probed.map_err(|error| Failure::usage(format!("{}: {error}", target.address)))?;
+        self.try_output()?;
         let speaks = |case: &Case| target.capabilities.versions.contains(&case.version);
         let (asked, silent): (Vec<Case>, Vec<Case>) = chosen.into_iter().partition(speaks);
         let progress = Progress::new(asked.len());
@@ -152,16 +164,20 @@ impl ConformanceArgs {
                 case.version
             ));
         }
-        self.finish(&Report::new(format!("mqtt://{}", target.address), notes, findings))
+        let report = Report::new(format!("mqtt://{}", target.address), notes, findings);
+        self.finish(&report, &target.is_interrupted)
     }
 
     /// Writes the report; a failed check is a failure.
-    fn finish(&self, report: &Report) -> Result<(), Failure> {
+    fn finish(&self, report: &Report, is_interrupted: &AtomicBool) -> Result<(), Failure> {
         self.write(&match self.report {
             Form::Text => report.to_text(),
             Form::Json => report.to_json(),
             Form::Junit => report.to_junit(),
         })?;
+        if is_interrupted.load(Ordering::Relaxed) {
+            return Err(Failure::interrupted("interrupted; the report is of a part of the checks"));
+        }
         if report.is_passed() { Ok(()) } else { Err(Failure::silent(1)) }
     }
 
@@ -187,6 +203,11 @@ impl ConformanceArgs {
 
     fn target(&self, url: &str) -> Result<Target, Failure> {
         let url = Url::parse(url).map_err(Failure::usage)?;
+        if let Some(topic) = url.topic {
+            return Err(Failure::usage(format!(
+                "the URL goes on with {topic:?} behind the broker"
+            )));
+        }
         let address = reachable(&url.host, url.port.unwrap_or(1883), self.patience())?;
         let mut target = Target::new(address);
         let user_name = self.username.clone().or(url.user_name);
@@ -203,6 +224,13 @@ impl ConformanceArgs {
         Duration::from_secs_f64(self.patience)
     }
 
+    /// Finds out before the checks whether their report can be written.
+    fn try_output(&self) -> Result<(), Failure> {
+        let Some(file) = &self.output else { return Ok(()) };
+        let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
+        opened.map(drop).map_err(|error| Failure::usage(format!("{}: {error}", file.display())))
+    }
+
     fn write(&self, text: &str) -> Result<(), Failure> {
         match &self.output {
             Some(file) => std::fs::write(file, text)
@@ -215,6 +243,22 @@ impl ConformanceArgs {
             },
         }
     }
+}
+
+/// Becomes true when the user or the system asks the program to stop; when asked again, it does so
+/// at once.
+fn interruption() -> Arc<AtomicBool> {
+    let is_interrupted = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&is_interrupted);
+    thread::spawn(move || {
+        block_on(async {
+            stop_signal().await;
+            told.store(true, Ordering::Relaxed);
+            stop_signal().await;
+            std::process::exit(130)
+        })
+    });
+    is_interrupted
 }
 
 /// The first address of the host that takes a connection.

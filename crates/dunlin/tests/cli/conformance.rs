@@ -48,7 +48,7 @@ fn a_failure_is_shown_with_its_packets_and_is_exit_code_1() {
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "{}", ended.stdout);
     for part in [
         &format!("FAILED {check}: a second CONNECT ends the connection\n"),
-        "the connection is to be closed; what comes is CONNACK",
+        "PINGRESP expected; what comes is CONNACK",
         "[MQTT-3.1.0-2] A second CONNECT is a protocol error: close",
         "client → CONNECT v5.0",
         "client ← CONNACK",

@@ -1,13 +1,13 @@
 //! The delivery of a message to a session: to its connection now, or to its queue.
 
 use super::{Endpoints, Prepared};
-use crate::QueuePolicy;
 use crate::core::counters::DropCause;
-use crate::core::forward::OwedTo;
+use crate::core::forward::{OwedTo, WhenFull};
 use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
 use crate::core::record::{Record, RecordNumber};
 use crate::core::session::{GroupName, Note, Queued, Session};
+use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN};
 use dunlin_protocol::{Instant, Message, PublishError};
 use std::sync::Arc;
@@ -52,9 +52,15 @@ impl Endpoints {
     }
 
     pub(super) fn has_room(&self, session: &Session, message: &Message) -> bool {
+        self.has_room_within(1, session, message)
+    }
+
+    /// Whether there is room within so many times the limits.
+    fn has_room_within(&self, times: usize, session: &Session, message: &Message) -> bool {
+        let Limits { queue_len_max, queue_bytes_max, .. } = *self.limits;
         session.queue.is_empty()
-            || (session.queue.len() < self.limits.queue_len_max
-                && session.queue.bytes() + message.size() <= self.limits.queue_bytes_max)
+            || (session.queue.len() < queue_len_max.saturating_mul(times)
+                && session.queue.bytes() + message.size() <= queue_bytes_max.saturating_mul(times))
     }
 
     /// Delivers a message to a session: to its connection now, or to its queue.
@@ -140,8 +146,9 @@ impl Endpoints {
     ) -> Delivered {
         let session = &mut self.sessions[key.0];
         let is_direct = session.queue.is_empty() && session.connection.is_some();
-        if !is_direct && !self.make_room(now, key, outgoing.message) {
-            let refused = self.limits.queue_policy == QueuePolicy::Refuse;
+        if !is_direct && !self.make_room(now, key, outgoing) {
+            let refused = self.limits.queue_policy == QueuePolicy::Refuse
+                && outgoing.when_full != WhenFull::Exceed;
             return Delivered { refused, ..Delivered::default() };
         }
         let session = &mut self.sessions[key.0];
@@ -178,7 +185,13 @@ impl Endpoints {
     }
 
     /// Makes room in a full queue if its policy says how; counts what is dropped.
-    pub(super) fn make_room(&mut self, now: Instant, key: SessionKey, message: &Message) -> bool {
+    pub(super) fn make_room(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
+        let message = outgoing.message;
         if self.has_room(&self.sessions[key.0], message) {
             return true;
         }
@@ -189,7 +202,14 @@ impl Endpoints {
             }
             match self.limits.queue_policy {
                 QueuePolicy::Refuse => {
-                    self.counters.drop_one(DropCause::Refused);
+                    let times = outgoing.when_full.times_limit();
+                    if self.has_room_within(times, &self.sessions[key.0], message) {
+                        return true;
+                    }
+                    self.counters.drop_one(match outgoing.when_full {
+                        WhenFull::Exceed => DropCause::QueueFull,
+                        _ => DropCause::Refused,
+                    });
                     return false;
                 }
                 QueuePolicy::DropNewest => {
@@ -240,9 +260,10 @@ impl Endpoints {
             connection.wants_room = true;
             return Some(queued);
         }
-        if queued.qos == QoS::ExactlyOnce
-            && queued.note.as_ref().is_some_and(|note| note.number.is_some())
-        {
+        // What needs no store follows in its turn, where others before it still wait for theirs.
+        let waits = connection.prepared_bytes > 0
+            || queued.note.as_ref().is_some_and(|note| note.number.is_some());
+        if queued.qos == QoS::ExactlyOnce && waits {
             return self.prepare_queued(now, key, index, queued);
         }
         let sent = connection.protocol.publish(

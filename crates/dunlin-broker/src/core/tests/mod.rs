@@ -8,6 +8,7 @@ mod packets;
 mod publish;
 mod queues;
 mod recovery;
+mod refusal;
 mod retained;
 mod shared;
 mod simulation;

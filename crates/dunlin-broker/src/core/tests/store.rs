@@ -340,3 +340,26 @@ fn a_client_of_mqtt_3_whose_acknowledgements_waited_is_watched_again() {
     broker.advance_secs(2);
     assert!(broker.is_closed(publisher), "it is silent again");
 }
+
+#[test]
+fn a_session_that_now_ends_with_its_connection_gets_its_messages_in_order_and_one_pubrel_each() {
+    let (mut broker, subscriber) = slow_store(1);
+    broker.cut(subscriber);
+    let publisher = broker.client("pub");
+    for at in 1..=2 {
+        broker.send(publisher, Packet::Publish(publish("a", "stored", QoS::ExactlyOnce, at)));
+    }
+    broker.store_all();
+    let (subscriber, session_present) = broker.join(connect("sub").resume());
+    assert!(session_present);
+    broker.send(publisher, Packet::Publish(publish("a", "live", QoS::ExactlyOnce, 3)));
+    broker.store_all();
+    let messages = broker.messages(subscriber);
+    let payloads: Vec<_> = messages.iter().map(|publish| &publish.payload[..]).collect();
+    assert_eq!(payloads, [&b"stored"[..], b"stored", b"live"]);
+    for message in messages {
+        broker.send(subscriber, Packet::PubRec(ack(message.packet_identifier())));
+        broker.store_all();
+        assert_eq!(broker.types(subscriber), [PacketType::PubRel]);
+    }
+}

@@ -10,7 +10,7 @@ fn quiet() -> Limits {
 }
 
 /// A Client Identifier that belongs to this worker.
-fn name_at(broker: &Broker, worker: usize, prefix: &str) -> String {
+pub(super) fn name_at(broker: &Broker, worker: usize, prefix: &str) -> String {
     let workers = u8::try_from(broker.workers()).expect("few workers");
     (0..)
         .map(|at| format!("{prefix}-{at}"))
@@ -22,7 +22,12 @@ fn name_at(broker: &Broker, worker: usize, prefix: &str) -> String {
 }
 
 /// A Client at this worker, accepted by that one.
-fn client_at(broker: &mut Broker, worker: usize, accepting: usize, prefix: &str) -> Link {
+pub(super) fn client_at(
+    broker: &mut Broker,
+    worker: usize,
+    accepting: usize,
+    prefix: &str,
+) -> Link {
     let name = name_at(broker, worker, prefix);
     broker.accepting = accepting;
     broker.join(connect(&name).expiry(60)).0
@@ -197,16 +202,6 @@ fn a_full_queue_at_another_worker_refuses_the_publisher() {
         assert_eq!(puback.reason_code, expected);
     }
     assert_eq!(broker.counters().dropped_for(DropCause::Refused), 1);
-    let name = name_at(&broker, 1, "old");
-    for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
-        for _ in 0..2 {
-            broker.accepting = 1;
-            let (old, _) = broker.join(connect_v311(&name, false));
-            broker.send(old, Packet::Publish(publish("a", "y", qos, 7)));
-            assert!(broker.receive(old).is_empty(), "no acknowledgement that would be a lie");
-            assert!(broker.is_closed(old), "{qos:?}");
-        }
-    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Watched {
         for (rule, text) in broken {
             self.breaches.entry((key, rule)).or_insert_with(|| Breach {
                 text: format!("{text}, seen in {check}"),
-                exchange: exchange.to_vec(),
+                exchange: ends_of(exchange),
             });
         }
     }
@@ -70,6 +70,18 @@ impl Watched {
 
     pub(super) fn breach(&self, version: ProtocolVersion, rule: &'static str) -> Option<&Breach> {
         self.breaches.get(&(version.level(), rule))
+    }
+}
+
+/// The beginning and the end of a long exchange: more is not shown, and there may be much of it.
+fn ends_of(exchange: &[Line]) -> Vec<Line> {
+    const END: usize = 100;
+    match exchange.len().checked_sub(2 * END) {
+        Some(1..) => {
+            let (begin, end) = (&exchange[..END], &exchange[exchange.len() - END..]);
+            [begin, end].concat()
+        }
+        _ => exchange.to_vec(),
     }
 }
 

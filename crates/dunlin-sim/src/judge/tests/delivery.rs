@@ -275,6 +275,7 @@ fn a_repetition_of_a_message_may_have_less_time_left() {
         let mut sent = publish(7, Q1, 2);
         sent.message_expiry_interval = Some(left);
         story.pass_on(2, 2, sent);
+        story.write(3, &Packet::PubAck(ack(1)));
         story
     };
     again(55).ends(&[]);
@@ -360,6 +361,33 @@ fn an_unacknowledged_change_of_what_is_retained_may_be_undone_by_a_crash() {
 }
 
 #[test]
+fn what_comes_again_after_a_crash_may_be_retained_anew() {
+    // Unless it had told that it has the first message, it may have forgotten that it came.
+    for (crashes, broken) in [(true, &[][..]), (false, &[Promise::Retained][..])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("other"), false);
+        story.take_publish(1, retained(publish(7, Q2, 1)));
+        if crashes {
+            story.tell(Event::Crashed);
+            story.tell(Event::Restarted);
+            story.join(1, 1, connect("publisher"), true);
+            story.join(2, 2, connect("other"), true);
+        } else {
+            story.write(1, &Packet::PubRec(ack(1)));
+        }
+        story.take_publish(2, retained(publish(8, Q1, 1)));
+        story.write(2, &Packet::PubAck(ack(1)));
+        story.take_publish(1, again(retained(publish(7, Q2, 1))));
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.join(3, 3, connect("subscriber"), false);
+        story.subscribe(3, "#", Q0);
+        story.pass_on(3, 3, retained(publish(7, Q0, 0)));
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn retain_is_not_set_on_live_messages() {
     for (retain_as_published, broken) in [(true, &[][..]), (false, &[Promise::RetainFlag][..])] {
         let mut story = Story::new();
@@ -438,7 +466,8 @@ fn below_qos_2_a_crash_may_bring_a_message_twice() {
         story.join(3, 1, connect("publisher"), true);
         story.join(4, 2, connect("subscriber"), true);
         story.take_publish(3, again(publish(7, Q2, 1)));
-        story.write_publish(4, publish(7, granted, 2));
+        story.write(3, &Packet::PubRec(ack(1)));
+        story.deliver_written(4, 2, publish(7, granted, 2));
         story.ends(broken);
     }
 }
@@ -453,6 +482,25 @@ fn a_refused_repetition_leaves_what_the_same_subscribe_made() {
     let reason_codes = vec![ReasonCode::Success, ReasonCode::QuotaExceeded];
     story.suback(2, packet_identifier, reason_codes);
     story.take_publish(1, publish(7, Q1, 1));
-    story.write_publish(2, publish(7, Q0, 1));
+    story.pass_on(2, 2, publish(7, Q0, 1));
+    story.write(1, &Packet::PubAck(ack(1)));
     story.ends(&[]);
+}
+
+#[test]
+fn a_retained_message_at_qos_0_is_lost_with_a_connection_that_was_over() {
+    for is_over in [true, false] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        keep(&mut story, 7);
+        let packet = subscribe("a", Q0);
+        let packet_identifier = packet.packet_identifier;
+        story.take(2, &Packet::Subscribe(Box::new(packet)));
+        if is_over {
+            story.tell(Event::Ended { connection: ConnectionId(2) });
+        }
+        story.suback(2, packet_identifier, vec![ReasonCode::Success]);
+        story.ends(if is_over { &[] } else { &[Promise::Retained] });
+    }
 }

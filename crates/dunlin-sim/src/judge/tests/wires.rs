@@ -262,3 +262,27 @@ fn too_many_messages_at_once_end_their_connection() {
     story.close(1);
     story.ends(&[Promise::ReceiveMaximum]);
 }
+
+#[test]
+fn a_pubrel_is_sent_once_on_each_connection() {
+    let begin = || {
+        let mut story = pair(QoS::ExactlyOnce);
+        story.take_publish(1, publish(7, QoS::ExactlyOnce, 5));
+        story.write(1, &Packet::PubRec(ack(5)));
+        story.deliver_written(2, 2, publish(7, QoS::ExactlyOnce, 1));
+        story.take(2, &Packet::PubRec(ack(1)));
+        story.write(2, &Packet::PubRel(ack(1)));
+        story
+    };
+    let mut story = begin();
+    story.write(2, &Packet::PubRel(ack(1)));
+    story.take(2, &Packet::PubComp(ack(1)));
+    story.ends(&[Promise::PacketIdentifier]);
+
+    let mut story = begin();
+    story.close(2);
+    story.join(3, 2, connect("subscriber"), true);
+    story.write(3, &Packet::PubRel(ack(1)));
+    story.take(3, &Packet::PubComp(ack(1)));
+    story.ends(&[]);
+}

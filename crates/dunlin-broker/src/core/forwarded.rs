@@ -1,0 +1,192 @@
+//! Full queues under the policy that refuses: who is asked before a message is delivered, and what
+//! becomes of one that another worker took and that has no room here.
+
+use super::forward::{Forward, Forwarded, Outcome, WhenFull};
+use super::granted::{Granted, SessionKey, Subscriber};
+use super::outgoing::Outgoing;
+use super::publish::{HELD_RETRY, Routed};
+use super::timers::Timer;
+use super::{ConnectionKey, Core, DropCause, WorkerNumber};
+use crate::QueuePolicy;
+use dunlin_protocol::Instant;
+use dunlin_protocol::codec::QoS;
+use std::collections::VecDeque;
+
+impl Forwarded {
+    pub(super) fn outgoing(&self) -> Outgoing<'_> {
+        let mut outgoing = Outgoing::shared(&self.message);
+        outgoing.is_tentative = self.is_tentative;
+        outgoing.when_full = self.when_full;
+        outgoing
+    }
+}
+
+impl Core {
+    /// What becomes of an acknowledged message of a Client where a queue is full.
+    pub(super) fn when_full(&mut self, key: ConnectionKey, session: SessionKey) -> WhenFull {
+        if self.endpoints.limits.queue_policy != QueuePolicy::Refuse {
+            WhenFull::Drop
+        } else if self.endpoints.sessions[session.0].version.is_v5() {
+            WhenFull::Refuse
+        } else if self.endpoints.connection(key).is_some_and(|connection| connection.is_gone) {
+            WhenFull::Exceed
+        } else {
+            WhenFull::Hold(key)
+        }
+    }
+
+    /// Whether a session of this worker that is to have the message of a Client would refuse it.
+    pub(super) fn would_refuse(
+        &mut self,
+        now: Instant,
+        publisher: SessionKey,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
+        if self.endpoints.limits.queue_policy != QueuePolicy::Refuse {
+            return false;
+        }
+        let Some(groups) = self.groups_if_room(now, Some(publisher), outgoing) else { return true };
+        (0..groups).any(|at| {
+            let topic_name = &outgoing.message.topic_name;
+            let recipients = self.routing.cache.recipients(&self.routing.index, topic_name);
+            let id = recipients.groups().get(at).copied();
+            id.is_some_and(|id| self.group_would_refuse(now, id, outgoing))
+        })
+    }
+
+    /// How many Shared Subscriptions a message is for; `None` if a session of this worker that is
+    /// to have it by a subscription of its own would refuse it.
+    fn groups_if_room(
+        &mut self,
+        now: Instant,
+        publisher: Option<SessionKey>,
+        outgoing: &Outgoing<'_>,
+    ) -> Option<usize> {
+        let topic_name = &outgoing.message.topic_name;
+        let index = &self.routing.index;
+        let recipients = self.routing.cache.recipients(index, topic_name);
+        let refuses =
+            recipients.subscribers().iter().any(|(key, granted)| match key.subscriber() {
+                Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
+                    let wants = publisher != Some(session)
+                        || !granted.some_no_local
+                        || Granted::of_own_message(index, session, topic_name)
+                            .is_some_and(|own| own.maximum_qos > QoS::AtMostOnce);
+                    wants && self.endpoints.would_refuse(now, session, outgoing)
+                }
+                _ => false,
+            });
+        (!refuses).then(|| recipients.groups().len())
+    }
+
+    /// A message that another worker has matched with an interest of this one.
+    pub(super) fn handle_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
+        match forwarded.when_full {
+            WhenFull::Drop | WhenFull::Exceed => {}
+            WhenFull::Refuse if self.forwarded_would_refuse(now, &forwarded) => {
+                self.endpoints.counters.drop_one(DropCause::Refused);
+                let outcome = Outcome { matched: true, refused: true };
+                let routed = Routed { outcome, ..Routed::default() };
+                self.answer_forwarded(now, forwarded.taken_by, forwarded.answer, routed);
+                return;
+            }
+            WhenFull::Refuse => {}
+            WhenFull::Hold(connection) => {
+                let publisher = (forwarded.taken_by, connection);
+                if !self.pending.held_forwards.is_empty()
+                    && let Some(held) = self.pending.held_forwards.get_mut(&publisher)
+                {
+                    // It may not overtake those that wait [MQTT-4.6.0-6].
+                    held.push_back(forwarded);
+                    return;
+                }
+                if self.forwarded_would_refuse(now, &forwarded) {
+                    let timer = Timer::HeldForward(forwarded.taken_by, connection);
+                    self.timers.set(now + HELD_RETRY, timer);
+                    let held = VecDeque::from([forwarded]);
+                    self.pending.held_forwards.insert(publisher, held);
+                    return;
+                }
+            }
+        }
+        self.deliver_forwarded(now, forwarded);
+    }
+
+    fn forwarded_would_refuse(&mut self, now: Instant, forwarded: &Forwarded) -> bool {
+        let outgoing = forwarded.outgoing();
+        match &forwarded.group {
+            Some(name) => self.shared_would_refuse(now, name, &outgoing),
+            None => self.groups_if_room(now, None, &outgoing).is_none(),
+        }
+    }
+
+    fn deliver_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
+        if let Some(name) = forwarded.group.clone() {
+            self.deliver_shared(now, forwarded, &name);
+            return;
+        }
+        let outgoing = forwarded.outgoing();
+        let mut routed = Routed::default();
+        let topic_name = &outgoing.message.topic_name;
+        let recipients = self.routing.cache.recipients(&self.routing.index, topic_name);
+        for (key, granted) in recipients.subscribers() {
+            if let Subscriber::Session(session) = key.subscriber() {
+                routed.outcome.matched = true;
+                let retain = granted.retain_as_published && outgoing.message.retain;
+                let delivered =
+                    self.endpoints.deliver(now, session, granted, &outgoing, retain, None);
+                routed.add(&self.endpoints, self.worker, session, delivered);
+            }
+        }
+        self.answer_forwarded(now, forwarded.taken_by, forwarded.answer, routed);
+    }
+
+    /// Delivers the held messages of a Client of another worker for which there is room by now.
+    pub(super) fn retry_forwarded(
+        &mut self,
+        now: Instant,
+        from: WorkerNumber,
+        connection: ConnectionKey,
+    ) {
+        let Some(mut held) = self.pending.held_forwards.remove(&(from, connection)) else { return };
+        while let Some(forwarded) = held.pop_front() {
+            if self.forwarded_would_refuse(now, &forwarded) {
+                held.push_front(forwarded);
+                self.timers.set(now + HELD_RETRY, Timer::HeldForward(from, connection));
+                self.pending.held_forwards.insert((from, connection), held);
+                return;
+            }
+            self.deliver_forwarded(now, forwarded);
+        }
+    }
+
+    /// Tells the other workers that the connection of an MQTT 3.x Client is over, if messages of it
+    /// may wait for room there: nobody is left who waits with them, and what became of them must be
+    /// known before the Client comes back.
+    pub(super) fn tell_publisher_gone(&mut self, key: ConnectionKey) {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let is_told = connection.is_gone;
+        if is_told || connection.awaited == 0 || connection.protocol.version().is_v5() {
+            return;
+        }
+        if self.endpoints.limits.queue_policy == QueuePolicy::Refuse {
+            for worker in self.others() {
+                self.outbox.push(worker, Forward::PublisherGone { connection: key });
+            }
+        }
+    }
+
+    /// The connection of an MQTT 3.x Client to another worker is over: what it has sent waits for
+    /// room no longer.
+    pub(super) fn handle_publisher_gone(
+        &mut self,
+        now: Instant,
+        from: WorkerNumber,
+        connection: ConnectionKey,
+    ) {
+        let held = self.pending.held_forwards.remove(&(from, connection));
+        for forwarded in held.into_iter().flatten() {
+            self.deliver_forwarded(now, Forwarded { when_full: WhenFull::Exceed, ..forwarded });
+        }
+    }
+}

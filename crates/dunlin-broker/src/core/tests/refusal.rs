@@ -1,0 +1,203 @@
+//! Full queues at other workers and in Shared Subscriptions: who waits, who is told, and that what
+//! was given to some sessions is not given to them again.
+
+use super::workers::{client_at, name_at};
+use super::*;
+use crate::core::DropCause;
+use crate::{Limits, QueuePolicy};
+use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
+
+const QOS_ACKNOWLEDGED: [QoS; 2] = [QoS::AtLeastOnce, QoS::ExactlyOnce];
+
+fn limits(queue_len_max: usize) -> Limits {
+    let queue_policy = QueuePolicy::Refuse;
+    Limits { queue_len_max, queue_policy, sys_interval_secs: 0, ..Limits::default() }
+}
+
+/// Worker 0 has a session that is away and wants what this Topic Filter matches, worker 1 a
+/// witness of `a` that is there.
+fn with_absent(topic_filter: &str, limits: Limits) -> (Broker, Link) {
+    let mut broker = Broker::with(2, limits);
+    let away = client_at(&mut broker, 0, 0, "away");
+    broker.send(away, subscribe(&[topic_filter], QoS::ExactlyOnce));
+    broker.cut(away);
+    let witness = client_at(&mut broker, 1, 1, "witness");
+    broker.send(witness, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.receive(witness);
+    (broker, witness)
+}
+
+fn back(broker: &mut Broker) -> Link {
+    let name = name_at(broker, 0, "away");
+    broker.join(connect(&name).resume().expiry(60)).0
+}
+
+/// An MQTT 3.1.1 Client at worker 1 whose session survives.
+fn old(broker: &mut Broker) -> Link {
+    let name = name_at(broker, 1, "old");
+    broker.join(connect_v311(&name, false)).0
+}
+
+fn send(broker: &mut Broker, link: Link, qos: QoS, numbers: std::ops::RangeInclusive<u16>) {
+    for at in numbers {
+        broker.send(link, Packet::Publish(publish("a", &at.to_string(), qos, at)));
+    }
+}
+
+fn code(broker: &mut Broker, link: Link) -> ReasonCode {
+    match broker.receive_one(link) {
+        Packet::PubAck(ack) | Packet::PubRec(ack) => ack.reason_code,
+        packet => panic!("{packet:?}"),
+    }
+}
+
+fn check_nothing_pending(broker: &mut Broker) {
+    for worker in 0..broker.workers() {
+        assert_eq!(broker.core(worker).census().pending, 0, "worker {worker}");
+    }
+}
+
+#[test]
+fn an_old_client_waits_for_room_at_another_worker_in_order() {
+    for topic_filter in ["a", "$share/g/a"] {
+        for qos in QOS_ACKNOWLEDGED {
+            let (mut broker, witness) = with_absent(topic_filter, limits(1));
+            let old = old(&mut broker);
+            send(&mut broker, old, qos, 1..=4);
+            assert_eq!(broker.types(old).len(), 1, "the first one had room");
+            assert_eq!(broker.core(0).census().pending, 3);
+            broker.advance_secs(10);
+            assert!(broker.types(old).is_empty() && !broker.is_closed(old));
+            broker.send(old, Packet::PingReq);
+            assert_eq!(broker.types(old), [PacketType::PingResp], "it is still read");
+            let away = back(&mut broker);
+            let mut payloads = broker.drain(away);
+            broker.advance_secs(1);
+            assert_eq!(broker.types(old).len(), 3, "{topic_filter} {qos:?}");
+            payloads.extend(broker.drain(away));
+            assert_eq!(payloads, ["1", "2", "3", "4"]);
+            assert_eq!(broker.drain(witness), ["1", "2", "3", "4"]);
+            assert_eq!(broker.counters().dropped_total(), 0);
+            check_nothing_pending(&mut broker);
+        }
+    }
+}
+
+#[test]
+fn a_message_with_room_elsewhere_waits_behind_one_that_has_none() {
+    let (mut broker, _) = with_absent("a", limits(1));
+    let there = client_at(&mut broker, 0, 0, "there");
+    broker.send(there, subscribe(&["#"], QoS::AtLeastOnce));
+    broker.receive(there);
+    let old = old(&mut broker);
+    send(&mut broker, old, QoS::AtLeastOnce, 1..=2);
+    broker.send(old, Packet::Publish(publish("b", "3", QoS::AtLeastOnce, 3)));
+    assert_eq!(broker.drain(there), ["1"], "nobody at this worker gets what waits");
+    let away = back(&mut broker);
+    broker.drain(away);
+    broker.advance_secs(1);
+    assert_eq!(broker.drain(there), ["2", "3"]);
+    assert_eq!(broker.types(old), [PacketType::PubAck; 3]);
+}
+
+#[test]
+fn what_waits_elsewhere_is_decided_when_its_publisher_goes() {
+    for topic_filter in ["a", "$share/g/a"] {
+        for takeover in [false, true] {
+            let (mut broker, witness) = with_absent(topic_filter, limits(1));
+            let first = old(&mut broker);
+            send(&mut broker, first, QoS::ExactlyOnce, 1..=2);
+            assert_eq!(broker.types(first), [PacketType::PubRec]);
+            assert_eq!(broker.drain(witness), ["1", "2"]);
+            if !takeover {
+                broker.cut(first);
+                check_nothing_pending(&mut broker);
+            }
+            let again = old(&mut broker);
+            send(&mut broker, again, QoS::ExactlyOnce, 2..=2);
+            assert_eq!(broker.types(again), [PacketType::PubRec], "a repetition");
+            assert!(broker.drain(witness).is_empty(), "{topic_filter}, takeover: {takeover}");
+            let away = back(&mut broker);
+            assert_eq!(broker.drain(away), ["1", "2"]);
+            broker.advance_secs(1);
+            assert_eq!(broker.counters().dropped_total(), 0);
+            check_nothing_pending(&mut broker);
+        }
+    }
+}
+
+#[test]
+fn a_publisher_that_goes_leaves_at_most_twice_the_limit() {
+    let (mut broker, _) = with_absent("a", limits(2));
+    let old = old(&mut broker);
+    send(&mut broker, old, QoS::ExactlyOnce, 1..=7);
+    assert_eq!(broker.types(old).len(), 2);
+    broker.cut(old);
+    let counters = broker.counters();
+    assert_eq!((counters.queued, counters.dropped_for(DropCause::QueueFull)), (4, 3));
+    let away = back(&mut broker);
+    assert_eq!(broker.drain(away), ["1", "2", "3", "4"]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
+fn a_new_client_is_refused_before_anybody_at_the_other_worker_has_the_message() {
+    for topic_filter in ["a", "$share/g/a"] {
+        for qos in QOS_ACKNOWLEDGED {
+            let (mut broker, witness) = with_absent(topic_filter, limits(1));
+            let publisher = client_at(&mut broker, 1, 1, "pub");
+            let local = client_at(&mut broker, 0, 0, "pub");
+            send(&mut broker, publisher, qos, 1..=1);
+            assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+            send(&mut broker, publisher, qos, 2..=2);
+            assert_eq!(code(&mut broker, publisher), ReasonCode::QuotaExceeded);
+            assert_eq!(broker.counters().dropped_for(DropCause::Refused), 1);
+            broker.drain(witness);
+            // From the worker of the full queue nothing is even forwarded.
+            send(&mut broker, local, qos, 3..=3);
+            assert_eq!(code(&mut broker, local), ReasonCode::QuotaExceeded);
+            assert!(broker.drain(witness).is_empty(), "{topic_filter} {qos:?}");
+            let away = back(&mut broker);
+            assert_eq!(broker.drain(away), ["1"]);
+        }
+    }
+}
+
+#[test]
+fn what_waits_for_a_member_that_leaves_goes_to_another_worker() {
+    let mut broker = Broker::with(3, limits(1));
+    let away = client_at(&mut broker, 0, 0, "away");
+    broker.send(away, subscribe(&["$share/g/a"], QoS::ExactlyOnce));
+    broker.cut(away);
+    let old = old(&mut broker);
+    send(&mut broker, old, QoS::ExactlyOnce, 1..=2);
+    assert_eq!(broker.types(old), [PacketType::PubRec]);
+    let member = client_at(&mut broker, 2, 2, "member");
+    broker.send(member, subscribe(&["$share/g/a"], QoS::ExactlyOnce));
+    broker.receive(member);
+    let name = name_at(&broker, 0, "away");
+    broker.join(connect(&name));
+    broker.advance_secs(1);
+    assert_eq!(broker.drain(member), ["1", "2"]);
+    assert_eq!(broker.types(old), [PacketType::PubRec]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
+fn a_session_with_many_ways_to_a_message_has_all_or_nothing_of_it() {
+    let mut broker = Broker::with(1, limits(2));
+    let name = "away";
+    let (away, _) = broker.join(connect(name).expiry(60));
+    broker.send(away, subscribe(&["a", "$share/g/a", "$share/h/a"], QoS::ExactlyOnce));
+    broker.send(away, subscribe(&["b"], QoS::ExactlyOnce));
+    broker.cut(away);
+    let publisher = broker.client("pub");
+    broker.send(publisher, Packet::Publish(publish("b", "0", QoS::ExactlyOnce, 9)));
+    assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+    for (at, expected) in [(1, ReasonCode::Success), (2, ReasonCode::QuotaExceeded)] {
+        send(&mut broker, publisher, QoS::ExactlyOnce, at..=at);
+        assert_eq!(code(&mut broker, publisher), expected);
+    }
+    let (away, _) = broker.join(connect(name).resume().expiry(60));
+    assert_eq!(broker.drain(away), ["0", "1", "1", "1"]);
+}
