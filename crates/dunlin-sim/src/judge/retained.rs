@@ -205,6 +205,13 @@ impl Judge {
     ) -> RetainedSending {
         let Some(record) = self.messages.get(&number) else { return RetainedSending::Unasked };
         let changes = self.retained.topics.get(&record.topic).map_or(&[][..], Vec::as_slice);
+        // A Will may be retained before anything tells that it is due: this PUBLISH told it.
+        let is_untold = record.is_will
+            && record.retain
+            && changes
+                .iter()
+                .filter(|change| change.number == Some(number))
+                .all(|change| change.taken == self.moment);
         let mut verdict = RetainedSending::Unasked;
         for version in &self.sessions.life(life).versions {
             if version.is_shared || !self.names.matches(version.matching, record.topic) {
@@ -221,7 +228,7 @@ impl Judge {
             let was_set_before = |change: &Change| {
                 change.number == Some(number) && version.made.is_none_or(|made| change.taken < made)
             };
-            if !changes.iter().any(was_set_before) {
+            if !is_untold && !changes.iter().any(was_set_before) {
                 continue;
             }
             verdict = if !version.may_send_retained() {
@@ -232,7 +239,7 @@ impl Judge {
                     ),
                     known => known,
                 }
-            } else if !changes.iter().any(was_there) {
+            } else if !is_untold && !changes.iter().any(was_there) {
                 RetainedSending::Otherwise(Promise::Retained, "it isn't the last value")
             } else if qos != record.qos.min(version.granted) {
                 RetainedSending::Otherwise(Promise::GrantedQos, "its QoS is not what was granted")
