@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::command::{cargo, run as run_command};
+use crate::planted;
 use crate::setup;
 use crate::sim;
 use crate::tidy;
@@ -42,6 +43,8 @@ enum Step {
     Tests,
     /// The whole system in simulation, with fixed and with fresh seeds
     Sim,
+    /// Faults planted in the broker, which the simulation must find
+    Planted,
     /// The examples in the documentation
     DocTests,
     /// The documentation builds without a warning
@@ -97,6 +100,7 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
         Step::Clippy => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         Step::Tests => cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]),
         Step::Sim => sim::test(workspace),
+        Step::Planted => planted::test(workspace),
         Step::DocTests => cargo(&["test", "--workspace", "--doc"]),
         Step::Docs => {
             let mut command = crate::command::cargo(workspace, &["doc", "--workspace"]);

@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
     /// Go on after a failure, and count
     #[arg(long)]
     keep_going: bool,
-    /// Say in one line how many seeds it took to find a breach, and of what promise
+    /// Say in one line which seed was the first to break a promise, and which promise
     #[arg(long)]
     until_breach: bool,
     /// Shorten the plan of a run that fails, and show it

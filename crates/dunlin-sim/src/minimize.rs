@@ -47,9 +47,10 @@ impl Minimizer {
     /// Turns the options plain, one after the other.
     fn simplify(&mut self, plan: &mut Plan) {
         let plain = Options::plain();
-        let steps: [fn(&mut Options, &Options); 12] = [
+        let steps: [fn(&mut Options, &Options); 13] = [
             |options, plain| options.limits = plain.limits.clone(),
             |options, plain| options.partial_turns = plain.partial_turns,
+            |options, plain| options.mail_delay = plain.mail_delay,
             |options, plain| options.turn_delay = plain.turn_delay,
             |options, plain| options.latency = plain.latency,
             |options, plain| options.part_len_max = plain.part_len_max,

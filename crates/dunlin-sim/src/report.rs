@@ -7,7 +7,7 @@ use dunlin_sim::{minimize, run};
 use std::process::ExitCode;
 
 /// Lines of a trace that are shown of a failure.
-const LINES: usize = 80;
+const LINES: usize = 60;
 
 /// Runs a plan again, and prints what it was and what became of it.
 pub(crate) fn print(arguments: &Arguments, plan: &Plan) {
@@ -29,18 +29,27 @@ pub(crate) fn print(arguments: &Arguments, plan: &Plan) {
     };
     let count = if arguments.trace { usize::MAX } else { LINES };
     let devices = if arguments.trace { &[][..] } else { &failure.devices };
-    trace.last_about(devices, count).iter().for_each(|line| println!("{line}"));
+    let lines = trace.last_about(devices, count);
+    let names: Vec<String> = devices.iter().map(|device| format!("d{device}")).collect();
+    match names.is_empty() {
+        true => println!("the last {} lines:", lines.len()),
+        false => println!("the last {} lines about {}:", lines.len(), names.join(", ")),
+    }
+    lines.iter().for_each(|line| println!("{line}"));
     println!("\nat {} {}", failure.at, failure.kind);
     println!("{}", failure.what);
     let (seed, steps) = (plan.seed, arguments.steps);
-    println!("to see it again: cargo xtask sim --seed {seed} --steps {steps}");
+    println!("to see it again:  cargo xtask sim --seed {seed} --steps {steps}");
+    if shortened.is_none() {
+        println!("to make it short: cargo xtask sim --seed {seed} --steps {steps} --minimize");
+    }
 }
 
-/// Prints whether a breach was found, and after how many seeds.
+/// Prints whether a breach was found, at which seed and of what.
 pub(crate) fn print_found(results: &Results) -> ExitCode {
     match results.kinds.first_key_value() {
-        Some((kind, _)) => {
-            println!("found: {} {kind}", results.seeds);
+        Some((kind, (_, seed))) => {
+            println!("found: seed {seed} {kind}");
             ExitCode::FAILURE
         }
         None => ExitCode::SUCCESS,

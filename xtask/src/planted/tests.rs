@@ -1,6 +1,7 @@
 //! Faults are planted where they belong, or not at all.
 
 use super::parse;
+use super::search::{self, Found, look_for};
 use super::tree::{NamedEdit, edited};
 
 fn edit<'a>(find: &'a str, replace: &'a str) -> NamedEdit<'a> {
@@ -36,4 +37,21 @@ fn a_fault_has_a_name_a_meaning_and_edits() {
     for line in ["says = 'b'\n", "find = 'd'\n", "name = 'a'\n"] {
         assert!(parse(&text.replace(line, "")).is_err(), "{line}");
     }
+}
+
+#[test]
+fn a_fault_is_found_where_a_sound_broker_goes_well() {
+    let found = |seed| Found { seed, promise: "Order".to_owned() };
+    let breaks = |from| Ok([3, 5, 8].into_iter().find(|seed| *seed >= from).map(found));
+    assert_eq!(look_for(10, breaks, |_| Ok(true)).unwrap(), Some(found(3)));
+    assert_eq!(look_for(10, breaks, |seed| Ok(seed > 4)).unwrap(), Some(found(5)));
+    assert_eq!(look_for(10, breaks, |_| Ok(false)).unwrap(), None);
+}
+
+#[test]
+fn the_simulator_names_the_seed_and_the_promise() {
+    let text = "seeds from 0\nfound: seed 17 panic: no more\n";
+    let found = Found { seed: 17, promise: "panic: no more".to_owned() };
+    assert_eq!(search::parse(text), Some(found));
+    assert_eq!(search::parse("seeds from 0\n"), None);
 }

@@ -117,10 +117,10 @@ fn switch(faults: &[Fault]) -> String {
     format!(
         r#"
 /// Which of the planted faults is active.
-#[allow(dead_code, missing_docs, unreachable_pub)]
+#[allow(dead_code, missing_docs, unreachable_pub, unused_extern_crates)]
 mod planted {{
     extern crate std;
-    use std::sync::LazyLock;
+    use self::std::sync::LazyLock;
     static NAMES: &[&str] = &[{names}];
     static ACTIVE: LazyLock<&str> = LazyLock::new(|| {{
         let name = std::env::var("{VARIABLE}").unwrap_or_default();

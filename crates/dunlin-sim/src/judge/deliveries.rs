@@ -111,8 +111,14 @@ impl Judge {
                 Sending::New
             }
         };
-        let exchange =
-            Exchange { number, qos, connection: id, is_released: false, is_unsure: false };
+        let exchange = Exchange {
+            number,
+            qos,
+            connection: id,
+            is_released: false,
+            pubrel: None,
+            is_unsure: false,
+        };
         life.in_flight.insert(packet_identifier, exchange);
         if let Some(what) = broken {
             let text = format!("{what}: Packet Identifier {packet_identifier}, message {number:?}");

@@ -83,6 +83,8 @@ pub(super) struct Exchange {
     pub(super) connection: ConnectionId,
     /// PUBREC was taken.
     pub(super) is_released: bool,
+    /// The connection that PUBREL was written to since.
+    pub(super) pubrel: Option<ConnectionId>,
     /// A broker that crashed since may not know of it.
     pub(super) is_unsure: bool,
 }
@@ -93,6 +95,8 @@ pub(super) struct Received {
     pub(super) number: Option<u64>,
     pub(super) taken: Moment,
     pub(super) retained: Option<(TopicId, usize)>,
+    /// PUBREC was written for it, and took it.
+    pub(super) is_accepted: bool,
 }
 
 impl Record {
@@ -169,10 +173,11 @@ impl Judge {
         if delivery.qos() == QoS::ExactlyOnce
             && let Some(life) = life
         {
-            self.sessions
-                .life_mut(life)
-                .received
-                .insert(packet_identifier, Received { number, taken: begun, retained });
+            let is_accepted = known.is_some_and(|known| known.is_accepted);
+            self.sessions.life_mut(life).received.insert(
+                packet_identifier,
+                Received { number, taken: begun, retained, is_accepted },
+            );
         }
         if let Some(connection) = self.connections.get_mut(&id) {
             let publishing = Publishing { number, taken: begun, retained };
@@ -274,11 +279,18 @@ impl Judge {
         if let Some((topic, place)) = publishing.retained {
             self.settle_retained(topic, place, success);
         }
-        if !success
-            && qos == QoS::ExactlyOnce
+        if qos == QoS::ExactlyOnce
             && let Some(life) = life
         {
-            self.sessions.life_mut(life).received.remove(&packet_identifier);
+            let received = &mut self.sessions.life_mut(life).received;
+            if success {
+                if let Some(received) = received.get_mut(&packet_identifier) {
+                    received.is_accepted = true;
+                }
+            } else if received.remove(&packet_identifier).is_some_and(|known| known.is_accepted) {
+                let text = format!("PUBREC {packet_identifier} refuses what an earlier one took");
+                self.breach(Promise::Answers, &[id], text);
+            }
         }
         let Some(number) = publishing.number else { return };
         let Some(record) = self.messages.get_mut(&number) else { return };
@@ -342,6 +354,7 @@ impl Judge {
             life.in_flight.remove(&packet_identifier);
         } else {
             exchange.is_released = true;
+            exchange.pubrel = None;
         }
         if refuses && let Some(number) = number {
             life.owed.remove(&number);

@@ -7,6 +7,7 @@ use super::promise::Promise;
 use super::sessions::{LifeId, OwedRetained};
 use super::subscriptions::Version;
 use crate::history::ConnectionId;
+use dunlin_broker::QueuePolicy;
 use dunlin_codec::{QoS, SubscriptionIdentifier};
 use std::collections::BTreeMap;
 
@@ -157,9 +158,25 @@ impl Judge {
             if !self.names.matches(version.matching, *topic) {
                 continue;
             }
-            let Some(number) = certain_value(changes, version.taken) else { continue };
+            let before = certain_value(changes, version.taken);
+            let Some(number) = before.or_else(|| certain_value(changes, self.moment)) else {
+                continue;
+            };
             let Some(record) = self.messages.get(&number) else { continue };
             let is_lasting = record.qos.min(version.granted) > QoS::AtMostOnce;
+            // What was set since it was asked for comes as a live message, or as a retained one.
+            if before.is_none() {
+                let known = self.sessions.life(life);
+                let may_drop = self.rules.limits.queue_policy != QueuePolicy::Refuse;
+                if !is_lasting
+                    || record.is_will
+                    || known.receipts.contains_key(&number)
+                    || version.excludes(known.client, record.publisher)
+                    || (may_drop && known.full.is_some())
+                {
+                    continue;
+                }
+            }
             let is_over =
                 self.connections.get(&version.connection).is_some_and(|known| known.over.is_some());
             if is_over && !is_lasting {

@@ -19,11 +19,19 @@ pub(super) struct Wire {
     pubacks: VecDeque<u16>,
     pubrecs: VecDeque<u16>,
     pubcomps: VecDeque<u16>,
+    /// A stranger has sent a QoS 2 PUBLISH again before its PUBREC: whether that gets one or two
+    /// depends on when the first was decided.
+    repeats: bool,
     pings: u32,
     /// Exchanges of the broker whose PUBLISH was written to this connection.
     under_way: HashSet<u16>,
     /// Exchanges of the client whose PUBLISH was taken from this connection.
     receiving: HashSet<u16>,
+    /// QoS 2 exchanges of the client that certainly count for the broker's Receive Maximum: PUBREC
+    /// was written for them, and no PUBREL was taken.
+    accepted: HashSet<u16>,
+    /// The client has certainly exceeded the broker's Receive Maximum: its connection must end.
+    is_beyond: bool,
     /// The broker has said DISCONNECT.
     pub(super) is_over: bool,
     /// Seconds that the client promised to be silent for at most.
@@ -65,18 +73,29 @@ impl Judge {
         let is_v5 = connection.is_v5();
         let is_malformed = connection.malformed.is_some();
         let wire = &mut connection.wire;
+        let was_beyond = wire.is_beyond;
         match packet {
             Packet::Publish(publish) => {
                 if let Some(packet_identifier) = publish.delivery.packet_identifier() {
                     let packet_identifier = packet_identifier.value();
+                    wire.is_beyond |= is_v5
+                        && wire.accepted.len() >= receive_maximum
+                        && !wire.accepted.contains(&packet_identifier);
                     wire.receiving.insert(packet_identifier);
                     match publish.delivery.qos() {
-                        QoS::ExactlyOnce => wire.pubrecs.push_back(packet_identifier),
+                        QoS::ExactlyOnce => {
+                            wire.repeats |=
+                                is_stranger && wire.pubrecs.contains(&packet_identifier);
+                            wire.pubrecs.push_back(packet_identifier);
+                        }
                         _ => wire.pubacks.push_back(packet_identifier),
                     }
                 }
             }
-            Packet::PubRel(ack) => wire.pubcomps.push_back(ack.packet_identifier.value()),
+            Packet::PubRel(ack) => {
+                wire.accepted.remove(&ack.packet_identifier.value());
+                wire.pubcomps.push_back(ack.packet_identifier.value());
+            }
             Packet::PubAck(ack) | Packet::PubComp(ack) => {
                 wire.under_way.remove(&ack.packet_identifier.value());
             }
@@ -91,6 +110,10 @@ impl Judge {
             let text = format!(
                 "the client has {receiving} messages under way, the broker takes {receive_maximum}"
             );
+            self.breach(Promise::ReceiveMaximum, &[id], text);
+        }
+        if was_beyond {
+            let text = format!("{:?} is taken after too many messages", packet.packet_type());
             self.breach(Promise::ReceiveMaximum, &[id], text);
         }
         if len > size_max {
@@ -147,6 +170,9 @@ impl Judge {
         };
         match packet {
             Packet::PubAck(ack) => answers(&mut wire.pubacks, ack),
+            Packet::PubRec(ack) if wire.repeats => {
+                wire.pubrecs.retain(|other| *other != ack.packet_identifier.value());
+            }
             Packet::PubRec(ack) => answers(&mut wire.pubrecs, ack),
             Packet::PubComp(ack) => answers(&mut wire.pubcomps, ack),
             Packet::PingResp => match wire.pings.checked_sub(1) {
@@ -182,6 +208,9 @@ impl Judge {
             Packet::PubRec(ack) if ack.reason_code.is_error() => {
                 wire.receiving.remove(&ack.packet_identifier.value());
             }
+            Packet::PubRec(ack) => {
+                wire.accepted.insert(ack.packet_identifier.value());
+            }
             _ => {}
         }
         for (promise, text) in broken {
@@ -189,21 +218,27 @@ impl Judge {
         }
     }
 
-    /// PUBREL goes to exchanges that are there.
+    /// PUBREL goes to exchanges that are there, once on each connection [MQTT-4.4.0-1].
     pub(super) fn watch_pubrel(&mut self, id: ConnectionId, ack: &Ack) {
         let Some(life) = self.life_of(id) else { return };
-        let life = self.sessions.life(life);
+        let life = self.sessions.life_mut(life);
         let packet_identifier = ack.packet_identifier.value();
         // What is written late was said before its Session went to another connection.
         let is_late = self.connections.get(&id).is_some_and(|known| known.over.is_some());
-        let is_right = is_late
-            || life.exchanges_unsure
-            || ack.reason_code.is_error()
-            || life.in_flight.get(&packet_identifier).is_some_and(|exchange| exchange.is_released);
-        if !is_right && self.connections.get(&id).is_some_and(Connection::is_v5) {
-            let text = format!("PUBREL {packet_identifier} without a PUBREC");
-            self.breach(Promise::PacketIdentifier, &[id], text);
-        }
+        let is_unsure = is_late || life.exchanges_unsure || ack.reason_code.is_error();
+        let exchange = life.in_flight.get_mut(&packet_identifier);
+        let what = match exchange.filter(|exchange| exchange.is_released) {
+            None if is_unsure || !self.connections.get(&id).is_some_and(Connection::is_v5) => {
+                return;
+            }
+            None => "without a PUBREC",
+            Some(exchange) => match exchange.pubrel.replace(id) {
+                Some(before) if before == id && !is_unsure && !exchange.is_unsure => "again",
+                _ => return,
+            },
+        };
+        let text = format!("PUBREL {packet_identifier} {what}");
+        self.breach(Promise::PacketIdentifier, &[id], text);
     }
 
     /// The broker says why it ends a connection.
@@ -283,6 +318,18 @@ impl Judge {
         self.set_deadline(next, Deadline::KeepAlive { connection: id, overdue });
     }
 
+    /// An exchange with this client that its PUBREC, on this connection or an earlier one, did not
+    /// bring any further.
+    fn unreleased(&self, connection: &Connection) -> Option<u16> {
+        let life = self.sessions.life(connection.life?);
+        if life.exchanges_unsure || life.is_mixed || life.is_merged {
+            return None;
+        }
+        let mut exchanges = life.in_flight.iter();
+        let open = exchanges.find(|(_, exchange)| exchange.is_released && !exchange.is_unsure)?;
+        (!self.is_stranger(connection.id)).then_some(*open.0)
+    }
+
     /// At the end: whoever is there has the answers to what it asked, and has the Client
     /// Identifier for itself.
     pub(super) fn judge_wires(&mut self) {
@@ -295,6 +342,10 @@ impl Judge {
             }
             if !connection.is_live() || connection.malformed.is_some() {
                 continue;
+            }
+            if connection.wire.is_beyond {
+                let text = "it sent too many messages at once, and is still open".to_owned();
+                broken.push((Promise::ReceiveMaximum, connection.id, text));
             }
             let owed = if !connection.subscribes.is_empty() {
                 Some("SUBACK")
@@ -310,6 +361,10 @@ impl Judge {
             }
             if let Some(owed) = owed {
                 broken.push((Promise::Unanswered, connection.id, format!("{owed} never came")));
+            }
+            if let Some(packet_identifier) = self.unreleased(connection) {
+                let text = format!("PUBREL {packet_identifier} never came");
+                broken.push((Promise::Unanswered, connection.id, text));
             }
         }
         for client in &self.sessions.clients {

@@ -36,7 +36,7 @@ pub(super) fn actions(seed: u64, options: &Options, steps: u64) -> Vec<Planned> 
         let device = device as u32;
         let is_malformed = device >= options.devices + options.twins;
         let action = if is_malformed && number >= devices && !matches!(action, Action::Connect(_)) {
-            Action::Raw(raw(&mut random))
+            Action::Raw(raw(&mut random, options))
         } else {
             action
         };
@@ -217,7 +217,10 @@ fn subscribe(random: &mut Random, options: &Options) -> SubscribePlan {
 }
 
 /// Bytes that break the protocol in one way or another.
-fn raw(random: &mut Random) -> Vec<u8> {
+fn raw(random: &mut Random, options: &Options) -> Vec<u8> {
+    if random.chance(30) {
+        return flood(random, options);
+    }
     let legal: [&[u8]; 8] = [
         b"\x10\x10\x00\x04MQTT\x04\x02\x00\x3C\x00\x04evil",
         b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3C\x00\x00\x04evil",
@@ -245,4 +248,19 @@ fn raw(random: &mut Random) -> Vec<u8> {
         }
         _ => bytes,
     }
+}
+
+/// More messages at once than the broker's Receive Maximum, if it is small: whoever sends two of
+/// these over one connection exceeds it.
+fn flood(random: &mut Random, options: &Options) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    if random.chance(40) {
+        bytes.extend_from_slice(b"\x10\x11\x00\x04MQTT\x05\x02\x00\x3C\x00\x00\x04evil");
+    }
+    let first = random.below(60_000) as u16;
+    for number in 1..=options.limits.receive_maximum.min(100) {
+        let [high, low] = (first + number).to_be_bytes();
+        bytes.extend_from_slice(&[0x34, 0x08, 0, 1, b'a', high, low, 0, b'b', b'c']);
+    }
+    bytes
 }

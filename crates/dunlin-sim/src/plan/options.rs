@@ -35,6 +35,8 @@ pub struct Options {
     pub turn_delay: Micros,
     /// Whether a turn may leave some of its work to the next one.
     pub partial_turns: bool,
+    /// How long what a worker sends to another one is under way.
+    pub mail_delay: Micros,
     /// Devices connect again by themselves after this time; never when `None`.
     pub reconnect: Option<Micros>,
     /// How long an application takes to acknowledge.
@@ -111,6 +113,7 @@ impl Options {
             bytes_per_second: None,
             turn_delay: (0, 0),
             partial_turns: false,
+            mail_delay: (0, 0),
             reconnect: Some((1_000, 100_000)),
             ack_delay: (0, 0),
             pace: (0, 50_000),
@@ -185,9 +188,10 @@ impl Options {
         options.session_expiry_max_secs = *random.pick(&[3, 30, 300]);
         draw_limits(random, &mut options.limits);
         draw_mix(random, &mut options.mix);
-        if random.chance(30) {
-            options.mix.crash += 2;
+        if random.chance(50) {
+            options.mix.crash += *random.pick(&[2, 2, 8]);
         }
+        options.mail_delay = *random.pick(&[(0, 0), (0, 0), (0, 2_000), (0, 30_000)]);
         options
     }
 }

@@ -71,7 +71,7 @@ impl World {
         for _ in 0..ROUNDS_OF_START {
             for worker in 0..self.stations.len() {
                 self.carry_out(worker);
-                while let Some(Mail::Batch(from, mut batch)) =
+                while let Some((_, Mail::Batch(from, mut batch))) =
                     self.stations[worker].inbox.pop_front()
                 {
                     while !self.stations[worker].core.handle_batch(self.now, from, &mut batch) {
@@ -113,12 +113,13 @@ impl World {
     /// The next turn of a worker: at once when it has work, at its deadline otherwise.
     fn sleep(&mut self, worker: usize) {
         let station = &self.stations[worker];
-        if station.has_work() {
+        let mail = station.inbox.front().map(|(due, _)| *due);
+        if station.has_work_of_its_own() || mail.is_some_and(|due| self.calm || due <= self.now) {
             self.wake(worker);
             return;
         }
         let linger = station.lingering.front().map(|(until, _)| *until);
-        if let Some(at) = [station.core.poll_timeout(), linger].into_iter().flatten().min() {
+        if let Some(at) = [station.core.poll_timeout(), linger, mail].into_iter().flatten().min() {
             self.turn_by(worker, at.max(self.now));
         }
     }
@@ -165,10 +166,30 @@ impl World {
         }
     }
 
+    /// Sends mail to a worker, which comes in the order in which it was sent.
+    fn post(&mut self, to: usize, mail: Mail) {
+        let (least, most) = if self.calm { (0, 0) } else { self.options.mail_delay };
+        let station = &mut self.stations[to];
+        let micros = if most == 0 { 0 } else { station.random.between(least..=most) };
+        let due = self.now + Duration::from_micros(micros);
+        let due = station.inbox.back().map_or(due, |(last, _)| due.max(*last));
+        station.inbox.push_back((due, mail));
+        if due <= self.now {
+            self.wake(to);
+        } else {
+            self.turn_by(to, due);
+        }
+    }
+
     fn take_mail(&mut self, worker: usize) {
-        let count = self.stations[worker].inbox.len();
+        let now = self.now;
+        let inbox = &self.stations[worker].inbox;
+        let count = match self.calm {
+            true => inbox.len(),
+            false => inbox.partition_point(|(due, _)| *due <= now),
+        };
         for _ in 0..self.share(worker, count) {
-            let Some(mail) = self.stations[worker].inbox.pop_front() else { break };
+            let Some((_, mail)) = self.stations[worker].inbox.pop_front() else { break };
             self.operations += 1;
             match mail {
                 Mail::Batch(from, mut batch) => {
@@ -227,15 +248,13 @@ impl World {
                     self.wires[wire as usize].broker.key = None;
                     self.wires[wire as usize].broker.worker = to;
                     note!(self, self.about(wire), "moves to worker {to}");
-                    self.stations[to].inbox.push_back(Mail::Adopt(wire, client));
-                    self.wake(to);
+                    self.post(to, Mail::Adopt(wire, client));
                 }
                 Output::Store { last, records } => self.append(worker, last, records),
                 Output::Forward { worker: to, batch } => {
                     let from = WorkerNumber(worker as u8);
                     let to = usize::from(to.0);
-                    self.stations[to].inbox.push_back(Mail::Batch(from, batch));
-                    self.wake(to);
+                    self.post(to, Mail::Batch(from, batch));
                 }
             }
         }
@@ -360,8 +379,7 @@ impl World {
         self.is_stopping = true;
         self.away_micros = micros;
         for worker in 0..self.stations.len() {
-            self.stations[worker].inbox.push_back(Mail::Stop);
-            self.wake(worker);
+            self.post(worker, Mail::Stop);
         }
     }
 

@@ -216,13 +216,17 @@ impl World {
 /// Turns that may pass until a worker has done what it has to do, when turns leave things undone.
 const TURNS_UNTIL_DONE: u64 = 40;
 
+/// Letters between workers, one after the other, that something may need.
+const LETTERS_UNTIL_DONE: u64 = 4;
+
 fn rules(options: &Options) -> Rules {
     let turns = if options.partial_turns { TURNS_UNTIL_DONE } else { 2 };
+    let turns_micros = turns * options.turn_delay.1 + LETTERS_UNTIL_DONE * options.mail_delay.1;
     let first_stranger = options.devices + options.twins;
     Rules {
         limits: options.limits.clone(),
         stores: options.stores,
-        lateness: Duration::from_micros(200_000 + turns * options.turn_delay.1),
+        lateness: Duration::from_micros(200_000 + turns_micros),
         strangers: (first_stranger..first_stranger + options.malformed).map(DeviceId).collect(),
     }
 }

@@ -19,7 +19,8 @@ pub(super) enum Mail {
 #[derive(Debug)]
 pub(super) struct Station {
     pub(super) core: Core,
-    pub(super) inbox: VecDeque<Mail>,
+    /// Each with the moment from which on it is there.
+    pub(super) inbox: VecDeque<(Instant, Mail)>,
     /// Connections with a session that may have something to read.
     pub(super) established: VecDeque<u32>,
     /// Connections without one.
@@ -66,8 +67,12 @@ impl Station {
 
     /// Whether a turn would have something to do that nothing else announces.
     pub(super) fn has_work(&self) -> bool {
-        !self.inbox.is_empty()
-            || !self.established.is_empty()
+        !self.inbox.is_empty() || self.has_work_of_its_own()
+    }
+
+    /// The same, mail aside.
+    pub(super) fn has_work_of_its_own(&self) -> bool {
+        !self.established.is_empty()
             || !self.fresh.is_empty()
             || !self.adopted.is_empty()
             || !self.writable.is_empty()

@@ -81,7 +81,7 @@ impl World {
             self.stations[entry.worker].stored = Some(entry.last);
         }
         self.store.safe = upto;
-        note!(self, About::All, "store: {upto} entries are safe");
+        note!(self, About::Store, "store: {upto} entries are safe");
         for worker in 0..self.stations.len() {
             if self.stations[worker].stored.is_some() {
                 self.wake(worker);

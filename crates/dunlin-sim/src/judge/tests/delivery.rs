@@ -322,6 +322,19 @@ fn a_new_subscription_gets_the_last_retained_message() {
     story.write(1, &Packet::PubAck(ack(1)));
     story.ends(&[]);
 
+    // Replaced and acknowledged meanwhile: the new one comes in one way or the other.
+    for comes in [None, Some(publish(9, Q1, 1)), Some(retained(publish(9, Q1, 1)))] {
+        let mut story = begin();
+        story.take(2, &Packet::Subscribe(Box::new(subscribe("#", Q1))));
+        keep(&mut story, 9);
+        story.suback(2, id(1), vec![ReasonCode::GrantedQoS1]);
+        let broken: &[_] = if comes.is_none() { &[Promise::Retained] } else { &[] };
+        if let Some(publish) = comes {
+            story.pass_on(2, 2, publish);
+        }
+        story.ends(broken);
+    }
+
     let mut story = begin();
     let mut asked = subscribe("#", Q1);
     asked.subscriptions[0].options.retain_handling = RetainHandling::DoNotSend;

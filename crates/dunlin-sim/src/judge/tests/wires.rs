@@ -187,3 +187,102 @@ fn malformed_input_ends_its_connection_and_no_other() {
     story.close(1);
     story.ends(&[Promise::Malformed]);
 }
+
+#[test]
+fn a_repeated_pubrec_says_the_same() {
+    let refusal = Ack::new(id(5), ReasonCode::QuotaExceeded);
+    for (first, second, broken) in [
+        (ack(5), ack(5), &[][..]),
+        (refusal.clone(), ack(5), &[][..]),
+        (ack(5), refusal, &[Promise::Answers][..]),
+    ] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.take_publish(1, publish(7, QoS::ExactlyOnce, 5));
+        story.write(1, &Packet::PubRec(first));
+        story.close(1);
+        story.join(2, 1, connect("publisher"), true);
+        story.take_publish(2, again(publish(7, QoS::ExactlyOnce, 5)));
+        story.write(2, &Packet::PubRec(second));
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn an_exchange_goes_on_after_a_reconnect() {
+    for is_released in [true, false] {
+        let mut story = pair(QoS::ExactlyOnce);
+        story.take_publish(1, publish(7, QoS::ExactlyOnce, 5));
+        story.write(1, &Packet::PubRec(ack(5)));
+        story.deliver_written(2, 2, publish(7, QoS::ExactlyOnce, 1));
+        story.take(2, &Packet::PubRec(ack(1)));
+        story.close(2);
+        story.join(3, 2, connect("subscriber"), true);
+        if is_released {
+            story.write(3, &Packet::PubRel(ack(1)));
+            story.take(3, &Packet::PubComp(ack(1)));
+        }
+        story.ends(if is_released { &[] } else { &[Promise::Unanswered] });
+    }
+}
+
+#[test]
+fn too_many_messages_at_once_end_their_connection() {
+    let flood = |identifiers: &[u16]| {
+        let mut story = Story::with(|rules| {
+            rules.limits.receive_maximum = 2;
+            rules.strangers.insert(DeviceId(1));
+        });
+        story.join(1, 1, connect("stranger"), false);
+        for packet_identifier in identifiers {
+            story.take_publish(1, publish(7, QoS::ExactlyOnce, *packet_identifier));
+            story.write(1, &Packet::PubRec(ack(*packet_identifier)));
+        }
+        story
+    };
+    // The same one again is no new one.
+    flood(&[1, 2, 2]).ends(&[]);
+    flood(&[1, 2, 3]).ends(&[Promise::ReceiveMaximum]);
+
+    let mut story = flood(&[1, 2]);
+    story.take_publish(1, publish(7, QoS::ExactlyOnce, 3));
+    story.close(1);
+    story.ends(&[]);
+
+    let mut story = flood(&[1, 2]);
+    story.take(1, &Packet::PubRel(ack(1)));
+    story.take_publish(1, publish(7, QoS::ExactlyOnce, 3));
+    story.write(1, &Packet::PubComp(ack(1)));
+    story.write(1, &Packet::PubRec(ack(3)));
+    story.ends(&[]);
+
+    let mut story = flood(&[1, 2, 3]);
+    story.take(1, &Packet::PingReq);
+    story.write(1, &Packet::PingResp);
+    story.close(1);
+    story.ends(&[Promise::ReceiveMaximum]);
+}
+
+#[test]
+fn a_pubrel_is_sent_once_on_each_connection() {
+    let begin = || {
+        let mut story = pair(QoS::ExactlyOnce);
+        story.take_publish(1, publish(7, QoS::ExactlyOnce, 5));
+        story.write(1, &Packet::PubRec(ack(5)));
+        story.deliver_written(2, 2, publish(7, QoS::ExactlyOnce, 1));
+        story.take(2, &Packet::PubRec(ack(1)));
+        story.write(2, &Packet::PubRel(ack(1)));
+        story
+    };
+    let mut story = begin();
+    story.write(2, &Packet::PubRel(ack(1)));
+    story.take(2, &Packet::PubComp(ack(1)));
+    story.ends(&[Promise::PacketIdentifier]);
+
+    let mut story = begin();
+    story.close(2);
+    story.join(3, 2, connect("subscriber"), true);
+    story.write(3, &Packet::PubRel(ack(1)));
+    story.take(3, &Packet::PubComp(ack(1)));
+    story.ends(&[]);
+}
