@@ -81,7 +81,8 @@ pub(super) enum WhenFull {
     /// It waits for room, and so do those after it: the publisher, an MQTT 3.x Client by this
     /// connection to the worker that took the message, can't be told.
     Hold(ConnectionKey),
-    /// It is queued up to twice the limit: that publisher's connection is over.
+    /// It is queued up to twice the limit: that publisher's connection is over, or the message has
+    /// waited for long behind one that may itself wait for it.
     Exceed,
 }
 

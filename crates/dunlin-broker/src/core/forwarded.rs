@@ -4,13 +4,20 @@
 use super::forward::{Forward, Forwarded, Outcome, WhenFull};
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
+use super::pending::HeldForwards;
 use super::publish::{HELD_RETRY, Routed};
 use super::timers::Timer;
 use super::{ConnectionKey, Core, DropCause, WorkerNumber};
 use crate::QueuePolicy;
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::QoS;
-use std::collections::VecDeque;
+use std::time::Duration;
+
+/// How long a message waits behind one that is not yet decided.
+///
+/// A QoS 2 message is tentative where it has room while it waits at another worker. Two of them, or
+/// two copies of one, could wait for each other for ever: each fills the queue that the other needs.
+const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Forwarded {
     pub(super) fn outgoing(&self) -> Outgoing<'_> {
@@ -97,13 +104,13 @@ impl Core {
                     && let Some(held) = self.pending.held_forwards.get_mut(&publisher)
                 {
                     // It may not overtake those that wait [MQTT-4.6.0-6].
-                    held.push_back(forwarded);
+                    held.waiting.push_back(forwarded);
                     return;
                 }
                 if self.forwarded_would_refuse(now, &forwarded) {
                     let timer = Timer::HeldForward(forwarded.taken_by, connection);
                     self.timers.set(now + HELD_RETRY, timer);
-                    let held = VecDeque::from([forwarded]);
+                    let held = HeldForwards { waiting: [forwarded].into(), since: now };
                     self.pending.held_forwards.insert(publisher, held);
                     return;
                 }
@@ -149,14 +156,18 @@ impl Core {
         connection: ConnectionKey,
     ) {
         let Some(mut held) = self.pending.held_forwards.remove(&(from, connection)) else { return };
-        while let Some(forwarded) = held.pop_front() {
+        while let Some(mut forwarded) = held.waiting.pop_front() {
+            if now.saturating_since(held.since) >= UNDECIDED_WAIT_MAX {
+                forwarded.when_full = WhenFull::Exceed;
+            }
             if self.forwarded_would_refuse(now, &forwarded) {
-                held.push_front(forwarded);
+                held.waiting.push_front(forwarded);
                 self.timers.set(now + HELD_RETRY, Timer::HeldForward(from, connection));
                 self.pending.held_forwards.insert((from, connection), held);
                 return;
             }
             self.deliver_forwarded(now, forwarded);
+            held.since = now;
         }
     }
 
@@ -185,7 +196,7 @@ impl Core {
         connection: ConnectionKey,
     ) {
         let held = self.pending.held_forwards.remove(&(from, connection));
-        for forwarded in held.into_iter().flatten() {
+        for forwarded in held.into_iter().flat_map(|held| held.waiting) {
             self.deliver_forwarded(now, Forwarded { when_full: WhenFull::Exceed, ..forwarded });
         }
     }

@@ -71,7 +71,7 @@ impl Core {
                 assert_eq!(session.connection, Some(index), "of each other");
             }
         }
-        assert!(self.pending.held_forwards.values().all(|held| !held.is_empty()));
+        assert!(self.pending.held_forwards.values().all(|held| !held.waiting.is_empty()));
         assert!(self.pending.held.keys().all(|key| {
             connections.is_current(key.index, key.generation)
                 && connections[key.index].session.is_some()

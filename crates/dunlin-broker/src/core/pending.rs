@@ -5,7 +5,7 @@ use super::granted::SessionKey;
 use super::workers::AwaitedSubAck;
 use super::{ConnectionKey, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{ConnAckProperties, Connect, PacketIdentifier, Text, UnsubAck};
-use dunlin_protocol::{AckToken, Message};
+use dunlin_protocol::{AckToken, Instant, Message};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -83,6 +83,14 @@ impl HeldPublishes {
     }
 }
 
+/// Messages that another worker took by one connection and that wait for room here, in their order.
+#[derive(Debug)]
+pub(super) struct HeldForwards {
+    pub(super) waiting: VecDeque<Forwarded>,
+    /// Since when the first of them has been the first.
+    pub(super) since: Instant,
+}
+
 /// What the end of the waiting is for.
 #[derive(Debug)]
 pub(super) enum AfterStored {
@@ -111,7 +119,7 @@ pub(super) struct PendingPublishes {
     /// Messages that another worker took by a connection of an MQTT 3.x Client, from the first one
     /// on that has no room here. As many as the Receive Maximum says: their Client has no
     /// acknowledgement yet.
-    pub(super) held_forwards: HashMap<(WorkerNumber, ConnectionKey), VecDeque<Forwarded>>,
+    pub(super) held_forwards: HashMap<(WorkerNumber, ConnectionKey), HeldForwards>,
     /// Clients that came back while it is not known what became of their QoS 2 messages.
     pub(super) parked: Vec<(ConnectionKey, Connect)>,
     pub(super) stored_upto: RecordNumber,
@@ -148,7 +156,7 @@ impl PendingPublishes {
     /// How much waits.
     pub(super) fn len(&self) -> usize {
         let publishes = self.publishes.len() + self.after_stored.len() + self.held.len();
-        let forwards: usize = self.held_forwards.values().map(VecDeque::len).sum();
+        let forwards: usize = self.held_forwards.values().map(|held| held.waiting.len()).sum();
         publishes + forwards + self.parked.len() + self.gone_in_order.len()
     }
 

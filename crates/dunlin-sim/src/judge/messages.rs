@@ -43,6 +43,9 @@ pub(super) struct Record {
     /// When its publisher was last told that it is taken, or refused: what is routed is routed.
     pub(super) settled: Option<Moment>,
     pub(super) is_acknowledged: bool,
+    /// Whether its connection ended before the answer: it may have waited for room then, and may
+    /// have found none within twice the limit.
+    pub(super) has_waited: bool,
     /// The number was used for different messages: nothing is known.
     pub(super) is_ambiguous: bool,
     /// To whom it was given by Shared Subscriptions.
@@ -198,6 +201,7 @@ impl Judge {
             open: 0,
             settled: None,
             is_acknowledged: false,
+            has_waited: false,
             is_ambiguous: is_stranger,
             handed: Vec::new(),
             groups_served: Vec::new(),
@@ -281,6 +285,7 @@ impl Judge {
         }
         record.open = record.open.saturating_sub(1);
         record.settled = Some(moment);
+        record.has_waited |= qos == QoS::ExactlyOnce && record.connection != id;
         if success {
             self.oblige(number, publishing.taken);
         }
@@ -290,7 +295,9 @@ impl Judge {
     pub(super) fn oblige(&mut self, number: u64, from: Moment) {
         let moment = self.moment;
         let Some(record) = self.messages.get(&number) else { return };
-        let may_drop = record.is_will || self.rules.limits.queue_policy != QueuePolicy::Refuse;
+        let may_drop = record.is_will
+            || record.has_waited
+            || self.rules.limits.queue_policy != QueuePolicy::Refuse;
         let mut owed = Vec::new();
         for id in self.sessions.present() {
             let life = self.sessions.life(id);

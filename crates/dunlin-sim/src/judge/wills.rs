@@ -76,6 +76,7 @@ impl Judge {
             open: 1,
             settled: None,
             is_acknowledged: false,
+            has_waited: false,
             is_ambiguous: false,
             handed: Vec::new(),
             groups_served: Vec::new(),

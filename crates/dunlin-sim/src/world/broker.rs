@@ -5,6 +5,7 @@ use super::{About, Event, Happening, World, connection_id, note};
 use crate::chance::{Purpose, random};
 use crate::pipe::Part;
 use core::time::Duration;
+use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
     ConnectionKey, Core, CoreConfig, Output, RetainedStore, WorkerNumber, owner,
 };
@@ -326,7 +327,12 @@ impl World {
 
     fn check_bounds(&mut self, worker: usize) {
         let counters = self.stations[worker].core.counters();
-        let queued_max = counters.sessions.saturating_mul(self.limits.queue_len_max as u64);
+        let mut queued_max = counters.sessions.saturating_mul(self.limits.queue_len_max as u64);
+        if self.limits.queue_policy == QueuePolicy::Refuse {
+            // What waited for room is queued up to twice the limit when its publisher goes, and a
+            // session takes all copies of a message that it has room for.
+            queued_max = queued_max.saturating_mul(2).saturating_add(counters.subscriptions);
+        }
         if counters.queued > queued_max {
             let what = format!("{} messages queued, at most {queued_max}", counters.queued);
             self.fail("queues grow beyond their limit", what, Vec::new());

@@ -24,7 +24,9 @@ pub(in crate::core) struct Delivered {
 }
 
 impl Endpoints {
-    /// Whether a message of this QoS would be refused by the queue of a session.
+    /// Whether a message would be refused by the queue of a session. One that may exceed its limit
+    /// waits no longer where the session's Client can make no room, because it is not yet decided
+    /// what is first in its queue.
     #[inline]
     pub(in crate::core) fn would_refuse(
         &mut self,
@@ -40,7 +42,10 @@ impl Endpoints {
             return false;
         }
         self.drop_expired(now, key);
-        !self.has_room(&self.sessions[key.0], outgoing.message)
+        let session = &self.sessions[key.0];
+        let waits_in_vain = outgoing.when_full == WhenFull::Exceed
+            && session.queue.front().is_some_and(Queued::is_tentative);
+        !waits_in_vain && !self.has_room(session, outgoing.message)
     }
 
     /// Drops what has expired at the front of a queue.

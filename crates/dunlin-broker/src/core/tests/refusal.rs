@@ -201,3 +201,22 @@ fn a_session_with_many_ways_to_a_message_has_all_or_nothing_of_it() {
     let (away, _) = broker.join(connect(name).resume().expiry(60));
     assert_eq!(broker.drain(away), ["0", "1", "1", "1"]);
 }
+
+#[test]
+fn copies_of_a_message_do_not_wait_for_each_other_for_ever() {
+    let mut broker = Broker::build(2, limits(1), true);
+    let name = name_at(&broker, 0, "both");
+    broker.accepting = 0;
+    let (both, _) = broker.join(connect(&name).expiry(60));
+    broker.send(both, subscribe(&["a", "$share/g/a"], QoS::ExactlyOnce));
+    broker.receive(both);
+    let old = old(&mut broker);
+    send(&mut broker, old, QoS::ExactlyOnce, 1..=1);
+    broker.advance_secs(1);
+    assert!(broker.types(old).is_empty(), "the queue is full of what is not decided");
+    broker.advance_secs(5);
+    assert_eq!(broker.types(old), [PacketType::PubRec]);
+    assert_eq!(broker.drain(both), ["1", "1"]);
+    assert_eq!(broker.counters().dropped_total(), 0);
+    check_nothing_pending(&mut broker);
+}
