@@ -53,6 +53,11 @@ pub enum Event<'a> {
         /// Its length in bytes.
         len: usize,
     },
+    /// The broker was told that the peer has closed its side while nothing was taken of its input.
+    PeerGone {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// The socket took less than the broker had to write: what is written from now on may have
     /// been said long before.
     Blocked {

@@ -269,7 +269,9 @@ impl Judge {
         match life {
             Some(life) => {
                 let known = self.sessions.life_mut(life);
-                if asked.clean_start {
+                // The session may have ended, and another connection that nobody answered have
+                // begun a new one: Session Present tells nothing of what was before.
+                if asked.clean_start || (asked.expiry_secs == 0 && !is_refused) {
                     known.doubt();
                 }
                 if !is_refused {

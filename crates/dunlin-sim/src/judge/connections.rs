@@ -35,6 +35,8 @@ pub(super) struct Connection {
     pub(super) life: Option<LifeId>,
     /// It is over: nothing is taken from it any more, and it has lost its session.
     pub(super) over: Option<Moment>,
+    /// The broker knows that nobody is there, and waits for nothing on its account.
+    pub(super) is_gone: bool,
     /// Nothing is written to it any more.
     pub(super) is_closed: bool,
     /// A CONNECT of the same Client Identifier was taken while this one was open.
@@ -107,6 +109,7 @@ impl Connection {
             client: None,
             life: None,
             over: None,
+            is_gone: false,
             is_closed: false,
             rivalled: false,
             last_taken: now,

@@ -274,6 +274,7 @@ impl Judge {
         let packet_identifier = ack.packet_identifier.value();
         let Some(connection) = self.connections.get_mut(&id) else { return };
         let life = connection.life;
+        let is_gone = connection.is_gone;
         let Some(publishing) = connection.publishes.remove(&packet_identifier) else { return };
         let success = !ack.reason_code.is_error();
         if let Some((topic, place)) = publishing.retained {
@@ -300,7 +301,7 @@ impl Judge {
         }
         record.open = record.open.saturating_sub(1);
         record.settled = Some(moment);
-        record.has_waited |= qos == QoS::ExactlyOnce && record.connection != id;
+        record.has_waited |= qos == QoS::ExactlyOnce && (is_gone || record.connection != id);
         if success {
             self.oblige(number, publishing.taken);
         }

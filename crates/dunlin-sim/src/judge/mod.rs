@@ -130,6 +130,11 @@ impl Judge {
             }
             Event::TakenMalformed { connection } => self.on_malformed(connection),
             Event::Written { connection, packet, len } => self.on_written(connection, packet, len),
+            Event::PeerGone { connection } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.is_gone = true;
+                }
+            }
             Event::Blocked { connection } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.blocked.get_or_insert(now);

@@ -198,6 +198,7 @@ impl World {
                         && self.stations[worker].core.has_session(key) =>
                 {
                     self.stations[worker].core.handle_peer_gone(self.now, key);
+                    self.tell(Event::PeerGone { connection: connection_id(wire) });
                     was_told = true;
                 }
                 state => break state,

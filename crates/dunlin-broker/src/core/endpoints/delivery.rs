@@ -43,9 +43,9 @@ impl Endpoints {
         }
         self.drop_expired(now, key);
         let session = &self.sessions[key.0];
-        let waits_for_decision = session.queue.front().is_some_and(Queued::is_tentative);
-        !self.has_room(session, outgoing.message)
-            && !(waits_for_decision && outgoing.when_full == WhenFull::Exceed)
+        let waits_in_vain = outgoing.when_full == WhenFull::Exceed
+            && session.queue.front().is_some_and(Queued::is_tentative);
+        !waits_in_vain && !self.has_room(session, outgoing.message)
     }
 
     /// Drops what has expired at the front of a queue.

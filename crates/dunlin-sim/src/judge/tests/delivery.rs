@@ -504,3 +504,24 @@ fn a_retained_message_at_qos_0_is_lost_with_a_connection_that_was_over() {
         story.ends(if is_over { &[] } else { &[Promise::Retained] });
     }
 }
+
+#[test]
+fn a_qos_2_message_may_be_missing_where_it_found_no_room_when_its_publisher_went() {
+    for publisher_goes in [true, false] {
+        let mut story = Story::with(|rules| rules.limits.queue_len_max = 1);
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", QoS::ExactlyOnce);
+        for number in 1..=2 {
+            let packet_identifier = u16::try_from(number).expect("few");
+            story.take_publish(1, publish(number, QoS::ExactlyOnce, packet_identifier));
+        }
+        if publisher_goes {
+            story.tell(Event::PeerGone { connection: ConnectionId(1) });
+        }
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.write(1, &Packet::PubRec(ack(2)));
+        let lost = if publisher_goes { 0 } else { 2 };
+        story.ends(&[Promise::AcknowledgedIsKept; 2][..lost]);
+    }
+}
