@@ -17,9 +17,18 @@ const MAX_SECS: u32 = u32::MAX;
 pub(super) fn actions(seed: u64, options: &Options, steps: u64) -> Vec<Planned> {
     let mut at = Instant::ZERO;
     let devices = u64::from(options.devices + options.twins + options.malformed);
+    let boot_len = BOOT_ACTIONS * u64::from(options.devices);
+    let boot_from =
+        if options.boots { steps.saturating_sub(boot_len).max(2 * devices) } else { steps };
     let mut planned = Vec::new();
     for number in 0..steps {
         let mut random = random(seed, Purpose::Actions, number);
+        if let Some(after) = number.checked_sub(boot_from) {
+            at = at + pause_of_boot(after, &mut random, options, number + 1 == steps);
+            let (device, action) = boot(after, &mut random, options);
+            planned.push(Planned { at, number, device, action });
+            continue;
+        }
         let micros = random.between(options.pace.0..=options.pace.1);
         at = at + Duration::from_micros(micros);
         if random.chance(options.rests) {
@@ -43,6 +52,56 @@ pub(super) fn actions(seed: u64, options: &Options, steps: u64) -> Vec<Planned> 
         planned.push(Planned { at, number, device, action });
     }
     planned
+}
+
+/// Actions of each device when all begin anew.
+const BOOT_ACTIONS: u64 = 3;
+
+/// All connect; a little later each subscribes to what another one retains at that moment.
+fn boot(after: u64, random: &mut Random, options: &Options) -> (u32, Action) {
+    let devices = options.devices;
+    let device = (after % u64::from(devices)) as u32;
+    let name_of = |device: u32| format!("boot/{device}");
+    if after < u64::from(devices) {
+        return (
+            device,
+            Action::Connect(ConnectPlan { clean_start: true, ..connect(random, options) }),
+        );
+    }
+    // Each one of a pair by turns: the publish, and the SUBSCRIBE of the neighbour.
+    let step = after - u64::from(devices);
+    let publisher = (step / 2) as u32 % devices;
+    let topic_name = name_of(publisher);
+    if step.is_multiple_of(2) == publisher.is_multiple_of(2) {
+        let plan = PublishPlan {
+            topic_name,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            expiry_secs: None,
+            len: 20,
+            properties: false,
+        };
+        return (publisher, Action::Publish(plan));
+    }
+    let filter = FilterPlan {
+        topic_filter: topic_name,
+        qos: QoS::AtLeastOnce,
+        no_local: false,
+        retain_as_published: random.chance(50),
+        retain_handling: RetainHandling::Send,
+    };
+    let plan = SubscribePlan { identifier: None, filters: vec![filter] };
+    ((publisher + 1) % devices, Action::Subscribe(plan))
+}
+
+/// The time before an action of [`boot`]: all are connected before the first one subscribes, and
+/// all is over before the run ends.
+fn pause_of_boot(after: u64, random: &mut Random, options: &Options, is_last: bool) -> Duration {
+    match after {
+        _ if is_last => Duration::from_secs(2),
+        _ if after == u64::from(options.devices) => Duration::from_secs(3),
+        _ => Duration::from_micros(random.between(0..=3_000)),
+    }
 }
 
 fn any(random: &mut Random, options: &Options) -> Action {

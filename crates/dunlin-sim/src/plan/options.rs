@@ -69,6 +69,8 @@ pub struct Options {
     pub clean_starts: u64,
     /// The longest Session Expiry Interval in use, in seconds; those that never expire aside.
     pub session_expiry_max_secs: u32,
+    /// Whether at the end all devices begin anew at once, as after a power cut.
+    pub boots: bool,
     /// How frequent each kind of action is.
     pub mix: Mix,
 }
@@ -130,6 +132,7 @@ impl Options {
             wills: 20,
             clean_starts: 20,
             session_expiry_max_secs: 100,
+            boots: false,
             mix: Mix {
                 connect: 8,
                 publish: 50,
@@ -192,6 +195,7 @@ impl Options {
             options.mix.crash += *random.pick(&[2, 2, 8]);
         }
         options.mail_delay = *random.pick(&[(0, 0), (0, 0), (0, 2_000), (0, 30_000)]);
+        options.boots = random.chance(25);
         options
     }
 }
@@ -250,7 +254,7 @@ fn draw_mix(random: &mut Random, mix: &mut Mix) {
             7 => (mix.partition, mix.throttle) = (10, 10),
             8 => mix.stop_reading += 30,
             9 => mix.reset += 8,
-            10 => mix.stall_store += 15,
+            10 => (mix.stall_store, mix.crash) = (15, 4),
             11 => mix.crash += 8,
             12 => mix.stop += 4,
             _ => mix.publish += 100,
