@@ -7,8 +7,8 @@ use crate::command::{cargo, run as run_command};
 use crate::workspace::Workspace;
 
 /// Seeds that every run of the tests has.
-const FIXED_SEEDS: &str = "0..400";
-/// Minutes for the fixed seeds at most, and for fresh ones.
+const FIXED_SEEDS: &str = "0..1300";
+/// Minutes for fresh ones.
 const MINUTES: &str = "0.5";
 
 /// What the simulator is told.
@@ -32,8 +32,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
 /// # Errors
 /// When a promise was broken; the seed is printed.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
-    simulate(workspace, ["--seeds", FIXED_SEEDS, "--minutes", MINUTES])?;
-    simulate(workspace, ["--minutes", MINUTES])
+    simulate(workspace, ["--seeds", FIXED_SEEDS, "--jobs", "2"])?;
+    simulate(workspace, ["--minutes", MINUTES, "--jobs", "2"])
 }
 
 fn simulate<'a>(workspace: &Workspace, arguments: impl IntoIterator<Item = &'a str>) -> Result<()> {
