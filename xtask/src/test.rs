@@ -10,6 +10,7 @@ use crate::command::{cargo, run as run_command};
 use crate::planted;
 use crate::setup;
 use crate::sim;
+use crate::statements;
 use crate::tidy;
 use crate::workspace::Workspace;
 
@@ -33,6 +34,8 @@ enum Step {
     Format,
     /// The house rules
     Tidy,
+    /// Every normative statement of the standard has a test that names it
+    Statements,
     /// The lower crates without the standard library
     NoStd,
     /// Each feature of each crate alone
@@ -88,6 +91,7 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
         Step::SetUp => setup::run(workspace),
         Step::Format => cargo(&["fmt", "--all", "--check"]),
         Step::Tidy => tidy::run(workspace),
+        Step::Statements => statements::run(workspace),
         Step::NoStd => {
             let mut words = vec!["build"];
             for name in NO_STD_CRATES {
