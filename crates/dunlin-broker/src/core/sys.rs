@@ -45,7 +45,8 @@ impl Core {
     pub(super) fn start_sys(&mut self, now: Instant) {
         if self.endpoints.limits.sys_interval_secs > 0 {
             self.sys.last_at = now;
-            self.timers.set(now, Timer::Sys);
+            // Before the first Client asks: it gets what is retained.
+            self.timers.set_due(Timer::Sys);
         }
     }
 

@@ -39,6 +39,11 @@ impl Timers {
         self.buckets.entry(bucket).or_default().push(timer);
     }
 
+    /// Sets a timer that is due at once, whatever the time is.
+    pub(super) fn set_due(&mut self, timer: Timer) {
+        self.buckets.entry(0).or_default().push(timer);
+    }
+
     /// Sets a timer for an owner whose deadline this is, unless its earliest one, at `timer_at`,
     /// comes up before. Whoever is asked too early watches again.
     pub(super) fn watch(
@@ -103,5 +108,8 @@ mod tests {
         assert!(timers.due(Instant::from_micros(199_999)).is_empty());
         assert_eq!(timers.due(Instant::from_micros(200_000)), [Timer::Sys]);
         assert_eq!(timers.next(), None);
+        // Between two buckets.
+        timers.set_due(Timer::Sys);
+        assert_eq!(timers.due(Instant::from_micros(210_000)), [Timer::Sys]);
     }
 }
