@@ -134,6 +134,7 @@ impl Judge {
             _ => false,
         };
         if let (Some(number), Some(known)) = (number, known)
+            && !known.is_accepted
             && self.last_crash.is_some_and(|crash| crash > known.taken)
             && let Some(record) = self.messages.get_mut(&number)
         {
