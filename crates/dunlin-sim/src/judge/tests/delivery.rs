@@ -541,6 +541,28 @@ fn a_retained_message_at_qos_0_is_lost_with_a_connection_that_was_over() {
 }
 
 #[test]
+fn what_is_sent_at_qos_0_makes_no_room_in_a_queue() {
+    for (queue_len_max, broken) in [(1, &[][..]), (2, &[Promise::AcknowledgedIsKept])] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_len_max = queue_len_max;
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q2);
+        // It waits for the store.
+        story.take_publish(1, publish(7, Q2, 1));
+        story.take_publish(1, publish(8, Q0, 0));
+        story.deliver_written(2, 2, publish(8, Q0, 0));
+        story.take_publish(1, publish(9, Q2, 2));
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.write(1, &Packet::PubRec(ack(2)));
+        story.deliver_written(2, 2, publish(7, Q2, 1));
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_qos_2_message_may_be_missing_where_it_found_no_room_when_its_publisher_went() {
     for publisher_goes in [true, false] {
         let mut story = Story::with(|rules| rules.limits.queue_len_max = 1);
