@@ -51,6 +51,8 @@ pub struct ClientConnection {
     /// When the PINGREQ was sent that the Server has not answered.
     pinged_at: Option<Instant>,
     session_expires_at_once: bool,
+    /// As CONNECT, then CONNACK, then DISCONNECT have it.
+    session_ends_with_connection: bool,
     server: ServerLimits,
 }
 
@@ -99,6 +101,10 @@ impl ClientConnection {
             keep_alive_secs: connect.keep_alive,
             pinged_at: None,
             session_expires_at_once: properties.session_expiry_interval.unwrap_or(0) == 0,
+            session_ends_with_connection: match connect.protocol_version.is_v5() {
+                true => properties.session_expiry_interval.unwrap_or(0) == 0,
+                false => connect.clean_start,
+            },
             server: ServerLimits {
                 maximum_qos: QoS::ExactlyOnce,
                 retain: true,
@@ -404,6 +410,9 @@ impl ClientConnection {
         }
         let can_tell = self.version().is_v5() || disconnect.reason_code == ReasonCode::Success;
         if self.state == State::Connected && can_tell {
+            if let Some(secs) = expiry.filter(|_| self.version().is_v5()) {
+                self.session_ends_with_connection = secs == 0;
+            }
             let mut packet = Box::new(disconnect.clone());
             packet.reason_code = allowed(packet.reason_code, PacketType::Disconnect);
             self.engine.send(now, &Packet::Disconnect(packet), out)?;
@@ -467,11 +476,21 @@ impl ClientConnection {
     }
 
     /// Takes the Session out; the connection is of no more use.
+    ///
+    /// Of a Session that ends with its connection only the messages of this end are left, for the
+    /// next CONNACK to name as lost.
     pub fn take_session(&mut self) -> Session {
         self.engine.close(ConnectionEnd::Network);
         match self.resumable.take() {
             Some(session) => session,
-            None => core::mem::take(&mut self.engine.session),
+            None => {
+                let mut session = core::mem::take(&mut self.engine.session);
+                if self.session_ends_with_connection {
+                    // What a later Session receives with these Packet Identifiers is new.
+                    session.inbound.clear();
+                }
+                session
+            }
         }
     }
 

@@ -38,6 +38,9 @@ impl ClientConnection {
         );
         self.engine.set_peer_packet_size_max(properties.maximum_packet_size.unwrap_or(u32::MAX));
         if self.version().is_v5() {
+            if let Some(secs) = properties.session_expiry_interval {
+                self.session_ends_with_connection = secs == 0;
+            }
             let outbound_max = properties.topic_alias_maximum.unwrap_or(0);
             self.engine.set_aliases(
                 self.config.connect.properties.topic_alias_maximum.unwrap_or(0),

@@ -1,7 +1,9 @@
 //! A Session that goes on: what is sent again, how, and within which limits.
 
 use crate::helpers::{ack, brief, id, message, publish};
-use dunlin_protocol::codec::{Ack, ConnAck, Connect, Packet, ProtocolVersion, QoS, ReasonCode};
+use dunlin_protocol::codec::{
+    Ack, ConnAck, ConnAckProperties, Connect, Packet, ProtocolVersion, QoS, ReasonCode,
+};
 use dunlin_protocol::{
     ClientConfig, ClientEvent, InFlight, InFlightState, PublishError, ServerConfig,
     ServerConnection, ServerEvent, Session,
@@ -249,4 +251,35 @@ fn a_refused_client_keeps_its_session() {
     let connack = ConnAck { session_present: false, reason_code, properties };
     client.send(&Packet::ConnAck(Box::new(connack)));
     assert_eq!(client.end.connection.take_session(), in_flight());
+}
+
+#[test]
+fn a_session_that_ends_with_its_connection_knows_no_message_afterwards() {
+    for (version, clean_start, asked, granted, is_over) in [
+        (ProtocolVersion::V5, false, Some(60), None, false),
+        (ProtocolVersion::V5, false, None, None, true),
+        (ProtocolVersion::V5, false, Some(60), Some(0), true),
+        (ProtocolVersion::V5, false, None, Some(60), false),
+        (ProtocolVersion::V3_1_1, false, None, None, false),
+        (ProtocolVersion::V3_1_1, true, None, None, true),
+    ] {
+        let mut connect = connect(version);
+        connect.clean_start = clean_start;
+        connect.properties.session_expiry_interval = asked;
+        let config = ClientConfig {
+            connect,
+            connect_timeout: Duration::from_secs(5),
+            in_flight_max: 10,
+            topic_alias_outbound_max: 0,
+        };
+        let mut client = Scripted::client(config, Session::new());
+        let properties =
+            ConnAckProperties { session_expiry_interval: granted, ..ConnAckProperties::default() };
+        let reason_code = ReasonCode::Success;
+        let connack = ConnAck { session_present: false, reason_code, properties };
+        client.send(&Packet::ConnAck(Box::new(connack)));
+        client.send(&publish(2, 9, false));
+        let session = client.end.connection.take_session();
+        assert_eq!(session.is_empty(), is_over, "{version:?} {clean_start} {asked:?} {granted:?}");
+    }
 }

@@ -262,9 +262,10 @@ impl Judge {
             _ => None,
         };
         let cost = record.cost();
+        let took_room = record.takes_room(&self.rules.limits);
         let life = self.sessions.life_mut(life_id);
         let receipt = life.receipts.entry(number).or_default();
-        if receipt.written == [0; 3] {
+        if took_room && receipt.written == [0; 3] {
             life.waiting = life.waiting.saturating_sub(1);
             life.waiting_bytes = life.waiting_bytes.saturating_sub(cost);
         }

@@ -9,7 +9,7 @@ use super::sessions::{ClientKey, Flow, LifeId};
 use super::shared::Handed;
 use crate::history::{ConnectionId, DeviceId, message_number};
 use bytes::Bytes;
-use dunlin_broker::QueuePolicy;
+use dunlin_broker::{Limits, QueuePolicy};
 use dunlin_codec::{Ack, MessageProperties, PacketIdentifier, Publish, QoS};
 use dunlin_protocol::{Instant, Message};
 use std::sync::Arc;
@@ -134,6 +134,7 @@ impl Judge {
             _ => false,
         };
         if let (Some(number), Some(known)) = (number, known)
+            && !known.is_accepted
             && self.last_crash.is_some_and(|crash| crash > known.taken)
             && let Some(record) = self.messages.get_mut(&number)
         {
@@ -236,7 +237,7 @@ impl Judge {
         let moment = self.moment;
         let limits = &self.rules.limits;
         let Some(record) = self.messages.get(&number) else { return };
-        if record.qos == QoS::AtMostOnce && !limits.queue_qos0_offline {
+        if !record.takes_room(limits) {
             return;
         }
         let bytes = record.cost();
@@ -504,6 +505,11 @@ impl Judge {
 }
 
 impl Record {
+    /// Whether it takes room in queues.
+    pub(super) fn takes_room(&self, limits: &Limits) -> bool {
+        self.qos > QoS::AtMostOnce || limits.queue_qos0_offline
+    }
+
     /// At least the bytes that it costs a queue, and nearly those that it takes on the wire.
     pub(super) fn cost(&self) -> usize {
         let properties = self.properties.as_ref().map_or(0, |properties| {

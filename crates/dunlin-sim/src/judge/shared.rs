@@ -26,6 +26,8 @@ pub(super) struct Handed {
     pub(super) is_refused: bool,
     /// The broker has crashed since.
     pub(super) is_unsure: bool,
+    /// How often the message had come again after a crash by then.
+    pub(super) after_crash: u32,
 }
 
 /// A message that a group got while it certainly had a member.
@@ -34,6 +36,19 @@ pub(super) struct GroupOwed {
     pub(super) group: FilterId,
     pub(super) number: u64,
     pub(super) from: Moment,
+}
+
+impl Record {
+    /// Whether another message of the same content may be there for a group: a QoS 1 Will that waits
+    /// for members is there, and after a crash it is published again if that was not stored.
+    fn may_have_another(&self, group: FilterId) -> bool {
+        let is_answered =
+            |handed: &&Handed| handed.group == group && handed.is_answered && !handed.is_unsure;
+        let answered = self.handed.iter().filter(is_answered).count();
+        self.is_will
+            && self.qos == QoS::AtLeastOnce
+            && answered <= usize::try_from(self.after_crash).unwrap_or(usize::MAX)
+    }
 }
 
 impl Judge {
@@ -56,16 +71,26 @@ impl Judge {
             is_answered: false,
             is_refused: false,
             is_unsure: false,
+            after_crash: record.after_crash,
         });
         let Some(earlier) = earlier else { return };
         if !once || earlier.life == life || self.sessions.life(earlier.life).is_merged {
             return;
         }
+        let Some(record) = self.messages.get(&number) else { return };
+        // What nobody was told before a crash happens anew.
+        let is_anew = record.after_crash > earlier.after_crash;
         let what = match earlier.qos {
+            QoS::AtMostOnce if is_anew => return,
+            QoS::AtMostOnce if earlier.is_unsure && self.may_be_handed_on(record, group) => return,
             QoS::AtMostOnce => "at QoS 0",
             QoS::ExactlyOnce if earlier.is_refused => return,
+            // To a session that a store keeps it leaves only when that is stored.
+            QoS::ExactlyOnce if is_anew && !self.sessions.life(earlier.life).may_be_stored() => {
+                return;
+            }
             QoS::ExactlyOnce => "while it was in flight to another one at QoS 2",
-            QoS::AtLeastOnce if earlier.is_unsure => return,
+            QoS::AtLeastOnce if earlier.is_unsure || record.may_have_another(group) => return,
             QoS::AtLeastOnce if earlier.is_refused => "that another one has refused",
             QoS::AtLeastOnce if earlier.is_answered => "that another one has acknowledged",
             QoS::AtLeastOnce => {
@@ -85,6 +110,19 @@ impl Judge {
         let filter = self.names.filter_text(group).to_owned();
         let text = format!("{filter}: a second member is sent message {number} {what}");
         self.breach(Promise::OneMember, &[earlier.connection, connection], text);
+    }
+
+    /// Whether a session that a store keeps may have had the message of a group, to hand it on.
+    fn may_be_handed_on(&self, record: &Record, group: FilterId) -> bool {
+        record.qos > QoS::AtMostOnce
+            && self.sessions.all().any(|id| {
+                let life = self.sessions.life(id);
+                life.may_be_stored()
+                    && life
+                        .versions
+                        .iter()
+                        .any(|version| version.filter == group && version.granted > QoS::AtMostOnce)
+            })
     }
 
     /// By now the first member's connection must have ended.

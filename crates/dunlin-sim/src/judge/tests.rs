@@ -7,7 +7,7 @@ mod wires;
 use super::{Judge, Promise, Rules};
 use crate::history::{ConnectionId, DeviceId, Event};
 use bytes::Bytes;
-use dunlin_broker::Limits;
+use dunlin_broker::{Limits, QueuePolicy};
 use dunlin_codec::{
     Ack, ConnAck, ConnAckProperties, Connect, ConnectProperties, Delivery, Disconnect, Packet,
     PacketIdentifier, ProtocolVersion, Publish, PublishTopic, QoS, ReasonCode, SubAck,

@@ -448,6 +448,41 @@ fn one_member_gets_a_message() {
     story.ends(&[Promise::OneMember]);
 }
 
+/// What the member at this QoS was sent before a crash, and another member after it.
+#[test]
+fn after_a_crash_another_member_may_get_what_nobody_was_told() {
+    for (qos, expiry_secs, is_told, broken) in [
+        (Q0, 60, false, &[][..]),
+        (Q0, 60, true, &[Promise::OneMember]),
+        (Q2, 60, false, &[Promise::OneMember]),
+        // Of a session that ends with its connection nothing is stored, and nothing waits.
+        (Q2, 0, false, &[]),
+        (Q2, 0, true, &[Promise::OneMember]),
+    ] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        let mut first = connect("first");
+        first.properties.session_expiry_interval = Some(expiry_secs);
+        story.join(2, 2, first, false);
+        story.subscribe(2, "$share/g/a", qos);
+        story.join(3, 3, connect("second"), false);
+        story.subscribe(3, "$share/g/a", Q0);
+        story.take_publish(1, publish(7, Q2, 1));
+        story.deliver_written(2, 2, publish(7, qos, 1));
+        if is_told {
+            story.write(1, &Packet::PubRec(ack(1)));
+        }
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(4, 1, connect("publisher"), true);
+        story.join(5, 3, connect("second"), true);
+        story.take_publish(4, again(publish(7, Q2, 1)));
+        story.deliver_written(5, 3, publish(7, Q0, 0));
+        story.write(4, &Packet::PubRec(ack(1)));
+        story.ends(broken);
+    }
+}
+
 #[test]
 fn some_member_gets_a_message() {
     let mut story = group(Q1);
@@ -502,6 +537,28 @@ fn a_retained_message_at_qos_0_is_lost_with_a_connection_that_was_over() {
         }
         story.suback(2, packet_identifier, vec![ReasonCode::Success]);
         story.ends(if is_over { &[] } else { &[Promise::Retained] });
+    }
+}
+
+#[test]
+fn what_is_sent_at_qos_0_makes_no_room_in_a_queue() {
+    for (queue_len_max, broken) in [(1, &[][..]), (2, &[Promise::AcknowledgedIsKept])] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_len_max = queue_len_max;
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q2);
+        // It waits for the store.
+        story.take_publish(1, publish(7, Q2, 1));
+        story.take_publish(1, publish(8, Q0, 0));
+        story.deliver_written(2, 2, publish(8, Q0, 0));
+        story.take_publish(1, publish(9, Q2, 2));
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.write(1, &Packet::PubRec(ack(2)));
+        story.deliver_written(2, 2, publish(7, Q2, 1));
+        story.ends(broken);
     }
 }
 
