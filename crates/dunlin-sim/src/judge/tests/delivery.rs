@@ -525,3 +525,21 @@ fn a_qos_2_message_may_be_missing_where_it_found_no_room_when_its_publisher_went
         story.ends(&[Promise::AcknowledgedIsKept; 2][..lost]);
     }
 }
+
+#[test]
+fn copies_at_qos_1_that_a_crash_repeats_are_none_of_qos_2() {
+    for (copies, broken) in [(2, &[][..]), (3, &[Promise::ExactlyOnce][..])] {
+        let mut story = pair(Q1);
+        story.subscribe(2, "$share/g/a", Q2);
+        story.take_publish(1, publish(7, Q2, 5));
+        story.pass_on(2, 2, publish(7, Q1, 1));
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 2, connect("subscriber"), true);
+        story.pass_on(3, 2, again(publish(7, Q1, 1)));
+        for packet_identifier in 2..2 + copies {
+            story.deliver_written(3, 2, publish(7, Q2, packet_identifier));
+        }
+        story.ends(broken);
+    }
+}
