@@ -28,8 +28,10 @@ impl Judge {
         let Some(life) = self.life_of(id) else { return };
         let number = message_number(&publish.payload);
         let is_over = self.connections.get(&id).is_some_and(|connection| connection.over.is_some());
-        if is_over && !self.sessions.life(life).attached.is_empty() {
-            // The rest of an output whose session has moved on: nobody reads it any more.
+        let known = self.sessions.life(life);
+        if is_over && (!known.attached.is_empty() || known.latest != Some(id)) {
+            // The rest of an output whose session has moved on, to a connection that may be over
+            // too: nobody reads it any more.
             return;
         }
         let sending = self.note_exchange(id, life, publish, number);

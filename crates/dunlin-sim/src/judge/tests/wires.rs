@@ -286,3 +286,16 @@ fn a_pubrel_is_sent_once_on_each_connection() {
     story.take(3, &Packet::PubComp(ack(1)));
     story.ends(&[]);
 }
+
+#[test]
+fn what_an_old_connection_still_writes_counts_for_nothing() {
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.ask(3, 2, connect("subscriber"));
+    story.tell(Event::Ended { connection: ConnectionId(2) });
+    story.accept(3, true);
+    story.pass_on(3, 2, again(publish(7, Q1, 1)));
+    story.close(3);
+    story.write_publish(2, publish(7, Q1, 1));
+    story.ends(&[]);
+}
