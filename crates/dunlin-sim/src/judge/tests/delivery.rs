@@ -543,3 +543,23 @@ fn copies_at_qos_1_that_a_crash_repeats_are_none_of_qos_2() {
         story.ends(broken);
     }
 }
+
+#[test]
+fn below_qos_2_what_nobody_could_be_told_is_refused_may_come_twice() {
+    for (qos, broken) in [(Q1, &[][..]), (Q2, &[Promise::ExactlyOnce][..])] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = dunlin_broker::QueuePolicy::Refuse;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", qos);
+        story.take_publish(1, publish(7, Q2, 5));
+        story.pass_on(2, 2, publish(7, qos, 1));
+        story.close(1);
+        story.join(3, 1, connect("publisher"), true);
+        story.take_publish(3, again(publish(7, Q2, 5)));
+        story.write(3, &Packet::PubRec(ack(5)));
+        story.pass_on(2, 2, publish(7, qos, 2));
+        story.ends(broken);
+    }
+}
