@@ -563,3 +563,22 @@ fn below_qos_2_what_nobody_could_be_told_is_refused_may_come_twice() {
         story.ends(broken);
     }
 }
+
+#[test]
+fn a_refused_subscription_leaves_what_a_later_subscribe_replaces() {
+    let mut story = pair(Q1);
+    let mut first = subscribe("a", Q1);
+    first.properties.subscription_identifier = SubscriptionIdentifier::new(3);
+    story.subscribe_as(2, first);
+    for packet_identifier in [2, 3] {
+        let packet_identifier = id(packet_identifier);
+        let later = Subscribe { packet_identifier, ..subscribe("a", Q1) };
+        story.take(2, &Packet::Subscribe(Box::new(later)));
+    }
+    story.take_publish(1, publish(7, Q1, 1));
+    story.suback(2, id(2), vec![ReasonCode::QuotaExceeded]);
+    story.suback(2, id(3), vec![ReasonCode::GrantedQoS1]);
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.write(1, &Packet::PubAck(ack(1)));
+    story.ends(&[]);
+}
