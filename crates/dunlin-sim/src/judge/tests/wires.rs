@@ -299,3 +299,23 @@ fn what_an_old_connection_still_writes_counts_for_nothing() {
     story.write_publish(2, publish(7, Q1, 1));
     story.ends(&[]);
 }
+
+#[test]
+fn a_client_that_is_not_read_is_not_silent() {
+    for (after, broken) in [(2500, &[][..]), (6000, &[Promise::KeepAlive][..])] {
+        let mut story = Story::with(|rules| rules.limits.receive_maximum = 1);
+        let old = dunlin_codec::ProtocolVersion::V3_1_1;
+        let connect = Connect { keep_alive: 2, protocol_version: old, ..connect("device") };
+        story.join(1, 1, connect, false);
+        story.take_publish(1, publish(7, Q1, 1));
+        story.pass(2900);
+        story.tell(Event::FaultsEnded);
+        story.write(1, &Packet::PubAck(ack(1)));
+        for _ in 0..after / 500 {
+            story.pass(500);
+            story.tell(Event::FaultsEnded);
+        }
+        story.close(1);
+        story.ends(broken);
+    }
+}
