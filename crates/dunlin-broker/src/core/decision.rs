@@ -52,6 +52,8 @@ impl Core {
     /// - Other workers record what their sessions owe *tentatively*, store it, and say so; the
     ///   deciding batch has a [`Record::Confirmed`] for each of them. What was not confirmed
     ///   before a crash is not owed after it.
+    /// - If one of them refuses, what is tentative at the others is withdrawn: a Client that loses
+    ///   its connection before PUBREC says so sends the message again, and it is a new one then.
     ///
     /// PUBREC leaves when the batch is stored. So after a crash either all of it is there, and the
     /// PUBLISH that the Client may send again is known as a repetition, or nothing is, and then the
@@ -81,7 +83,8 @@ impl Core {
             return;
         }
         publish.is_decided = true;
-        for owed in &publish.owed {
+        let confirmed = if publish.is_refused() { &[][..] } else { &publish.owed };
+        for owed in confirmed {
             let client_identifier = owed.client_identifier.clone();
             let record = Record::Confirmed { client_identifier, number: owed.number };
             publish.stored = Some(self.endpoints.record(record));
@@ -224,8 +227,9 @@ impl Core {
 
     fn finish_publish(&mut self, now: Instant, number: PublishNumber) {
         if let Some(publish) = self.pending.take_ready(number) {
+            let is_refused = publish.is_refused();
             let PendingPublish { source, outcome, owed, .. } = publish;
-            self.confirm(now, owed);
+            self.settle_tentative(now, owed, is_refused);
             let Source::Client { connection, ack, undecided } = source else { return };
             let packet_identifier = ack.packet_identifier();
             self.acknowledge(now, connection, ack, outcome);
@@ -237,18 +241,26 @@ impl Core {
         }
     }
 
-    /// What was owed tentatively is owed: it is stored that it is.
-    fn confirm(&mut self, now: Instant, owed: Vec<OwedTo>) {
+    /// What was owed tentatively is owed, and it is stored that it is; or it was refused, and is
+    /// owed to nobody.
+    fn settle_tentative(&mut self, now: Instant, owed: Vec<OwedTo>, is_refused: bool) {
         let mut elsewhere: BTreeMap<WorkerNumber, Vec<OwedTo>> = BTreeMap::new();
         for owed in owed {
             if owed.worker == self.worker {
-                self.endpoints.confirm(now, &owed);
+                match is_refused {
+                    true => self.endpoints.withdraw(now, &owed),
+                    false => self.endpoints.confirm(now, &owed),
+                }
             } else {
                 elsewhere.entry(owed.worker).or_default().push(owed);
             }
         }
         for (worker, owed) in elsewhere {
-            self.outbox.push(worker, Forward::Confirmed { owed });
+            let forward = match is_refused {
+                true => Forward::Withdrawn { owed },
+                false => Forward::Confirmed { owed },
+            };
+            self.outbox.push(worker, forward);
         }
     }
 

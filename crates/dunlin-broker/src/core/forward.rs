@@ -39,6 +39,8 @@ pub(super) enum Forward {
     Outcome { publish: PublishNumber, outcome: Outcome, owed: Vec<OwedTo> },
     /// What was owed tentatively by sessions of the other worker is owed.
     Confirmed { owed: Vec<OwedTo> },
+    /// What was owed tentatively by sessions of the other worker is not owed: it was refused.
+    Withdrawn { owed: Vec<OwedTo> },
     /// The sender has sessions for this Topic Filter, or no longer.
     Interest { topic_filter: Box<str>, wanted: bool },
     /// So many members of the Shared Subscription are with the sender, connected and in sum.

@@ -25,6 +25,13 @@ pub(super) struct PendingPublish {
     pub(super) is_decided: bool,
 }
 
+impl PendingPublish {
+    /// Whether nobody is to have it whom it can be kept from: its Client is told, or sends it again.
+    pub(super) fn is_refused(&self) -> bool {
+        self.outcome.refused && matches!(self.source, Source::Client { .. })
+    }
+}
+
 /// Where a message came from.
 #[derive(Debug)]
 pub(super) enum Source {

@@ -181,6 +181,9 @@ impl Core {
                 Forward::Confirmed { owed } => {
                     owed.iter().for_each(|owed| self.endpoints.confirm(now, owed));
                 }
+                Forward::Withdrawn { owed } => {
+                    owed.iter().for_each(|owed| self.endpoints.withdraw(now, owed));
+                }
                 Forward::Recovered => self.handle_recovered(now),
                 Forward::Interest { topic_filter, wanted } => {
                     let subscriber = SubscriberKey::worker(from);

@@ -361,12 +361,27 @@ impl Judge {
             self.breach(Promise::Answers, &[id], text);
             return;
         };
+        let removals: Vec<_> = connection
+            .unsubscribes
+            .iter()
+            .flat_map(|asked| asked.filters.iter().map(|filter| (*filter, asked.taken)))
+            .collect();
         let mut made = Vec::new();
         for (at, reason_code) in asked.versions.into_iter().zip(&suback.reason_codes) {
             let known = self.sessions.life_mut(life);
             let (filter, taken) = (known.versions[at].filter, known.versions[at].taken);
             let granted = QoS::new(reason_code.value());
             let Some(granted) = granted else {
+                // A later one that is not answered yet may still replace or remove what was there.
+                let later = known.versions[at + 1..]
+                    .iter()
+                    .filter(|later| later.filter == filter && later.ended.is_none())
+                    .map(|later| later.taken);
+                let removed = removals
+                    .iter()
+                    .filter(|(removed, at)| *removed == filter && *at > taken)
+                    .map(|(_, at)| *at);
+                let later = later.chain(removed).min();
                 // It was never there, and what was there stays.
                 known.versions[at].ended = Some(taken);
                 known.versions[at].ending = Some(taken);
@@ -374,7 +389,7 @@ impl Judge {
                     // Unless another one of this SUBSCRIBE has replaced it.
                     let is_there = older.filter == filter && older.ended.is_none();
                     if is_there && older.ending == Some(taken) {
-                        older.ending = None;
+                        older.ending = later;
                     }
                 }
                 continue;

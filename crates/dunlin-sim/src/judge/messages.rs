@@ -36,7 +36,8 @@ pub(super) struct Record {
     pub(super) last_taken: Moment,
     /// How many times it was published.
     pub(super) attempts: u32,
-    /// How many times it was taken again after a crash that the broker may have forgotten it in.
+    /// How many times it was taken again after the broker may have forgotten it: in a crash, or
+    /// because it was refused when nobody was there to be told.
     pub(super) after_crash: u32,
     /// Publishes that nobody has answered for: they may still take effect.
     pub(super) open: u32,
@@ -133,10 +134,12 @@ impl Judge {
             }
             _ => false,
         };
+        let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse;
         if let (Some(number), Some(known)) = (number, known)
             && !known.is_accepted
-            && self.last_crash.is_some_and(|crash| crash > known.taken)
             && let Some(record) = self.messages.get_mut(&number)
+            && (self.last_crash.is_some_and(|crash| crash > known.taken)
+                || (may_refuse && record.connection != id))
         {
             record.after_crash += 1;
             // And routed again, perhaps after later ones.

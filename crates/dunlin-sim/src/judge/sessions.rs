@@ -58,6 +58,8 @@ pub(super) struct Life {
     /// It has certainly ended.
     pub(super) has_ended: bool,
     pub(super) attached: Vec<ConnectionId>,
+    /// The connection that it got last.
+    pub(super) latest: Option<ConnectionId>,
     /// How many connections it had.
     pub(super) connections: u32,
     /// Between these it lost its connection.
@@ -195,6 +197,7 @@ impl Life {
             in_doubt: false,
             has_ended: false,
             attached: Vec::new(),
+            latest: None,
             connections: 0,
             away: None,
             expiry,
@@ -266,6 +269,7 @@ impl Life {
     pub(super) fn attach(&mut self, connection: ConnectionId, device: DeviceId) {
         self.is_mixed |= device != self.device;
         self.attached.push(connection);
+        self.latest = Some(connection);
         self.connections += 1;
         self.away = None;
         self.has_ended = false;

@@ -128,7 +128,12 @@ impl Judge {
 
     /// A packet was written: may it be?
     pub(super) fn watch_written(&mut self, id: ConnectionId, packet: &Packet, len: usize) {
+        let held = self.connections.get(&id).is_some_and(|connection| self.holds(connection));
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        if held {
+            // It is not read before this.
+            connection.last_heard = self.moment.at;
+        }
         let packet_type = packet.packet_type();
         let asked = connection.asked.as_ref();
         let (packet_size_max, receive_maximum) = match asked {
@@ -300,11 +305,9 @@ impl Judge {
         let patience = patience(connection.wire.keep_alive_secs);
         let due = silent_since + patience + lateness;
         // A broker that can't write doesn't read: then the silence may be its own.
-        // So may one be that lets a client of MQTT 3.x wait, which knows no Receive Maximum.
-        let kept = connection.life.map_or(0, |life| self.sessions.life(life).received.len());
-        let held = connection.wire.receiving.len().max(kept);
-        let holds = !connection.is_v5() && held >= usize::from(self.rules.limits.receive_maximum);
-        let is_own = holds || connection.blocked.is_some() || connection.wire.owes().is_some();
+        let is_own = self.holds(connection)
+            || connection.blocked.is_some()
+            || connection.wire.owes().is_some();
         let (next, overdue) = if is_own || due > now {
             (due.max(now + patience), None)
         } else if overdue == Some(silent_since) {
@@ -316,6 +319,14 @@ impl Judge {
             (now + lateness, Some(silent_since))
         };
         self.set_deadline(next, Deadline::KeepAlive { connection: id, overdue });
+    }
+
+    /// Whether the broker lets a client of MQTT 3.x wait, which knows no Receive Maximum, and does
+    /// not read it.
+    fn holds(&self, connection: &Connection) -> bool {
+        let kept = connection.life.map_or(0, |life| self.sessions.life(life).received.len());
+        let held = connection.wire.receiving.len().max(kept);
+        !connection.is_v5() && held >= usize::from(self.rules.limits.receive_maximum)
     }
 
     /// An exchange with this client that its PUBREC, on this connection or an earlier one, did not

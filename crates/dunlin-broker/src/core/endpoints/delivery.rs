@@ -413,6 +413,17 @@ impl Endpoints {
             self.pump(now, owed.session);
         }
     }
+
+    /// A message that was owed tentatively is not owed after all.
+    pub(in crate::core) fn withdraw(&mut self, now: Instant, owed: &OwedTo) {
+        if self.sessions.is_current(owed.session.0, owed.generation) {
+            self.extract_queued(owed.session, |queued| {
+                let note = queued.note.as_deref();
+                note.is_some_and(|note| note.tentative && note.number == Some(owed.number))
+            });
+            self.pump(now, owed.session);
+        }
+    }
 }
 
 fn cause(error: PublishError) -> DropCause {

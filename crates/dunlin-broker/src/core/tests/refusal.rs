@@ -220,3 +220,36 @@ fn copies_of_a_message_do_not_wait_for_each_other_for_ever() {
     assert_eq!(broker.counters().dropped_total(), 0);
     check_nothing_pending(&mut broker);
 }
+
+#[test]
+fn what_is_refused_elsewhere_comes_once_when_its_client_could_not_be_told() {
+    let mut broker = Broker::build(2, limits(1), true);
+    let away = client_at(&mut broker, 0, 0, "away");
+    broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.cut(away);
+    let witness = client_at(&mut broker, 1, 1, "witness");
+    broker.send(witness, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.receive(witness);
+    let publisher = client_at(&mut broker, 1, 1, "pub");
+    send(&mut broker, publisher, QoS::ExactlyOnce, 1..=1);
+    assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+    assert_eq!(broker.drain(witness), ["1"]);
+    // The other worker has not answered yet when the connection ends.
+    broker.prompt = false;
+    send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
+    broker.read(publisher.0);
+    broker.settle(1);
+    broker.cut(publisher);
+    broker.prompt = true;
+    broker.run();
+    assert!(broker.drain(witness).is_empty(), "it is refused, and given to nobody");
+    let away = back(&mut broker);
+    assert_eq!(broker.drain(away), ["1"]);
+    let name = name_at(&broker, 1, "pub");
+    let (publisher, _) = broker.join(connect(&name).resume().expiry(60));
+    send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
+    assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+    assert_eq!(broker.drain(witness), ["2"]);
+    assert_eq!(broker.drain(away), ["2"]);
+    check_nothing_pending(&mut broker);
+}

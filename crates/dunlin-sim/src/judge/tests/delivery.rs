@@ -582,3 +582,60 @@ fn a_qos_2_message_may_be_missing_where_it_found_no_room_when_its_publisher_went
         story.ends(&[Promise::AcknowledgedIsKept; 2][..lost]);
     }
 }
+
+#[test]
+fn copies_at_qos_1_that_a_crash_repeats_are_none_of_qos_2() {
+    for (copies, broken) in [(2, &[][..]), (3, &[Promise::ExactlyOnce][..])] {
+        let mut story = pair(Q1);
+        story.subscribe(2, "$share/g/a", Q2);
+        story.take_publish(1, publish(7, Q2, 5));
+        story.pass_on(2, 2, publish(7, Q1, 1));
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 2, connect("subscriber"), true);
+        story.pass_on(3, 2, again(publish(7, Q1, 1)));
+        for packet_identifier in 2..2 + copies {
+            story.deliver_written(3, 2, publish(7, Q2, packet_identifier));
+        }
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn below_qos_2_what_nobody_could_be_told_is_refused_may_come_twice() {
+    for (qos, broken) in [(Q1, &[][..]), (Q2, &[Promise::ExactlyOnce][..])] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = dunlin_broker::QueuePolicy::Refuse;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", qos);
+        story.take_publish(1, publish(7, Q2, 5));
+        story.pass_on(2, 2, publish(7, qos, 1));
+        story.close(1);
+        story.join(3, 1, connect("publisher"), true);
+        story.take_publish(3, again(publish(7, Q2, 5)));
+        story.write(3, &Packet::PubRec(ack(5)));
+        story.pass_on(2, 2, publish(7, qos, 2));
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn a_refused_subscription_leaves_what_a_later_subscribe_replaces() {
+    let mut story = pair(Q1);
+    let mut first = subscribe("a", Q1);
+    first.properties.subscription_identifier = SubscriptionIdentifier::new(3);
+    story.subscribe_as(2, first);
+    for packet_identifier in [2, 3] {
+        let packet_identifier = id(packet_identifier);
+        let later = Subscribe { packet_identifier, ..subscribe("a", Q1) };
+        story.take(2, &Packet::Subscribe(Box::new(later)));
+    }
+    story.take_publish(1, publish(7, Q1, 1));
+    story.suback(2, id(2), vec![ReasonCode::QuotaExceeded]);
+    story.suback(2, id(3), vec![ReasonCode::GrantedQoS1]);
+    story.pass_on(2, 2, publish(7, Q1, 1));
+    story.write(1, &Packet::PubAck(ack(1)));
+    story.ends(&[]);
+}

@@ -286,3 +286,36 @@ fn a_pubrel_is_sent_once_on_each_connection() {
     story.take(3, &Packet::PubComp(ack(1)));
     story.ends(&[]);
 }
+
+#[test]
+fn what_an_old_connection_still_writes_counts_for_nothing() {
+    let mut story = pair(Q1);
+    story.publish(1, 7);
+    story.ask(3, 2, connect("subscriber"));
+    story.tell(Event::Ended { connection: ConnectionId(2) });
+    story.accept(3, true);
+    story.pass_on(3, 2, again(publish(7, Q1, 1)));
+    story.close(3);
+    story.write_publish(2, publish(7, Q1, 1));
+    story.ends(&[]);
+}
+
+#[test]
+fn a_client_that_is_not_read_is_not_silent() {
+    for (after, broken) in [(2500, &[][..]), (6000, &[Promise::KeepAlive][..])] {
+        let mut story = Story::with(|rules| rules.limits.receive_maximum = 1);
+        let old = dunlin_codec::ProtocolVersion::V3_1_1;
+        let connect = Connect { keep_alive: 2, protocol_version: old, ..connect("device") };
+        story.join(1, 1, connect, false);
+        story.take_publish(1, publish(7, Q1, 1));
+        story.pass(2900);
+        story.tell(Event::FaultsEnded);
+        story.write(1, &Packet::PubAck(ack(1)));
+        for _ in 0..after / 500 {
+            story.pass(500);
+            story.tell(Event::FaultsEnded);
+        }
+        story.close(1);
+        story.ends(broken);
+    }
+}
