@@ -51,7 +51,7 @@ pub struct ClientConnection {
     /// When the PINGREQ was sent that the Server has not answered.
     pinged_at: Option<Instant>,
     session_expires_at_once: bool,
-    /// As CONNECT, then CONNACK, then DISCONNECT have it.
+    /// As CONNECT and CONNACK have it: a DISCONNECT that says otherwise may never arrive.
     session_ends_with_connection: bool,
     server: ServerLimits,
 }
@@ -410,9 +410,6 @@ impl ClientConnection {
         }
         let can_tell = self.version().is_v5() || disconnect.reason_code == ReasonCode::Success;
         if self.state == State::Connected && can_tell {
-            if let Some(secs) = expiry.filter(|_| self.version().is_v5()) {
-                self.session_ends_with_connection = secs == 0;
-            }
             let mut packet = Box::new(disconnect.clone());
             packet.reason_code = allowed(packet.reason_code, PacketType::Disconnect);
             self.engine.send(now, &Packet::Disconnect(packet), out)?;
