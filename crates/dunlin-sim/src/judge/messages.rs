@@ -144,6 +144,9 @@ impl Judge {
             record.after_crash += 1;
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
+            // On its way it has lost time that its publisher counts and the broker did not.
+            record.expiry_secs_least =
+                record.expiry_secs_least.min(publish.message_expiry_interval);
             if publish.retain {
                 self.retain_perhaps(topic, (!publish.payload.is_empty()).then_some(number));
             }
