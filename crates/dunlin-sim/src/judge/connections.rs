@@ -39,6 +39,8 @@ pub(super) struct Connection {
     pub(super) is_gone: bool,
     /// Nothing is written to it any more.
     pub(super) is_closed: bool,
+    /// Something was written on it after its session had moved on.
+    pub(super) is_left: bool,
     /// A CONNECT of the same Client Identifier was taken while this one was open.
     pub(super) rivalled: bool,
     /// When a packet was taken from it the last time, and when bytes were.
@@ -111,6 +113,7 @@ impl Connection {
             over: None,
             is_gone: false,
             is_closed: false,
+            is_left: false,
             rivalled: false,
             last_taken: now,
             last_heard: now,

@@ -31,7 +31,10 @@ impl Judge {
         let known = self.sessions.life(life);
         if is_over && (!known.attached.is_empty() || known.latest != Some(id)) {
             // The rest of an output whose session has moved on, to a connection that may be over
-            // too: nobody reads it any more.
+            // too: what its application makes of it is not judged.
+            if let Some(connection) = self.connections.get_mut(&id) {
+                connection.is_left = true;
+            }
             return;
         }
         let sending = self.note_exchange(id, life, publish, number);

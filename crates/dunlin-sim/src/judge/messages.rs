@@ -377,7 +377,8 @@ impl Judge {
     pub(super) fn on_delivered(&mut self, device: DeviceId, id: ConnectionId, message: &Message) {
         let Some(number) = message_number(&message.payload) else { return };
         let Some(life_id) = self.life_of(id) else { return };
-        if message.topic_name.starts_with("$SYS/") {
+        let is_left = self.connections.get(&id).is_some_and(|connection| connection.is_left);
+        if is_left || message.topic_name.starts_with("$SYS/") {
             return;
         }
         let Some(record) = self.messages.get_mut(&number) else {
