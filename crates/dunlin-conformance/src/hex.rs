@@ -36,10 +36,10 @@ pub fn bytes(text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A whole packet: its first byte, its Remaining Length, and what [`bytes`] makes of `body`.
+/// A whole packet: its first byte, its Remaining Length, and what [`bytes()`] makes of `body`.
 ///
 /// # Panics
-/// When [`bytes`] does.
+/// When [`bytes()`] does.
 pub fn frame(first_byte: u8, body: &str) -> Vec<u8> {
     let body = bytes(body);
     let mut packet = vec![first_byte];

@@ -62,8 +62,12 @@ Exit codes:
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
 pub(crate) struct ConformanceArgs {
-    /// The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]
-    #[arg(value_name = "URL", required_unless_present_any = ["list", "client"])]
+    /// The broker, as a URL with the user and the port where they are needed.
+    #[arg(
+        value_name = "URL",
+        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]",
+        required_unless_present_any = ["list", "client"]
+    )]
     url: Option<String>,
     /// Check a client instead: listen, and judge who connects
     #[arg(long, conflicts_with_all = ["url", "username", "password"])]
