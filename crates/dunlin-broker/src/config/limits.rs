@@ -114,7 +114,9 @@ limits! {
     /// Bytes of topic and payload that wait for one session before `queue_policy` decides.
     queue_bytes_max: usize [bytes 1, 1 << 40] = 64 * MIB as usize;
     /// What becomes of a QoS 1 or 2 message for a session whose queue is full: "refuse" tells the
-    /// publisher, "drop-oldest" makes room, "drop-newest" skips the session.
+    /// publisher, or lets it wait if it speaks MQTT 3 (when it leaves while it waits for another
+    /// worker, its messages may take the queue up to twice its limits); "drop-oldest" makes room;
+    /// "drop-newest" skips the session.
     queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;
     /// Whether QoS 0 messages are queued for a session whose client is away.
     queue_qos0_offline: bool [switch] = false;
