@@ -240,9 +240,14 @@ fn recover(
         for at in 0..parts.len() {
             while let Some(output) = parts[at].core.poll_output() {
                 match output {
-                    Output::Store { last, records } => {
+                    Output::Store { last, records, durability } => {
                         if let Some(store) = &mut parts[at].store {
-                            store.append(last, records);
+                            store.append(last, records, durability);
+                        }
+                    }
+                    Output::Fetch(fetch) => {
+                        if let Some(store) = &mut parts[at].store {
+                            store.fetch(fetch);
                         }
                     }
                     Output::Forward { worker, mut batch } => {

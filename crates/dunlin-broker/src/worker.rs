@@ -10,7 +10,9 @@ mod peer;
 
 pub(crate) use peer::{Peer, WorkerMessage};
 
-use crate::core::{ConnectingClient, ConnectionKey, Core, Output, RecordNumber, WorkerNumber};
+use crate::core::{
+    ConnectingClient, ConnectionKey, Core, Durability, Output, RecordNumber, WorkerNumber,
+};
 use crate::net::{Acceptor, Socket};
 use crate::store::Store;
 use bytes::BytesMut;
@@ -226,11 +228,16 @@ impl Worker {
                 Output::Move { connection, worker, client } => {
                     self.move_connection(connection, worker, *client);
                 }
-                Output::Store { last, records } => {
+                Output::Store { last, records, durability } => {
                     if let Some(store) = &mut self.parts.store {
-                        store.append(last, records);
+                        store.append(last, records, durability);
                     }
                     self.learn_stored(now);
+                }
+                Output::Fetch(fetch) => {
+                    if let Some(store) = &mut self.parts.store {
+                        store.fetch(fetch);
+                    }
                 }
                 Output::Forward { worker, batch } => {
                     let message = WorkerMessage::Batch(self.parts.number, batch);
@@ -242,14 +249,14 @@ impl Worker {
 
     /// How far the store is, when it is further than the core knows.
     fn newly_stored(&self) -> Option<RecordNumber> {
-        let upto = self.parts.store.as_ref()?.stored_upto();
+        let upto = self.parts.store.as_ref()?.stored_upto(Durability::Fsync);
         (upto > self.stored_upto).then_some(upto)
     }
 
     fn learn_stored(&mut self, now: Instant) {
         if let Some(upto) = self.newly_stored() {
             self.stored_upto = upto;
-            self.parts.core.handle_stored(now, upto);
+            self.parts.core.handle_stored(now, Durability::Fsync, upto);
         }
     }
 

@@ -2,7 +2,7 @@
 //! a core does, where counters and contents disagree, or where outputs grow without bound.
 
 use super::{Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, InputState, Output};
-use super::{RecordNumber, RetainedStore, WorkerNumber};
+use super::{Durability, RecordNumber, RetainedStore, WorkerNumber};
 use crate::{Limits, QueuePolicy};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -130,7 +130,7 @@ impl World {
             }
             10 => {
                 if let Some(upto) = self.unstored[worker].take() {
-                    self.cores[worker].handle_stored(self.now, upto);
+                    self.cores[worker].handle_stored(self.now, Durability::Fsync, upto);
                 }
             }
             11 | 12 => self.take_mail(worker),
@@ -241,10 +241,11 @@ impl World {
                     self.mail[usize::from(to.0)].push_back(Mail::Adopt(client, wire.input));
                 }
             }
-            Output::Store { last, records } => {
+            Output::Store { last, records, .. } => {
                 assert!(!records.is_empty());
                 self.unstored[worker] = Some(last);
             }
+            Output::Fetch(_) => {}
             Output::Forward { worker: to, batch } => {
                 assert!(usize::from(to.0) != worker && !batch.is_empty());
                 let from = WorkerNumber(u8::try_from(worker).unwrap_or(u8::MAX));
@@ -276,7 +277,7 @@ impl World {
         for _ in 0..1000 {
             for worker in 0..self.cores.len() {
                 if let Some(upto) = self.unstored[worker].take() {
-                    self.cores[worker].handle_stored(self.now, upto);
+                    self.cores[worker].handle_stored(self.now, Durability::Fsync, upto);
                 }
                 self.take_mail(worker);
             }

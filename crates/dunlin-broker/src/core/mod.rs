@@ -9,7 +9,7 @@
 //! open ─► handle_input ─► … ─► handle_network_closed ─► release
 //!            │ each call may leave work:
 //!            ├─ take_urgent / take_touched   connections whose output is to be written
-//!            └─ poll_output                  Close, Move, Store, Forward, in their order
+//!            └─ poll_output                  Close, Move, Store, Fetch, Forward, in their order
 //! ```
 //!
 //! The core owns the protocol state of its connections as well: the Quality of Service state of a
@@ -19,7 +19,9 @@
 mod connect;
 mod counters;
 mod decision;
+mod durability;
 mod endpoints;
+mod fetch;
 mod forward;
 mod forwarded;
 #[doc(hidden)]
@@ -46,7 +48,9 @@ mod workers;
 
 pub use connect::ConnectingClient;
 pub use counters::{Counters, DropCause};
+pub use durability::Durability;
 pub use endpoints::ConnectionKey;
+pub use fetch::{Fetch, Fetched};
 pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
 pub use record::{Record, RecordNumber};
@@ -110,13 +114,18 @@ pub enum Output {
         client: Box<ConnectingClient>,
     },
     /// Store these records, the last of which has this number, and tell by
-    /// [`Core::handle_stored`] when they are as safe as the operator wants.
+    /// [`Core::handle_stored`] how safe they are.
     Store {
         /// The number of the last record.
         last: RecordNumber,
         /// The records, in their order.
         records: Vec<Record>,
+        /// How safe they must become before something goes on that waits for them. They are handed
+        /// to the operating system in any case.
+        durability: Durability,
     },
+    /// Read what a queue goes on with from the store, and give it to [`Core::handle_fetched`].
+    Fetch(Fetch),
     /// Hand this batch to another worker's [`Core::handle_batch`].
     Forward {
         /// Which worker.
@@ -404,15 +413,18 @@ impl Core {
         }
         if !self.endpoints.records.is_empty() {
             let records = std::mem::take(&mut self.endpoints.records);
-            return Some(Output::Store { last: self.endpoints.last_record, records });
+            let (last, durability) = (self.endpoints.last_record, Durability::Fsync);
+            return Some(Output::Store { last, records, durability });
         }
         let (worker, batch) = self.outbox.take()?;
         Some(Output::Forward { worker, batch })
     }
 
-    /// All records up to this one are as safe as the operator wants.
-    pub fn handle_stored(&mut self, now: Instant, upto: RecordNumber) {
-        self.finish_stored(now, upto);
+    /// All records up to this one are so safe now.
+    pub fn handle_stored(&mut self, now: Instant, durability: Durability, upto: RecordNumber) {
+        if durability == Durability::Fsync {
+            self.finish_stored(now, upto);
+        }
     }
 
     /// The earliest moment at which [`Core::handle_timeout`] has something to do.

@@ -89,6 +89,22 @@ pub enum Record {
         /// The message's number within the session.
         number: u64,
     },
+    /// Messages are owed to a session that the store keeps to itself until they are wanted
+    /// ([`Output::Fetch`]): how a store gives back a long queue. No core makes this record.
+    ///
+    /// [`Output::Fetch`]: super::Output::Fetch
+    Waiting {
+        /// Whose session.
+        client_identifier: Text,
+        /// The lowest of their numbers.
+        first: u64,
+        /// The highest of their numbers.
+        last: u64,
+        /// How many there are.
+        len: u64,
+        /// Their bytes, by [`Message::size`].
+        bytes: u64,
+    },
     /// The exchange that delivers a message has begun.
     Sent {
         /// Whose session.
@@ -184,6 +200,7 @@ impl Record {
             | Self::Unsubscribed { client_identifier, .. }
             | Self::Owed { client_identifier, .. }
             | Self::Confirmed { client_identifier, .. }
+            | Self::Waiting { client_identifier, .. }
             | Self::Sent { client_identifier, .. }
             | Self::Taken { client_identifier, .. }
             | Self::Settled { client_identifier, .. }

@@ -307,7 +307,7 @@ impl Client {
             Record::Arrived { number, .. } => {
                 self.underway.remove(&number);
             }
-            Record::Retained { .. } => {}
+            Record::Waiting { .. } | Record::Retained { .. } => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! Where records go that must survive: the traits that a store fulfils.
 
-use crate::core::{Record, RecordNumber, WorkerNumber};
+use crate::core::{Durability, Fetch, Fetched, Record, RecordNumber, WorkerNumber};
 use mio::Waker;
 use std::error::Error;
 use std::sync::Arc;
@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub trait Storage: Send {
     /// Gives back what an earlier process has stored, in the order of the log; called once, before
     /// the first [`Storage::open`]. See [`Core::recover`] for what a crash may leave out.
+    ///
+    /// A long queue is not read: it is told of by one [`Record::Waiting`].
     ///
     /// # Errors
     /// Whatever keeps the records from being read; the broker doesn't start then.
@@ -25,7 +27,7 @@ pub trait Storage: Send {
     fn open(&mut self, worker: WorkerNumber, waker: StoreWaker) -> Box<dyn Store>;
 }
 
-/// Takes the records of one worker and tells how far they are safe.
+/// Takes the records of one worker, tells how far they are safe, and reads messages back.
 ///
 /// Records come in the order in which they were decided; giving them back in that order is what
 /// makes recovery apply the same changes as the live path. The records of one call belong
@@ -33,14 +35,25 @@ pub trait Storage: Send {
 /// appended after something that it lost.
 pub trait Store: Send {
     /// Takes records, the last of which has this number; numbers begin with 1 in each process.
-    fn append(&mut self, last: RecordNumber, records: Vec<Record>);
+    /// They become [`Durability::Written`] in any case, and safer if that is asked for.
+    fn append(&mut self, last: RecordNumber, records: Vec<Record>, durability: Durability);
 
-    /// Up to where records are as safe as the operator wants. Asked often: an atomic read is fine,
-    /// a lock is not.
-    fn stored_upto(&self) -> RecordNumber;
+    /// Up to where records are so safe. Asked often: an atomic read is fine, a lock is not.
+    fn stored_upto(&self, durability: Durability) -> RecordNumber;
+
+    /// Wants messages back; the worker is woken when they are there.
+    fn fetch(&mut self, fetch: Fetch);
+
+    /// Takes what was fetched, if anything was.
+    fn take_fetched(&mut self) -> Option<Fetched>;
+
+    /// Whether more may be taken that must be stored: not while the storage fails, or has so much
+    /// to do that no more should wait for it. Asked often, as [`Store::stored_upto`].
+    fn is_ready(&self) -> bool;
 }
 
-/// Wakes the worker of a [`Store`], to be called whenever [`Store::stored_upto`] has moved on.
+/// Wakes the worker of a [`Store`], to be called whenever [`Store::stored_upto`] has moved on,
+/// something was fetched, or [`Store::is_ready`] has changed.
 #[derive(Clone, Debug)]
 pub struct StoreWaker {
     pub(crate) waker: Arc<Waker>,

@@ -2,7 +2,7 @@
 
 use crate::peer::{Peer, connect, publish, subscribe};
 use dunlin_broker::config::Config;
-use dunlin_broker::core::{Record, RecordNumber, WorkerNumber};
+use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, WorkerNumber};
 use dunlin_broker::{Broker, Storage, Store, StoreWaker};
 use dunlin_protocol::codec::{Connect, Packet, PacketIdentifier, QoS, ReasonCode};
 use std::error::Error;
@@ -49,13 +49,25 @@ impl Storage for Log {
 }
 
 impl Store for End {
-    fn append(&mut self, last: RecordNumber, records: Vec<Record>) {
+    fn append(&mut self, last: RecordNumber, records: Vec<Record>, _: Durability) {
         self.log.0.lock().expect("a log").extend(records);
         self.sender.as_ref().expect("open").send(last.0).expect("a thread");
     }
 
-    fn stored_upto(&self) -> RecordNumber {
+    fn stored_upto(&self, _: Durability) -> RecordNumber {
         RecordNumber(self.stored_upto.load(Ordering::Acquire))
+    }
+
+    fn fetch(&mut self, fetch: Fetch) {
+        panic!("this store keeps nothing to itself: {fetch:?}");
+    }
+
+    fn take_fetched(&mut self) -> Option<Fetched> {
+        None
+    }
+
+    fn is_ready(&self) -> bool {
+        true
     }
 }
 

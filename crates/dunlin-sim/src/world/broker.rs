@@ -7,7 +7,7 @@ use crate::pipe::Part;
 use core::time::Duration;
 use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Output, RetainedStore, WorkerNumber, owner,
+    ConnectionKey, Core, CoreConfig, Durability, Output, RetainedStore, WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
 
@@ -142,7 +142,7 @@ impl World {
         self.read_established(worker);
         self.read_fresh(worker);
         if let Some(upto) = self.stations[worker].stored.take() {
-            self.stations[worker].core.handle_stored(self.now, upto);
+            self.stations[worker].core.handle_stored(self.now, Durability::Fsync, upto);
         }
         let station = &mut self.stations[worker];
         if station.core.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
@@ -250,7 +250,8 @@ impl World {
                     note!(self, self.about(wire), "moves to worker {to}");
                     self.post(to, Mail::Adopt(wire, client));
                 }
-                Output::Store { last, records } => self.append(worker, last, records),
+                Output::Store { last, records, .. } => self.append(worker, last, records),
+                Output::Fetch(_) => {}
                 Output::Forward { worker: to, batch } => {
                     let from = WorkerNumber(worker as u8);
                     let to = usize::from(to.0);

@@ -4,8 +4,8 @@
 use super::packets::{Packets, bytes_of};
 use crate::Limits;
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, InputState, Output, Record,
-    RecordNumber, RetainedStore, WorkerNumber, owner,
+    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Durability, InputState,
+    Output, Record, RecordNumber, RetainedStore, WorkerNumber, owner,
 };
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -553,7 +553,7 @@ impl Broker {
                     self.stations[usize::from(to.0)].inbox.push_back(Mail::Adopt(link, client));
                 }
             }
-            Output::Store { last, records } => {
+            Output::Store { last, records, .. } => {
                 assert!(!records.is_empty(), "records are handed over only when there are some");
                 station.records.extend_from_slice(&records);
                 self.log.push(records);
@@ -562,6 +562,7 @@ impl Broker {
                     self.store(worker);
                 }
             }
+            Output::Fetch(_) => {}
             Output::Forward { worker: to, batch } => {
                 assert!(!batch.is_empty(), "batches are handed over only with something in them");
                 let from = WorkerNumber(u8::try_from(worker).expect("few workers"));
@@ -575,7 +576,7 @@ impl Broker {
         let station = &mut self.stations[worker];
         let Some((upto, len)) = station.unstored.take() else { return false };
         self.stored_len = self.stored_len.max(len);
-        station.core.handle_stored(self.now, upto);
+        station.core.handle_stored(self.now, Durability::Fsync, upto);
         true
     }
 

@@ -33,7 +33,7 @@ fn a_quiet_connection_holds_no_buffer() {
     }
     assert_eq!(core.handle_input(now, key, &mut input), InputState::NeedInput);
     while core.poll_output().is_some() {}
-    core.handle_stored(now, crate::core::RecordNumber(u64::MAX));
+    core.handle_stored(now, crate::core::Durability::Fsync, crate::core::RecordNumber(u64::MAX));
     let mut touched = Vec::new();
     core.take_touched(&mut touched);
     assert_eq!(touched, [key]);

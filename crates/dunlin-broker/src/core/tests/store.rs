@@ -265,14 +265,14 @@ fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
     };
     assert_eq!(core.handle_input(now, key, &mut input), InputState::Paused);
     settle(&mut core);
-    core.handle_stored(now, crate::core::RecordNumber(1));
+    core.handle_stored(now, crate::core::Durability::Fsync, crate::core::RecordNumber(1));
     settle(&mut core);
     assert_eq!(core.handle_input(now, key, &mut input), InputState::Paused);
     settle(&mut core);
     core.handle_peer_gone(now, key);
     assert_eq!(core.handle_input(now, key, &mut input), InputState::Paused);
     assert!(!core.has_work(), "nothing happens until the store answers");
-    core.handle_stored(now, crate::core::RecordNumber(u64::MAX));
+    core.handle_stored(now, crate::core::Durability::Fsync, crate::core::RecordNumber(u64::MAX));
     let mut resumed = Vec::new();
     core.resumed(&mut resumed);
     assert_eq!(resumed, [key]);
