@@ -27,6 +27,7 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod granted;
+mod image;
 mod inspect;
 mod names;
 mod outgoing;
@@ -53,6 +54,7 @@ pub use endpoints::ConnectionKey;
 pub use fetch::{Fetch, Fetched};
 pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
+pub use image::Image;
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;

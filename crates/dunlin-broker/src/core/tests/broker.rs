@@ -196,6 +196,11 @@ impl Broker {
         &self.stations[worker].records
     }
 
+    /// All records that were handed over, in their order.
+    pub(super) fn log(&self) -> impl Iterator<Item = &Record> {
+        self.log.iter().flatten()
+    }
+
     /// The sum over all workers.
     pub(super) fn counters(&self) -> Counters {
         let mut sum = Counters::default();
