@@ -167,6 +167,7 @@ fn assemble(
 ) -> io::Result<(Broker, Vec<WorkerParts>)> {
     let retained = RetainedStore::new();
     let limits = Arc::new(config.limits.clone());
+    let durability = Arc::new(config.durability.clone());
     let connections = Arc::new(AtomicUsize::new(0));
     let started_at = (Clock::now(), since_epoch());
     let mut peers = Vec::new();
@@ -191,6 +192,7 @@ fn assemble(
             seed,
             retained: retained.clone(),
             stores,
+            durability: durability.clone(),
             version: env!("CARGO_PKG_VERSION"),
         };
         parts.push(WorkerParts {
@@ -198,7 +200,15 @@ fn assemble(
             core: Core::new(started_at.1, core),
             store: None,
             poll,
-            acceptors: listeners.iter().map(Acceptor::new).collect::<io::Result<_>>()?,
+            acceptors: listeners
+                .iter()
+                .zip(&config.listeners)
+                .map(|(listener, configured)| {
+                    let own = configured.durability;
+                    Acceptor::new(listener, own.unwrap_or(config.durability.default))
+                })
+                .collect::<io::Result<_>>()?,
+            durability: config.durability.default,
             inbox,
             peers: peers.clone(),
             started_at,

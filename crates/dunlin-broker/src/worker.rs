@@ -37,6 +37,9 @@ const BACKLOG_REST: Duration = Duration::from_millis(1);
 /// lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// What a store reports: what is written, and what is synced.
+const STORED: [Durability; 2] = [Durability::Written, Durability::Fsync];
+
 const WAKE: Token = Token(usize::MAX);
 /// Tokens from here on, down from the top, are listeners.
 const LISTENERS: usize = usize::MAX - 1024;
@@ -56,6 +59,8 @@ pub(crate) struct WorkerParts {
     /// Connections of the whole broker.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) connections_max: usize,
+    /// How safe what must be before Clients within this process rely on it.
+    pub(crate) durability: Durability,
 }
 
 pub(crate) struct Worker {
@@ -70,8 +75,10 @@ pub(crate) struct Worker {
     accept_again_at: Option<Instant>,
     keys: Vec<ConnectionKey>,
     stopping: bool,
-    /// How far the core knows that records are stored.
-    stored_upto: RecordNumber,
+    /// How far the core knows that records are written, and synced.
+    stored_upto: [RecordNumber; 2],
+    /// Whether the core knows the store to take more.
+    store_is_ready: bool,
 }
 
 /// Names the socket of a connection, and tells it from others that had its place.
@@ -91,7 +98,8 @@ impl Worker {
             accept_again_at: None,
             keys: Vec::new(),
             stopping: false,
-            stored_upto: RecordNumber::default(),
+            stored_upto: [RecordNumber::default(); 2],
+            store_is_ready: true,
         }
     }
 
@@ -148,7 +156,7 @@ impl Worker {
         let own = &self.parts.peers[usize::from(self.parts.number.0)];
         let can_accept = self.accept_again_at.is_none() && !self.stopping;
         own.waker.is_woken.load(Ordering::Acquire)
-            || self.newly_stored().is_some()
+            || self.has_store_news()
             || self.parts.core.has_work()
             || !self.adopted.is_empty()
             || (can_accept && self.parts.acceptors.iter().any(|acceptor| acceptor.is_ready))
@@ -247,16 +255,31 @@ impl Worker {
         }
     }
 
-    /// How far the store is, when it is further than the core knows.
-    fn newly_stored(&self) -> Option<RecordNumber> {
-        let upto = self.parts.store.as_ref()?.stored_upto(Durability::Fsync);
-        (upto > self.stored_upto).then_some(upto)
+    /// How far the store is with records, when it is further than the core knows.
+    fn newly_stored(&self, at: usize) -> Option<(Durability, RecordNumber)> {
+        let durability = STORED[at];
+        let upto = self.parts.store.as_ref()?.stored_upto(durability);
+        (upto > self.stored_upto[at]).then_some((durability, upto))
+    }
+
+    /// Whether the store has changed in a way that the core does not know.
+    fn has_store_news(&self) -> bool {
+        let Some(store) = &self.parts.store else { return false };
+        store.is_ready() != self.store_is_ready
+            || (0..STORED.len()).any(|at| self.newly_stored(at).is_some())
     }
 
     fn learn_stored(&mut self, now: Instant) {
-        if let Some(upto) = self.newly_stored() {
-            self.stored_upto = upto;
-            self.parts.core.handle_stored(now, Durability::Fsync, upto);
+        let Some(store) = &mut self.parts.store else { return };
+        if store.is_ready() != self.store_is_ready {
+            self.store_is_ready = !self.store_is_ready;
+            self.parts.core.handle_store_ready(self.store_is_ready);
+        }
+        for at in 0..STORED.len() {
+            if let Some((durability, upto)) = self.newly_stored(at) {
+                self.stored_upto[at] = upto;
+                self.parts.core.handle_stored(now, durability, upto);
+            }
         }
     }
 

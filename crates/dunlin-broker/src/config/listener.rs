@@ -1,5 +1,6 @@
 //! Where the broker listens: a URL whose scheme names the transport.
 
+use crate::core::Durability;
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::str::FromStr;
@@ -13,12 +14,14 @@ const MQTT_PORT: u16 = 1883;
 pub struct Listener {
     /// The address to bind; port 0 lets the system choose one.
     pub address: SocketAddr,
+    /// What an acknowledgement means to those who come by it; the broker's default if unset.
+    pub durability: Option<Durability>,
 }
 
 impl Listener {
     /// A listener for MQTT over TCP.
     pub const fn tcp(address: SocketAddr) -> Self {
-        Self { address }
+        Self { address, durability: None }
     }
 }
 
@@ -30,7 +33,11 @@ impl Default for Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mqtt://{}", self.address)
+        write!(f, "mqtt://{}", self.address)?;
+        match self.durability {
+            Some(durability) => write!(f, "?durability={}", durability.name()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -47,6 +54,12 @@ pub enum ListenerError {
     /// No transport has this name.
     #[error("{0}:// is no transport; use mqtt://ADDRESS:PORT")]
     UnknownScheme(String),
+    /// What follows the `?` isn't known.
+    #[error("{0:?} is no option of a listener; there is durability=memory, written or fsync")]
+    Option(String),
+    /// No level of safety has this name.
+    #[error("{0:?} is no durability; there are memory, written and fsync")]
+    Durability(String),
     /// What follows the scheme isn't an address with an optional port.
     #[error("{0:?} is no ADDRESS:PORT, such as 127.0.0.1:1883 or [::1]:1883")]
     Address(String),
@@ -63,7 +76,7 @@ pub enum ListenerError {
 impl FromStr for Listener {
     type Err = ListenerError;
 
-    /// Parses `mqtt://ADDRESS[:PORT]`. A host name is resolved; of its addresses the first
+    /// Parses `mqtt://ADDRESS[:PORT][?durability=LEVEL]`. A host name is resolved; of its addresses the first
     /// IPv4 one is taken, or the first when it has none.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         let Some((scheme, rest)) = url.split_once("://") else {
@@ -76,8 +89,17 @@ impl FromStr for Listener {
             }
             _ => return Err(ListenerError::UnknownScheme(scheme.to_owned())),
         }
-        let authority = rest.strip_suffix('/').unwrap_or(rest);
-        resolve(authority).map(Self::tcp)
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let mut durability = None;
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let Some(("durability", level)) = option.split_once('=') else {
+                return Err(ListenerError::Option(option.to_owned()));
+            };
+            let named = Durability::from_name(level);
+            durability = Some(named.ok_or_else(|| ListenerError::Durability(level.to_owned()))?);
+        }
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        resolve(authority).map(|address| Self { address, durability })
     }
 }
 

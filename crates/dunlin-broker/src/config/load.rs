@@ -1,8 +1,10 @@
 //! Puts a [`Config`] together: defaults, then the file, the environment, and the flags.
 
-use super::setting::{Kind, Setting, Value, settings};
+use super::setting::{Kind, Setting, Value, settings, topic_rule};
 use super::suggest::nearest;
 use super::{Config, Listener};
+use crate::core::Durability;
+use dunlin_protocol::codec::TopicFilter;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
@@ -318,6 +320,9 @@ impl FileLayer<'_> {
                     (Kind::Listeners, DeValue::Array(items)) => self
                         .listeners(items.iter())
                         .map(|listeners| setting.kind.check_listeners(listeners)),
+                    (Kind::TopicDurability, DeValue::Array(items)) => self
+                        .topic_rules(setting.key, items.iter())
+                        .map(|rules| Ok(Value::TopicDurability(rules))),
                     (kind, value) => Ok(kind.read_toml(value)),
                 };
                 mistakes.extend(read.and_then(|read| loaded.set(setting, origin, read)).err());
@@ -338,6 +343,35 @@ impl FileLayer<'_> {
         items: impl Iterator<Item = &'t Spanned<DeValue<'i>>>,
     ) -> Result<Vec<Listener>, ConfigError> {
         items.map(|item| self.listener(item)).collect()
+    }
+
+    fn topic_rules<'t, 'i: 't>(
+        &self,
+        key: &'static str,
+        items: impl Iterator<Item = &'t Spanned<DeValue<'i>>>,
+    ) -> Result<Vec<(TopicFilter, Durability)>, ConfigError> {
+        items
+            .map(|item| {
+                let wrong = |reason| {
+                    let origin = self.origin(&item.span());
+                    ConfigError::Value { origin, key, reason }
+                };
+                let text = |name| match item.get_ref() {
+                    DeValue::Table(table) => match table.get(name).map(Spanned::get_ref) {
+                        Some(DeValue::String(text)) if table.len() == 2 => Some(text),
+                        _ => None,
+                    },
+                    _ => None,
+                };
+                let (Some(topic_filter), Some(level)) = (text("topic_filter"), text("durability"))
+                else {
+                    let expected =
+                        "expected { topic_filter = \"telemetry/#\", durability = \"written\" }";
+                    return Err(wrong(expected.to_owned()));
+                };
+                topic_rule(topic_filter, level).map_err(wrong)
+            })
+            .collect()
     }
 
     fn listener(&self, item: &Spanned<DeValue<'_>>) -> Result<Listener, ConfigError> {

@@ -24,6 +24,8 @@ pub use {
 };
 
 #[cfg(feature = "server")]
+use crate::core::DurabilityRules;
+#[cfg(feature = "server")]
 use std::path::PathBuf;
 
 /// Everything an operator can set.
@@ -37,8 +39,10 @@ pub struct Config {
     pub allow_anonymous: Option<bool>,
     /// Worker threads, at least 1; each has its own share of the connections and sessions.
     pub workers: usize,
-    /// A folder for durable state. This version keeps its state in memory only.
+    /// The folder for what must survive the process; unset, everything lives in memory.
     pub data: Option<PathBuf>,
+    /// What an acknowledgement means, where there is such a folder.
+    pub durability: DurabilityRules,
     /// What is logged, as a filter like `info` or `warn,dunlin_broker=debug`.
     pub log: String,
     /// How much of everything the broker grants.
@@ -53,6 +57,7 @@ impl Default for Config {
             allow_anonymous: None,
             workers: available_workers(),
             data: None,
+            durability: DurabilityRules::default(),
             log: "info".to_owned(),
             limits: Limits::default(),
         }

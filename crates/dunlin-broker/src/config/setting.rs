@@ -1,6 +1,8 @@
 //! One setting: its key, what it may hold, how it is read, set and shown.
 
 use super::{Config, Limits, Listener, QueuePolicy};
+use crate::core::Durability;
+use dunlin_protocol::codec::TopicFilter;
 use std::fmt;
 use toml::de::DeValue;
 
@@ -48,6 +50,7 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     Text,
     Listeners,
+    TopicDurability,
 }
 
 /// A value that is right for its setting's [`Kind`].
@@ -58,6 +61,7 @@ pub(super) enum Value {
     Switch(bool),
     Text(String),
     Listeners(Vec<Listener>),
+    TopicDurability(Vec<(TopicFilter, Durability)>),
 }
 
 /// Prints as TOML.
@@ -79,6 +83,19 @@ impl fmt::Display for Value {
                 for (nth, listener) in listeners.iter().enumerate() {
                     let separator = if nth == 0 { "" } else { ", " };
                     write!(f, "{separator}{{ url = \"{listener}\" }}")?;
+                }
+                f.write_str("]")
+            }
+            Self::TopicDurability(rules) => {
+                f.write_str("[")?;
+                for (nth, (topic_filter, durability)) in rules.iter().enumerate() {
+                    let separator = if nth == 0 { "" } else { ", " };
+                    let topic_filter = toml::Value::from(topic_filter.as_str());
+                    let level = durability.name();
+                    write!(
+                        f,
+                        "{separator}{{ topic_filter = {topic_filter}, durability = \"{level}\" }}"
+                    )?;
                 }
                 f.write_str("]")
             }
@@ -123,6 +140,16 @@ impl Kind {
                 let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
                 let listeners: Result<Vec<Listener>, _> = urls.map(str::parse).collect();
                 self.check_listeners(listeners.map_err(|error| error.to_string())?)
+            }
+            Self::TopicDurability => {
+                let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
+                let rules: Result<_, _> = rules
+                    .map(|rule| match rule.rsplit_once('=') {
+                        Some((topic_filter, level)) => topic_rule(topic_filter, level),
+                        None => Err(self.mismatch(&format!("{rule:?}"))),
+                    })
+                    .collect();
+                Ok(Value::TopicDurability(rules?))
             }
         }
     }
@@ -178,7 +205,26 @@ impl fmt::Display for Kind {
             Self::Choice(names) => write!(f, "one of \"{}\"", names.join("\", \"")),
             Self::Text => f.write_str("a string"),
             Self::Listeners => f.write_str("URLs like mqtt://127.0.0.1:1883"),
+            Self::TopicDurability => {
+                f.write_str("a list of { topic_filter = \"a/#\", durability = \"written\" }")
+            }
         }
+    }
+}
+
+/// A rule that says what the acknowledgement of messages with matching Topic Names means.
+pub(super) fn topic_rule(
+    topic_filter: &str,
+    level: &str,
+) -> Result<(TopicFilter, Durability), String> {
+    let parsed = TopicFilter::try_from(topic_filter);
+    let parsed = parsed.map_err(|error| format!("{topic_filter:?} is no Topic Filter: {error}"))?;
+    if parsed.share_name().is_some() {
+        return Err(format!("{topic_filter:?} is a Shared Subscription, not a Topic Filter"));
+    }
+    match Durability::from_name(level) {
+        Some(durability) => Ok((parsed, durability)),
+        None => Err(format!("{level:?} is no durability; there are memory, written and fsync")),
     }
 }
 
@@ -290,7 +336,8 @@ const BROKER: &[Setting] = &[
     },
     Setting {
         key: "data",
-        doc: &["A folder for durable state. This version keeps its state in memory only."],
+        doc: &["The folder for what must survive the process: sessions, subscriptions, messages, \
+             Wills. Unset, everything lives in memory and is lost when the broker stops."],
         kind: Kind::Text,
         example: Some("\"/var/lib/dunlin\""),
         automatic: None,
@@ -298,6 +345,41 @@ const BROKER: &[Setting] = &[
         write: |config, value| {
             if let Value::Text(path) = value {
                 config.data = Some(path.into());
+            }
+        },
+    },
+    Setting {
+        key: "durability",
+        doc: &[
+            "What an acknowledgement means when there is a data folder: that the message, session \
+             or subscription is in memory, that it was written (it survives a crash of the \
+             broker), or that it is on the disk (it survives a power cut). A listener can have \
+             its own: mqtt://127.0.0.1:1883?durability=written.",
+        ],
+        kind: Kind::Choice(&["memory", "written", "fsync"]),
+        example: None,
+        automatic: None,
+        read: |config| Some(Value::Text(config.durability.default.name().to_owned())),
+        write: |config, value| {
+            if let Value::Text(name) = value {
+                config.durability.default = Durability::from_name(&name).unwrap_or_default();
+            }
+        },
+    },
+    Setting {
+        key: "durability_by_topic",
+        doc: &[
+            "What an acknowledgement of messages with matching Topic Names means, whatever the \
+             listener says; the first rule that matches decides. In a variable or flag: \
+             telemetry/#=memory,orders/#=fsync.",
+        ],
+        kind: Kind::TopicDurability,
+        example: None,
+        automatic: None,
+        read: |config| Some(Value::TopicDurability(config.durability.topics.clone())),
+        write: |config, value| {
+            if let Value::TopicDurability(rules) = value {
+                config.durability.topics = rules;
             }
         },
     },

@@ -1,5 +1,6 @@
 //! The life of a session: CONNECT, takeover, the end of a connection, Wills, expiry.
 
+use super::durability::Durability;
 use super::granted::SessionKey;
 use super::outgoing::Outgoing;
 use super::pending::{AfterStored, HeldPublishes};
@@ -18,6 +19,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct ConnectingClient {
     protocol: ServerConnection,
+    durability: Durability,
     connect: Connect,
 }
 
@@ -46,13 +48,14 @@ impl Core {
         // Nothing more is taken from it here.
         connection.held = true;
         let protocol = std::mem::replace(&mut connection.protocol, placeholder);
-        let client = Box::new(ConnectingClient { protocol, connect });
+        let durability = connection.durability;
+        let client = Box::new(ConnectingClient { protocol, durability, connect });
         self.outputs.push_back(Output::Move { connection: key, worker, client });
     }
 
     /// Takes a connection that another worker accepted, with the CONNECT that it had read.
     pub fn adopt(&mut self, now: Instant, client: ConnectingClient) -> ConnectionKey {
-        let key = self.endpoints.open(client.protocol);
+        let key = self.endpoints.open(client.protocol, client.durability);
         self.watch(now, key);
         self.decide_connect(now, key, client.connect);
         key
@@ -109,7 +112,8 @@ impl Core {
                 }
                 let session_present = resumed.is_some();
                 let connack = AfterStored::ConnAck(key, session_present, Box::new(properties));
-                self.pending.wait_for_store(record, connack);
+                let durability = self.durability_of(key);
+                self.when_stored(now, record, durability, connack);
             }
             None => self.accept(now, key, resumed.is_some(), properties),
         }
@@ -135,7 +139,7 @@ impl Core {
     }
 
     fn check_connect(&self, connect: &Connect) -> Result<(), ReasonCode> {
-        if self.stopping {
+        if self.stopping || self.needs_store(connect) && !self.endpoints.store_is_ready {
             return Err(ReasonCode::ServerUnavailable);
         }
         if connect.properties.authentication_method.is_some() {
@@ -151,6 +155,18 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// Whether a CONNECT can't be accepted without the store: for a session that is to survive or
+    /// did, or a Will.
+    fn needs_store(&self, connect: &Connect) -> bool {
+        if !self.endpoints.stores {
+            return false;
+        }
+        let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
+        session_expiry_interval(connect) > 0
+            || connect.will.is_some()
+            || known.is_some_and(|session| self.endpoints.sessions[session.0].is_recorded)
     }
 
     fn sessions_full(&self) -> bool {
@@ -198,11 +214,7 @@ impl Core {
         connect: &Connect,
         properties: &mut ConnAckProperties,
     ) {
-        let asked = match (connect.protocol_version.is_v5(), connect.clean_start) {
-            (true, _) => connect.properties.session_expiry_interval.unwrap_or(0),
-            (false, true) => 0,
-            (false, false) => NEVER,
-        };
+        let asked = session_expiry_interval(connect);
         let granted = asked.min(self.endpoints.limits.session_expiry_max_secs);
         if granted != asked {
             properties.session_expiry_interval = Some(granted);
@@ -490,5 +502,15 @@ impl Core {
             let record = self.endpoints.record(record);
             self.pending.remember_gone(client_identifier, record);
         }
+    }
+}
+
+/// The Session Expiry Interval that a CONNECT asks for, in seconds. A session of MQTT 3.x ends with
+/// its connection or never.
+fn session_expiry_interval(connect: &Connect) -> u32 {
+    match (connect.protocol_version.is_v5(), connect.clean_start) {
+        (true, _) => connect.properties.session_expiry_interval.unwrap_or(0),
+        (false, true) => 0,
+        (false, false) => NEVER,
     }
 }

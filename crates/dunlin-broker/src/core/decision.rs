@@ -1,6 +1,7 @@
 //! From the routing of a message to its acknowledgement: what other workers say of it, what is
 //! stored before whom may be told what, and why QoS 2 is exactly once over a crash.
 
+use super::durability::Durability;
 use super::endpoints::Connection;
 use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
@@ -28,15 +29,26 @@ impl Core {
     }
 
     /// Lets a message wait until it is known, and stored, what became of it everywhere.
-    pub(super) fn await_outcome(&mut self, now: Instant, source: Source, routed: Routed) {
+    pub(super) fn await_outcome(
+        &mut self,
+        now: Instant,
+        source: Source,
+        durability: Durability,
+        routed: Routed,
+    ) {
         let Routed { outcome, workers, stored, owed } = routed;
+        if stored.is_some() {
+            self.endpoints.want(durability);
+        }
         if workers > 0
             && let Source::Client { connection, .. } = source
             && let Some(connection) = self.endpoints.connection(connection)
         {
             connection.awaited += 1;
         }
-        let publish = PendingPublish { source, workers, stored, outcome, owed, is_decided: false };
+        let is_decided = false;
+        let publish =
+            PendingPublish { source, workers, stored, durability, outcome, owed, is_decided };
         let number = self.pending.insert(publish);
         self.decide_publish(now, number);
     }
@@ -110,13 +122,32 @@ impl Core {
             }
             _ => {}
         }
-        let stored = publish.stored;
-        match stored {
-            Some(record) if record > self.pending.stored_upto => {
-                self.pending.wait_for_store(record, AfterStored::Publish(number));
+        match (publish.stored, publish.durability) {
+            (Some(record), durability) => {
+                self.when_stored(now, record, durability, AfterStored::Publish(number));
             }
-            _ => self.finish_publish(now, number),
+            (None, _) => self.finish_publish(now, number),
         }
+    }
+
+    /// Goes on with something once a record is so safe; at once if it is.
+    pub(super) fn when_stored(
+        &mut self,
+        now: Instant,
+        record: RecordNumber,
+        durability: Durability,
+        after: AfterStored,
+    ) {
+        match self.pending.wait_for_store(record, durability, after) {
+            None => self.endpoints.want(durability),
+            Some(after) => self.go_on(now, after),
+        }
+    }
+
+    /// How safe what a Client relies on must be, by the listener that it came by.
+    pub(super) fn durability_of(&mut self, key: ConnectionKey) -> Durability {
+        // Nobody waits for an answer on a connection that is over.
+        self.endpoints.connection(key).map_or(Durability::Memory, |found| found.durability)
     }
 
     /// Brings a message that no publisher would send again to those that it is for: a Will of this
@@ -137,6 +168,8 @@ impl Core {
         outgoing.is_tentative = is_stored
             && message.qos == QoS::ExactlyOnce
             && self.may_concern_others(&message.topic_name);
+        outgoing.durability =
+            self.durability.of_message(&message.topic_name, self.durability.default);
         let answer = is_stored.then(|| self.pending.next_number());
         let mut routed = Routed::default();
         match group {
@@ -165,7 +198,9 @@ impl Core {
                 self.underway
             })
         });
-        self.await_outcome(now, Source::Own { client_identifier, underway }, routed);
+        let durability = self.durability.of_message(&message.topic_name, self.durability.default);
+        let source = Source::Own { client_identifier, underway };
+        self.await_outcome(now, source, durability, routed);
     }
 
     pub(super) fn answer_forwarded(
@@ -173,6 +208,7 @@ impl Core {
         now: Instant,
         from: WorkerNumber,
         answer: Option<PublishNumber>,
+        durability: Durability,
         routed: Routed,
     ) {
         let Some(publish) = answer else { return };
@@ -181,7 +217,7 @@ impl Core {
             // The publisher is acknowledged when the store of each session's worker has it.
             Some(record) => {
                 let answer = AfterStored::Answer(from, publish, outcome, owed);
-                self.pending.wait_for_store(record, answer);
+                self.when_stored(now, record, durability, answer);
             }
             None => self.tell_outcome(now, from, publish, outcome, owed),
         }
@@ -278,30 +314,40 @@ impl Core {
         self.endpoints.sessions[key.0].rare().undecided -= 1;
     }
 
-    pub(super) fn finish_stored(&mut self, now: Instant, upto: RecordNumber) {
-        self.pending.stored_upto = self.pending.stored_upto.max(upto);
+    pub(super) fn finish_stored(
+        &mut self,
+        now: Instant,
+        durability: Durability,
+        upto: RecordNumber,
+    ) {
+        self.pending.stored.advance(durability, upto);
         self.pending.forget_gone();
         while let Some(after) = self.pending.pop_stored() {
-            match after {
-                AfterStored::Publish(number) => self.finish_publish(now, number),
-                AfterStored::Release(key, ack) => {
-                    let outcome = Outcome { matched: true, refused: false };
-                    self.acknowledge(now, key, ack, outcome);
-                }
-                AfterStored::Answer(from, publish, outcome, owed) => {
-                    self.tell_outcome(now, from, publish, outcome, owed);
-                }
-                AfterStored::ConnAck(key, session_present, properties) => {
-                    self.accept(now, key, session_present, *properties);
-                }
-                AfterStored::SubAck(awaited) => self.send_suback(now, *awaited),
-                AfterStored::UnsubAck(key, unsuback) => self.send_unsuback(now, key, *unsuback),
-                AfterStored::PubRel(key, packet_identifier) => {
-                    self.send_release(now, key, packet_identifier);
-                }
+            self.go_on(now, after);
+        }
+        self.endpoints.send_prepared(now, self.pending.stored);
+    }
+
+    /// Goes on with what waited for the store.
+    fn go_on(&mut self, now: Instant, after: AfterStored) {
+        match after {
+            AfterStored::Publish(number) => self.finish_publish(now, number),
+            AfterStored::Release(key, ack) => {
+                let outcome = Outcome { matched: true, refused: false };
+                self.acknowledge(now, key, ack, outcome);
+            }
+            AfterStored::Answer(from, publish, outcome, owed) => {
+                self.tell_outcome(now, from, publish, outcome, owed);
+            }
+            AfterStored::ConnAck(key, session_present, properties) => {
+                self.accept(now, key, session_present, *properties);
+            }
+            AfterStored::SubAck(awaited) => self.send_suback(now, *awaited),
+            AfterStored::UnsubAck(key, unsuback) => self.send_unsuback(now, key, *unsuback),
+            AfterStored::PubRel(key, packet_identifier) => {
+                self.send_release(now, key, packet_identifier);
             }
         }
-        self.endpoints.send_prepared(now, self.pending.stored_upto);
     }
 
     /// The Client has received a QoS 2 message: once that is stored, PUBREL goes out.
@@ -317,6 +363,7 @@ impl Core {
         if !self.endpoints.connection(key).is_some_and(holds) {
             return;
         }
+        let durability = self.durability_of(key);
         let record = self.endpoints.next_record();
         let session = &mut self.endpoints.sessions[session.0];
         let rare = session.rare.as_mut();
@@ -328,7 +375,7 @@ impl Core {
         };
         match note.taken {
             // The Client says so again.
-            Some(record) if record <= self.pending.stored_upto => {
+            Some(record) if self.pending.stored.is_stored(durability, record) => {
                 self.send_release(now, key, packet_identifier);
             }
             Some(_) => {}
@@ -337,7 +384,7 @@ impl Core {
                 note.taken = Some(record);
                 self.endpoints.record(Record::Taken { client_identifier, number });
                 let after = AfterStored::PubRel(key, packet_identifier);
-                self.pending.wait_for_store(record, after);
+                self.when_stored(now, record, durability, after);
             }
         }
     }
@@ -372,7 +419,8 @@ impl Core {
             let packet_identifier = ack.packet_identifier();
             let record =
                 self.endpoints.record(Record::Released { client_identifier, packet_identifier });
-            self.pending.wait_for_store(record, AfterStored::Release(key, ack));
+            let durability = self.durability_of(key);
+            self.when_stored(now, record, durability, AfterStored::Release(key, ack));
         } else {
             self.acknowledge(now, key, ack, Outcome { matched: true, refused: false });
         }

@@ -6,6 +6,7 @@ mod waiting;
 pub(super) use delivery::Delivered;
 
 use super::counters::Counters;
+use super::durability::Durability;
 use super::granted::SessionKey;
 use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
@@ -38,6 +39,8 @@ pub(super) struct Connection {
     pub(super) protocol: ServerConnection,
     pub(super) out: TransmitBuf,
     pub(super) session: Option<SessionKey>,
+    /// How safe what must be before its Client relies on it.
+    pub(super) durability: Durability,
     /// Whether it is in the list of those to be written at the end of the turn.
     touched: bool,
     /// Whether something waits for room in the output.
@@ -95,8 +98,13 @@ pub(super) struct Endpoints {
     pub(super) stores: bool,
     pub(super) records: Vec<Record>,
     pub(super) last_record: RecordNumber,
-    /// QoS 2 messages that are sent once the record is stored that says by which exchange.
-    prepared: VecDeque<Prepared>,
+    /// How safe what was recorded must become for what waits for it.
+    pub(super) wanted: Durability,
+    /// Whether the store takes more.
+    pub(super) store_is_ready: bool,
+    /// QoS 2 messages that are sent once the record is stored that says by which exchange: those
+    /// for Clients that rely on [`Durability::Written`] and on [`Durability::Fsync`].
+    prepared: [VecDeque<Prepared>; 2],
 }
 
 /// A QoS 2 message that waits for the store before it is sent.
@@ -123,17 +131,24 @@ impl Endpoints {
             stores,
             records: Vec::new(),
             last_record: RecordNumber(0),
-            prepared: VecDeque::new(),
+            wanted: Durability::Memory,
+            store_is_ready: true,
+            prepared: Default::default(),
         }
     }
 
     // ---- connections
 
-    pub(super) fn open(&mut self, protocol: ServerConnection) -> ConnectionKey {
+    pub(super) fn open(
+        &mut self,
+        protocol: ServerConnection,
+        durability: Durability,
+    ) -> ConnectionKey {
         let (index, generation) = self.connections.insert(Connection {
             protocol,
             out: TransmitBuf::new(),
             session: None,
+            durability,
             touched: false,
             wants_room: false,
             stalled: false,
@@ -243,7 +258,7 @@ impl Endpoints {
 
     /// How many messages wait for the store before they are sent.
     pub(super) fn prepared_len(&self) -> usize {
-        self.prepared.len()
+        self.prepared.iter().map(VecDeque::len).sum()
     }
 
     // ---- records
@@ -257,6 +272,11 @@ impl Endpoints {
         self.last_record.0 += 1;
         self.records.push(record);
         self.last_record
+    }
+
+    /// Something waits until what was recorded is so safe.
+    pub(super) fn want(&mut self, durability: Durability) {
+        self.wanted = self.wanted.max(durability);
     }
 
     pub(super) fn settle(&mut self, session: SessionKey, note: &Note) {

@@ -3,6 +3,7 @@
 
 use super::ConnectionKey;
 use super::counters::Counters;
+use super::durability::Durability;
 use super::granted::{SessionKey, WorkerNumber};
 use super::session::GroupName;
 use dunlin_protocol::Message;
@@ -66,6 +67,7 @@ pub(super) struct Forwarded {
     pub(super) answer: Option<PublishNumber>,
     pub(super) is_tentative: bool,
     pub(super) when_full: WhenFull,
+    pub(super) durability: Durability,
 }
 
 /// What becomes of a message when the queue of a session that is to have it is full, and its

@@ -24,6 +24,7 @@ impl Forwarded {
         let mut outgoing = Outgoing::shared(&self.message);
         outgoing.is_tentative = self.is_tentative;
         outgoing.when_full = self.when_full;
+        outgoing.durability = self.durability;
         outgoing
     }
 }
@@ -31,7 +32,9 @@ impl Forwarded {
 impl Core {
     /// What becomes of an acknowledged message of a Client where a queue is full.
     pub(super) fn when_full(&mut self, key: ConnectionKey, session: SessionKey) -> WhenFull {
-        if self.endpoints.limits.queue_policy != QueuePolicy::Refuse {
+        if self.endpoints.limits.queue_policy != QueuePolicy::Refuse
+            && self.endpoints.store_is_ready
+        {
             WhenFull::Drop
         } else if self.endpoints.sessions[session.0].version.is_v5() {
             WhenFull::Refuse
@@ -49,7 +52,15 @@ impl Core {
         publisher: SessionKey,
         outgoing: &Outgoing<'_>,
     ) -> bool {
-        if self.endpoints.limits.queue_policy != QueuePolicy::Refuse {
+        if !self.endpoints.store_is_ready {
+            let message = outgoing.message;
+            let is_exactly_once = message.qos == QoS::ExactlyOnce;
+            if message.retain && self.endpoints.stores
+                || is_exactly_once && self.remembers_received(publisher)
+            {
+                return true;
+            }
+        } else if self.endpoints.limits.queue_policy != QueuePolicy::Refuse {
             return false;
         }
         let Some(groups) = self.groups_if_room(now, Some(publisher), outgoing) else { return true };
@@ -94,7 +105,13 @@ impl Core {
                 self.endpoints.counters.drop_one(DropCause::Refused);
                 let outcome = Outcome { matched: true, refused: true };
                 let routed = Routed { outcome, ..Routed::default() };
-                self.answer_forwarded(now, forwarded.taken_by, forwarded.answer, routed);
+                self.answer_forwarded(
+                    now,
+                    forwarded.taken_by,
+                    forwarded.answer,
+                    forwarded.durability,
+                    routed,
+                );
                 return;
             }
             WhenFull::Refuse => {}
@@ -145,7 +162,13 @@ impl Core {
                 routed.add(&self.endpoints, self.worker, session, delivered);
             }
         }
-        self.answer_forwarded(now, forwarded.taken_by, forwarded.answer, routed);
+        self.answer_forwarded(
+            now,
+            forwarded.taken_by,
+            forwarded.answer,
+            forwarded.durability,
+            routed,
+        );
     }
 
     /// Delivers the held messages of a Client of another worker for which there is room by now.

@@ -80,6 +80,7 @@ impl World {
                 seed: 1,
                 retained: retained.clone(),
                 stores: first & 4 != 0,
+                durability: Arc::default(),
                 version: "0",
             };
             Core::new(Instant::ZERO, config)
@@ -101,7 +102,7 @@ impl World {
         let wire = place % self.wires.len().max(1);
         match operation & 15 {
             0 if self.wires.len() < WIRES_MAX => {
-                let key = self.cores[worker].open(self.now);
+                let key = self.cores[worker].open(self.now, Durability::Fsync);
                 self.wires.push(Wire { worker, key, input: BytesMut::new(), paused: false });
             }
             1..=6 => {

@@ -49,7 +49,7 @@ mod workers;
 
 pub use connect::ConnectingClient;
 pub use counters::{Counters, DropCause};
-pub use durability::Durability;
+pub use durability::{Durability, DurabilityRules};
 pub use endpoints::ConnectionKey;
 pub use fetch::{Fetch, Fetched};
 pub use forward::Batch;
@@ -96,6 +96,8 @@ pub struct CoreConfig {
     pub retained: RetainedStore,
     /// Whether records are made: a store is there that takes them.
     pub stores: bool,
+    /// How safe what must be, before it is acknowledged.
+    pub durability: Arc<DurabilityRules>,
     /// What `$SYS/broker/version` says.
     pub version: &'static str,
 }
@@ -174,6 +176,7 @@ pub struct Core {
     assigned: u64,
     /// How many messages were under way to other workers. See `Record::Underway`.
     underway: u64,
+    durability: Arc<DurabilityRules>,
     stopping: bool,
 }
 
@@ -197,6 +200,7 @@ impl Core {
             started_at: now,
             server_config: Arc::new(server_config),
             endpoints: Endpoints::new(limits, config.retained, config.stores),
+            durability: config.durability,
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),
             names: TopicNames::new(config.seed),
@@ -216,10 +220,11 @@ impl Core {
         core
     }
 
-    /// A Network Connection was accepted.
-    pub fn open(&mut self, now: Instant) -> ConnectionKey {
+    /// A Network Connection was accepted, by a listener whose Clients are to rely on so much.
+    pub fn open(&mut self, now: Instant, durability: Durability) -> ConnectionKey {
         self.endpoints.counters.connections_opened += 1;
-        let key = self.endpoints.open(ServerConnection::new(now, self.server_config.clone()));
+        let protocol = ServerConnection::new(now, self.server_config.clone());
+        let key = self.endpoints.open(protocol, durability);
         self.watch(now, key);
         key
     }
@@ -415,7 +420,8 @@ impl Core {
         }
         if !self.endpoints.records.is_empty() {
             let records = std::mem::take(&mut self.endpoints.records);
-            let (last, durability) = (self.endpoints.last_record, Durability::Fsync);
+            let last = self.endpoints.last_record;
+            let durability = std::mem::replace(&mut self.endpoints.wanted, Durability::Memory);
             return Some(Output::Store { last, records, durability });
         }
         let (worker, batch) = self.outbox.take()?;
@@ -424,9 +430,14 @@ impl Core {
 
     /// All records up to this one are so safe now.
     pub fn handle_stored(&mut self, now: Instant, durability: Durability, upto: RecordNumber) {
-        if durability == Durability::Fsync {
-            self.finish_stored(now, upto);
-        }
+        self.finish_stored(now, durability, upto);
+    }
+
+    /// Whether the store takes more, as [`Core::new`] assumes at first. While it does not, what
+    /// would have to be stored is not taken: a message is refused, or waits if its MQTT 3.x
+    /// publisher can't be told, and a Client whose session is to survive is turned away.
+    pub fn handle_store_ready(&mut self, is_ready: bool) {
+        self.endpoints.store_is_ready = is_ready;
     }
 
     /// The earliest moment at which [`Core::handle_timeout`] has something to do.

@@ -1,5 +1,6 @@
 //! A message on its way to sessions.
 
+use super::durability::Durability;
 use super::forward::WhenFull;
 use super::names::TopicNames;
 use dunlin_protocol::Message;
@@ -15,6 +16,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) is_tentative: bool,
     /// What becomes of it where a queue is full.
     pub(super) when_full: WhenFull,
+    /// What its acknowledgement means.
+    pub(super) durability: Durability,
     /// The Topic Name in memory of its own, when it was found before.
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
@@ -40,7 +43,8 @@ impl<'a> Outgoing<'a> {
         topic_name: Option<TopicName>,
         kept: OnceCell<Arc<Message>>,
     ) -> Self {
-        Self { message, is_tentative: false, when_full: WhenFull::Drop, topic_name, kept }
+        let (when_full, durability) = (WhenFull::Drop, Durability::Memory);
+        Self { message, is_tentative: false, when_full, durability, topic_name, kept }
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {

@@ -1,5 +1,6 @@
 //! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
 
+use super::durability::{Durability, StoredUpto};
 use super::forward::{Forwarded, Outcome, OwedTo, PublishNumber};
 use super::granted::SessionKey;
 use super::workers::AwaitedSubAck;
@@ -18,6 +19,8 @@ pub(super) struct PendingPublish {
     pub(super) workers: u32,
     /// The record that must be stored.
     pub(super) stored: Option<RecordNumber>,
+    /// How safe it must be.
+    pub(super) durability: Durability,
     pub(super) outcome: Outcome,
     /// The sessions of all workers that owe it tentatively.
     pub(super) owed: Vec<OwedTo>,
@@ -121,7 +124,8 @@ pub(super) enum AfterStored {
 pub(super) struct PendingPublishes {
     next: u64,
     publishes: BTreeMap<PublishNumber, PendingPublish>,
-    after_stored: VecDeque<(RecordNumber, AfterStored)>,
+    after_written: VecDeque<(RecordNumber, AfterStored)>,
+    after_synced: VecDeque<(RecordNumber, AfterStored)>,
     pub(super) held: HashMap<ConnectionKey, HeldPublishes>,
     /// Messages that another worker took by a connection of an MQTT 3.x Client, from the first one
     /// on that has no room here. As many as the Receive Maximum says: their Client has no
@@ -129,7 +133,7 @@ pub(super) struct PendingPublishes {
     pub(super) held_forwards: HashMap<(WorkerNumber, ConnectionKey), HeldForwards>,
     /// Clients that came back while it is not known what became of their QoS 2 messages.
     pub(super) parked: Vec<(ConnectionKey, Connect)>,
-    pub(super) stored_upto: RecordNumber,
+    pub(super) stored: StoredUpto,
     /// Clients whose Session or Will is gone, and the record that says so: a crash may bring back
     /// what the store does not know to be gone.
     gone: HashMap<Text, RecordNumber>,
@@ -150,11 +154,11 @@ impl PendingPublishes {
 
     /// The store has gone on: forgets what no crash brings back.
     pub(super) fn forget_gone(&mut self) {
-        let stored_upto = self.stored_upto;
+        let is_safe = |record| self.stored.is_stored(Durability::Fsync, record);
         while let Some((_, client)) =
-            self.gone_in_order.pop_front_if(|(record, _)| *record <= stored_upto)
+            self.gone_in_order.pop_front_if(|(record, _)| is_safe(*record))
         {
-            if self.gone.get(&client).is_some_and(|record| *record <= stored_upto) {
+            if self.gone.get(&client).is_some_and(|record| is_safe(*record)) {
                 self.gone.remove(&client);
             }
         }
@@ -162,7 +166,8 @@ impl PendingPublishes {
 
     /// How much waits.
     pub(super) fn len(&self) -> usize {
-        let publishes = self.publishes.len() + self.after_stored.len() + self.held.len();
+        let waiting = self.after_written.len() + self.after_synced.len();
+        let publishes = self.publishes.len() + waiting + self.held.len();
         let forwards: usize = self.held_forwards.values().map(|held| held.waiting.len()).sum();
         publishes + forwards + self.parked.len() + self.gone_in_order.len()
     }
@@ -179,17 +184,34 @@ impl PendingPublishes {
         number
     }
 
-    pub(super) fn wait_for_store(&mut self, record: RecordNumber, after: AfterStored) {
-        self.after_stored.push_back((record, after));
+    /// Lets something wait until a record is so safe; gives it back if it need not.
+    pub(super) fn wait_for_store(
+        &mut self,
+        record: RecordNumber,
+        durability: Durability,
+        after: AfterStored,
+    ) -> Option<AfterStored> {
+        if self.stored.is_stored(durability, record) {
+            return Some(after);
+        }
+        match durability {
+            Durability::Fsync => self.after_synced.push_back((record, after)),
+            _ => self.after_written.push_back((record, after)),
+        }
+        None
     }
 
     /// What no longer waits for the store.
     pub(super) fn pop_stored(&mut self) -> Option<AfterStored> {
-        let (record, _) = self.after_stored.front()?;
-        if *record > self.stored_upto {
-            return None;
-        }
-        self.after_stored.pop_front().map(|(_, after)| after)
+        let stored = self.stored;
+        let is_stored =
+            |durability, waiting: &mut (RecordNumber, _)| stored.is_stored(durability, waiting.0);
+        self.after_written
+            .pop_front_if(|waiting| is_stored(Durability::Written, waiting))
+            .or_else(|| {
+                self.after_synced.pop_front_if(|waiting| is_stored(Durability::Fsync, waiting))
+            })
+            .map(|(_, after)| after)
     }
 
     pub(super) fn get_mut(&mut self, number: PublishNumber) -> Option<&mut PendingPublish> {
@@ -199,7 +221,8 @@ impl PendingPublishes {
     /// Takes out a publish that waits for nothing any more.
     pub(super) fn take_ready(&mut self, number: PublishNumber) -> Option<PendingPublish> {
         let publish = self.publishes.get(&number)?;
-        let stored = publish.stored.is_none_or(|record| record <= self.stored_upto);
+        let stored =
+            publish.stored.is_none_or(|record| self.stored.is_stored(publish.durability, record));
         if !publish.is_decided || !stored {
             return None;
         }

@@ -97,6 +97,8 @@ impl Core {
         ack: AckToken,
     ) {
         outgoing.when_full = self.when_full(key, session);
+        let listener = self.durability_of(key);
+        outgoing.durability = self.durability.of_message(&outgoing.message.topic_name, listener);
         let is_exactly_once = outgoing.message.qos == QoS::ExactlyOnce;
         if is_exactly_once && self.remembers_received(session) {
             outgoing.is_tentative = self.may_concern_others(&outgoing.message.topic_name);
@@ -119,12 +121,13 @@ impl Core {
                 self.endpoints.sessions[session.0].rare().undecided += 1;
                 (session, self.endpoints.sessions.generation(session.0))
             });
-            self.await_outcome(now, Source::Client { connection: key, ack, undecided }, routed);
+            let source = Source::Client { connection: key, ack, undecided };
+            self.await_outcome(now, source, outgoing.durability, routed);
         }
     }
 
     /// Whether it is stored which QoS 2 messages of its Client a session has received.
-    fn remembers_received(&self, session: SessionKey) -> bool {
+    pub(super) fn remembers_received(&self, session: SessionKey) -> bool {
         self.endpoints.stores && self.endpoints.sessions[session.0].is_persistent()
     }
 
@@ -294,6 +297,7 @@ impl Core {
                         answer,
                         is_tentative: outgoing.is_tentative,
                         when_full: outgoing.when_full,
+                        durability: outgoing.durability,
                     };
                     self.outbox.push(worker, Forward::Publish(forwarded));
                 }

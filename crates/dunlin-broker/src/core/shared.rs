@@ -57,6 +57,7 @@ impl Core {
                     answer,
                     is_tentative: outgoing.is_tentative,
                     when_full: outgoing.when_full,
+                    durability: outgoing.durability,
                 };
                 self.outbox.push(worker, Forward::Publish(forwarded));
             }
@@ -157,7 +158,13 @@ impl Core {
                 self.endpoints.counters.drop_one(DropCause::NoMember);
             }
         }
-        self.answer_forwarded(now, forwarded.taken_by, forwarded.answer, routed);
+        self.answer_forwarded(
+            now,
+            forwarded.taken_by,
+            forwarded.answer,
+            forwarded.durability,
+            routed,
+        );
     }
 
     /// A member has gone away: what it has not acknowledged of its groups' messages goes to other

@@ -45,6 +45,11 @@ impl Core {
             reason_codes,
         };
         let stored = self.recorded_since(last_before);
+        if stored.is_some() {
+            // Now, because what waits for other workers first comes too late to ask for it.
+            let durability = self.durability_of(key);
+            self.endpoints.want(durability);
+        }
         let awaited = AwaitedSubAck { connection: key, session, suback, cursors, stored };
         self.endpoints.owe_answer(key);
         // Also when nothing is new: what was announced before may not have arrived.
@@ -64,10 +69,11 @@ impl Core {
     /// Sends a SUBACK whose subscriptions every worker knows: now, or when they are stored.
     pub(super) fn send_suback_when_stored(&mut self, now: Instant, awaited: AwaitedSubAck) {
         match awaited.stored {
-            Some(record) if record > self.pending.stored_upto => {
-                self.pending.wait_for_store(record, AfterStored::SubAck(Box::new(awaited)));
+            Some(record) => {
+                let durability = self.durability_of(awaited.connection);
+                self.when_stored(now, record, durability, AfterStored::SubAck(Box::new(awaited)));
             }
-            _ => self.send_suback(now, awaited),
+            None => self.send_suback(now, awaited),
         }
     }
 
@@ -209,7 +215,13 @@ impl Core {
         self.endpoints.owe_answer(key);
         match self.recorded_since(last_before) {
             Some(record) => {
-                self.pending.wait_for_store(record, AfterStored::UnsubAck(key, Box::new(unsuback)));
+                let durability = self.durability_of(key);
+                self.when_stored(
+                    now,
+                    record,
+                    durability,
+                    AfterStored::UnsubAck(key, Box::new(unsuback)),
+                );
             }
             None => self.send_unsuback(now, key, unsuback),
         }

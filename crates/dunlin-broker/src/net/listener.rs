@@ -1,5 +1,6 @@
 //! Listening sockets.
 
+use crate::core::Durability;
 use mio::net::TcpListener;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::io;
@@ -19,6 +20,8 @@ pub(crate) struct Acceptor {
     pub(crate) listener: TcpListener,
     /// Whether there may be connections that were not taken yet.
     pub(crate) is_ready: bool,
+    /// How safe what must be before the Clients that come by it rely on it.
+    pub(crate) durability: Durability,
 }
 
 /// Binds an address.
@@ -44,7 +47,8 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
 
 impl Acceptor {
     /// The same listening socket, for another worker.
-    pub(crate) fn new(listener: &net::TcpListener) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from_std(listener.try_clone()?), is_ready: false })
+    pub(crate) fn new(listener: &net::TcpListener, durability: Durability) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener.try_clone()?);
+        Ok(Self { listener, is_ready: false, durability })
     }
 }

@@ -2,7 +2,7 @@
 
 use super::peer::WorkerMessage;
 use super::{Worker, token};
-use crate::core::ConnectionKey;
+use crate::core::{ConnectionKey, Durability};
 use crate::net::{Socket, Transport};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -36,7 +36,8 @@ impl Worker {
                 match self.parts.acceptors[at].listener.accept() {
                     Ok((stream, address)) => {
                         tracing::debug!(%address, "connection accepted");
-                        self.open(now, Transport::Tcp(stream));
+                        let durability = self.parts.acceptors[at].durability;
+                        self.open(now, Transport::Tcp(stream), durability);
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         self.parts.acceptors[at].is_ready = false;
@@ -56,13 +57,13 @@ impl Worker {
         }
     }
 
-    pub(super) fn open(&mut self, now: Instant, transport: Transport) {
+    pub(super) fn open(&mut self, now: Instant, transport: Transport, durability: Durability) {
         if self.parts.connections.fetch_add(1, Ordering::Relaxed) >= self.parts.connections_max {
             self.parts.connections.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("a connection is closed at once: limits.connections_max is reached");
             return;
         }
-        let key = self.parts.core.open(now);
+        let key = self.parts.core.open(now, durability);
         self.watch(Socket::new(transport, key, BytesMut::new()));
     }
 
@@ -112,7 +113,8 @@ impl Worker {
                 }
                 WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
                 WorkerMessage::Open(stream) => {
-                    self.open(now, Transport::Local(UnixStream::from_std(stream)));
+                    let transport = Transport::Local(UnixStream::from_std(stream));
+                    self.open(now, transport, self.parts.durability);
                 }
                 WorkerMessage::Stop => {
                     self.stopping = true;

@@ -32,6 +32,7 @@ impl World {
             seed: self.seed,
             retained: retained.clone(),
             stores: self.options.stores,
+            durability: std::sync::Arc::default(),
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =

@@ -2,6 +2,7 @@
 
 use super::{Endpoints, Prepared};
 use crate::core::counters::DropCause;
+use crate::core::durability::{Durability, StoredUpto};
 use crate::core::forward::{OwedTo, WhenFull};
 use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
@@ -34,10 +35,13 @@ impl Endpoints {
         key: SessionKey,
         outgoing: &Outgoing<'_>,
     ) -> bool {
+        let Some(session) = self.sessions.get(key.0) else { return false };
+        if !self.store_is_ready && self.stores && session.is_persistent() {
+            return true;
+        }
         if self.limits.queue_policy != QueuePolicy::Refuse {
             return false;
         }
-        let Some(session) = self.sessions.get(key.0) else { return false };
         if self.has_room(session, outgoing.message) {
             return false;
         }
@@ -267,7 +271,8 @@ impl Endpoints {
         }
         // What needs no store follows in its turn, where others before it still wait for theirs.
         let waits = connection.prepared_bytes > 0
-            || queued.note.as_ref().is_some_and(|note| note.number.is_some());
+            || connection.durability > Durability::Memory
+                && queued.note.as_ref().is_some_and(|note| note.number.is_some());
         if queued.qos == QoS::ExactlyOnce && waits {
             return self.prepare_queued(now, key, index, queued);
         }
@@ -331,15 +336,16 @@ impl Endpoints {
             }
             self.sessions[key.0].rare().notes.insert(packet_identifier, *note);
         }
-        let connection = self.key_of(index);
-        let record = self.last_record;
-        self.prepared.push_back(Prepared {
-            record,
-            connection,
+        let durability = self.connections[index].durability;
+        self.want(durability);
+        let prepared = Prepared {
+            record: self.last_record,
+            connection: self.key_of(index),
             packet_identifier,
             size,
             payload_len,
-        });
+        };
+        self.prepared[usize::from(durability == Durability::Fsync)].push_back(prepared);
         None
     }
 
@@ -360,32 +366,40 @@ impl Endpoints {
     }
 
     /// Sends the prepared messages whose exchanges are stored.
-    pub(in crate::core) fn send_prepared(&mut self, now: Instant, upto: RecordNumber) {
-        while let Some(prepared) = self.prepared.pop_front_if(|prepared| prepared.record <= upto) {
-            let Prepared { connection: key, packet_identifier, size, payload_len, .. } = prepared;
-            let Some(connection) = self.connection(key) else { continue };
-            connection.prepared_bytes -= size;
-            let Some(session) = connection.session else { continue };
-            self.touch(key.index);
-            let Some(connection) = self.connection(key) else { continue };
-            let dropped =
-                connection.protocol.send_prepared(now, packet_identifier, &mut connection.out);
-            match dropped {
-                None => {
-                    self.counters.publish_sent += 1;
-                    self.counters.publish_bytes_sent += payload_len as u64;
-                }
-                Some(dropped) => {
-                    let has_expired =
-                        dropped.message.as_ref().is_some_and(|message| message.is_expired(now));
-                    self.counters.drop_one(match has_expired {
-                        true => DropCause::Expired,
-                        false => DropCause::PacketTooLarge,
-                    });
-                    let note = self.sessions[session.0].take_note(packet_identifier);
-                    self.settle(session, &note);
-                    self.pump(now, session);
-                }
+    pub(in crate::core) fn send_prepared(&mut self, now: Instant, stored: StoredUpto) {
+        for durability in [Durability::Written, Durability::Fsync] {
+            let at = usize::from(durability == Durability::Fsync);
+            let is_stored = |prepared: &mut Prepared| stored.is_stored(durability, prepared.record);
+            while let Some(prepared) = self.prepared[at].pop_front_if(is_stored) {
+                self.send_one_prepared(now, prepared);
+            }
+        }
+    }
+
+    fn send_one_prepared(&mut self, now: Instant, prepared: Prepared) {
+        let Prepared { connection: key, packet_identifier, size, payload_len, .. } = prepared;
+        let Some(connection) = self.connection(key) else { return };
+        connection.prepared_bytes -= size;
+        let Some(session) = connection.session else { return };
+        self.touch(key.index);
+        let Some(connection) = self.connection(key) else { return };
+        let dropped =
+            connection.protocol.send_prepared(now, packet_identifier, &mut connection.out);
+        match dropped {
+            None => {
+                self.counters.publish_sent += 1;
+                self.counters.publish_bytes_sent += payload_len as u64;
+            }
+            Some(dropped) => {
+                let has_expired =
+                    dropped.message.as_ref().is_some_and(|message| message.is_expired(now));
+                self.counters.drop_one(match has_expired {
+                    true => DropCause::Expired,
+                    false => DropCause::PacketTooLarge,
+                });
+                let note = self.sessions[session.0].take_note(packet_identifier);
+                self.settle(session, &note);
+                self.pump(now, session);
             }
         }
     }

@@ -119,6 +119,7 @@ impl Broker {
                 seed: SEED,
                 retained: self.retained.clone(),
                 stores: self.stores,
+                durability: Arc::default(),
                 version: "0.0.0",
             };
             Station {
@@ -216,7 +217,7 @@ impl Broker {
     pub(super) fn open(&mut self) -> Link {
         let worker = self.accepting % self.stations.len();
         let station = &mut self.stations[worker];
-        let key = station.core.open(self.now);
+        let key = station.core.open(self.now, Durability::Fsync);
         let link = self.wires.len();
         station.links.insert(key, link);
         self.wires.push(Wire {

@@ -18,10 +18,11 @@ fn a_quiet_connection_holds_no_buffer() {
             seed: 1,
             retained: RetainedStore::new(),
             stores: true,
+            durability: Arc::default(),
             version: "test",
         },
     );
-    let key = core.open(now);
+    let key = core.open(now, crate::core::Durability::Fsync);
     let packets = [
         Packet::Connect(Box::new(connect("quiet"))),
         subscribe(&["a"], QoS::AtMostOnce),

@@ -244,10 +244,11 @@ fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
             seed: 1,
             retained: RetainedStore::new(),
             stores: true,
+            durability: std::sync::Arc::default(),
             version: "test",
         },
     );
-    let key = core.open(now);
+    let key = core.open(now, crate::core::Durability::Fsync);
     let mut input = bytes::BytesMut::new();
     for packet in [
         Packet::Connect(Box::new(connect_v311("old", false))),
