@@ -2,8 +2,9 @@
 
 use super::forward::Forward;
 use super::granted::SessionKey;
-use super::image::{ClientImage, Owed, Underway};
-use super::session::{NEVER, Note, Queued, Session};
+use super::image::{ClientImage, Owed, Underway, Waiting};
+use super::queue::Queued;
+use super::session::{NEVER, Note, Session};
 use super::{Core, Record, RecordNumber};
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, QoS, Text};
 use dunlin_protocol::{InFlight, InFlightState, Instant};
@@ -129,16 +130,30 @@ impl Core {
             self.endpoints.sessions[key.0].add_subscription(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
-        self.restore_owed(key, client.owed);
+        self.restore_owed(key, client.owed, client.waiting);
         if stored.is_some() && away_since.is_none() && expiry_interval > 0 {
             self.record_session(key, Some(now));
         }
     }
 
-    /// Messages go on in their order: first those whose exchange had begun, then the queue.
-    fn restore_owed(&mut self, key: SessionKey, owed: BTreeMap<u64, Owed>) {
+    /// Messages go on in their order: first those whose exchange had begun, then the queue, of
+    /// which some may be in the store alone.
+    fn restore_owed(
+        &mut self,
+        key: SessionKey,
+        owed: BTreeMap<u64, Owed>,
+        mut waiting: Option<Waiting>,
+    ) {
         let mut order = InFlightOrder::default();
+        let in_store = waiting.map_or(0..=0, |waiting| waiting.first..=waiting.last);
         for (number, owed) in owed {
+            if let Some(waiting) = waiting.take_if(|waiting| waiting.first <= number) {
+                self.endpoints.add_waiting(key, waiting);
+            }
+            if in_store.contains(&number) && owed.waits() && !owed.tentative {
+                // It is one of those.
+                continue;
+            }
             let mut note = Note { number: Some(number), group: owed.group, ..Note::default() };
             let in_order = owed.packet_identifier.filter(|identifier| order.follows(*identifier));
             let session = &mut self.endpoints.sessions[key.0];
@@ -176,6 +191,9 @@ impl Core {
                     },
                 ),
             }
+        }
+        if let Some(waiting) = waiting {
+            self.endpoints.add_waiting(key, waiting);
         }
     }
 }
