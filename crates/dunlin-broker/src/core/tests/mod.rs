@@ -3,6 +3,7 @@
 mod broker;
 mod connect;
 mod corpus;
+mod durability;
 mod memory;
 mod packets;
 mod publish;
