@@ -412,13 +412,13 @@ impl Endpoints {
             let at = usize::from(durability == Durability::Fsync);
             let is_stored = |prepared: &mut Prepared| stored.is_stored(durability, prepared.record);
             while let Some(prepared) = self.prepared[at].pop_front_if(is_stored) {
-                self.send_one_prepared(now, prepared);
+                self.send_one_prepared(now, &prepared);
             }
         }
     }
 
-    fn send_one_prepared(&mut self, now: Instant, prepared: Prepared) {
-        let Prepared { connection: key, packet_identifier, size, payload_len, .. } = prepared;
+    fn send_one_prepared(&mut self, now: Instant, prepared: &Prepared) {
+        let Prepared { connection: key, packet_identifier, size, payload_len, .. } = *prepared;
         let Some(connection) = self.connection(key) else { return };
         connection.prepared_bytes -= size;
         let Some(session) = connection.session else { return };

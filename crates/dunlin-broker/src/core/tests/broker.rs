@@ -4,9 +4,9 @@
 use super::packets::{Packets, bytes_of};
 use crate::Limits;
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Durability, Fetched, Image,
-    InputState, Output, QueueHead, QueuePart, Record, RecordNumber, RetainedStore, WorkerNumber,
-    owner,
+    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Durability,
+    DurabilityRules, Fetched, Image, InputState, Output, QueueHead, QueuePart, Record,
+    RecordNumber, RetainedStore, WorkerNumber, owner,
 };
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -87,6 +87,12 @@ pub(super) struct Broker {
     /// Whether records are stored as soon as they are handed over.
     pub(super) stores_at_once: bool,
     pub(super) retained: RetainedStore,
+    /// What each Topic Name's acknowledgement means, if not what the listener says.
+    rules: Arc<DurabilityRules>,
+    /// What the listener of the next connection says.
+    pub(super) durability: Durability,
+    /// How safe records must become, as the workers said when they handed them over.
+    pub(super) asked: Vec<Durability>,
     /// Which worker takes the next connection.
     pub(super) accepting: usize,
 }
@@ -122,10 +128,20 @@ impl Broker {
             prompt: true,
             stores_at_once: true,
             retained: RetainedStore::new(),
+            rules: Arc::default(),
+            durability: Durability::Fsync,
+            asked: Vec::new(),
             accepting: 0,
         };
         broker.start(workers);
         broker
+    }
+
+    /// Begins again, with rules for Topic Names.
+    pub(super) fn with_rules(mut self, rules: DurabilityRules) -> Self {
+        self.rules = Arc::new(rules);
+        self.start(u8::try_from(self.stations.len()).expect("few workers"));
+        self
     }
 
     /// Puts new cores in place of those that were.
@@ -140,7 +156,7 @@ impl Broker {
                 retained: self.retained.clone(),
                 stores: self.stores,
                 queue_head: self.queue_head,
-                durability: Arc::default(),
+                durability: self.rules.clone(),
                 version: "0.0.0",
             };
             Station {
@@ -252,7 +268,7 @@ impl Broker {
     pub(super) fn open(&mut self) -> Link {
         let worker = self.accepting % self.stations.len();
         let station = &mut self.stations[worker];
-        let key = station.core.open(self.now, Durability::Fsync);
+        let key = station.core.open(self.now, self.durability);
         let link = self.wires.len();
         station.links.insert(key, link);
         self.wires.push(Wire {
@@ -600,7 +616,8 @@ impl Broker {
                     self.stations[usize::from(to.0)].inbox.push_back(Mail::Adopt(link, client));
                 }
             }
-            Output::Store { last, records, .. } => {
+            Output::Store { last, records, durability } => {
+                self.asked.push(durability);
                 assert!(!records.is_empty(), "records are handed over only when there are some");
                 station.records.extend_from_slice(&records);
                 records.iter().cloned().for_each(|record| self.image.apply(record));
@@ -643,6 +660,15 @@ impl Broker {
         self.stored_len = self.stored_len.max(len);
         station.core.handle_stored(self.now, Durability::Fsync, upto);
         true
+    }
+
+    /// The store of a worker has written all, and synced nothing of it.
+    pub(super) fn write_store(&mut self, worker: usize) {
+        let station = &mut self.stations[worker];
+        if let Some((upto, _)) = station.unstored {
+            station.core.handle_stored(self.now, Durability::Written, upto);
+            self.run();
+        }
     }
 
     /// The stores of all workers have caught up, and everybody acts on it.
