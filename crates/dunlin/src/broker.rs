@@ -146,7 +146,9 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
-    EnvFilter::try_new(filter).map_err(|error| {
+    // What the store's engine does is its own affair, unless somebody asks for it.
+    let quiet = format!("fjall=warn,lsm_tree=warn,{filter}");
+    EnvFilter::try_new(filter).and_then(|_| EnvFilter::try_new(quiet)).map_err(|error| {
         let origin = loaded.origin("log").clone();
         let reason = format!("{filter:?} is no filter like \"info\": {error}");
         Failure::usage(ConfigError::Value { origin, key: "log", reason }.to_string())
