@@ -3,6 +3,8 @@
 
 mod latest;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use super::granted::Granted;
 use super::image::Waiting;
@@ -14,6 +16,8 @@ use latest::Latest;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use tail::Tail;
+#[cfg(test)]
+use tail::Wanted;
 
 /// So much of a queue, in messages and in bytes by [`Message::size`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
