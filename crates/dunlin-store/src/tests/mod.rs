@@ -1,6 +1,7 @@
 //! The store from outside: what was stored comes back, whatever happened in between.
 
 mod basics;
+mod oracle;
 
 use crate::{FileStorage, FileStore, Options};
 use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, SessionKey};
@@ -46,9 +47,13 @@ impl Worker {
     }
 
     fn fetch(&mut self, of: &str, after: u64, messages_max: usize, bytes_max: usize) -> Fetched {
-        let client_identifier = text(of);
         let session = (SessionKey::default(), 3);
-        self.store.fetch(Fetch { session, client_identifier, after, messages_max, bytes_max });
+        let client_identifier = text(of);
+        self.ask(Fetch { session, client_identifier, after, messages_max, bytes_max })
+    }
+
+    fn ask(&mut self, fetch: Fetch) -> Fetched {
+        self.store.fetch(fetch);
         loop {
             if let Some(fetched) = self.store.take_fetched() {
                 return fetched;
