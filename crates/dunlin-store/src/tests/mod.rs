@@ -1,6 +1,9 @@
 //! The store from outside: what was stored comes back, whatever happened in between.
 
 mod basics;
+mod damage;
+mod failing;
+mod kill;
 mod oracle;
 
 use crate::{FileStorage, FileStore, Options};
@@ -9,6 +12,7 @@ use dunlin_broker::{Storage, Store};
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, Text, TopicName};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -61,6 +65,16 @@ impl Worker {
             self.woken.recv().expect("a living store");
         }
     }
+}
+
+/// Names the folder to a process of its own that a test starts.
+const FOLDER: &str = "DUNLIN_STORE_TEST_FOLDER";
+
+/// This test program once more, to run one test that does its work only when it is told where.
+fn process(test: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(FOLDER, folder);
+    command
 }
 
 fn open(folder: &Path) -> FileStorage {
