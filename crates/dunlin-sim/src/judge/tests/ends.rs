@@ -151,6 +151,28 @@ fn a_will_is_taken_back() {
 }
 
 #[test]
+fn a_connect_that_is_refused_ends_no_session() {
+    for is_published in [true, false] {
+        let mut story = mourners(5);
+        story.close(1);
+        story.ask(3, 1, Connect { clean_start: true, ..connect("device") });
+        let refusal = ConnAck {
+            session_present: false,
+            reason_code: ReasonCode::QuotaExceeded,
+            properties: ConnAckProperties::default(),
+        };
+        story.write(3, &Packet::ConnAck(Box::new(refusal)));
+        story.close(3);
+        if is_published {
+            story.pass_on(2, 2, last_words());
+        }
+        story.join(4, 1, connect("device"), !is_published);
+        let broken = [Promise::Will, Promise::SessionPresent];
+        story.ends(if is_published { &broken } else { &[] });
+    }
+}
+
+#[test]
 fn a_will_comes_once() {
     let mut story = mourners(0);
     story.close(1);
