@@ -223,13 +223,12 @@ impl Judge {
         let now = self.moment.at;
         let lateness = self.rules.lateness;
         let Some(will) = self.will(id) else { return };
-        let (number, early) = (will.number, will.early);
+        let early = will.early;
         will.status = Status::Waiting { earliest, latest };
-        if let Some(early) = early
-            && early.at + TOLD_LATE < earliest
-        {
-            let text = format!("Will {number} was published at {}, due at {earliest}", early.at);
-            self.breach(Promise::Will, &[id], text);
+        // Whoever connects may end the Session, and with it the delay.
+        let client = self.connections.get(&id).and_then(|connection| connection.client);
+        if !client.is_some_and(|client| self.is_undecided(client)) {
+            self.judge_early_will(id);
         }
         if earliest <= now || early.is_some() {
             self.begin_will(id);
@@ -237,6 +236,17 @@ impl Judge {
             self.set_deadline(earliest, Deadline::BeginWill(id));
         }
         self.set_deadline(latest + lateness, Deadline::SettleWill(id));
+    }
+
+    /// It was not sent before it could be due.
+    fn judge_early_will(&mut self, id: ConnectionId) {
+        let Some(will) = self.will(id) else { return };
+        let Status::Waiting { earliest, .. } = will.status else { return };
+        if let Some(early) = will.early.take_if(|early| early.at + TOLD_LATE < earliest) {
+            let text =
+                format!("Will {} was published at {}, due at {earliest}", will.number, early.at);
+            self.breach(Promise::Will, &[id], text);
+        }
     }
 
     /// It may be due now.
@@ -266,6 +276,7 @@ impl Judge {
             self.maybe_will(id);
             return;
         }
+        self.judge_early_will(id);
         if let Some(will) = self.will(id) {
             will.status = Status::Settled;
         }

@@ -151,6 +151,30 @@ fn a_will_is_taken_back() {
 }
 
 #[test]
+fn a_takeover_that_ends_the_session_brings_its_will_before_the_end_is_told() {
+    // How it is answered: with a new Session, with the old one, or not.
+    let cases = [(Some(false), vec![]), (Some(true), vec![Promise::Will]), (None, vec![])];
+    for (session_present, expected) in cases {
+        let mut story = mourners(5);
+        story.ask(
+            3,
+            1,
+            Connect { clean_start: session_present != Some(true), ..connect("device") },
+        );
+        story.pass_on(2, 2, last_words());
+        let bye = Disconnect::new(ReasonCode::SessionTakenOver);
+        story.write(1, &Packet::Disconnect(Box::new(bye)));
+        story.close(1);
+        match session_present {
+            Some(session_present) => story.accept(3, session_present),
+            None => story.close(3),
+        }
+        story.pass(6000);
+        story.ends(&expected);
+    }
+}
+
+#[test]
 fn a_connect_that_is_refused_ends_no_session() {
     for is_published in [true, false] {
         let mut story = mourners(5);
