@@ -83,6 +83,9 @@ impl Judge {
         }
         let expiry_secs = properties.session_expiry_interval.unwrap_or(asked.expiry_secs);
         let keep_alive_secs = properties.server_keep_alive.unwrap_or(asked.keep_alive_secs);
+        if expiry_secs > 0 {
+            self.stored.note(asked.taken, self.moment);
+        }
         let life = self.attach(id, client, device, &asked, connack);
         let known = self.sessions.life_mut(life);
         known.set_expiry(Expiry::exactly(expiry_secs));

@@ -158,6 +158,48 @@ impl Judge {
             })
             .collect();
         undone.into_iter().for_each(|id| self.begin_will(id));
+        self.reopen_wills();
+    }
+
+    /// That a Will was published is told to nobody: until the store has it, a crash undoes that, and
+    /// the Will is published once more when it is due again, if its Client doesn't come back before.
+    /// And until the store has that it reached the other workers, it goes to all of them again.
+    fn reopen_wills(&mut self) {
+        let lateness = self.rules.lateness;
+        let mut reopened = Vec::new();
+        for connection in self.connections.values_mut() {
+            let Some(will) = &mut connection.will else { continue };
+            let Some(record) = self.messages.get_mut(&will.number) else { continue };
+            let (Status::Settled, Some(settled)) = (will.status, record.settled) else { continue };
+            let safe_since = self.stored.since(settled.at);
+            let has_arrived_since = safe_since.and_then(|at| self.stored.since(at + lateness));
+            if has_arrived_since.is_some() || record.is_ambiguous {
+                continue;
+            }
+            will.status = Status::Maybe;
+            record.open = 1;
+            reopened.push((will.number, safe_since.is_none(), will.delay_secs > 0));
+        }
+        for (number, is_undone, may_come_back) in reopened {
+            if is_undone {
+                self.forgo_will(number, may_come_back);
+            }
+        }
+    }
+
+    /// A crash has undone that a Will was published: what of it is not owed any more.
+    fn forgo_will(&mut self, number: u64, may_come_back: bool) {
+        for life in self.sessions.all() {
+            let life = self.sessions.life_mut(life);
+            let may_be_full = |from| life.full.is_some_and(|full| full >= from);
+            if life.owed.get(&number).is_some_and(|from| may_come_back || may_be_full(*from)) {
+                life.owed.remove(&number);
+            }
+        }
+        let Some(record) = self.messages.get(&number) else { return };
+        if record.retain {
+            self.retain_perhaps(record.topic, Some(number));
+        }
     }
 
     /// Nobody can tell any more whether it is published.

@@ -197,6 +197,70 @@ fn a_connect_that_is_refused_ends_no_session() {
 }
 
 #[test]
+fn a_crash_may_undo_that_a_will_was_published() {
+    // For the Will Delay Interval, and what is said between the Will and the crash.
+    type Case = (u64, fn(&mut Story), bool);
+    let cases: [Case; 4] = [
+        (0, |_| (), true),
+        (5, |_| (), true),
+        // What it was is stored, and not yet that it came everywhere.
+        (0, |story| story.join(5, 5, connect("somebody"), false), true),
+        (
+            0,
+            |story| {
+                story.join(5, 5, connect("somebody"), false);
+                story.pass(1000);
+                story.join(6, 6, connect("another one"), false);
+            },
+            false,
+        ),
+    ];
+    for (delay_secs, between, may_come_again) in cases {
+        for comes_again in [true, false] {
+            let mut story = mourners(u32::try_from(delay_secs).expect("few seconds"));
+            story.close(1);
+            story.pass(delay_secs * 1000);
+            story.pass_on(2, 2, last_words());
+            story.pass(1000);
+            between(&mut story);
+            // Whoever comes when the Will was published gets none of it.
+            story.join(3, 3, connect("late"), false);
+            story.subscribe(3, "will", Q1);
+            story.pass(1000);
+            story.tell(Event::Crashed);
+            story.tell(Event::Restarted);
+            story.join(4, 3, connect("late"), true);
+            if comes_again {
+                story.pass_on(4, 3, last_words());
+            }
+            let is_broken = comes_again && !may_come_again;
+            story.ends(if is_broken { &[Promise::OnlyWhatIsWanted] } else { &[] });
+        }
+    }
+}
+
+#[test]
+fn a_will_that_a_crash_undoes_is_owed_unless_its_client_may_come_back() {
+    for (delay_secs, is_stored, is_owed) in
+        [(0, false, true), (0, true, true), (5, false, false), (5, true, true)]
+    {
+        let mut story = mourners(delay_secs);
+        story.tell(Event::PeerGone { connection: ConnectionId(2) });
+        story.close(2);
+        story.close(1);
+        story.pass(6000);
+        if is_stored {
+            story.join(3, 3, connect("somebody"), false);
+        }
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(4, 1, connect("device"), true);
+        story.join(5, 2, connect("watcher"), true);
+        story.ends(if is_owed { &[Promise::Will] } else { &[] });
+    }
+}
+
+#[test]
 fn a_will_comes_once() {
     let mut story = mourners(0);
     story.close(1);
