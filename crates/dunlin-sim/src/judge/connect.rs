@@ -213,6 +213,8 @@ impl Judge {
         self.leave_publishes(id);
         if let (Some(client), Some(life)) = (client, life) {
             self.leave(id, client, life, moment.at);
+        } else {
+            self.begin_unanswered_will(id);
         }
     }
 

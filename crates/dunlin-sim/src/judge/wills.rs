@@ -221,6 +221,14 @@ impl Judge {
         }
     }
 
+    /// Its connection ended before CONNACK was written: if the broker had accepted it, the Will may
+    /// wait for its receivers from here on.
+    pub(super) fn begin_unanswered_will(&mut self, id: ConnectionId) {
+        if self.will(id).is_some_and(|will| will.status == Status::Asked) {
+            self.begin_will(id);
+        }
+    }
+
     /// From here on it may be published.
     fn begin_will(&mut self, id: ConnectionId) {
         let moment = self.moment;

@@ -1,6 +1,7 @@
 //! Sessions, Wills, takeovers, crashes.
 
 use super::*;
+use dunlin_codec::SubscriptionIdentifier;
 
 const Q1: QoS = QoS::AtLeastOnce;
 
@@ -171,6 +172,27 @@ fn a_takeover_that_ends_the_session_brings_its_will_before_the_end_is_told() {
         }
         story.pass(6000);
         story.ends(&expected);
+    }
+}
+
+#[test]
+fn a_will_whose_connect_had_no_answer_may_wait_for_its_receivers_when_its_connection_ends() {
+    for is_ended in [true, false] {
+        let mut story = Story::new();
+        story.join(2, 2, connect("watcher"), false);
+        story.subscribe(2, "will", Q1);
+        story.ask(1, 1, Connect { will: Some(will(7, 0)), ..connect("device") });
+        if is_ended {
+            story.ask(3, 1, connect("device"));
+            story.tell(Event::Ended { connection: ConnectionId(1) });
+        }
+        let mut another = subscribe("+", Q1);
+        another.properties.subscription_identifier = SubscriptionIdentifier::new(9);
+        story.subscribe_as(2, another);
+        // It was matched before there was a Subscription Identifier.
+        story.pass_on(2, 2, last_words());
+        story.close(1);
+        story.ends(if is_ended { &[] } else { &[Promise::SubscriptionIdentifiers] });
     }
 }
 
