@@ -21,6 +21,8 @@ pub(super) struct Will {
     status: Status,
     /// When it was sent to somebody before its time was known.
     early: Option<Moment>,
+    /// Since when it may have been published then.
+    pub(super) early_since: Option<Instant>,
     /// Its place among the changes of the retained message.
     retained: Option<(TopicId, usize)>,
     /// It was taken back by a DISCONNECT, which has no answer: until the next CONNACK of its client
@@ -91,6 +93,7 @@ impl Judge {
                 delay_secs,
                 status: Status::Asked,
                 early: None,
+                early_since: None,
                 retained: None,
                 is_unanswered: false,
             });
@@ -386,9 +389,16 @@ impl Judge {
 
     /// Whether a CONNECT of this Client Identifier has no answer yet.
     fn is_undecided(&self, client: ClientKey) -> bool {
-        self.sessions.clients[client.0 as usize].open.iter().any(|id| {
-            self.connections.get(id).is_some_and(|known| known.stage == Stage::Connecting)
-        })
+        self.undecided_since(client).is_some()
+    }
+
+    /// Since when a CONNECT of this Client Identifier has no answer.
+    fn undecided_since(&self, client: ClientKey) -> Option<Instant> {
+        let open = self.sessions.clients[client.0 as usize].open.iter();
+        open.filter_map(|id| self.connections.get(id))
+            .filter(|known| known.stage == Stage::Connecting)
+            .filter_map(|known| Some(known.asked.as_ref()?.taken.at))
+            .min()
     }
 
     /// A message is sent: is it a Will before its time?
@@ -400,15 +410,16 @@ impl Judge {
         }
         let id = record.connection;
         // Whoever connects may end the Session, and with it the delay.
-        let is_undecided = record.publisher.is_some_and(|client| self.is_undecided(client));
+        let undecided_since = record.publisher.and_then(|client| self.undecided_since(client));
         let Some(will) = self.will(id) else { return };
         let due = match will.status {
             Status::Revoked => None,
-            Status::Waiting { earliest, .. } if !is_undecided => Some(earliest),
+            Status::Waiting { earliest, .. } if undecided_since.is_none() => Some(earliest),
             _ => Some(moment.at),
         };
         if due.is_some_and(|due| due <= moment.at + TOLD_LATE) {
             will.early.get_or_insert(moment);
+            will.early_since = Some(undecided_since.unwrap_or(moment.at));
             self.begin_will(id);
             return;
         }

@@ -176,6 +176,37 @@ fn a_takeover_that_ends_the_session_brings_its_will_before_the_end_is_told() {
 }
 
 #[test]
+fn a_retained_will_comes_to_each_new_subscription_before_anything_tells_that_it_is_due() {
+    for (subscribed_before, expected) in
+        [(false, &[][..]), (true, &[Promise::RetainFlag, Promise::GrantedQos])]
+    {
+        let mut story = Story::new();
+        story.join(2, 2, connect("watcher"), false);
+        let last = Will { retain: true, ..will(7, 5) };
+        story.join(1, 1, Connect { will: Some(last), ..connect("device") }, false);
+        let take_over = |story: &mut Story| {
+            story.ask(3, 1, Connect { clean_start: true, ..connect("device") });
+        };
+        if !subscribed_before {
+            take_over(&mut story);
+        }
+        let mut both = subscribe("will", Q1);
+        both.subscriptions.extend(subscribe("+", QoS::AtMostOnce).subscriptions);
+        story.subscribe_as(2, both);
+        if subscribed_before {
+            story.pass(1000);
+            take_over(&mut story);
+        }
+        story.pass_on(2, 2, retained(last_words()));
+        let delivery = Delivery::AtMostOnce;
+        story.pass_on(2, 2, retained(Publish { delivery, ..last_words() }));
+        story.close(1);
+        story.accept(3, false);
+        story.ends(expected);
+    }
+}
+
+#[test]
 fn a_will_whose_connect_had_no_answer_may_wait_for_its_receivers_when_its_connection_ends() {
     for is_ended in [true, false] {
         let mut story = Story::new();
