@@ -2,6 +2,7 @@
 
 use super::RecordNumber;
 use super::granted::Granted;
+use super::outgoing::Outgoing;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{
     PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, Text, TopicFilter,
@@ -240,6 +241,14 @@ impl Queue {
 
     pub(super) fn front(&self) -> Option<&Queued> {
         self.messages.front()
+    }
+
+    /// Whether a copy of this message is in it that waits until the message is decided: the first
+    /// that is in it, or one of those that came last.
+    pub(super) fn awaits_copy(&self, outgoing: &Outgoing<'_>) -> bool {
+        let last = self.messages.iter().rev().take_while(|queued| queued.is_tentative());
+        let mut undecided = last.chain(self.front().filter(|front| front.is_tentative()));
+        undecided.any(|queued| outgoing.is_copy(&queued.message))
     }
 
     pub(super) fn pop(&mut self) -> Option<Queued> {
