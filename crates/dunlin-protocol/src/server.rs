@@ -127,6 +127,13 @@ impl ServerConnection {
         self.keep_alive_secs
     }
 
+    /// How long the Client may be silent: one and a half times the Keep Alive in force
+    /// [MQTT-3.1.2-22]; `None` is for ever.
+    pub fn silence_max(&self) -> Option<Duration> {
+        let keep_alive = Duration::from_millis(u64::from(self.keep_alive_secs) * 1500);
+        (!keep_alive.is_zero()).then_some(keep_alive)
+    }
+
     /// Whether input waits for the owner and not for the peer: for the answer to a CONNECT or AUTH,
     /// or, with MQTT 3.x, for acknowledgements, of which as many are owed as Receive Maximum says.
     /// [`Progress::NeedInput`] then says nothing about the input; call `handle_input` again once
@@ -525,9 +532,8 @@ impl ServerConnection {
         if self.state != State::Connected {
             return Some(self.engine.last_received() + self.config.connect_timeout);
         }
-        let keep_alive = Duration::from_millis(u64::from(self.keep_alive_secs) * 1500);
-        (self.keep_alive_secs > 0 && !self.engine.is_holding())
-            .then(|| self.engine.last_received() + keep_alive)
+        let silence_max = self.silence_max().filter(|_| !self.engine.is_holding())?;
+        Some(self.engine.last_received() + silence_max)
     }
 
     /// The Session, for the connection that comes after this one.

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 /// How long a message waits behind one that is not yet decided.
 ///
-/// A QoS 2 message is tentative where it has room while it waits at another worker. Two of them, or
-/// two copies of one, could wait for each other for ever: each fills the queue that the other needs.
+/// A QoS 2 message is tentative where it has room while it waits at another worker. Two of them
+/// could wait for each other for ever: each fills the queue that the other needs.
 const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Forwarded {

@@ -47,6 +47,11 @@ impl<'a> Outgoing<'a> {
         Self { message, is_tentative: false, when_full, durability, topic_name, kept }
     }
 
+    /// Whether what a session keeps is this very message, and not one that is only alike.
+    pub(super) fn is_copy(&self, kept: &Arc<Message>) -> bool {
+        self.kept.get().is_some_and(|own| Arc::ptr_eq(own, kept))
+    }
+
     pub(super) fn keep(&self) -> &Arc<Message> {
         self.kept.get_or_init(|| {
             Arc::new(match &self.topic_name {

@@ -203,20 +203,65 @@ fn a_session_with_many_ways_to_a_message_has_all_or_nothing_of_it() {
 }
 
 #[test]
-fn copies_of_a_message_do_not_wait_for_each_other_for_ever() {
+fn copies_of_a_message_do_not_wait_for_each_other() {
+    for queued in [0, 1] {
+        let mut broker = Broker::build(2, limits(1 + usize::from(queued)), true);
+        let name = name_at(&broker, 0, "both");
+        broker.accepting = 0;
+        let (both, _) = broker.join(connect(&name).expiry(60));
+        broker.send(both, subscribe(&["a", "$share/g/a", "b"], QoS::ExactlyOnce));
+        broker.cut(both);
+        let old = old(&mut broker);
+        let new = client_at(&mut broker, 1, 1, "new");
+        for at in 1..=queued {
+            broker.send(new, Packet::Publish(publish("b", "before", QoS::AtLeastOnce, at)));
+            assert_eq!(code(&mut broker, new), ReasonCode::Success);
+        }
+        for (publisher, number) in [(old, "1"), (new, "2")] {
+            broker.send(publisher, Packet::Publish(publish("a", number, QoS::ExactlyOnce, 9)));
+            assert_eq!(code(&mut broker, publisher), ReasonCode::Success, "{number}, {queued}");
+            let (both, _) = broker.join(connect(&name).resume().expiry(60));
+            assert_eq!(
+                broker.drain(both).len(),
+                2 + usize::from(queued) * usize::from(publisher == old)
+            );
+            broker.cut(both);
+        }
+        assert_eq!(broker.counters().dropped_total(), 0);
+        check_nothing_pending(&mut broker);
+    }
+}
+
+#[test]
+fn messages_do_not_wait_for_each_other_for_ever() {
     let mut broker = Broker::build(2, limits(1), true);
-    let name = name_at(&broker, 0, "both");
-    broker.accepting = 0;
-    let (both, _) = broker.join(connect(&name).expiry(60));
-    broker.send(both, subscribe(&["a", "$share/g/a"], QoS::ExactlyOnce));
-    broker.receive(both);
-    let old = old(&mut broker);
-    send(&mut broker, old, QoS::ExactlyOnce, 1..=1);
+    let subscribers: [Link; 2] = std::array::from_fn(|worker| {
+        let link = client_at(&mut broker, worker, worker, "sub");
+        broker.send(link, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.receive(link);
+        link
+    });
+    let publishers: [Link; 2] = std::array::from_fn(|worker| {
+        let name = name_at(&broker, worker, "old");
+        broker.join(connect_v311(&name, false)).0
+    });
+    // Each has room at its own worker, and finds none at the other one.
+    broker.prompt = false;
+    for publisher in publishers {
+        send(&mut broker, publisher, QoS::ExactlyOnce, 1..=1);
+        broker.read(publisher.0);
+    }
+    broker.prompt = true;
+    broker.run();
     broker.advance_secs(1);
-    assert!(broker.types(old).is_empty(), "the queue is full of what is not decided");
+    for publisher in publishers {
+        assert!(broker.types(publisher).is_empty(), "the queues are full of what is not decided");
+    }
     broker.advance_secs(5);
-    assert_eq!(broker.types(old), [PacketType::PubRec]);
-    assert_eq!(broker.drain(both), ["1", "1"]);
+    for (publisher, subscriber) in publishers.into_iter().zip(subscribers) {
+        assert_eq!(broker.types(publisher), [PacketType::PubRec]);
+        assert_eq!(broker.drain(subscriber), ["1", "1"]);
+    }
     assert_eq!(broker.counters().dropped_total(), 0);
     check_nothing_pending(&mut broker);
 }

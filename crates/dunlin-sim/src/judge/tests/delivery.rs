@@ -520,6 +520,59 @@ fn some_member_gets_a_message() {
     story.ends(&[Promise::SomeMember]);
 }
 
+/// A publisher, and two members of a group at this QoS. The first has another way to the same
+/// messages, and a Session that ends with its connection.
+fn short_lived_member(qos: QoS) -> Story {
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    let mut short = connect("short");
+    short.properties.session_expiry_interval = None;
+    story.join(2, 2, short, false);
+    story.join(3, 3, connect("member"), false);
+    for member in [2, 3] {
+        story.subscribe(member, "$share/g/a", qos);
+    }
+    story.subscribe(2, "$share/h/+", qos);
+    story.take_publish(1, publish(7, Q2, 1));
+    story
+}
+
+#[test]
+fn a_session_that_ends_takes_a_qos_2_message_with_it_that_was_sent() {
+    for (qos, broken) in [(Q2, &[][..]), (Q1, &[Promise::SomeMember])] {
+        // By one of its two groups.
+        let mut story = short_lived_member(qos);
+        story.write_publish(2, publish(7, qos, 1));
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.close(2);
+        story.ends(broken);
+
+        // Its connection did not take all that was said.
+        let mut story = short_lived_member(qos);
+        story.tell(Event::Blocked { connection: ConnectionId(2) });
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.close(2);
+        story.ends(broken);
+    }
+    // Nothing was left to be said.
+    let mut story = short_lived_member(Q2);
+    story.tell(Event::Blocked { connection: ConnectionId(2) });
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.tell(Event::Drained { connection: ConnectionId(2) });
+    story.close(2);
+    story.ends(&[Promise::SomeMember]);
+
+    // It had ended before.
+    let mut story = short_lived_member(Q2);
+    story.write_publish(2, publish(7, Q2, 1));
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.tell(Event::Blocked { connection: ConnectionId(2) });
+    story.close(2);
+    story.take_publish(1, publish(8, Q2, 2));
+    story.write(1, &Packet::PubRec(ack(2)));
+    story.ends(&[Promise::SomeMember]);
+}
+
 #[test]
 fn below_qos_2_a_crash_may_bring_a_message_twice() {
     for (granted, broken) in [(Q0, &[][..]), (Q1, &[]), (Q2, &[Promise::ExactlyOnce])] {
