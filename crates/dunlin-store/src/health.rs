@@ -6,6 +6,7 @@
 //! a new journal, and everything since the last sync that succeeded is written there again.
 
 use crate::engine::{Engine, Op};
+use crate::journal;
 use crate::open::Folder;
 use fjall::PersistMode;
 use std::fmt::Display;
@@ -54,6 +55,8 @@ pub(crate) fn mend(
 }
 
 fn try_again(folder: &Folder, cache_bytes: u64, lost: &[Op]) -> fjall::Result<Engine> {
+    // What is torn is written again.
+    journal::mend(&folder.database(), &folder.damaged(), None)?;
     begin_journal(&folder.database())?;
     let engine = Engine::open(&folder.database(), cache_bytes)?;
     for ops in lost.chunks(BATCH_MAX) {
@@ -66,20 +69,9 @@ fn try_again(folder: &Folder, cache_bytes: u64, lost: &[Op]) -> fjall::Result<En
 /// Makes the next journal file. The engine takes the last one for its own, and those before it
 /// for what has to be put into tables: they are read once more and then removed, never written.
 fn begin_journal(database: &Path) -> io::Result<()> {
-    let mut last: Option<(u64, u64)> = None;
-    for entry in std::fs::read_dir(database)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let Some(number) = name.to_str().and_then(|name| name.strip_suffix(".jnl")) else {
-            continue;
-        };
-        if let Ok(number) = number.parse::<u64>() {
-            last = last.max(Some((number, entry.metadata()?.len())));
-        }
-    }
     // An empty one is left from a try that got no further.
-    if let Some((number, bytes)) = last
-        && bytes > 0
+    if let Some((number, path)) = journal::journals(database)?.last()
+        && std::fs::metadata(path)?.len() > 0
     {
         File::create_new(database.join(format!("{}.jnl", number + 1)))?.sync_all()?;
         File::open(database)?.sync_all()?;

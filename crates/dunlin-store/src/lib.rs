@@ -15,6 +15,7 @@ mod fetch;
 mod group;
 mod health;
 mod index;
+mod journal;
 mod keys;
 mod open;
 mod recovery;

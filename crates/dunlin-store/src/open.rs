@@ -111,6 +111,10 @@ impl Folder {
         self.path.join("database")
     }
 
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.path.join("damaged")
+    }
+
     fn check_format(&self) -> Result<(), OpenError> {
         let path = self.path.join("format");
         let text = match std::fs::read_to_string(&path) {

@@ -28,6 +28,8 @@ pub struct Found {
     pub messages: u64,
     /// Rows that could not be understood; they were set aside.
     pub damaged_rows: u64,
+    /// Journals with damage in them: what was stored there, and not elsewhere yet, is lost in part.
+    pub damaged_journals: u64,
     /// Places where the disk, or a checksum, kept rows from being read.
     pub gaps: u64,
 }

@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::fetch;
 use crate::health::Cause;
 use crate::index::Index;
+use crate::journal;
 use crate::open::{Folder, OpenError};
 use crate::recovery::{Found, Recovery};
 use crate::shared::{End, Shared, lock};
@@ -76,10 +77,13 @@ impl FileStorage {
     /// [`OpenError`], above all when another process uses the folder.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let folder = Folder::open(path.as_ref())?;
+        let damaged = folder.damaged();
+        let damaged_journals = journal::mend(&folder.database(), &damaged, folder.marked())
+            .map_err(|source| OpenError::Io { path: folder.database(), source })?;
         let engine = Engine::open(&folder.database(), options.cache_bytes).map_err(|error| {
             OpenError::Database { folder: folder.database(), reason: Cause(&error).to_string() }
         })?;
-        let found = Found::default();
+        let found = Found { damaged_journals, ..Found::default() };
         Ok(Self { folder, options, engine: Some(engine), index: None, found, threads: None })
     }
 
@@ -142,6 +146,7 @@ impl Storage for FileStorage {
         each: &mut dyn FnMut(Record),
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let Some(engine) = &self.engine else { return Err("recovered already".into()) };
+        let damaged_journals = self.found.damaged_journals;
         let (index, mended, found) = Recovery::new(engine, each).run();
         if let Some(marked) = self.folder.marked()
             && marked > index.counters.commit
@@ -165,7 +170,7 @@ impl Storage for FileStorage {
                 .map_err(|error| Cause(&error).to_string())?;
         }
         self.index = Some(index);
-        self.found = found;
+        self.found = Found { damaged_journals, ..found };
         Ok(())
     }
 

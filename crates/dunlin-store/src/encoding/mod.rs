@@ -16,3 +16,6 @@ pub(crate) use rows::{
     Counters, RetainedRow, SessionRow, State, StoredSession, SubscriptionRow, UnderwayRow, WillRow,
     decode_message, encode_message, encode_received,
 };
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,10 @@
 //! The store from outside: what was stored comes back, whatever happened in between.
 
 mod basics;
+mod damage;
+mod failing;
+mod kill;
+mod oracle;
 
 use crate::{FileStorage, FileStore, Options};
 use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, SessionKey};
@@ -8,6 +12,7 @@ use dunlin_broker::{Storage, Store};
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, Text, TopicName};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 
@@ -46,9 +51,13 @@ impl Worker {
     }
 
     fn fetch(&mut self, of: &str, after: u64, messages_max: usize, bytes_max: usize) -> Fetched {
-        let client_identifier = text(of);
         let session = (SessionKey::default(), 3);
-        self.store.fetch(Fetch { session, client_identifier, after, messages_max, bytes_max });
+        let client_identifier = text(of);
+        self.ask(Fetch { session, client_identifier, after, messages_max, bytes_max })
+    }
+
+    fn ask(&mut self, fetch: Fetch) -> Fetched {
+        self.store.fetch(fetch);
         loop {
             if let Some(fetched) = self.store.take_fetched() {
                 return fetched;
@@ -56,6 +65,16 @@ impl Worker {
             self.woken.recv().expect("a living store");
         }
     }
+}
+
+/// Names the folder to a process of its own that a test starts.
+const FOLDER: &str = "DUNLIN_STORE_TEST_FOLDER";
+
+/// This test program once more, to run one test that does its work only when it is told where.
+fn process(test: &str, folder: &Path) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", test, "--nocapture", "--test-threads=1"]).env(FOLDER, folder);
+    command
 }
 
 fn open(folder: &Path) -> FileStorage {
