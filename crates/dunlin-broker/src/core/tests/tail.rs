@@ -429,3 +429,48 @@ fn a_hundred_thousand_messages_take_no_more_memory_than_ten() {
     }
     assert_eq!(places[0], places[1], "places for messages and what is known of them");
 }
+
+// ---- what is counted
+
+#[test]
+fn what_is_dropped_is_counted_for_its_client_and_told() {
+    let limits = Limits { sys_interval_secs: 10, ..limits(10, QueuePolicy::DropOldest) };
+    let mut broker = with_absent(limits, &["a"]);
+    let watcher = broker.client("watcher");
+    broker.send(watcher, subscribe(&["$SYS/broker/clients/+/dropped/#"], QoS::AtMostOnce));
+    broker.receive(watcher);
+    say(&mut broker, "a", QoS::AtLeastOnce, 1..=15);
+    say(&mut broker, "a", QoS::AtMostOnce, 16..=18);
+    let dropped = broker.core(0).dropped_of(&"sub".parse().expect("a Client Identifier"));
+    assert_eq!(dropped, [(DropCause::Offline, 3), (DropCause::QueueFull, 5)]);
+    broker.advance_secs(10);
+    let told = |broker: &mut Broker| -> Vec<(String, String, bool)> {
+        let messages = broker.messages(watcher);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let messages = messages.iter();
+        messages.map(|it| (it.topic_name().to_owned(), text(&it.payload), it.retain)).collect()
+    };
+    let of = |cause: &str, count: &str| {
+        (format!("$SYS/broker/clients/sub/dropped/{cause}"), count.to_owned(), false)
+    };
+    assert_eq!(told(&mut broker), [of("offline", "3"), of("queue-full", "5")]);
+    broker.advance_secs(10);
+    assert!(told(&mut broker).is_empty(), "nothing new");
+    // The session ends.
+    broker.join(connect("sub"));
+    broker.advance_secs(10);
+    let expected = [of("offline", "3"), of("queue-full", "5"), of("session-ended", "10")];
+    assert_eq!(told(&mut broker), expected);
+    // At most a hundred at a time.
+    for at in 0..150 {
+        let (link, _) = broker.join(connect(&format!("client-{at}")).expiry(600));
+        broker.send(link, subscribe(&["b"], QoS::AtMostOnce));
+        broker.cut(link);
+    }
+    broker.receive(watcher);
+    say(&mut broker, "b", QoS::AtMostOnce, 1..=1);
+    for expected in [100, 50, 0] {
+        broker.advance_secs(10);
+        assert_eq!(told(&mut broker).len(), expected);
+    }
+}
