@@ -293,9 +293,6 @@ impl Worker {
                 self.parts.core.handle_stored(now, durability, upto);
             }
         }
-        while let Some(fetched) = self.parts.store.as_mut().and_then(|store| store.take_fetched()) {
-            self.parts.core.handle_fetched(now, fetched);
-        }
     }
 
     fn move_connection(

@@ -73,6 +73,12 @@ impl Core {
             properties.assigned_client_identifier = Some(connect.client_identifier.clone());
         }
         let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
+        // Who is refused changes nothing: neither takeover nor Clean Start comes before this. A
+        // Client that has a session needs no room for another one.
+        if known.is_none() && self.sessions_full() {
+            self.reject(now, key, ReasonCode::QuotaExceeded);
+            return;
+        }
         if let Some(old) = known.and_then(|session| self.endpoints.sessions[session.0].connection) {
             let old = self.endpoints.key_of(old);
             self.disconnect(now, old, ReasonCode::SessionTakenOver);
@@ -92,14 +98,7 @@ impl Core {
             }
             known => known,
         };
-        let session = match resumed {
-            Some(session) => session,
-            None if self.sessions_full() => {
-                self.reject(now, key, ReasonCode::QuotaExceeded);
-                return;
-            }
-            None => self.begin_session(&connect),
-        };
+        let session = resumed.unwrap_or_else(|| self.begin_session(&connect));
         self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.

@@ -93,7 +93,14 @@ impl Core {
         }
         for (client_identifier, number, underway) in std::mem::take(&mut self.recovery.underway) {
             let Underway { message, group } = underway;
-            self.pass_on(now, &client_identifier, None, &message, group.as_ref(), Some(number));
+            // A Will's publisher may have asked for No Local [MQTT-3.8.3-3]. Who hands a message
+            // on is not its publisher.
+            let publisher = match group {
+                None => self.registry.find(&self.endpoints.sessions, &client_identifier),
+                Some(_) => None,
+            };
+            let (of, group) = (&client_identifier, group.as_ref());
+            self.pass_on(now, of, publisher, &message, group, Some(number));
         }
         let sessions: Vec<u32> = self.endpoints.sessions.indices().collect();
         for index in sessions {

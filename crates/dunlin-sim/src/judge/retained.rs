@@ -5,6 +5,7 @@ use super::moment::Moment;
 use super::names::TopicId;
 use super::promise::Promise;
 use super::sessions::{LifeId, OwedRetained};
+use super::shared::TOLD_LATE;
 use super::subscriptions::Version;
 use crate::history::ConnectionId;
 use dunlin_broker::QueuePolicy;
@@ -205,13 +206,12 @@ impl Judge {
     ) -> RetainedSending {
         let Some(record) = self.messages.get(&number) else { return RetainedSending::Unasked };
         let changes = self.retained.topics.get(&record.topic).map_or(&[][..], Vec::as_slice);
-        // A Will may be retained before anything tells that it is due: this PUBLISH told it.
-        let is_untold = record.is_will
-            && record.retain
-            && changes
-                .iter()
-                .filter(|change| change.number == Some(number))
-                .all(|change| change.taken == self.moment);
+        // A Will may be retained before anything tells that it is due.
+        let publisher = self.connections.get(&record.connection);
+        let early_since = publisher
+            .and_then(|publisher| publisher.will.as_ref())
+            .filter(|_| record.is_will)
+            .and_then(|will| will.early_since);
         let mut verdict = RetainedSending::Unasked;
         for version in &self.sessions.life(life).versions {
             if version.is_shared || !self.names.matches(version.matching, record.topic) {
@@ -226,9 +226,13 @@ impl Judge {
                 .is_none_or(|told| told.len() <= 1 && told.first() == version.identifier.as_ref());
             // What is set once the subscription is made reaches it as a live message.
             let was_set_before = |change: &Change| {
-                change.number == Some(number) && version.made.is_none_or(|made| change.taken < made)
+                change.number == Some(number)
+                    && version.made.is_none_or(|made| {
+                        change.taken < made
+                            || early_since.is_some_and(|since| since <= made.at + TOLD_LATE)
+                    })
             };
-            if !is_untold && !changes.iter().any(was_set_before) {
+            if !changes.iter().any(was_set_before) {
                 continue;
             }
             verdict = if !version.may_send_retained() {
@@ -239,7 +243,7 @@ impl Judge {
                     ),
                     known => known,
                 }
-            } else if !is_untold && !changes.iter().any(was_there) {
+            } else if !changes.iter().any(was_there) {
                 RetainedSending::Otherwise(Promise::Retained, "it isn't the last value")
             } else if qos != record.qos.min(version.granted) {
                 RetainedSending::Otherwise(Promise::GrantedQos, "its QoS is not what was granted")

@@ -1,6 +1,6 @@
 //! What a run is like: drawn once, so that each seed stresses another corner.
 
-use dunlin_broker::core::{QueueHead, QueuePart};
+use dunlin_broker::core::{Durability, QueueHead, QueuePart};
 use dunlin_broker::{Limits, QueuePolicy};
 use dunlin_testkit::Random;
 
@@ -22,6 +22,9 @@ pub struct Options {
     pub limits: Limits,
     /// Whether the broker has a store.
     pub stores: bool,
+    /// What acknowledgements mean. A broker crashes only as its level covers: at `fsync` with the
+    /// power, at `written` alone, at `memory` not at all.
+    pub durability: Durability,
     /// How long a sync takes.
     pub sync: Micros,
     /// How much of a queue is in memory.
@@ -120,6 +123,7 @@ impl Options {
             malformed: 0,
             limits: Limits { sys_interval_secs: 0, ..Limits::default() },
             stores: false,
+            durability: Durability::Fsync,
             sync: (0, 0),
             queue_head: SMALL_HEAD,
             tail_from: None,
@@ -238,6 +242,11 @@ impl Options {
         self.fetches_synced = random.chance(30);
         if random.chance(4) {
             self.limits.queue_policy = QueuePolicy::KeepLast;
+        }
+        let (memory, written, fsync) = (Durability::Memory, Durability::Written, Durability::Fsync);
+        self.durability = *random.pick(&[memory, written, written, fsync, fsync, fsync, fsync]);
+        if self.stores && self.durability == memory {
+            self.mix.crash = 0;
         }
     }
 }

@@ -7,7 +7,8 @@ use crate::pipe::Part;
 use core::time::Duration;
 use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Durability, Output, RetainedStore, WorkerNumber, owner,
+    ConnectionKey, Core, CoreConfig, Durability, DurabilityRules, Output, RetainedStore,
+    WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
 
@@ -33,7 +34,10 @@ impl World {
             retained: retained.clone(),
             stores: self.options.stores,
             queue_head: self.options.queue_head,
-            durability: std::sync::Arc::default(),
+            durability: std::sync::Arc::new(DurabilityRules {
+                default: self.options.durability,
+                topics: Vec::new(),
+            }),
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =
@@ -144,7 +148,13 @@ impl World {
         self.read_established(worker);
         self.read_fresh(worker);
         if let Some(upto) = self.stations[worker].stored.take() {
-            self.stations[worker].core.handle_stored(self.now, Durability::Fsync, upto);
+            let (durability, core) = (self.options.durability, &mut self.stations[worker].core);
+            core.handle_stored(self.now, durability.max(Durability::Written), upto);
+            if durability < Durability::Fsync {
+                // What is written is synced some time; nobody waits for it.
+                let before = self.stations[worker].written.replace(upto).unwrap_or_default();
+                self.stations[worker].core.handle_stored(self.now, Durability::Fsync, before);
+            }
         }
         while let Some(fetched) = self.stations[worker].fetched.pop_front() {
             self.stations[worker].core.handle_fetched(self.now, fetched);

@@ -32,6 +32,8 @@ pub(super) struct Station {
     pub(super) links: Vec<Option<u32>>,
     /// What the store has made safe and the core doesn't know.
     pub(super) stored: Option<RecordNumber>,
+    /// How far its records were written when it heard of it last.
+    pub(super) written: Option<RecordNumber>,
     /// What the store has given back and the core has not taken.
     pub(super) fetched: VecDeque<Fetched>,
     /// When the next turn is.
@@ -53,6 +55,7 @@ impl Station {
             lingering: VecDeque::new(),
             links: Vec::new(),
             stored: None,
+            written: None,
             fetched: VecDeque::new(),
             turn_at: None,
             random: random(seed, Purpose::Turns, u64::from(start) << 8 | worker),
