@@ -491,12 +491,12 @@ impl Core {
         self.remove_subscriptions(key);
         self.hand_on(now, key, true);
         let lost = self.endpoints.sessions[key.0].exchanges.in_flight().count();
-        self.endpoints.counters.drop_many(DropCause::SessionEnded, lost as u64);
+        self.endpoints.drop_many_for(key, DropCause::SessionEnded, lost as u64);
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);
-        if let Some(session) = self.endpoints.sessions.remove(key.0)
-            && session.is_recorded
-        {
+        let Some(mut session) = self.endpoints.sessions.remove(key.0) else { return };
+        self.endpoints.keep_drops(&session.client_identifier, session.drops.take());
+        if session.is_recorded {
             let client_identifier = session.client_identifier;
             let record = Record::SessionEnded { client_identifier: client_identifier.clone() };
             let record = self.endpoints.record(record);

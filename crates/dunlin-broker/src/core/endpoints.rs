@@ -7,6 +7,7 @@ mod waiting;
 pub(super) use delivery::Delivered;
 
 use super::counters::Counters;
+use super::drops::DropList;
 use super::durability::Durability;
 use super::fetch::Fetch;
 use super::granted::SessionKey;
@@ -94,6 +95,7 @@ pub(super) struct Endpoints {
     pub(super) connections: Slab<Connection>,
     pub(super) sessions: Slab<Session>,
     pub(super) counters: Counters,
+    pub(super) drop_list: DropList,
     pub(super) retained: RetainedStore,
     touched: Vec<ConnectionKey>,
     urgent: Vec<ConnectionKey>,
@@ -136,6 +138,7 @@ impl Endpoints {
             connections: Slab::new(),
             sessions: Slab::new(),
             counters: Counters::default(),
+            drop_list: DropList::default(),
             retained,
             touched: Vec::new(),
             urgent: Vec::new(),

@@ -19,6 +19,7 @@
 mod connect;
 mod counters;
 mod decision;
+mod drops;
 mod durability;
 mod endpoints;
 mod fetch;

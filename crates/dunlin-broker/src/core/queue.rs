@@ -166,6 +166,12 @@ impl Queue {
         self.messages.len() - self.latest.as_ref().map_or(0, |latest| latest.holes)
     }
 
+    /// How many places for messages, and for what is known of them, there are in memory.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.messages.capacity() + self.tail.as_ref().map_or(0, |tail| tail.places())
+    }
+
     /// Whether a message of QoS 0 waits, which another one may not overtake.
     pub(super) const fn holds_at_most_once(&self) -> bool {
         self.at_most_once > 0

@@ -1,6 +1,7 @@
 //! A session: what the broker keeps for a Client Identifier, connected or not.
 
 use super::RecordNumber;
+use super::drops::Drops;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
@@ -32,6 +33,8 @@ pub(super) struct Session {
     pub(super) queue: Queue,
     pub(super) subscriptions: Vec<TopicFilter>,
     pub(super) will: Option<Box<Will>>,
+    /// What was dropped for it; made on demand.
+    pub(super) drops: Option<Box<Drops>>,
     /// What few sessions have; made on demand.
     pub(super) rare: Option<Box<Rare>>,
 }
@@ -103,6 +106,7 @@ impl Session {
             queue: Queue::default(),
             subscriptions: Vec::new(),
             will: None,
+            drops: None,
             rare: None,
         }
     }

@@ -114,7 +114,7 @@ impl Endpoints {
         let waits = session.queue.holds_at_most_once();
         let Some(index) = session.connection.filter(|_| !waits) else {
             if !waits && !self.limits.queue_qos0_offline {
-                self.counters.drop_one(DropCause::Offline);
+                self.drop_for(key, DropCause::Offline);
                 return;
             }
             self.replace_older(key, outgoing.message);
@@ -123,17 +123,20 @@ impl Endpoints {
                 let queued = Queued::new(outgoing.keep().clone(), granted, retain, Note::default());
                 self.enqueue(key, queued);
             } else {
-                self.counters.drop_one(match session.connection {
-                    Some(_) => DropCause::QueueFull,
-                    None => DropCause::Offline,
-                });
+                self.drop_for(
+                    key,
+                    match session.connection {
+                        Some(_) => DropCause::QueueFull,
+                        None => DropCause::Offline,
+                    },
+                );
             }
             return;
         };
         self.touch(index);
         let connection = &mut self.connections[index];
         if connection.out.len() >= self.limits.output_bytes_max {
-            self.counters.drop_one(DropCause::OutputFull);
+            self.drop_for(key, DropCause::OutputFull);
             return;
         }
         // A large payload is referenced by the output, which may outlive the input it lies in.
@@ -153,7 +156,7 @@ impl Endpoints {
                 self.counters.publish_sent += 1;
                 self.counters.publish_bytes_sent += outgoing.message.payload.len() as u64;
             }
-            Err(error) => self.counters.drop_one(cause(error)),
+            Err(error) => self.drop_for(key, cause(error)),
         }
     }
 
@@ -231,14 +234,17 @@ impl Endpoints {
                     if self.has_room_within(times, &self.sessions[key.0], message) {
                         return true;
                     }
-                    self.counters.drop_one(match outgoing.when_full {
-                        WhenFull::Exceed => DropCause::QueueFull,
-                        _ => DropCause::Refused,
-                    });
+                    self.drop_for(
+                        key,
+                        match outgoing.when_full {
+                            WhenFull::Exceed => DropCause::QueueFull,
+                            _ => DropCause::Refused,
+                        },
+                    );
                     return false;
                 }
                 QueuePolicy::DropNewest => {
-                    self.counters.drop_one(DropCause::QueueFull);
+                    self.drop_for(key, DropCause::QueueFull);
                     return false;
                 }
                 QueuePolicy::DropOldest | QueuePolicy::KeepLast => {
@@ -251,7 +257,7 @@ impl Endpoints {
                     if self.has_room_within(2, &self.sessions[key.0], message) {
                         return true;
                     }
-                    self.counters.drop_one(DropCause::QueueFull);
+                    self.drop_for(key, DropCause::QueueFull);
                     return false;
                 }
             }
@@ -290,7 +296,7 @@ impl Endpoints {
 
     pub(super) fn drop_front(&mut self, key: SessionKey, cause: DropCause) {
         if let Some(queued) = self.dequeue(key) {
-            self.counters.drop_one(cause);
+            self.drop_for(key, cause);
             if let Some(note) = &queued.note {
                 self.settle(key, note);
             }
@@ -348,7 +354,7 @@ impl Endpoints {
         if matches!(error, PublishError::QuotaExhausted | PublishError::NotConnected) {
             return Some(queued);
         }
-        self.counters.drop_one(cause(error));
+        self.drop_for(key, cause(error));
         if let Some(note) = &queued.note {
             self.settle(key, note);
         }
@@ -436,10 +442,13 @@ impl Endpoints {
             Some(dropped) => {
                 let has_expired =
                     dropped.message.as_ref().is_some_and(|message| message.is_expired(now));
-                self.counters.drop_one(match has_expired {
-                    true => DropCause::Expired,
-                    false => DropCause::PacketTooLarge,
-                });
+                self.drop_for(
+                    session,
+                    match has_expired {
+                        true => DropCause::Expired,
+                        false => DropCause::PacketTooLarge,
+                    },
+                );
                 let note = self.sessions[session.0].take_note(packet_identifier);
                 self.settle(session, &note);
                 self.pump(now, session);

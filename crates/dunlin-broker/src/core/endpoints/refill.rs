@@ -75,7 +75,7 @@ impl Endpoints {
             let page = messages.into_iter().filter_map(Queued::of);
             queue.take_page(page, more, damaged, keeps_last.then_some(&mut replaced))
         });
-        self.counters.drop_many(DropCause::Damaged, lost as u64);
+        self.drop_many_for(key, DropCause::Damaged, lost as u64);
         for queued in &replaced {
             self.count_replaced(key, queued);
         }
@@ -151,7 +151,7 @@ impl Endpoints {
     }
 
     fn count_replaced(&mut self, key: SessionKey, queued: &Queued) {
-        self.counters.drop_one(DropCause::Replaced);
+        self.drop_for(key, DropCause::Replaced);
         if let Some(note) = &queued.note {
             self.settle(key, note);
         }

@@ -21,7 +21,7 @@ impl Endpoints {
     ) {
         // A PUBCOMP that knows no such exchange refuses nothing: its Client finished it before.
         if acknowledged.reason_code.is_error() && acknowledged.message.is_some() {
-            self.counters.drop_one(DropCause::RefusedByReceiver);
+            self.drop_for(key, DropCause::RefusedByReceiver);
         }
         let session = &mut self.sessions[key.0];
         if session.rare.is_some() {
@@ -84,7 +84,7 @@ impl Endpoints {
         let connection = &mut self.connections[index];
         connection.protocol.poll_transmit(now, &mut connection.out, &mut dropped);
         for in_flight in dropped {
-            self.counters.drop_one(DropCause::PacketTooLarge);
+            self.drop_for(key, DropCause::PacketTooLarge);
             let note = self.sessions[key.0].take_note(in_flight.packet_identifier);
             self.settle(key, &note);
         }
@@ -108,7 +108,7 @@ impl Endpoints {
         let (messages, more) = self.retained.page(&mut cursor, matches_max);
         for (at, message) in messages.iter().enumerate() {
             if message.is_expired(now) {
-                self.counters.drop_one(DropCause::Expired);
+                self.drop_for(key, DropCause::Expired);
                 continue;
             }
             let connection = &mut self.connections[index];
@@ -214,7 +214,7 @@ impl Endpoints {
         queue.clear();
         self.counters.queued -= len;
         self.counters.queued_bytes -= bytes;
-        self.counters.drop_many(DropCause::SessionEnded, len);
+        self.drop_many_for(key, DropCause::SessionEnded, len);
     }
 
     /// Takes messages out of a session's queue to give them to somebody else.

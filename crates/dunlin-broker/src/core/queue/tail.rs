@@ -78,6 +78,12 @@ impl Tail {
         self.in_store.bytes + self.beside_bytes
     }
 
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        let withdrawn = self.underway.as_ref().map_or(0, |underway| underway.withdrawn.capacity());
+        self.tentative.len() + self.beside.capacity() + withdrawn
+    }
+
     pub(super) fn beside(&self) -> impl Iterator<Item = &Queued> {
         self.beside.iter().map(|(_, queued)| queued)
     }

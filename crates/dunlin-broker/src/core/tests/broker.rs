@@ -628,7 +628,9 @@ impl Broker {
                 }
             }
             Output::Fetch(fetch) => {
-                let is_another = |fetched: &(usize, Fetched)| fetched.1.session != fetch.session;
+                let is_another = |(of, fetched): &(usize, Fetched)| {
+                    (*of, fetched.session) != (worker, fetch.session)
+                };
                 assert!(self.fetched.iter().all(is_another), "one at a time");
                 self.fetched.push_back((worker, self.image.fetch(&fetch)));
             }

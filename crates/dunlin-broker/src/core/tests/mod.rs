@@ -16,6 +16,7 @@ mod shared;
 mod simulation;
 mod store;
 mod subscriptions;
+mod tail;
 mod wills;
 mod workers;
 
