@@ -4,7 +4,7 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
@@ -28,6 +28,8 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ),
     ("dunlin-differential", &["dunlin-codec", "dunlin-conformance", TESTKIT]),
     (SIMULATOR, &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-broker", TESTKIT]),
+    ("dunlin-bad-disk", &[]),
+    ("dunlin-crash", &["dunlin-client", TESTKIT]),
 ];
 
 /// Test equipment: for tests of any crate, never for what users build.
