@@ -89,7 +89,7 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_its_mend() {
     check_mistake(
         "limits.queue_policy = 'drop'",
         "d.toml:1: limits.queue_policy: expected one of \"refuse\", \"drop-oldest\", \
-         \"drop-newest\", found \"drop\"",
+         \"drop-newest\", \"keep-last\", found \"drop\"",
     );
     check_mistake(
         "limits.queue_bytes_max = '3 parsecs'",

@@ -399,6 +399,7 @@ impl Core {
             secs => session.expires_at = Some(now + Duration::from_secs(u64::from(secs))),
         }
         self.record_session(session_key, Some(now));
+        self.endpoints.shrink_queue(session_key);
         self.watch_session(now, session_key);
     }
 

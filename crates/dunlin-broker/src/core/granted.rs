@@ -5,7 +5,7 @@ use dunlin_topics::{FilterIndex, Match, Subscription};
 use std::sync::Arc;
 
 /// A session of a worker: its place there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionKey(pub(super) u32);
 
 /// Another worker of the same broker, by its number.

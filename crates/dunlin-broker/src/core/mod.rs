@@ -27,11 +27,13 @@ mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
 mod granted;
+mod image;
 mod inspect;
 mod names;
 mod outgoing;
 mod pending;
 mod publish;
+mod queue;
 mod record;
 mod recovery;
 mod registry;
@@ -53,6 +55,8 @@ pub use endpoints::ConnectionKey;
 pub use fetch::{Fetch, Fetched};
 pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
+pub use image::Image;
+pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;
@@ -94,6 +98,8 @@ pub struct CoreConfig {
     pub retained: RetainedStore,
     /// Whether records are made: a store is there that takes them.
     pub stores: bool,
+    /// How much of the queue of a session that survives is kept in memory, if there is a store.
+    pub queue_head: QueueHead,
     /// How safe what must be, before it is acknowledged.
     pub durability: Arc<DurabilityRules>,
     /// What `$SYS/broker/version` says.
@@ -197,7 +203,7 @@ impl Core {
             version: config.version,
             started_at: now,
             server_config: Arc::new(server_config),
-            endpoints: Endpoints::new(limits, config.retained, config.stores),
+            endpoints: Endpoints::new(limits, config.queue_head, config.retained, config.stores),
             durability: config.durability,
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),
@@ -422,6 +428,9 @@ impl Core {
             let durability = std::mem::replace(&mut self.endpoints.wanted, Durability::Memory);
             return Some(Output::Store { last, records, durability });
         }
+        if let Some(fetch) = self.endpoints.fetches.pop_front() {
+            return Some(Output::Fetch(fetch));
+        }
         let (worker, batch) = self.outbox.take()?;
         Some(Output::Forward { worker, batch })
     }
@@ -429,6 +438,11 @@ impl Core {
     /// All records up to this one are so safe now.
     pub fn handle_stored(&mut self, now: Instant, durability: Durability, upto: RecordNumber) {
         self.finish_stored(now, durability, upto);
+    }
+
+    /// The store has what [`Output::Fetch`] asked for; each is answered once.
+    pub fn handle_fetched(&mut self, now: Instant, fetched: Fetched) {
+        self.endpoints.take_fetched(now, fetched);
     }
 
     /// Whether the store takes more, as [`Core::new`] assumes at first. While it does not, what

@@ -1,63 +1,26 @@
 //! A core that begins with what an earlier process had stored.
 
 use super::forward::Forward;
-use super::granted::{Granted, SessionKey};
-use super::session::{GroupName, NEVER, Note, Queued, Session, Will};
+use super::granted::SessionKey;
+use super::image::{ClientImage, Owed, Underway, Waiting};
+use super::queue::Queued;
+use super::session::{NEVER, Note, Session};
 use super::{Core, Record, RecordNumber};
-use dunlin_protocol::codec::{
-    PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, Text, TopicFilter,
-};
-use dunlin_protocol::{InFlight, InFlightState, Instant, Message};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, QoS, Text};
+use dunlin_protocol::{InFlight, InFlightState, Instant};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How far a core is with what was stored.
 #[derive(Debug, Default)]
 pub(super) struct Recovery {
     /// What the records add up to, by Client Identifier.
-    clients: BTreeMap<Text, Client>,
+    clients: BTreeMap<Text, ClientImage>,
     /// What the earlier process had not brought to all its recipients.
     underway: Vec<(Text, u64, Underway)>,
     is_finished: bool,
     /// How many other workers have told all their interests.
     others: usize,
-}
-
-/// What is stored about a Client.
-#[derive(Debug, Default)]
-struct Client {
-    session: Option<StoredSession>,
-    subscriptions: BTreeMap<TopicFilter, Granted>,
-    owed: BTreeMap<u64, Owed>,
-    last_number: u64,
-    received: BTreeSet<PacketIdentifier>,
-    will: Option<Box<Will>>,
-    underway: BTreeMap<u64, Underway>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct StoredSession {
-    expiry_interval: u32,
-    away_since: Option<Instant>,
-}
-
-#[derive(Debug)]
-struct Owed {
-    message: Arc<Message>,
-    qos: QoS,
-    retain: bool,
-    subscription_identifiers: Vec<SubscriptionIdentifier>,
-    group: Option<Arc<GroupName>>,
-    packet_identifier: Option<PacketIdentifier>,
-    tentative: bool,
-    taken: bool,
-}
-
-#[derive(Debug)]
-struct Underway {
-    message: Arc<Message>,
-    group: Option<Arc<GroupName>>,
 }
 
 impl Core {
@@ -84,7 +47,7 @@ impl Core {
         }
         let Some(client_identifier) = record.client_identifier() else { return };
         if !self.recovery.clients.contains_key(client_identifier) {
-            self.recovery.clients.insert(client_identifier.detached(), Client::default());
+            self.recovery.clients.insert(client_identifier.detached(), ClientImage::default());
         }
         if let Record::Underway { number, .. } = &record {
             self.underway = self.underway.max(*number);
@@ -138,7 +101,7 @@ impl Core {
         }
     }
 
-    fn restore(&mut self, now: Instant, client_identifier: Text, client: Client) {
+    fn restore(&mut self, now: Instant, client_identifier: Text, client: ClientImage) {
         let stored = client.session;
         let mut session = Session::new(client_identifier, ProtocolVersion::V5);
         session.is_recorded = stored.is_some();
@@ -167,16 +130,30 @@ impl Core {
             self.endpoints.sessions[key.0].add_subscription(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
-        self.restore_owed(key, client.owed);
+        self.restore_owed(key, client.owed, client.waiting);
         if stored.is_some() && away_since.is_none() && expiry_interval > 0 {
             self.record_session(key, Some(now));
         }
     }
 
-    /// Messages go on in their order: first those whose exchange had begun, then the queue.
-    fn restore_owed(&mut self, key: SessionKey, owed: BTreeMap<u64, Owed>) {
+    /// Messages go on in their order: first those whose exchange had begun, then the queue, of
+    /// which some may be in the store alone.
+    fn restore_owed(
+        &mut self,
+        key: SessionKey,
+        owed: BTreeMap<u64, Owed>,
+        mut waiting: Option<Waiting>,
+    ) {
         let mut order = InFlightOrder::default();
+        let in_store = waiting.map_or(0..=0, |waiting| waiting.first..=waiting.last);
         for (number, owed) in owed {
+            if let Some(waiting) = waiting.take_if(|waiting| waiting.first <= number) {
+                self.endpoints.add_waiting(key, waiting);
+            }
+            if in_store.contains(&number) && owed.waits() && !owed.tentative {
+                // It is one of those.
+                continue;
+            }
             let mut note = Note { number: Some(number), group: owed.group, ..Note::default() };
             let in_order = owed.packet_identifier.filter(|identifier| order.follows(*identifier));
             let session = &mut self.endpoints.sessions[key.0];
@@ -215,105 +192,8 @@ impl Core {
                 ),
             }
         }
-    }
-}
-
-impl Client {
-    fn apply(&mut self, record: Record) {
-        match record {
-            Record::Session { session_expiry_interval, away_since, .. } => {
-                let expiry_interval = session_expiry_interval;
-                self.session = Some(StoredSession { expiry_interval, away_since });
-            }
-            Record::SessionEnded { .. } => {
-                // What it has handed on is no longer its own.
-                let underway = std::mem::take(&mut self.underway);
-                *self = Self { underway, ..Self::default() };
-            }
-            Record::Subscribed {
-                topic_filter,
-                maximum_qos,
-                no_local,
-                retain_as_published,
-                subscription_identifier,
-                ..
-            } => {
-                let granted = Granted {
-                    maximum_qos,
-                    no_local,
-                    some_no_local: no_local,
-                    retain_as_published,
-                    connected: 0,
-                    identifiers: subscription_identifier.into(),
-                };
-                self.subscriptions.insert(topic_filter.detached(), granted);
-            }
-            Record::Unsubscribed { topic_filter, .. } => {
-                self.subscriptions.remove(&topic_filter);
-            }
-            Record::Owed {
-                number,
-                message,
-                qos,
-                retain,
-                subscription_identifiers,
-                group,
-                packet_identifier,
-                tentative,
-                ..
-            } => {
-                self.last_number = self.last_number.max(number);
-                let owed = Owed {
-                    message,
-                    qos,
-                    retain,
-                    subscription_identifiers,
-                    group,
-                    packet_identifier,
-                    tentative,
-                    taken: false,
-                };
-                self.owed.insert(number, owed);
-            }
-            Record::Confirmed { number, .. } => {
-                self.change_owed(number, |owed| owed.tentative = false);
-            }
-            Record::Sent { number, packet_identifier, .. } => {
-                self.change_owed(number, |owed| owed.packet_identifier = Some(packet_identifier));
-            }
-            Record::Taken { number, .. } => self.change_owed(number, |owed| owed.taken = true),
-            Record::Settled { number, .. } => {
-                self.owed.remove(&number);
-            }
-            Record::Received { packet_identifier, .. } => {
-                self.received.insert(packet_identifier);
-            }
-            Record::Released { packet_identifier, .. } => {
-                self.received.remove(&packet_identifier);
-            }
-            Record::Will { message, message_expiry_interval, delay_secs, .. } => {
-                self.will = Some(Box::new(Will {
-                    message: Message::clone(&message),
-                    message_expiry_interval,
-                    delay_secs,
-                    due_at: None,
-                    is_recorded: true,
-                }));
-            }
-            Record::WillRemoved { .. } => self.will = None,
-            Record::Underway { number, message, group, .. } => {
-                self.underway.insert(number, Underway { message, group });
-            }
-            Record::Arrived { number, .. } => {
-                self.underway.remove(&number);
-            }
-            Record::Waiting { .. } | Record::Retained { .. } => {}
-        }
-    }
-
-    fn change_owed(&mut self, number: u64, change: impl FnOnce(&mut Owed)) {
-        if let Some(owed) = self.owed.get_mut(&number) {
-            change(owed);
+        if let Some(waiting) = waiting {
+            self.endpoints.add_waiting(key, waiting);
         }
     }
 }

@@ -495,10 +495,25 @@ impl Judge {
         }
     }
 
+    /// Whether a queue that keeps the last message of each Topic Name may have dropped this one:
+    /// another one came later, or nobody knows which of them did.
+    pub(super) fn may_be_replaced(&self, number: u64, record: &Record) -> bool {
+        let limits = &self.rules.limits;
+        let begun = record.begun.unwrap_or(record.last_taken);
+        limits.queue_policy == QueuePolicy::KeepLast
+            && self.messages.iter().any(|(other_number, other)| {
+                *other_number != number
+                    && other.topic == record.topic
+                    && other.takes_room(limits)
+                    && (other.last_taken >= begun
+                        || other.settled.is_none_or(|settled| settled >= begun))
+            })
+    }
+
     /// Whether a message may be kept from a session by expiry or by its size.
     pub(super) fn may_be_missing(&self, life: LifeId, number: u64, now: Instant) -> bool {
         let Some(record) = self.messages.get(&number) else { return true };
-        if record.is_ambiguous {
+        if record.is_ambiguous || self.may_be_replaced(number, record) {
             return true;
         }
         let is_expired = record.expiry_secs_least.is_some_and(|secs| {

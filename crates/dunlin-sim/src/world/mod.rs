@@ -110,7 +110,10 @@ impl World {
             is_up: false,
             is_stopping: false,
             away_micros: 0,
-            store: Store::new(random(plan.seed, Purpose::Store, 0)),
+            store: Store::new(
+                random(plan.seed, Purpose::Store, 0),
+                random(plan.seed, Purpose::Queues, 1),
+            ),
             wires: Vec::new(),
             devices: Vec::new(),
             failure: None,
@@ -169,6 +172,7 @@ impl World {
             Happening::Reconnect { device, attempt } => self.reconnect(device, attempt),
             Happening::Act(at) => self.act(at as usize),
             Happening::Synced { start } => self.synced(start),
+            Happening::Fetched { start } => self.fetched(start),
             Happening::Restart => self.restart(),
         }
     }

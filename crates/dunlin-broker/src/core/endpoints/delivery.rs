@@ -1,13 +1,15 @@
 //! The delivery of a message to a session: to its connection now, or to its queue.
 
+use super::refill::keep;
 use super::{Endpoints, Prepared};
 use crate::core::counters::DropCause;
 use crate::core::durability::{Durability, StoredUpto};
 use crate::core::forward::{OwedTo, WhenFull};
 use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
+use crate::core::queue::Queued;
 use crate::core::record::{Record, RecordNumber};
-use crate::core::session::{GroupName, Note, Queued, Session};
+use crate::core::session::{GroupName, Note, Session};
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN};
 use dunlin_protocol::{Instant, Message, PublishError};
@@ -58,6 +60,11 @@ impl Endpoints {
         while self.sessions[key.0].queue.front().is_some_and(is_expired) {
             self.drop_front(key, DropCause::Expired);
         }
+        let queue = &self.sessions[key.0].queue;
+        if queue.front().is_none() && queue.has_tail() {
+            // It is not known what is at the front.
+            self.refill(key);
+        }
     }
 
     pub(super) fn has_room(&self, session: &Session, message: &Message) -> bool {
@@ -106,7 +113,11 @@ impl Endpoints {
         let Some(index) = session.connection.filter(|_| !waits) else {
             if !waits && !self.limits.queue_qos0_offline {
                 self.counters.drop_one(DropCause::Offline);
-            } else if self.has_room(session, outgoing.message) {
+                return;
+            }
+            self.replace_older(key, outgoing.message);
+            let session = &self.sessions[key.0];
+            if self.has_room(session, outgoing.message) {
                 let queued = Queued::new(outgoing.keep().clone(), granted, retain, Note::default());
                 self.enqueue(key, queued);
             } else {
@@ -155,6 +166,9 @@ impl Endpoints {
     ) -> Delivered {
         let session = &mut self.sessions[key.0];
         let is_direct = session.queue.is_empty() && session.connection.is_some();
+        if !is_direct && !outgoing.is_tentative {
+            self.replace_older(key, outgoing.message);
+        }
         if !is_direct && !self.make_room(now, key, outgoing) {
             let refused = self.limits.queue_policy == QueuePolicy::Refuse
                 && outgoing.when_full != WhenFull::Exceed;
@@ -225,8 +239,18 @@ impl Endpoints {
                     self.counters.drop_one(DropCause::QueueFull);
                     return false;
                 }
-                QueuePolicy::DropOldest => {
-                    self.drop_front(key, DropCause::QueueFull);
+                QueuePolicy::DropOldest | QueuePolicy::KeepLast => {
+                    if self.sessions[key.0].queue.front().is_some() {
+                        self.drop_front(key, DropCause::QueueFull);
+                        continue;
+                    }
+                    // The oldest are in the store alone, and go when they come.
+                    self.refill(key);
+                    if self.has_room_within(2, &self.sessions[key.0], message) {
+                        return true;
+                    }
+                    self.counters.drop_one(DropCause::QueueFull);
+                    return false;
                 }
             }
         }
@@ -235,13 +259,30 @@ impl Endpoints {
     pub(in crate::core) fn enqueue(&mut self, key: SessionKey, queued: Queued) {
         self.counters.queued += 1;
         self.counters.queued_bytes += queued.message.size() as u64;
-        self.sessions[key.0].queue.push(queued);
+        let session = &mut self.sessions[key.0];
+        let keep = keep(&self.limits, self.stores, &self.queue_head, session);
+        if let Some(replaced) = session.queue.push(queued, keep) {
+            self.drop_replaced(key, &replaced);
+        }
+    }
+
+    /// Puts a message back to the front that was just taken from there.
+    pub(super) fn put_back(&mut self, key: SessionKey, queued: Queued) {
+        self.counters.queued += 1;
+        self.counters.queued_bytes += queued.message.size() as u64;
+        let session = &mut self.sessions[key.0];
+        let keep = keep(&self.limits, self.stores, &self.queue_head, session);
+        session.queue.push_front(queued, keep);
     }
 
     pub(super) fn dequeue(&mut self, key: SessionKey) -> Option<Queued> {
-        let queued = self.sessions[key.0].queue.pop()?;
+        let queue = &mut self.sessions[key.0].queue;
+        let queued = queue.pop()?;
         self.counters.queued -= 1;
         self.counters.queued_bytes -= queued.message.size() as u64;
+        if queue.has_tail() && self.sessions[key.0].connection.is_some() {
+            self.refill(key);
+        }
         Some(queued)
     }
 
@@ -371,13 +412,13 @@ impl Endpoints {
             let at = usize::from(durability == Durability::Fsync);
             let is_stored = |prepared: &mut Prepared| stored.is_stored(durability, prepared.record);
             while let Some(prepared) = self.prepared[at].pop_front_if(is_stored) {
-                self.send_one_prepared(now, prepared);
+                self.send_one_prepared(now, &prepared);
             }
         }
     }
 
-    fn send_one_prepared(&mut self, now: Instant, prepared: Prepared) {
-        let Prepared { connection: key, packet_identifier, size, payload_len, .. } = prepared;
+    fn send_one_prepared(&mut self, now: Instant, prepared: &Prepared) {
+        let Prepared { connection: key, packet_identifier, size, payload_len, .. } = *prepared;
         let Some(connection) = self.connection(key) else { return };
         connection.prepared_bytes -= size;
         let Some(session) = connection.session else { return };
@@ -423,7 +464,10 @@ impl Endpoints {
     /// A message that was owed tentatively is owed.
     pub(in crate::core) fn confirm(&mut self, now: Instant, owed: &OwedTo) {
         if self.sessions.is_current(owed.session.0, owed.generation) {
-            self.sessions[owed.session.0].queue.confirm(owed.number);
+            let replaced = self.sessions[owed.session.0].queue.confirm(owed.number);
+            if let Some(replaced) = replaced {
+                self.drop_replaced(owed.session, &replaced);
+            }
             self.pump(now, owed.session);
         }
     }
@@ -431,6 +475,12 @@ impl Endpoints {
     /// A message that was owed tentatively is not owed after all.
     pub(in crate::core) fn withdraw(&mut self, now: Instant, owed: &OwedTo) {
         if self.sessions.is_current(owed.session.0, owed.generation) {
+            if let Some(size) = self.sessions[owed.session.0].queue.withdraw(owed.number) {
+                self.counters.queued -= 1;
+                self.counters.queued_bytes -= size as u64;
+                let note = Note { number: Some(owed.number), ..Note::default() };
+                self.settle(owed.session, &note);
+            }
             self.extract_queued(owed.session, |queued| {
                 let note = queued.note.as_deref();
                 note.is_some_and(|note| note.tentative && note.number == Some(owed.number))

@@ -5,7 +5,8 @@ use super::packets::{Packets, bytes_of};
 use crate::Limits;
 use crate::core::{
     Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Durability,
-    DurabilityRules, InputState, Output, Record, RecordNumber, RetainedStore, WorkerNumber, owner,
+    DurabilityRules, Fetched, Image, InputState, Output, QueueHead, QueuePart, Record,
+    RecordNumber, RetainedStore, WorkerNumber, owner,
 };
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -17,6 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const SEED: u64 = 7;
+/// So little of a queue is in memory that ordinary ones have their end in the store.
+const SMALL_HEAD: QueueHead = QueueHead {
+    away: QueuePart { len: 2, bytes: 1024 },
+    connected: QueuePart { len: 3, bytes: 64 * 1024 },
+};
 
 /// One end of a connection, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +71,15 @@ pub(super) struct Broker {
     wires: Vec<Wire>,
     /// What the workers have handed over, in the order in which they did.
     log: Vec<Vec<Record>>,
+    /// What the log adds up to.
+    image: Image,
+    /// What was fetched, as it was when it was asked for, and by which worker.
+    fetched: VecDeque<(usize, Fetched)>,
+    /// Whether it is given at once.
+    pub(super) fetches_at_once: bool,
+    /// Longer queues are told of by one record when the process comes back, if by one at all.
+    pub(super) tail_from: Option<usize>,
+    pub(super) queue_head: QueueHead,
     /// How much of the log some worker knows to be stored.
     stored_len: usize,
     /// Whether what is sent is handled at once, by everybody.
@@ -104,6 +119,11 @@ impl Broker {
             stations: Vec::new(),
             wires: Vec::new(),
             log: Vec::new(),
+            image: Image::new(),
+            fetched: VecDeque::new(),
+            fetches_at_once: true,
+            tail_from: None,
+            queue_head: SMALL_HEAD,
             stored_len: 0,
             prompt: true,
             stores_at_once: true,
@@ -135,6 +155,7 @@ impl Broker {
                 seed: SEED,
                 retained: self.retained.clone(),
                 stores: self.stores,
+                queue_head: self.queue_head,
                 durability: self.rules.clone(),
                 version: "0.0.0",
             };
@@ -181,7 +202,21 @@ impl Broker {
             wire.key = None;
             wire.input.clear();
         }
-        for record in self.log.iter().flatten().cloned() {
+        self.fetched.clear();
+        self.image = Image::new();
+        self.log.iter().flatten().cloned().for_each(|record| self.image.apply(record));
+        let records = match self.tail_from {
+            None => self.log.iter().flatten().cloned().collect(),
+            Some(tail_from) => {
+                self.image.settle_tentative();
+                let records = self.image.recover_records(tail_from);
+                // From now on the store has these.
+                self.log = vec![self.image.records()];
+                self.stored_len = 1;
+                records
+            }
+        };
+        for record in records {
             let worker = match record.client_identifier() {
                 Some(of) => usize::from(owner(of, workers, SEED).0),
                 None => 0,
@@ -211,6 +246,11 @@ impl Broker {
     /// The records that a worker has handed over.
     pub(super) fn records(&self, worker: usize) -> &[Record] {
         &self.stations[worker].records
+    }
+
+    /// All records that were handed over, in their order.
+    pub(super) fn log(&self) -> impl Iterator<Item = &Record> {
+        self.log.iter().flatten()
     }
 
     /// The sum over all workers.
@@ -540,6 +580,12 @@ impl Broker {
                 done = false;
                 self.carry_out(worker, output);
             }
+            if self.fetches_at_once
+                && let Some((worker, fetched)) = self.fetched.pop_front()
+            {
+                done = false;
+                self.stations[worker].core.handle_fetched(self.now, fetched);
+            }
             self.stations[worker].core.take_urgent(&mut keys);
             self.stations[worker].core.take_touched(&mut keys);
             for key in keys.drain(..) {
@@ -574,19 +620,37 @@ impl Broker {
                 self.asked.push(durability);
                 assert!(!records.is_empty(), "records are handed over only when there are some");
                 station.records.extend_from_slice(&records);
+                records.iter().cloned().for_each(|record| self.image.apply(record));
                 self.log.push(records);
                 station.unstored = Some((last, self.log.len()));
                 if self.stores_at_once {
                     self.store(worker);
                 }
             }
-            Output::Fetch(_) => {}
+            Output::Fetch(fetch) => {
+                let is_another = |fetched: &(usize, Fetched)| fetched.1.session != fetch.session;
+                assert!(self.fetched.iter().all(is_another), "one at a time");
+                self.fetched.push_back((worker, self.image.fetch(&fetch)));
+            }
             Output::Forward { worker: to, batch } => {
                 assert!(!batch.is_empty(), "batches are handed over only with something in them");
                 let from = WorkerNumber(u8::try_from(worker).expect("few workers"));
                 self.stations[usize::from(to.0)].inbox.push_back(Mail::Batch(from, batch));
             }
         }
+    }
+
+    /// Gives a worker what it asked for first; whether there was anything.
+    pub(super) fn give_fetched(&mut self) -> bool {
+        let Some((worker, fetched)) = self.fetched.pop_front() else { return false };
+        self.stations[worker].core.handle_fetched(self.now, fetched);
+        self.settle(worker);
+        true
+    }
+
+    /// How many fetches are under way.
+    pub(super) fn fetches(&self) -> usize {
+        self.fetched.len()
     }
 
     /// The store of a worker has caught up; whether it was behind.

@@ -7,10 +7,10 @@ use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
 
 /// A broker whose store is behind until told otherwise, with a persistent subscriber of everything
 /// that is away, and rules for Topic Names.
-fn behind(workers: u8, limits: Limits, rules: &[(&str, Durability)]) -> Broker {
+fn behind(workers: u8, limits: &Limits, rules: &[(&str, Durability)]) -> Broker {
     let topics = rules.iter().map(|(filter, level)| (filter.parse().expect("a filter"), *level));
     let rules = DurabilityRules { default: Durability::Fsync, topics: topics.collect() };
-    let limits = Limits { sys_interval_secs: 0, ..limits };
+    let limits = Limits { sys_interval_secs: 0, ..limits.clone() };
     let mut broker = Broker::build(workers, limits, true).with_rules(rules);
     let (subscriber, _) = broker.join(connect("sub").expiry(60));
     broker.send(subscriber, subscribe(&["#"], QoS::ExactlyOnce));
@@ -40,7 +40,7 @@ fn at(level: Durability, packet_type: PacketType) -> [Vec<PacketType>; 3] {
 #[test]
 fn an_acknowledgement_waits_for_the_level_of_its_listener() {
     for level in Durability::ALL {
-        let mut broker = behind(1, Limits::default(), &[]);
+        let mut broker = behind(1, &Limits::default(), &[]);
         broker.durability = level;
         let publisher = broker.client("pub");
         broker.asked.clear();
@@ -53,7 +53,7 @@ fn an_acknowledgement_waits_for_the_level_of_its_listener() {
 #[test]
 fn sessions_subscriptions_and_releases_wait_for_the_level_of_their_listener() {
     for level in Durability::ALL {
-        let mut broker = behind(1, Limits::default(), &[]);
+        let mut broker = behind(1, &Limits::default(), &[]);
         broker.durability = level;
         let link = broker.connect(connect("client").expiry(60));
         assert_eq!(step(&mut broker, link), at(level, PacketType::ConnAck));
@@ -76,7 +76,7 @@ fn sessions_subscriptions_and_releases_wait_for_the_level_of_their_listener() {
 #[test]
 fn a_rule_for_a_topic_name_outranks_the_listener_and_the_order_of_answers_stays() {
     let rules = [("fast/#", Durability::Memory), ("fast/but/safe", Durability::Fsync)];
-    let mut broker = behind(1, Limits::default(), &rules);
+    let mut broker = behind(1, &Limits::default(), &rules);
     let publisher = broker.client("pub");
     broker.send(publisher, Packet::Publish(publish("fast/but/safe", "x", QoS::AtLeastOnce, 1)));
     assert_eq!(broker.types(publisher), [PacketType::PubAck], "the first rule decides");
@@ -90,7 +90,7 @@ fn a_rule_for_a_topic_name_outranks_the_listener_and_the_order_of_answers_stays(
 #[test]
 fn another_worker_waits_for_the_level_of_the_message() {
     for (level, answers) in [(Durability::Memory, [1, 0]), (Durability::Fsync, [0, 1])] {
-        let mut broker = behind(2, Limits::default(), &[]);
+        let mut broker = behind(2, &Limits::default(), &[]);
         broker.durability = level;
         let owner = |name: &str| crate::core::owner(&name.parse().expect("text"), 2, broker::SEED);
         let elsewhere =
@@ -107,7 +107,7 @@ fn another_worker_waits_for_the_level_of_the_message() {
 fn what_a_store_can_not_take_is_refused_and_the_rest_goes_on() {
     for policy in QueuePolicy::ALL {
         let limits = Limits { queue_policy: policy, ..Limits::default() };
-        let mut broker = behind(1, limits, &[]);
+        let mut broker = behind(1, &limits, &[]);
         let (listener, _) = broker.join(connect("listener"));
         broker.send(listener, subscribe(&["$free"], QoS::AtLeastOnce));
         broker.receive(listener);
@@ -138,7 +138,7 @@ fn what_a_store_can_not_take_is_refused_and_the_rest_goes_on() {
 fn an_mqtt_3_publisher_waits_until_the_store_goes_on() {
     for policy in QueuePolicy::ALL {
         let limits = Limits { queue_policy: policy, ..Limits::default() };
-        let mut broker = behind(1, limits, &[]);
+        let mut broker = behind(1, &limits, &[]);
         let (publisher, _) = broker.join(connect_v311("pub", true));
         broker.core(0).handle_store_ready(false);
         broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 1)));
@@ -155,7 +155,7 @@ fn an_mqtt_3_publisher_waits_until_the_store_goes_on() {
 
 #[test]
 fn a_session_that_must_survive_does_not_begin_while_the_store_takes_nothing() {
-    let mut broker = behind(1, Limits::default(), &[]);
+    let mut broker = behind(1, &Limits::default(), &[]);
     broker.core(0).handle_store_ready(false);
     let refused = [
         connect("new").expiry(60),

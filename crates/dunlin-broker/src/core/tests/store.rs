@@ -244,6 +244,7 @@ fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
             seed: 1,
             retained: RetainedStore::new(),
             stores: true,
+            queue_head: crate::core::QueueHead::default(),
             durability: std::sync::Arc::default(),
             version: "test",
         },

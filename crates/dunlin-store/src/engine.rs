@@ -1,0 +1,140 @@
+//! The key-value engine: opened with the options that this store relies on, written by one thread,
+//! read by any.
+//!
+//! What is avoided of it, because it has had faults or has none of our uses: `clear`, weak
+//! deletes, key-value separation, other compactions than the levelled one. A batch is always
+//! handed to the operating system: with the engine's own default, it may wait in the process.
+
+use crate::keys::Table;
+use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
+use fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot,
+    UserKey, UserValue,
+};
+use std::path::Path;
+use std::time::Duration;
+
+/// Journals are kept until what they hold is in tables; reading them again takes the time of a
+/// start after a crash.
+const JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// The engine stops a writer without end where it has four full memtables, even when those who
+/// could write them have failed. So this is never let happen.
+const SEALED_MAX: usize = 2;
+/// As above, for tables that wait to be merged. The engine stops at 30.
+const UNMERGED_MAX: usize = 26;
+
+/// A change of one row.
+#[derive(Clone, Debug)]
+pub(crate) struct Op {
+    pub(crate) table: Table,
+    pub(crate) key: UserKey,
+    /// The new value; `None` removes the row.
+    pub(crate) value: Option<UserValue>,
+}
+
+impl Op {
+    pub(crate) fn len(&self) -> usize {
+        self.key.len() + self.value.as_ref().map_or(0, |value| value.len()) + 32
+    }
+}
+
+/// An open database. Clones share it; it closes with the last of them.
+#[derive(Clone)]
+pub(crate) struct Engine {
+    database: Database,
+    tables: [Keyspace; Table::ALL.len()],
+}
+
+impl Engine {
+    pub(crate) fn open(folder: &Path, cache_bytes: u64) -> fjall::Result<Self> {
+        let database = Database::builder(folder)
+            .cache_size(cache_bytes)
+            .max_journaling_size(JOURNALS_BYTES_MAX)
+            .worker_threads(2)
+            .open()?;
+        let [a, b, c, d, e, f, g, h, i, j, k] =
+            Table::ALL.map(|table| database.keyspace(table.name(), || options(table)));
+        let tables = [a?, b?, c?, d?, e?, f?, g?, h?, i?, j?, k?];
+        Ok(Self { database, tables })
+    }
+
+    pub(crate) fn table(&self, table: Table) -> &Keyspace {
+        &self.tables[table as usize]
+    }
+
+    /// Makes all changes or none.
+    pub(crate) fn commit(&self, ops: &[Op], mode: PersistMode) -> fjall::Result<()> {
+        self.wait_for_room()?;
+        let batch = OwnedWriteBatch::with_capacity(self.database.clone(), ops.len());
+        let mut batch = batch.durability(Some(mode));
+        for op in ops {
+            match &op.value {
+                Some(value) => batch.insert(self.table(op.table), op.key.clone(), value.clone()),
+                None => batch.remove(self.table(op.table), op.key.clone()),
+            }
+        }
+        batch.commit()
+    }
+
+    /// Puts all that was committed on the disk.
+    pub(crate) fn sync(&self) -> fjall::Result<()> {
+        self.database.persist(PersistMode::SyncData)
+    }
+
+    /// Waits while the engine has too much to catch up with, but not for one that has failed.
+    fn wait_for_room(&self) -> fjall::Result<()> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let is_full = self.tables.iter().any(|table| {
+                table.sealed_memtable_count() > SEALED_MAX || table.l0_table_count() > UNMERGED_MAX
+            });
+            if !is_full {
+                return Ok(());
+            }
+            // Says whether the engine still works; there is nothing to be written.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(Duration::from_millis(2));
+            waited += Duration::from_millis(2);
+            if waited == Duration::from_secs(1) {
+                tracing::warn!("the disk is too slow for what is to be stored; writing waits");
+            }
+        }
+    }
+
+    /// What is stored now, whatever is written meanwhile.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.database.snapshot()
+    }
+
+    pub(crate) fn get(&self, table: Table, key: &[u8]) -> fjall::Result<Option<UserValue>> {
+        self.table(table).get(key)
+    }
+
+    /// A row as a snapshot has it.
+    pub(crate) fn get_in(
+        &self,
+        snapshot: &Snapshot,
+        table: Table,
+        key: &[u8],
+    ) -> fjall::Result<Option<UserValue>> {
+        snapshot.get(self.table(table), key)
+    }
+}
+
+fn options(table: Table) -> KeyspaceCreateOptions {
+    let memtable = match table {
+        Table::Queue | Table::Message => 16,
+        Table::State | Table::Retained | Table::Session => 4,
+        _ => 2,
+    };
+    let options = KeyspaceCreateOptions::default()
+        .max_memtable_size(memtable * 1024 * 1024)
+        .data_block_compression_policy(CompressionPolicy::disabled());
+    match table {
+        // Read by ranges: larger blocks, and no filters, which only help to find single keys.
+        Table::Queue => options
+            .data_block_size_policy(BlockSizePolicy::all(16 * 1024))
+            .filter_policy(FilterPolicy::disabled()),
+        _ => options,
+    }
+}

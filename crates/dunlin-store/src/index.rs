@@ -1,0 +1,48 @@
+//! What the committing thread knows of the store without reading it.
+
+use crate::encoding::{Counters, State, StoredSession};
+use crate::keys::Names;
+use crate::retained::Changes;
+use dunlin_protocol::codec::Text;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use std::collections::{BTreeMap, VecDeque};
+
+/// The part of the store that is kept in memory: next to nothing for each message.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) clients: HashMap<Text, Client, RandomState>,
+    /// How many queues refer to each message that is stored once for several.
+    pub(crate) references: HashMap<u64, u32, RandomState>,
+    pub(crate) counters: Counters,
+    pub(crate) names: Names,
+    pub(crate) changes: Changes,
+    /// Sessions that have ended, whose rows have yet to be removed.
+    pub(crate) garbage: VecDeque<u64>,
+    /// Messages that nobody refers to, as a start found them.
+    pub(crate) orphans: VecDeque<u64>,
+}
+
+/// What is known of a Client.
+#[derive(Debug, Default)]
+pub(crate) struct Client {
+    /// Under which number its rows are; 0 while there are none.
+    pub(crate) number: u64,
+    pub(crate) session: Option<StoredSession>,
+    pub(crate) has_will: bool,
+    /// The highest number that a message of its queue has or had.
+    pub(crate) last_number: u64,
+    /// How many rows of its queue refer to a message elsewhere.
+    pub(crate) references: u32,
+    /// Messages that are not just waiting. An exchange or a decision is under way for each, so they
+    /// are few.
+    pub(crate) states: BTreeMap<u64, Tracked>,
+}
+
+/// The state of a message's delivery.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tracked {
+    pub(crate) state: State,
+    /// Whether it has a row of its own: what began with the message stands in the message's.
+    pub(crate) has_row: bool,
+}

@@ -1,0 +1,278 @@
+//! Looks through the engine's journals before the engine does.
+//!
+//! The engine takes a damaged batch in the middle of a journal for the end of it and drops what
+//! follows without a word, or refuses to open, or believes a length. So journals are read here
+//! first, with the layout that the engine gives them (numbers are little-endian):
+//!
+//! ```text
+//! batch   01 items u32, sequence number u64   item*   03 checksum of the items u64 "FJL" 03
+//! item    02 kind u8, compression u8, table u64, key length u16, value length u32 twice, key, value
+//! ```
+//!
+//! A batch that is damaged, with whole ones behind it, is cut out if all of them were on the disk
+//! before: it has rotted. At the end of the last journal, it is what a power cut has left of
+//! batches that nobody was told of: from there on, all is cut off. Either way the file is kept
+//! beside, and the damage told of.
+
+use crate::encoding::Counters;
+use crate::keys::COUNTERS;
+use bytes::Bytes;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use xxhash_rust::xxh3::Xxh3;
+
+const TRAILER: &[u8] = b"FJL\x03";
+const BATCH: u8 = 1;
+const ITEM: u8 = 2;
+const END: u8 = 3;
+/// A value, a removal. The store makes no others.
+const KINDS: std::ops::RangeInclusive<u8> = 0..=1;
+
+/// Mends all journals of a database; gives how many had damage. `marked` is the last group that
+/// was surely on the disk.
+pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Result<u64> {
+    let mut journals = journals(database)?;
+    // The last one may have been made by a process that got no further.
+    while let Some((_, path)) = journals.last()
+        && std::fs::metadata(path)?.len() == 0
+    {
+        journals.pop();
+    }
+    let mut damaged = 0;
+    for (at, (_, path)) in journals.iter().enumerate() {
+        let is_last = at + 1 == journals.len();
+        let mut cuts = Vec::new();
+        let mut end = None;
+        let mut journal = Journal::open(path)?;
+        let mut position = 0;
+        while position < journal.len {
+            if let Some(batch) = journal.batch(position)? {
+                position = batch.end;
+                continue;
+            }
+            if journal.is_empty_from(position)? {
+                break;
+            }
+            match journal.next_batch(position)? {
+                Some((next, commit)) if !is_last || commit <= marked && commit.is_some() => {
+                    cuts.push((position, next));
+                    position = next;
+                }
+                _ => {
+                    end = Some(position);
+                    break;
+                }
+            }
+        }
+        if cuts.is_empty() && end.is_none() {
+            continue;
+        }
+        let is_torn = cuts.is_empty() && is_last;
+        if is_torn {
+            tracing::warn!(
+                journal = %path.display(), from = end,
+                "the end of the journal was torn; nobody was told that it was stored"
+            );
+        } else {
+            damaged += 1;
+            tracing::error!(
+                journal = %path.display(), cut_out = ?cuts, cut_off_from = end,
+                "the journal is damaged: messages that were stored are lost; \
+                 the file is kept in {}", aside.display()
+            );
+        }
+        rewrite(path, aside, &cuts, end.unwrap_or(journal.len))?;
+    }
+    Ok(damaged)
+}
+
+/// The journals of a database, the oldest first.
+pub(crate) fn journals(database: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let entries = match std::fs::read_dir(database) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut journals = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        let number = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".jnl"));
+        if let Some(number) = number.and_then(|number| number.parse().ok()) {
+            journals.push((number, path));
+        }
+    }
+    journals.sort();
+    Ok(journals)
+}
+
+/// Leaves out parts of a journal, and keeps the file as it was elsewhere.
+fn rewrite(path: &Path, aside: &Path, cuts: &[(u64, u64)], end: u64) -> io::Result<()> {
+    std::fs::create_dir_all(aside)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut kept = (0_u32..).map(|at| aside.join(format!("{at}-{name}")));
+    let kept = kept.find(|path| !path.exists()).unwrap_or_default();
+    let draft = path.with_extension("draft");
+    let mut from = File::open(path)?;
+    let mut to = File::create(&draft)?;
+    let mut position = 0;
+    for (cut, next) in cuts.iter().copied().chain([(end, end)]) {
+        from.seek(SeekFrom::Start(position))?;
+        io::copy(&mut (&mut from).take(cut - position), &mut to)?;
+        position = next;
+    }
+    to.flush()?;
+    to.sync_all()?;
+    // Not every file system has links.
+    std::fs::hard_link(path, &kept).or_else(|_| std::fs::copy(path, &kept).map(drop))?;
+    std::fs::rename(&draft, path)?;
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}
+
+struct Journal {
+    file: BufReader<File>,
+    len: u64,
+}
+
+/// A whole batch.
+struct Batch {
+    end: u64,
+    /// The number of the group that it is, if it says.
+    commit: Option<u64>,
+}
+
+impl Journal {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Self { file: BufReader::with_capacity(256 * 1024, file), len })
+    }
+
+    fn seek(&mut self, position: u64) -> io::Result<()> {
+        let now = self.file.stream_position()?;
+        // Keeps what is buffered.
+        self.file.seek_relative(position.wrapping_sub(now).cast_signed())
+    }
+
+    /// The batch that begins here, if it is whole.
+    fn batch(&mut self, position: u64) -> io::Result<Option<Batch>> {
+        self.seek(position)?;
+        match self.read_batch(position) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            batch => batch,
+        }
+    }
+
+    fn read_batch(&mut self, start: u64) -> io::Result<Option<Batch>> {
+        let [tag, a, b, c, d, ..] = self.array::<13>()?;
+        if tag != BATCH {
+            return Ok(None);
+        }
+        let mut position = start + 13;
+        let mut checksum = Xxh3::new();
+        let mut commit = None;
+        for _ in 0..u32::from_le_bytes([a, b, c, d]) {
+            let head = self.array::<21>()?;
+            let [tag, kind, compression, ..] = head;
+            let key_len = u16::from_le_bytes([head[11], head[12]]);
+            let value_len = u32::from_le_bytes([head[13], head[14], head[15], head[16]]);
+            let stored_len = u32::from_le_bytes([head[17], head[18], head[19], head[20]]);
+            let body = u64::from(key_len) + u64::from(value_len);
+            position += 21 + body;
+            let is_plain = KINDS.contains(&kind) && compression == 0 && value_len == stored_len;
+            if tag != ITEM || !is_plain || key_len == 0 || position > self.len {
+                return Ok(None);
+            }
+            checksum.update(&head);
+            let is_counters = usize::from(key_len) == COUNTERS.len() && value_len < 64;
+            if is_counters {
+                let mut row = vec![0; COUNTERS.len() + value_len as usize];
+                self.file.read_exact(&mut row)?;
+                checksum.update(&row);
+                if let Some(value) = row.strip_prefix(COUNTERS) {
+                    let counters = Counters::decode(Bytes::copy_from_slice(value)).ok();
+                    commit = counters.map(|counters| counters.commit).or(commit);
+                }
+            } else {
+                self.hash(body, &mut checksum)?;
+            }
+        }
+        let [tag, sum @ .., a, b, c, d] = self.array::<13>()?;
+        let is_whole =
+            tag == END && u64::from_le_bytes(sum) == checksum.digest() && [a, b, c, d] == TRAILER;
+        Ok(is_whole.then_some(Batch { end: position + 13, commit }))
+    }
+
+    fn array<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut array = [0; N];
+        self.file.read_exact(&mut array)?;
+        Ok(array)
+    }
+
+    fn hash(&mut self, mut len: u64, checksum: &mut Xxh3) -> io::Result<()> {
+        while len > 0 {
+            let buffer = self.file.fill_buf()?;
+            if buffer.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            let part = buffer.len().min(usize::try_from(len).unwrap_or(usize::MAX));
+            checksum.update(&buffer[..part]);
+            self.file.consume(part);
+            len -= part as u64;
+        }
+        Ok(())
+    }
+
+    /// Whether the rest is the room that was set aside when the journal was made.
+    fn is_empty_from(&mut self, position: u64) -> io::Result<bool> {
+        self.seek(position)?;
+        loop {
+            let buffer = self.file.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(true);
+            }
+            if buffer.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            let len = buffer.len();
+            self.file.consume(len);
+        }
+    }
+
+    /// Where the next whole batch begins behind damage, and the number of its group.
+    fn next_batch(&mut self, position: u64) -> io::Result<Option<(u64, Option<u64>)>> {
+        let mut from = position;
+        while let Some(trailer) = self.find_trailer(from)? {
+            if let Some(batch) = self.batch(trailer)? {
+                return Ok(Some((trailer, batch.commit)));
+            }
+            from = trailer;
+        }
+        Ok(None)
+    }
+
+    /// Where the next trailer ends.
+    fn find_trailer(&mut self, from: u64) -> io::Result<Option<u64>> {
+        self.seek(from)?;
+        let mut position = from;
+        let mut matched = 0;
+        loop {
+            let buffer = self.file.fill_buf()?;
+            if buffer.is_empty() {
+                return Ok(None);
+            }
+            for (at, byte) in buffer.iter().enumerate() {
+                // No byte occurs twice in the trailer.
+                matched = match () {
+                    () if *byte == TRAILER[matched] => matched + 1,
+                    () => usize::from(*byte == TRAILER[0]),
+                };
+                if matched == TRAILER.len() {
+                    return Ok(Some(position + at as u64 + 1));
+                }
+            }
+            let len = buffer.len();
+            position += len as u64;
+            self.file.consume(len);
+        }
+    }
+}

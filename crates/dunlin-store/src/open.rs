@@ -1,0 +1,175 @@
+//! The folder of a store: who uses it, in which format it is, and how far it surely goes.
+//!
+//! ```text
+//! lock       held while a process uses the folder; names the process
+//! format     the version of all that is stored
+//! progress   the number of a group that was surely stored
+//! database   the engine's files
+//! damaged    files, or parts of them, that could not be read
+//! ```
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The version of the format that this program writes.
+pub const FORMAT: u32 = 1;
+
+/// Why a store can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process uses the folder.
+    #[error("{} is in use by {user}; stop it, or use another folder", folder.display())]
+    InUse {
+        /// The folder.
+        folder: PathBuf,
+        /// The process, as far as it has said.
+        user: String,
+    },
+    /// A later version has written the store.
+    #[error(
+        "{} has format {found}, and this version knows formats up to {FORMAT}; \
+         use the version that wrote it, or its export",
+        folder.display()
+    )]
+    Newer {
+        /// The folder.
+        folder: PathBuf,
+        /// The format that it has.
+        found: u32,
+    },
+    /// The file that tells the format is damaged.
+    #[error(
+        "{} doesn't say which format the store has; if it is intact otherwise, \
+         write `dunlin-store {FORMAT}` into it", path.display()
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file or folder can't be used.
+    #[error("{} can't be used", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The database can't be opened.
+    #[error("the database in {} can't be opened: {reason}", folder.display())]
+    Database {
+        /// Its folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// A folder that this process alone uses.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Locked until the last clone is gone.
+    _lock: Arc<File>,
+}
+
+impl Folder {
+    /// Takes the folder for this process; makes it if there is none.
+    pub(crate) fn open(path: &Path) -> Result<Self, OpenError> {
+        let at = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| OpenError::Io { path, source }
+        };
+        std::fs::create_dir_all(path).map_err(at(path))?;
+        let lock_path = path.join("lock");
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut lock = options.open(&lock_path).map_err(at(&lock_path))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { folder: path.into(), user: user(&mut lock) });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(OpenError::Io { path: lock_path, source });
+            }
+        }
+        let named = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
+        named.map_err(at(&lock_path))?;
+        let folder = Self { path: path.into(), _lock: Arc::new(lock) };
+        folder.check_format()?;
+        Ok(folder)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.path.join("database")
+    }
+
+    pub(crate) fn damaged(&self) -> PathBuf {
+        self.path.join("damaged")
+    }
+
+    fn check_format(&self) -> Result<(), OpenError> {
+        let path = self.path.join("format");
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let is_written = write_synced(&path, &format!("dunlin-store {FORMAT}\n"));
+                return is_written.map_err(|source| OpenError::Io { path, source });
+            }
+            Err(source) => return Err(OpenError::Io { path, source }),
+        };
+        let found = text.trim().strip_prefix("dunlin-store ").and_then(|found| found.parse().ok());
+        match found {
+            Some(FORMAT) => Ok(()),
+            Some(found) if found > FORMAT => {
+                Err(OpenError::Newer { folder: self.path.clone(), found })
+            }
+            // Formats before the first don't exist; those before a later one are migrated here.
+            _ => Err(OpenError::Format { path }),
+        }
+    }
+
+    /// Notes that a group is stored for sure. Not being able to costs no more than the check.
+    pub(crate) fn mark(&self, commit: u64) {
+        let text = format!("{commit} {}\n", !commit);
+        let path = self.path.join("progress");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
+            tracing::debug!(%error, "the mark of what is stored can't be moved");
+        }
+    }
+
+    /// The group that was last noted, if the note is intact.
+    pub(crate) fn marked(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(self.path.join("progress")).ok()?;
+        let (commit, check) = text.trim().split_once(' ')?;
+        let (commit, check): (u64, u64) = (commit.parse().ok()?, check.parse().ok()?);
+        (check == !commit).then_some(commit)
+    }
+}
+
+fn user(lock: &mut File) -> String {
+    let mut text = String::new();
+    let _ = lock.rewind().and_then(|()| lock.take(32).read_to_string(&mut text));
+    match text.trim().parse::<u32>() {
+        Ok(process) => format!("another broker (process {process})"),
+        Err(_) => "another process".to_owned(),
+    }
+}
+
+/// A new file, which a power cut leaves whole or not at all.
+fn write_synced(path: &Path, text: &str) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    let mut file = File::create(&draft)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(&draft, path)?;
+    File::open(path.parent().unwrap_or(path))?.sync_all()
+}

@@ -1,0 +1,381 @@
+//! What an earlier process has stored, as records, and as the index of the committing thread.
+
+use crate::encoding::{
+    Content, Counters, Damage, Queued, QueuedHeader, Reader, RetainedRow, SessionRow, State,
+    SubscriptionRow, UnderwayRow, WillRow, decode_message,
+};
+use crate::engine::{Engine, Op};
+use crate::group::Group;
+use crate::index::{Client, Index, Tracked};
+use crate::keys::{self, COUNTERS, Table};
+use crate::scan::scan;
+use bytes::Bytes;
+use dunlin_broker::core::Record;
+use dunlin_protocol::codec::{PacketIdentifier, Text, TopicFilter, TopicName};
+use fjall::{Snapshot, UserValue};
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// What a start found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Found {
+    /// Sessions.
+    pub sessions: u64,
+    /// Messages that sessions are owed.
+    pub messages: u64,
+    /// Rows that could not be understood; they were set aside.
+    pub damaged_rows: u64,
+    /// Journals with damage in them: what was stored there, and not elsewhere yet, is lost in part.
+    pub damaged_journals: u64,
+    /// Places where the disk, or a checksum, kept rows from being read.
+    pub gaps: u64,
+}
+
+/// Reads all of the store.
+pub(crate) struct Recovery<'a> {
+    engine: &'a Engine,
+    snapshot: Snapshot,
+    each: &'a mut dyn FnMut(Record),
+    index: Index,
+    /// Whose rows are under a number.
+    owners: HashMap<u64, Text, RandomState>,
+    /// States whose messages have yet to be seen.
+    states: HashMap<(u64, u64), State, RandomState>,
+    garbage: HashSet<u64, RandomState>,
+    /// What is mended: damaged rows set aside, what no longer counts removed.
+    mended: Group,
+    found: Found,
+}
+
+/// The messages of a session that just wait.
+#[derive(Clone, Copy, Debug, Default)]
+struct Waiting {
+    session: u64,
+    first: u64,
+    last: u64,
+    len: u64,
+    bytes: u64,
+}
+
+impl<'a> Recovery<'a> {
+    pub(crate) fn new(engine: &'a Engine, each: &'a mut dyn FnMut(Record)) -> Self {
+        Self {
+            engine,
+            snapshot: engine.snapshot(),
+            each,
+            index: Index::default(),
+            owners: HashMap::default(),
+            states: HashMap::default(),
+            garbage: HashSet::default(),
+            mended: Group::default(),
+            found: Found::default(),
+        }
+    }
+
+    /// Gives every record; then the index, and what has to be changed before anything else is.
+    pub(crate) fn run(mut self) -> (Index, Vec<Op>, Found) {
+        self.rows(Table::Meta, |this, key, value| {
+            if key == COUNTERS {
+                this.index.counters = Counters::decode(value.clone())?;
+            }
+            Ok(())
+        });
+        self.rows(Table::Session, Self::session);
+        let all_sessions_known = self.found.gaps == 0 && self.found.damaged_rows == 0;
+        self.rows(Table::Subscription, Self::subscription);
+        self.rows(Table::Received, Self::received);
+        self.rows(Table::State, Self::state);
+        self.queues();
+        for ((session, number), _) in std::mem::take(&mut self.states) {
+            self.mended.remove(Table::State, &keys::pair(session, number));
+        }
+        self.messages();
+        self.rows(Table::Will, Self::will);
+        self.rows(Table::Underway, Self::underway);
+        self.rows(Table::Retained, Self::retained);
+        if all_sessions_known {
+            self.index.garbage = self.garbage.drain().collect();
+        }
+        self.found.sessions = self.owners.len() as u64;
+        (self.index, self.mended.take(), self.found)
+    }
+
+    /// Reads a table. What is damaged is set aside.
+    fn rows(
+        &mut self,
+        table: Table,
+        mut row: impl FnMut(&mut Self, &[u8], &Bytes) -> Result<(), Damage>,
+    ) {
+        let (engine, snapshot) = (self.engine, self.snapshot.clone());
+        let gaps = scan(engine, &snapshot, table, (&[], None), |key, value| {
+            if let Err(damage) = row(self, &key, &Bytes::copy_from_slice(&value)) {
+                self.set_aside(table, &key, &value, damage);
+            }
+            ControlFlow::Continue(())
+        });
+        self.found.gaps += gaps;
+    }
+
+    fn set_aside(&mut self, table: Table, key: &[u8], value: &[u8], damage: Damage) {
+        self.found.damaged_rows += 1;
+        set_aside(&mut self.mended, table, key, value, damage);
+    }
+
+    fn session(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
+        let (name, value) = self.index.names.found(Table::Session, None, key, value)?;
+        let client_identifier = Text::from_bytes(name).map_err(|_| Damage::IllegalString)?;
+        let mut reader = Reader::new(value)?;
+        let row = SessionRow::decode(&mut reader)?;
+        reader.end()?;
+        self.index.counters.session = self.index.counters.session.max(row.number);
+        let client = Client { number: row.number, session: row.session, ..Client::default() };
+        self.owners.insert(row.number, client_identifier.clone());
+        self.index.clients.insert(client_identifier.clone(), client);
+        if let Some(session) = row.session {
+            (self.each)(Record::Session {
+                client_identifier,
+                session_expiry_interval: session.expiry_interval,
+                away_since: session.away_since,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whose rows these are; a number without an owner is that of a session that has ended.
+    fn owner(&mut self, session: u64) -> Option<Text> {
+        let owner = self.owners.get(&session).cloned();
+        if owner.is_none() {
+            self.garbage.insert(session);
+        }
+        owner
+    }
+
+    fn subscription(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
+        let (session, name) = keys::split_number(key)?;
+        let Some(client_identifier) = self.owner(session) else { return Ok(()) };
+        let table = Table::Subscription;
+        let (name, value) = self.index.names.found(table, Some(session), name, value)?;
+        let topic_filter = TopicFilter::from_bytes(name).map_err(|_| Damage::IllegalString)?;
+        let mut reader = Reader::new(value)?;
+        let row = SubscriptionRow::decode(&mut reader)?;
+        reader.end()?;
+        (self.each)(Record::Subscribed {
+            client_identifier,
+            topic_filter,
+            maximum_qos: row.maximum_qos,
+            no_local: row.no_local,
+            retain_as_published: row.retain_as_published,
+            subscription_identifier: row.subscription_identifier,
+        });
+        Ok(())
+    }
+
+    fn received(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
+        let (session, exchange) = keys::split_number(key)?;
+        let Some(client_identifier) = self.owner(session) else { return Ok(()) };
+        let exchange: [u8; 2] = exchange.try_into().map_err(|_| Damage::Key)?;
+        let packet_identifier =
+            PacketIdentifier::new(u16::from_be_bytes(exchange)).ok_or(Damage::Key)?;
+        Reader::new(value.clone())?.end()?;
+        (self.each)(Record::Received { client_identifier, packet_identifier });
+        Ok(())
+    }
+
+    fn state(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
+        let (session, number) = keys::split_pair(key)?;
+        if self.owner(session).is_some() {
+            self.states.insert((session, number), State::decode(value.clone())?);
+        }
+        Ok(())
+    }
+
+    fn queues(&mut self) {
+        let mut waiting = Waiting::default();
+        let (engine, snapshot) = (self.engine, self.snapshot.clone());
+        let gaps = scan(engine, &snapshot, Table::Queue, (&[], None), |key, value| {
+            if let Err(damage) = self.queued(&key, &value, &mut waiting) {
+                self.set_aside(Table::Queue, &key, &value, damage);
+            }
+            ControlFlow::Continue(())
+        });
+        self.found.gaps += gaps;
+        self.tell(waiting);
+    }
+
+    fn queued(
+        &mut self,
+        key: &[u8],
+        value: &UserValue,
+        waiting: &mut Waiting,
+    ) -> Result<(), Damage> {
+        let (session, number) = keys::split_pair(key)?;
+        if waiting.session != session {
+            self.tell(std::mem::take(waiting));
+            waiting.session = session;
+        }
+        let header = QueuedHeader::decode(value)?;
+        let Some(owner) = self.owners.get(&session) else {
+            self.garbage.insert(session);
+            // Counted, so that the removal of the row finds the count as it must be.
+            if let Some(reference) = header.reference {
+                *self.index.references.entry(reference).or_default() += 1;
+            }
+            return Ok(());
+        };
+        let state = self.states.remove(&(session, number));
+        if state.is_some_and(|state| state.tentative) {
+            // Whoever published it was told nothing, and publishes it again.
+            self.mended.remove(Table::Queue, key);
+            self.mended.remove(Table::State, key);
+            return Ok(());
+        }
+        let is_kept = header.is_kept || state.is_some();
+        let client_identifier = owner.clone();
+        let mut tracked = None;
+        if is_kept {
+            let queued = Queued::decode(Bytes::copy_from_slice(value))?;
+            let taken = state.is_some_and(|state| state.taken);
+            let packet_identifier =
+                state.and_then(|state| state.packet_identifier).or(queued.packet_identifier);
+            if state.is_some() || packet_identifier.is_some() {
+                let current = State { tentative: false, taken, packet_identifier };
+                tracked = Some(Tracked { state: current, has_row: state.is_some() });
+            }
+            let record = owed(
+                &client_identifier,
+                number,
+                Queued { packet_identifier, ..queued },
+                false,
+                |reference| self.message(reference),
+            )?;
+            (self.each)(record);
+            if taken {
+                let client_identifier = client_identifier.clone();
+                (self.each)(Record::Taken { client_identifier, number });
+            }
+        } else {
+            if waiting.len == 0 {
+                waiting.first = number;
+            }
+            waiting.last = number;
+            waiting.len += 1;
+            waiting.bytes += u64::from(header.size);
+        }
+        self.found.messages += 1;
+        if let Some(reference) = header.reference {
+            *self.index.references.entry(reference).or_default() += 1;
+        }
+        if let Some(client) = self.index.clients.get_mut(&client_identifier) {
+            client.last_number = number;
+            client.references += u32::from(header.reference.is_some());
+            if let Some(tracked) = tracked {
+                client.states.insert(number, tracked);
+            }
+        }
+        Ok(())
+    }
+
+    fn message(&self, reference: u64) -> Result<Bytes, Damage> {
+        let key = reference.to_be_bytes();
+        let row = self.engine.get_in(&self.snapshot, Table::Message, &key);
+        row.ok().flatten().map(|row| Bytes::copy_from_slice(&row)).ok_or(Damage::MissingMessage)
+    }
+
+    fn tell(&mut self, waiting: Waiting) {
+        let Waiting { session, first, last, len, bytes } = waiting;
+        if len > 0
+            && let Some(client_identifier) = self.owners.get(&session).cloned()
+        {
+            (self.each)(Record::Waiting { client_identifier, first, last, len, bytes });
+        }
+    }
+
+    /// Which messages nobody refers to any more.
+    fn messages(&mut self) {
+        let mut orphans = Vec::new();
+        self.rows(Table::Message, |this, key, _| {
+            let (number, rest) = keys::split_number(key)?;
+            if !rest.is_empty() {
+                return Err(Damage::Key);
+            }
+            this.index.counters.message = this.index.counters.message.max(number);
+            if !this.index.references.contains_key(&number) {
+                orphans.push(number);
+            }
+            Ok(())
+        });
+        self.index.orphans = orphans.into();
+    }
+
+    fn will(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
+        let (name, value) = self.index.names.found(Table::Will, None, key, value)?;
+        let client_identifier = Text::from_bytes(name).map_err(|_| Damage::IllegalString)?;
+        let row = WillRow::decode(Reader::new(value)?)?;
+        self.index.clients.entry(client_identifier.clone()).or_default().has_will = true;
+        (self.each)(Record::Will {
+            client_identifier,
+            message: row.message,
+            message_expiry_interval: row.message_expiry_interval,
+            delay_secs: row.delay_secs,
+        });
+        Ok(())
+    }
+
+    fn underway(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
+        let (number, name) = keys::split_number(key)?;
+        let (name, value) = self.index.names.found(Table::Underway, Some(number), name, value)?;
+        let client_identifier = Text::from_bytes(name).map_err(|_| Damage::IllegalString)?;
+        let UnderwayRow { group, message } = UnderwayRow::decode(Reader::new(value)?)?;
+        (self.each)(Record::Underway { client_identifier, number, message, group });
+        Ok(())
+    }
+
+    fn retained(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
+        let (name, value) = self.index.names.found(Table::Retained, None, key, value)?;
+        let topic_name = TopicName::from_bytes(name).map_err(|_| Damage::IllegalString)?;
+        let RetainedRow { change, message } = RetainedRow::decode(Reader::new(value)?)?;
+        (self.each)(Record::Retained { topic_name, message: Some(message), change });
+        Ok(())
+    }
+}
+
+/// Moves a row that means nothing to where it does no harm, and says so.
+pub(crate) fn set_aside(group: &mut Group, table: Table, key: &[u8], value: &[u8], damage: Damage) {
+    tracing::error!(
+        table = table.name(), ?key, bytes = value.len(), %damage,
+        "a stored row is damaged; it is kept in the table `damaged`"
+    );
+    let mut place = table.name().as_bytes().to_vec();
+    place.push(0);
+    place.extend_from_slice(&key[..key.len().min(60_000)]);
+    group.put(Table::Damaged, &place, value.to_vec(), false);
+    group.remove(table, key);
+}
+
+/// A row of a queue as the record that made it.
+pub(crate) fn owed(
+    client_identifier: &Text,
+    number: u64,
+    queued: Queued,
+    tentative: bool,
+    message: impl FnOnce(u64) -> Result<Bytes, Damage>,
+) -> Result<Record, Damage> {
+    let message = match queued.content {
+        Content::Inline(message) => message,
+        Content::Reference(reference) => Arc::new(decode_message(message(reference)?)?),
+    };
+    Ok(Record::Owed {
+        client_identifier: client_identifier.clone(),
+        number,
+        message,
+        qos: queued.qos,
+        retain: queued.retain,
+        subscription_identifiers: queued.subscription_identifiers,
+        group: queued.group,
+        packet_identifier: queued.packet_identifier,
+        tentative,
+    })
+}

@@ -1,0 +1,88 @@
+//! Files that have rotted: the store opens, says so, and has the rest.
+
+use super::*;
+use std::path::PathBuf;
+
+const MESSAGES: u64 = 400;
+
+/// A store with messages for two sessions, each in a commit of its own.
+fn filled(folder: &Path) {
+    let (mut storage, _) = recover(folder);
+    let mut worker = Worker::new(&mut storage);
+    worker.store(vec![session("a"), session("b")]);
+    for number in 1..=MESSAGES {
+        let message = message("t", &[number as u8; 500]);
+        worker.store(vec![owed("a", number, &message), owed("b", number, &message)]);
+    }
+}
+
+fn journal(folder: &Path) -> PathBuf {
+    folder.join("database/0.jnl")
+}
+
+/// Changes a byte of a file, by its place as a part of what is used of it.
+fn flip(path: &Path, part: f64) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    let used = bytes.iter().rposition(|byte| *byte != 0).expect("it is used");
+    let at = (used as f64 * part) as usize;
+    bytes[at] ^= 0x10;
+    std::fs::write(path, bytes).expect("a file");
+}
+
+fn all(worker: &mut Worker, of: &str) -> Vec<u64> {
+    let page = worker.fetch(of, 0, usize::MAX, usize::MAX);
+    assert!(!page.more);
+    numbers(&page)
+}
+
+#[test]
+fn a_batch_that_has_rotted_in_the_journal_is_cut_out() {
+    for part in [0.3, 0.5, 0.77] {
+        let folder = tempfile::tempdir().expect("a folder");
+        filled(folder.path());
+        flip(&journal(folder.path()), part);
+        let (mut storage, _) = recover(folder.path());
+        assert_eq!(storage.found().damaged_journals, 1);
+        let mut worker = Worker::new(&mut storage);
+        let left = all(&mut worker, "a");
+        assert_eq!(left.len() as u64, MESSAGES - 1, "one commit is lost");
+        assert_eq!(all(&mut worker, "b"), left);
+        assert_eq!(std::fs::read_dir(folder.path().join("damaged")).expect("kept").count(), 1);
+        drop((storage, worker));
+        // It is mended for good.
+        assert_eq!(recover(folder.path()).0.found().damaged_journals, 0);
+    }
+}
+
+#[test]
+fn a_torn_end_is_cut_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    // Nothing says that the last commits were on the disk: they are what a power cut has left.
+    std::fs::remove_file(folder.path().join("progress")).expect("a mark");
+    flip(&journal(folder.path()), 0.5);
+    let (mut storage, _) = recover(folder.path());
+    assert_eq!(storage.found().damaged_journals, 0);
+    let mut worker = Worker::new(&mut storage);
+    let left = all(&mut worker, "a");
+    assert_eq!(left, (1..=left.len() as u64).collect::<Vec<_>>());
+    assert!((100..300).contains(&left.len()), "{}", left.len());
+    // And it goes on from there.
+    let next = left.len() as u64 + 1;
+    worker.store(vec![owed("a", next, &message("t", b"next"))]);
+    assert_eq!(all(&mut worker, "a").last(), Some(&next));
+}
+
+#[test]
+fn a_journal_without_its_end_keeps_its_beginning() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    std::fs::remove_file(folder.path().join("progress")).expect("a mark");
+    let file = std::fs::OpenOptions::new().write(true).open(journal(folder.path())).expect("it");
+    file.set_len(50_000).expect("a file");
+    let (mut storage, _) = recover(folder.path());
+    let mut worker = Worker::new(&mut storage);
+    let left = all(&mut worker, "a");
+    assert_eq!(left, (1..=left.len() as u64).collect::<Vec<_>>());
+    assert!(!left.is_empty());
+}
