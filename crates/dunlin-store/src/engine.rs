@@ -119,6 +119,25 @@ impl Engine {
     ) -> fjall::Result<Option<UserValue>> {
         snapshot.get(self.table(table), key)
     }
+
+    /// Bytes on the disk, journals included.
+    pub(crate) fn disk_bytes(&self) -> fjall::Result<u64> {
+        self.database.disk_space()
+    }
+
+    /// Writes all tables anew, without what was removed.
+    pub(crate) fn compact(&self) -> fjall::Result<()> {
+        for table in &self.tables {
+            table.rotate_memtable()?;
+            while table.sealed_memtable_count() > 0 {
+                // Says whether those who write it still work.
+                self.database.persist(PersistMode::Buffer)?;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            table.major_compact()?;
+        }
+        Ok(())
+    }
 }
 
 fn options(table: Table) -> KeyspaceCreateOptions {
