@@ -9,6 +9,7 @@
 
 mod apply;
 mod commit;
+mod compaction;
 mod encoding;
 mod engine;
 mod fetch;

@@ -135,6 +135,7 @@ impl<'a> Recovery<'a> {
             self.index.garbage = self.garbage.drain().collect();
         }
         self.found.sessions = self.owners.len() as u64;
+        self.index.queued = self.found.messages;
         let Self { index, mut mended, found, problems, .. } = self;
         Recovered { index, mended: mended.take(), found, problems }
     }

@@ -1,6 +1,7 @@
 //! The store as the broker sees it: its `Storage`, and the `Store` of each worker.
 
 use crate::commit::{Committer, Job, Progress};
+use crate::compaction::Compaction;
 use crate::engine::Engine;
 use crate::fetch;
 use crate::health::Cause;
@@ -145,6 +146,7 @@ impl FileStorage {
             reads,
             damaged: damaged_end,
             progress: Progress::default(),
+            compaction: Compaction::default(),
         };
         // A store without backups is better than none.
         let control = Control::listen(self.folder.path(), shared.clone())

@@ -98,7 +98,8 @@ impl World {
             Arc::new(GroupName { share_name: "group".into(), topic_filter: "topic/+".into() })
         });
         let filter = |n: u16| -> TopicFilter {
-            let filter = if n.is_multiple_of(4) { "f/".repeat(900) } else { format!("filter/{}/#", n % 4) };
+            let filter =
+                if n.is_multiple_of(4) { "f/".repeat(900) } else { format!("filter/{}/#", n % 4) };
             filter.parse().expect("a Topic Filter")
         };
         let records = match kind % 16 {

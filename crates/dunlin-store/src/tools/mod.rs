@@ -140,7 +140,7 @@ pub fn stat(folder: impl AsRef<Path>) -> Result<Stat, ToolError> {
         sessions: tables[Table::Session as usize].1.rows,
         messages: tables[Table::Queue as usize].1.rows,
         tables: tables.to_vec(),
-        disk_bytes: engine.disk_bytes().map_err(database)?,
+        disk_bytes: engine.disk_bytes().map_err(|error| database(&error))?,
     })
 }
 
@@ -246,7 +246,9 @@ pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64,
 /// When the store can't be opened, or the disk fails; the store is as it was then.
 pub fn compact(folder: impl AsRef<Path>) -> Result<(), ToolError> {
     let (_folder, engine, _) = open(folder.as_ref())?;
-    engine.compact().map_err(database)
+    Table::ALL
+        .into_iter()
+        .try_for_each(|table| engine.compact(table).map_err(|error| database(&error)))
 }
 
 fn open(folder: &Path) -> Result<(Folder, Engine, u64), ToolError> {
@@ -258,6 +260,6 @@ fn open(folder: &Path) -> Result<(Folder, Engine, u64), ToolError> {
     Ok((folder, engine, damaged_journals))
 }
 
-fn database(error: fjall::Error) -> ToolError {
-    ToolError::Database(crate::health::Cause(&error).to_string())
+fn database(error: &fjall::Error) -> ToolError {
+    ToolError::Database(crate::health::Cause(error).to_string())
 }
