@@ -237,6 +237,7 @@ impl Applier<'_> {
             }
             _ => Content::Inline(message),
         };
+        self.index.queued += 1;
         let client = self.client(&client_identifier);
         client.last_number = client.last_number.max(number);
         client.references += u32::from(matches!(content, Content::Reference(_)));
@@ -299,6 +300,7 @@ impl Applier<'_> {
 
     fn settle(&mut self, client_identifier: &Text, number: u64) {
         let Some(client) = self.index.clients.get_mut(client_identifier) else { return };
+        self.index.queued = self.index.queued.saturating_sub(1);
         let key = keys::pair(client.number, number);
         if client.states.remove(&number).is_some_and(|tracked| tracked.has_row) {
             self.group.remove(Table::State, &key);
@@ -349,6 +351,9 @@ impl Applier<'_> {
                 for row in self.engine.table(table).prefix(session.to_be_bytes()) {
                     // What can't be read is looked for again at the next start.
                     let Ok((key, value)) = row.into_inner() else { break };
+                    if table == Table::Queue {
+                        self.index.queued = self.index.queued.saturating_sub(1);
+                    }
                     if table == Table::Queue
                         && let Ok(QueuedHeader { reference: Some(reference), .. }) =
                             QueuedHeader::decode(&value)

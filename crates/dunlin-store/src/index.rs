@@ -12,6 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     pub(crate) clients: HashMap<Text, Client, RandomState>,
+    /// How many messages all queues have.
+    pub(crate) queued: u64,
     /// How many queues refer to each message that is stored once for several.
     pub(crate) references: HashMap<u64, u32, RandomState>,
     pub(crate) counters: Counters,
