@@ -186,6 +186,7 @@ impl World {
             Happening::Act(at) => self.act(at as usize),
             Happening::Synced { start } => self.synced(start),
             Happening::Fetched { start } => self.fetched(start),
+            Happening::Mended { start } => self.mend_store(start),
             Happening::Restart => self.restart(),
         }
         self.watch_for_work_without_end();
