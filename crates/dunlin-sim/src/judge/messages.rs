@@ -5,6 +5,7 @@ use super::connections::Publishing;
 use super::moment::Moment;
 use super::names::{FilterId, TopicId};
 use super::promise::Promise;
+use super::retained::Origin;
 use super::sessions::{ClientKey, Flow, LifeId};
 use super::shared::Handed;
 use crate::history::{ConnectionId, DeviceId, message_number};
@@ -166,7 +167,12 @@ impl Judge {
                     let removes = publish.payload.is_empty();
                     let value = if removes { None } else { number };
                     let is_settled = delivery.qos() == QoS::AtMostOnce;
-                    self.retain(topic, value, is_settled, publish.payload.len())
+                    // What was received before a CONNECT in doubt may be known still.
+                    let may_be_known = delivery.qos() == QoS::ExactlyOnce
+                        && delivery.dup()
+                        && life.is_some_and(|life| self.sessions.life(life).is_merged);
+                    let origin = if may_be_known { Origin::Repetition } else { Origin::Publish };
+                    self.retain(topic, value, is_settled, publish.payload.len(), origin)
                 });
                 (moment, retained.map(|place| (topic, place)))
             }
