@@ -162,6 +162,8 @@ impl Judge {
                         record.is_ambiguous = true;
                     }
                     self.count_waiting(number);
+                } else if takes_room(delivery.qos(), &self.rules.limits) {
+                    self.count_waiting_for(topic, unnumbered_cost(publish));
                 }
                 let retained = publish.retain.then(|| {
                     let removes = publish.payload.is_empty();
@@ -246,13 +248,15 @@ impl Judge {
 
     /// Counts a message that may now wait in queues, and notes which may be full.
     pub(super) fn count_waiting(&mut self, number: u64) {
+        let Some(record) = self.messages.get(&number) else { return };
+        if record.takes_room(&self.rules.limits) {
+            self.count_waiting_for(record.topic, record.cost());
+        }
+    }
+
+    fn count_waiting_for(&mut self, topic: TopicId, bytes: usize) {
         let moment = self.moment;
         let limits = &self.rules.limits;
-        let Some(record) = self.messages.get(&number) else { return };
-        if !record.takes_room(limits) {
-            return;
-        }
-        let bytes = record.cost();
         let present: Vec<LifeId> = self.sessions.present().collect();
         for id in present {
             let names = &mut self.names;
@@ -260,7 +264,7 @@ impl Judge {
             let mut copies = 0;
             let mut is_direct = false;
             for version in &self.sessions.life(id).versions {
-                if version.ended.is_none() && names.matches(version.matching, record.topic) {
+                if version.ended.is_none() && names.matches(version.matching, topic) {
                     copies += usize::from(version.is_shared);
                     is_direct |= !version.is_shared;
                 }
@@ -279,6 +283,17 @@ impl Judge {
                 }
             }
         }
+    }
+
+    /// A message without a number is sent to a session: it waits no longer. What is retained may
+    /// have waited nowhere.
+    pub(super) fn count_unnumbered_sent(&mut self, life: LifeId, publish: &Publish) {
+        if publish.retain || !takes_room(publish.delivery.qos(), &self.rules.limits) {
+            return;
+        }
+        let life = self.sessions.life_mut(life);
+        life.waiting = life.waiting.saturating_sub(1);
+        life.waiting_bytes = life.waiting_bytes.saturating_sub(unnumbered_cost(publish));
     }
 
     /// The broker has answered a PUBLISH with PUBACK or PUBREC.
@@ -520,7 +535,7 @@ impl Judge {
 impl Record {
     /// Whether it takes room in queues.
     pub(super) fn takes_room(&self, limits: &Limits) -> bool {
-        self.qos > QoS::AtMostOnce || limits.queue_qos0_offline
+        takes_room(self.qos, limits)
     }
 
     /// At least the bytes that it costs a queue, and nearly those that it takes on the wire.
@@ -537,4 +552,13 @@ impl Record {
         });
         200 + self.payload.len() + properties
     }
+}
+
+fn takes_room(qos: QoS, limits: &Limits) -> bool {
+    qos > QoS::AtMostOnce || limits.queue_qos0_offline
+}
+
+/// What a message without a number costs a queue: a stranger's, or one that removes what is retained.
+fn unnumbered_cost(publish: &Publish) -> usize {
+    200 + publish.payload.len()
 }

@@ -593,6 +593,38 @@ fn what_is_sent_at_qos_0_makes_no_room_in_a_queue() {
 }
 
 #[test]
+fn what_a_stranger_publishes_fills_queues_too_until_it_is_sent() {
+    for (stranger_publishes, is_sent, broken) in [
+        (true, false, &[][..]),
+        (true, true, &[Promise::AcknowledgedIsKept]),
+        (false, false, &[Promise::AcknowledgedIsKept]),
+    ] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_len_max = 1;
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+            rules.strangers.insert(DeviceId(3));
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.join(3, 3, connect("stranger"), false);
+        story.subscribe(2, "a", Q1);
+        let unnumbered = |packet_identifier| Publish {
+            payload: Bytes::from_static(b"abc"),
+            ..publish(0, Q1, packet_identifier)
+        };
+        if stranger_publishes {
+            story.take_publish(3, unnumbered(5));
+            story.write(3, &Packet::PubAck(ack(5)));
+        }
+        if is_sent {
+            story.write_publish(2, unnumbered(1));
+        }
+        story.publish(1, 7);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_qos_2_message_may_be_missing_where_it_found_no_room_when_its_publisher_went() {
     for publisher_goes in [true, false] {
         let mut story = Story::with(|rules| rules.limits.queue_len_max = 1);
