@@ -5,7 +5,7 @@ use super::workers::{client_at, name_at};
 use super::*;
 use crate::core::DropCause;
 use crate::{Limits, QueuePolicy};
-use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
+use dunlin_protocol::codec::{Delivery, Packet, PacketType, QoS, ReasonCode};
 
 const QOS_ACKNOWLEDGED: [QoS; 2] = [QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -221,35 +221,49 @@ fn copies_of_a_message_do_not_wait_for_each_other_for_ever() {
     check_nothing_pending(&mut broker);
 }
 
+fn resume(broker: &mut Broker, worker: usize, prefix: &str) -> Link {
+    let name = name_at(broker, worker, prefix);
+    broker.join(connect(&name).resume().expiry(60)).0
+}
+
 #[test]
-fn what_is_refused_elsewhere_comes_once_when_its_client_could_not_be_told() {
-    let mut broker = Broker::build(2, limits(1), true);
-    let away = client_at(&mut broker, 0, 0, "away");
-    broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
-    broker.cut(away);
-    let witness = client_at(&mut broker, 1, 1, "witness");
-    broker.send(witness, subscribe(&["a"], QoS::ExactlyOnce));
-    broker.receive(witness);
-    let publisher = client_at(&mut broker, 1, 1, "pub");
-    send(&mut broker, publisher, QoS::ExactlyOnce, 1..=1);
-    assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
-    assert_eq!(broker.drain(witness), ["1"]);
-    // The other worker has not answered yet when the connection ends.
-    broker.prompt = false;
-    send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
-    broker.read(publisher.0);
-    broker.settle(1);
-    broker.cut(publisher);
-    broker.prompt = true;
-    broker.run();
-    assert!(broker.drain(witness).is_empty(), "it is refused, and given to nobody");
-    let away = back(&mut broker);
-    assert_eq!(broker.drain(away), ["1"]);
-    let name = name_at(&broker, 1, "pub");
-    let (publisher, _) = broker.join(connect(&name).resume().expiry(60));
-    send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
-    assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
-    assert_eq!(broker.drain(witness), ["2"]);
-    assert_eq!(broker.drain(away), ["2"]);
-    check_nothing_pending(&mut broker);
+fn who_could_not_be_told_of_a_refusal_elsewhere_is_told_later_and_nobody_gets_the_message_twice() {
+    for stores in [true, false] {
+        let mut broker = Broker::build(2, limits(1), stores);
+        let away = client_at(&mut broker, 0, 0, "away");
+        broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.cut(away);
+        let witness = client_at(&mut broker, 1, 1, "witness");
+        broker.send(witness, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.receive(witness);
+        let publisher = client_at(&mut broker, 1, 1, "pub");
+        send(&mut broker, publisher, QoS::ExactlyOnce, 1..=1);
+        assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+        assert_eq!(broker.drain(witness), ["1"]);
+        // The other worker has not answered yet when the connection ends.
+        broker.prompt = false;
+        send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
+        broker.read(publisher.0);
+        broker.settle(1);
+        broker.cut(publisher);
+        broker.prompt = true;
+        broker.run();
+        let given = broker.drain(witness);
+        assert_eq!(given.is_empty(), stores, "with a store it is given to nobody");
+        let away = back(&mut broker);
+        assert_eq!(broker.drain(away), ["1"]);
+
+        let publisher = resume(&mut broker, 1, "pub");
+        let mut again = publish("a", "2", QoS::ExactlyOnce, 2);
+        again.delivery = Delivery::ExactlyOnce { packet_identifier: identifier(2), dup: true };
+        broker.send(publisher, Packet::Publish(again));
+        assert_eq!(code(&mut broker, publisher), ReasonCode::QuotaExceeded);
+        assert!(broker.drain(witness).is_empty() && broker.drain(away).is_empty());
+        // Its application may publish it anew.
+        send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
+        assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+        assert_eq!(broker.drain(witness), ["2"]);
+        assert_eq!(broker.drain(away), ["2"]);
+        check_nothing_pending(&mut broker);
+    }
 }
