@@ -43,6 +43,17 @@ impl<'a> Outgoing<'a> {
         Self { message, is_tentative: false, when_full: WhenFull::Drop, topic_name, kept }
     }
 
+    /// Whether it is dropped where it may not exceed the limit any further: nobody sends it again,
+    /// or nobody would know it as new.
+    pub(super) fn is_lost(&self) -> bool {
+        self.when_full == WhenFull::Exceed && !self.is_tentative
+    }
+
+    /// Whether this is the same message, and not only an equal one.
+    pub(super) fn is(&self, message: &Arc<Message>) -> bool {
+        self.kept.get().is_some_and(|kept| Arc::ptr_eq(kept, message))
+    }
+
     pub(super) fn keep(&self) -> &Arc<Message> {
         self.kept.get_or_init(|| {
             Arc::new(match &self.topic_name {

@@ -230,6 +230,10 @@ impl Queue {
         self.messages.front()
     }
 
+    pub(super) fn last(&self) -> Option<&Queued> {
+        self.messages.back()
+    }
+
     pub(super) fn pop(&mut self) -> Option<Queued> {
         let queued = self.messages.pop_front()?;
         self.bytes -= queued.cost();

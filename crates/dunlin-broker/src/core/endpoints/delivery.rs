@@ -25,8 +25,8 @@ pub(in crate::core) struct Delivered {
 
 impl Endpoints {
     /// Whether a message would be refused by the queue of a session. One that may exceed its limit
-    /// waits no longer where the session's Client can make no room, because it is not yet decided
-    /// what is first in its queue.
+    /// does so where the session's Client can make no room, because it is not yet decided what is
+    /// first in its queue.
     #[inline]
     pub(in crate::core) fn would_refuse(
         &mut self,
@@ -43,9 +43,18 @@ impl Endpoints {
         }
         self.drop_expired(now, key);
         let session = &self.sessions[key.0];
-        let waits_in_vain = outgoing.when_full == WhenFull::Exceed
-            && session.queue.front().is_some_and(Queued::is_tentative);
-        !waits_in_vain && !self.has_room(session, outgoing.message)
+        if self.has_room(session, outgoing.message) || takes_another_copy(session, outgoing) {
+            return false;
+        }
+        let may_exceed = match outgoing.when_full {
+            WhenFull::GiveUp => true,
+            when_full @ WhenFull::Exceed => {
+                self.has_room_within(when_full.times_limit(), session, outgoing.message)
+            }
+            _ => false,
+        };
+        let waits_in_vain = session.queue.front().is_some_and(Queued::is_tentative);
+        !(may_exceed && waits_in_vain)
     }
 
     /// Drops what has expired at the front of a queue.
@@ -152,8 +161,7 @@ impl Endpoints {
         let session = &mut self.sessions[key.0];
         let is_direct = session.queue.is_empty() && session.connection.is_some();
         if !is_direct && !self.make_room(now, key, outgoing) {
-            let refused = self.limits.queue_policy == QueuePolicy::Refuse
-                && outgoing.when_full != WhenFull::Exceed;
+            let refused = self.limits.queue_policy == QueuePolicy::Refuse && !outgoing.is_lost();
             return Delivered { refused, ..Delivered::default() };
         }
         let session = &mut self.sessions[key.0];
@@ -207,13 +215,16 @@ impl Endpoints {
             }
             match self.limits.queue_policy {
                 QueuePolicy::Refuse => {
+                    let session = &self.sessions[key.0];
                     let times = outgoing.when_full.times_limit();
-                    if self.has_room_within(times, &self.sessions[key.0], message) {
+                    if self.has_room_within(times, session, message)
+                        || takes_another_copy(session, outgoing)
+                    {
                         return true;
                     }
-                    self.counters.drop_one(match outgoing.when_full {
-                        WhenFull::Exceed => DropCause::QueueFull,
-                        _ => DropCause::Refused,
+                    self.counters.drop_one(match outgoing.is_lost() {
+                        true => DropCause::QueueFull,
+                        false => DropCause::Refused,
                     });
                     return false;
                 }
@@ -424,6 +435,13 @@ impl Endpoints {
             self.pump(now, owed.session);
         }
     }
+}
+
+/// Whether a full queue takes a message because it has just got it by another way: that copy may be
+/// undecided until this one has a place.
+fn takes_another_copy(session: &Session, outgoing: &Outgoing<'_>) -> bool {
+    outgoing.when_full != WhenFull::Drop
+        && session.queue.last().is_some_and(|last| outgoing.is(&last.message))
 }
 
 fn cause(error: PublishError) -> DropCause {
