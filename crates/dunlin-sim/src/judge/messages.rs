@@ -38,7 +38,7 @@ pub(super) struct Record {
     /// How many times it was published.
     pub(super) attempts: u32,
     /// How many times it was taken again after the broker may have forgotten it: in a crash, or
-    /// because it was refused when nobody was there to be told.
+    /// because it was refused when its MQTT 3.x publisher was gone.
     pub(super) after_crash: u32,
     /// Publishes that nobody has answered for: they may still take effect.
     pub(super) open: u32,
@@ -136,13 +136,20 @@ impl Judge {
             _ => false,
         };
         let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse;
+        let is_v5 = connection.is_v5();
         if let (Some(number), Some(known)) = (number, known)
             && !known.is_accepted
             && let Some(record) = self.messages.get_mut(&number)
-            && (self.last_crash.is_some_and(|crash| crash > known.taken)
-                || (may_refuse && record.connection != id))
+            && let is_after_crash = self.last_crash.is_some_and(|crash| crash > known.taken)
+            && (is_after_crash || (may_refuse && record.connection != id))
         {
-            record.after_crash += 1;
+            // Whoever can be told of a refusal is told now, and nobody gets the message again. A
+            // PUBREC that refuses may have been said and not written.
+            let may_be_said = self
+                .connections
+                .get(&record.connection)
+                .is_some_and(|earlier| earlier.blocked.is_some());
+            record.after_crash += u32::from(is_after_crash || !is_v5 || may_be_said);
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
             // On its way it has lost time that its publisher counts and the broker did not.
@@ -329,7 +336,11 @@ impl Judge {
         }
         record.open = record.open.saturating_sub(1);
         record.settled = Some(moment);
-        record.has_waited |= qos == QoS::ExactlyOnce && (is_gone || record.connection != id);
+        // Where a store keeps the publisher's session, what found no room comes again.
+        let may_be_dropped =
+            !self.rules.stores || life.is_none_or(|life| !self.sessions.life(life).may_be_stored());
+        record.has_waited |=
+            may_be_dropped && qos == QoS::ExactlyOnce && (is_gone || record.connection != id);
         if success {
             self.oblige(number, publishing.taken);
         }
