@@ -427,6 +427,19 @@ impl ServerConnection {
         self.engine.forgo(now, ack, out);
     }
 
+    /// Refuses a QoS 2 message, by a Reason Code of 0x80 or above, whose Client has closed its side
+    /// and can't be told: it is told when it sends the message again, see
+    /// [`Session::refuse_received`].
+    pub fn refuse_untold(
+        &mut self,
+        now: Instant,
+        ack: AckToken,
+        reason_code: ReasonCode,
+        out: &mut TransmitBuf,
+    ) {
+        self.engine.refuse_untold(now, ack, reason_code, out);
+    }
+
     /// Answers a SUBSCRIBE [MQTT-3.8.4-1].
     ///
     /// # Errors
@@ -537,14 +550,13 @@ impl ServerConnection {
     }
 
     /// The Session, for the connection that comes after this one.
-    pub fn into_session(self) -> Session {
-        self.engine.session
+    pub fn into_session(mut self) -> Session {
+        self.take_session()
     }
 
     /// Takes the Session out; the connection is of no more use.
     pub fn take_session(&mut self) -> Session {
-        self.engine.close(ConnectionEnd::Network);
-        core::mem::take(&mut self.engine.session)
+        self.engine.take_session()
     }
 
     /// The Session as it stands.

@@ -52,6 +52,12 @@ impl<'a> Outgoing<'a> {
         self.kept.get().is_some_and(|own| Arc::ptr_eq(own, kept))
     }
 
+    /// Whether it is dropped where it may not exceed the limit any further: nobody sends it again,
+    /// or nobody would know it as new.
+    pub(super) fn is_lost(&self) -> bool {
+        self.when_full == WhenFull::Exceed && !self.is_tentative
+    }
+
     pub(super) fn keep(&self) -> &Arc<Message> {
         self.kept.get_or_init(|| {
             Arc::new(match &self.topic_name {
