@@ -83,9 +83,11 @@ pub(super) enum WhenFull {
     /// It waits for room, and so do those after it: the publisher, an MQTT 3.x Client by this
     /// connection to the worker that took the message, can't be told.
     Hold(ConnectionKey),
-    /// It is queued up to twice the limit: that publisher's connection is over, or the message has
-    /// waited for long behind one that may itself wait for it.
+    /// It is queued up to twice the limit: that publisher's connection is over.
     Exceed,
+    /// It is queued whatever the limit where it has waited for long behind a message that may
+    /// itself wait for it: that publisher still waits, and is told that it was taken.
+    Insist,
 }
 
 impl WhenFull {
@@ -94,7 +96,7 @@ impl WhenFull {
         match self {
             Self::Drop => 1,
             Self::Exceed => 2,
-            Self::Refuse | Self::Hold(_) => usize::MAX,
+            Self::Refuse | Self::Hold(_) | Self::Insist => usize::MAX,
         }
     }
 }

@@ -89,7 +89,7 @@ impl Core {
     /// A message that another worker has matched with an interest of this one.
     pub(super) fn handle_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
         match forwarded.when_full {
-            WhenFull::Drop | WhenFull::Exceed => {}
+            WhenFull::Drop | WhenFull::Exceed | WhenFull::Insist => {}
             WhenFull::Refuse if self.forwarded_would_refuse(now, &forwarded) => {
                 self.endpoints.counters.drop_one(DropCause::Refused);
                 let outcome = Outcome { matched: true, refused: true };
@@ -158,7 +158,7 @@ impl Core {
         let Some(mut held) = self.pending.held_forwards.remove(&(from, connection)) else { return };
         while let Some(mut forwarded) = held.waiting.pop_front() {
             if now.saturating_since(held.since) >= UNDECIDED_WAIT_MAX {
-                forwarded.when_full = WhenFull::Exceed;
+                forwarded.when_full = WhenFull::Insist;
             }
             if self.forwarded_would_refuse(now, &forwarded) {
                 held.waiting.push_front(forwarded);

@@ -25,8 +25,8 @@ pub(in crate::core) struct Delivered {
 
 impl Endpoints {
     /// Whether a message would be refused by the queue of a session. Not if the queue holds another
-    /// copy of it that was not refused, which is not decided before this one is. One that may exceed
-    /// the limit waits no longer where the session's Client can make no room, because it is not yet
+    /// copy of it that was not refused, which is not decided before this one is. One that insists
+    /// waits no longer where the session's Client can make no room, because it is not yet
     /// decided what is first in its queue.
     #[inline]
     pub(in crate::core) fn would_refuse(
@@ -45,7 +45,7 @@ impl Endpoints {
         self.drop_expired(now, key);
         let session = &self.sessions[key.0];
         let waits_in_vain = session.queue.awaits_copy(outgoing)
-            || outgoing.when_full == WhenFull::Exceed
+            || outgoing.when_full == WhenFull::Insist
                 && session.queue.front().is_some_and(Queued::is_tentative);
         !waits_in_vain && !self.has_room(session, outgoing.message)
     }

@@ -235,9 +235,11 @@ fn copies_of_a_message_do_not_wait_for_each_other() {
 #[test]
 fn messages_do_not_wait_for_each_other_for_ever() {
     let mut broker = Broker::build(2, limits(1), true);
+    // With several copies of each message a queue soon holds more than twice its limit.
+    let topic_filters = [&["a", "$share/g/a", "$share/h/a"][..], &["a"]];
     let subscribers: [Link; 2] = std::array::from_fn(|worker| {
         let link = client_at(&mut broker, worker, worker, "sub");
-        broker.send(link, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.send(link, subscribe(topic_filters[worker], QoS::ExactlyOnce));
         broker.receive(link);
         link
     });
@@ -258,10 +260,10 @@ fn messages_do_not_wait_for_each_other_for_ever() {
         assert!(broker.types(publisher).is_empty(), "the queues are full of what is not decided");
     }
     broker.advance_secs(5);
-    for (publisher, subscriber) in publishers.into_iter().zip(subscribers) {
+    for publisher in publishers {
         assert_eq!(broker.types(publisher), [PacketType::PubRec]);
-        assert_eq!(broker.drain(subscriber), ["1", "1"]);
     }
+    assert_eq!(subscribers.map(|subscriber| broker.drain(subscriber).len()), [6, 2]);
     assert_eq!(broker.counters().dropped_total(), 0);
     check_nothing_pending(&mut broker);
 }
