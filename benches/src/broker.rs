@@ -31,7 +31,7 @@ pub enum Program {
 }
 
 /// How long a broker may take until it accepts connections.
-const START_PATIENCE: Duration = Duration::from_secs(10);
+const START_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Lines of a broker's log that an error shows.
 const LOG_LINES: usize = 15;
@@ -58,33 +58,90 @@ impl Program {
         }
     }
 
+    /// Starts it on `core`, or wherever the system likes, with its state in a folder that outlives it, and waits until it accepts
+    /// connections. `durability` is what Dunlin's acknowledgements mean; Mosquitto saves its state
+    /// after every change that it counts, or not at all without one.
+    ///
+    /// # Errors
+    /// As [`Program::start`].
+    pub fn start_with_data(
+        &self,
+        core: Option<usize>,
+        data: &Path,
+        durability: Option<&str>,
+    ) -> Result<Broker> {
+        self.start_as(core, |command, address, directory| {
+            match self {
+                Self::Mosquitto(path) => {
+                    let config = directory.join("mosquitto.conf");
+                    let mut text = mosquitto_config(address);
+                    if durability.is_some() {
+                        text = text.replace("persistence false", "persistence true");
+                        text.push_str(&format!(
+                            "persistence_location {}/\nautosave_interval 1\nautosave_on_changes false\n",
+                            data.display()
+                        ));
+                    }
+                    fs::write(&config, text)?;
+                    command.arg(path).arg("-c").arg(&config);
+                }
+                Self::Dunlin { path, .. } => {
+                    let listen = format!("mqtt://{address}");
+                    command.arg(path).args(["broker", "--listen", &listen, "--workers", "1"]);
+                    command.args(["--set", "limits.queue_len_max=10000000"]);
+                    command.args(["--set", "limits.queue_bytes_max=100GB"]);
+                    if let Some(durability) = durability {
+                        command.arg("--data").arg(data);
+                        command.args(["--set", &format!("durability={durability}")]);
+                    }
+                }
+                Self::Relay(_) => bail!("a relay keeps nothing"),
+            }
+            Ok(())
+        })
+    }
+
     /// Starts it on `core` and waits until it accepts connections. `shape` matters to the relay only.
     ///
     /// # Errors
     /// When the executable is missing, ends, or does not listen in time; with the end of its log.
     pub fn start(&self, core: usize, shape: Shape) -> Result<Broker> {
+        self.start_as(Some(core), |command, address, directory| {
+            match self {
+                Self::Mosquitto(path) => {
+                    let config = directory.join("mosquitto.conf");
+                    fs::write(&config, mosquitto_config(address))?;
+                    command.arg(path).arg("-c").arg(&config);
+                }
+                Self::Dunlin { path, .. } => {
+                    let listen = format!("mqtt://{address}");
+                    command.arg(path).args(["--listen", &listen, "--workers", "1"]);
+                }
+                Self::Relay(path) => {
+                    let (listen, shape) = (address.to_string(), shape.to_string());
+                    command.arg(path).args(["--listen", &listen, "--shape", &shape]);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn start_as(
+        &self,
+        core: Option<usize>,
+        arguments: impl FnOnce(&mut Command, SocketAddr, &Path) -> Result<()>,
+    ) -> Result<Broker> {
         let directory = TempDir::with_prefix("dunlin-bench-")?;
         let address = free_address()?;
         let log_path = directory.path().join("log");
         let log = File::create(&log_path)?;
         // If the load is killed, the kernel ends the broker too.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "taskset", "-c", &core.to_string()]);
-        match self {
-            Self::Mosquitto(path) => {
-                let config = directory.path().join("mosquitto.conf");
-                fs::write(&config, mosquitto_config(address))?;
-                command.arg(path).arg("-c").arg(&config);
-            }
-            Self::Dunlin { path, .. } => {
-                let listen = format!("mqtt://{address}");
-                command.arg(path).args(["--listen", &listen, "--workers", "1"]);
-            }
-            Self::Relay(path) => {
-                let (listen, shape) = (address.to_string(), shape.to_string());
-                command.arg(path).args(["--listen", &listen, "--shape", &shape]);
-            }
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(core) = core {
+            command.args(["taskset", "-c", &core.to_string()]);
         }
+        arguments(&mut command, address, directory.path())?;
         command.current_dir(directory.path()).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("cannot run setpriv and taskset (util-linux)")?;

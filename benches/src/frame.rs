@@ -139,8 +139,9 @@ impl<'a> Frame<'a> {
 }
 
 /// Appends a CONNECT with Clean Session and no Keep Alive.
-pub fn push_connect(out: &mut Vec<u8>, client_identifier: &str) {
-    let mut body = b"\x00\x04MQTT\x04\x02\x00\x00".to_vec();
+pub fn push_connect(out: &mut Vec<u8>, client_identifier: &str, clean_session: bool) {
+    let mut body = b"\x00\x04MQTT\x04".to_vec();
+    body.extend_from_slice(&[if clean_session { 2 } else { 0 }, 0, 0]);
     push_string(&mut body, client_identifier);
     push_frame(out, CONNECT, &body);
 }

@@ -40,7 +40,7 @@ pub fn open(address: SocketAddr, nth: u32) -> Result<TcpStream> {
 /// Those of `write`.
 pub fn send_connect(stream: &mut TcpStream, client_identifier: &str) -> Result<()> {
     let mut bytes = Vec::new();
-    frame::push_connect(&mut bytes, client_identifier);
+    frame::push_connect(&mut bytes, client_identifier, true);
     Ok(stream.write_all(&bytes)?)
 }
 
@@ -65,6 +65,21 @@ pub fn connect(address: SocketAddr, nth: u32, client_identifier: &str) -> Result
     Ok(stream)
 }
 
+/// Connects a client whose Session outlives the connection; whether it was there before.
+///
+/// # Errors
+/// When the broker refuses, closes, or sends anything else.
+pub fn resume(address: SocketAddr, nth: u32, client_identifier: &str) -> Result<(TcpStream, bool)> {
+    let mut stream = open(address, nth)?;
+    let mut bytes = Vec::new();
+    frame::push_connect(&mut bytes, client_identifier, false);
+    stream.write_all(&bytes)?;
+    let answer: [u8; 4] = read_answer(&mut stream).context("no CONNACK")?;
+    ensure!(answer[..2] == [frame::CONNACK, 2], "not a CONNACK: {answer:02x?}");
+    ensure!(answer[2] <= 1 && answer[3] == 0, "refused: CONNACK {answer:02x?}");
+    Ok((stream, answer[2] == 1))
+}
+
 /// Subscribes to one Topic Filter and waits for the SUBACK that grants it.
 ///
 /// # Errors
@@ -77,6 +92,17 @@ pub fn subscribe(stream: &mut TcpStream, topic_filter: &str, qos: u8) -> Result<
     if answer != [frame::SUBACK, 3, 0, 1, qos] {
         bail!("subscription to {topic_filter} not granted at QoS {qos}: {answer:02x?}");
     }
+    Ok(())
+}
+
+/// Sends DISCONNECT and waits until the broker has closed, so that the Session is away for sure.
+///
+/// # Errors
+/// When the broker sends anything, or keeps the connection.
+pub fn leave(stream: &mut TcpStream) -> Result<()> {
+    stream.write_all(&[frame::DISCONNECT, 0])?;
+    let read = stream.read(&mut [0; 16]).context("the connection stays open")?;
+    ensure!(read == 0, "something came after DISCONNECT");
     Ok(())
 }
 

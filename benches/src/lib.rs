@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod backlog;
 pub mod broker;
 pub mod connection;
 pub mod frame;

@@ -44,6 +44,8 @@ struct Books {
     ready: Vec<usize>,
     pings_answered: usize,
     pacing: Option<Pacing>,
+    /// How long acknowledgements took, from the write to the read.
+    acknowledged_after: Vec<Duration>,
 }
 
 #[derive(Debug)]
@@ -55,6 +57,9 @@ struct Publisher {
     ready: bool,
     /// Sequence number at which the current phase ends.
     limit: u32,
+    /// The message whose acknowledgement is timed: its Packet Identifier, and when it was sent. One
+    /// at a time, since asking the clock for each would cost as much as sending it.
+    timed: Option<(u16, Instant)>,
 }
 
 /// A PUBLISH frame whose Packet Identifier and payload start are filled in on sending.
@@ -87,7 +92,12 @@ impl Load {
         }
         for index in 0..traffic.subscribers() {
             let nth = traffic.publishers() + index;
-            let mut stream = handshake::connect(address, nth, &subscriber_identifier(index))?;
+            let client_identifier = subscriber_identifier(index);
+            let mut stream = if traffic.persistent {
+                handshake::resume(address, nth, &client_identifier)?.0
+            } else {
+                handshake::connect(address, nth, &client_identifier)?
+            };
             handshake::subscribe(&mut stream, &traffic.topic_filter(index), traffic.qos)?;
             streams.push(stream);
         }
@@ -113,6 +123,7 @@ impl Load {
                 ready: Vec::new(),
                 pings_answered: 0,
                 pacing: None,
+                acknowledged_after: Vec::new(),
             },
         })
     }
@@ -175,6 +186,11 @@ impl Load {
         Ok(Latencies::new(pacing.samples))
     }
 
+    /// Takes the times that acknowledgements took, of a sample of the messages since the last call.
+    pub fn take_acknowledged_after(&mut self) -> Latencies {
+        Latencies::new(std::mem::take(&mut self.books.acknowledged_after))
+    }
+
     /// Proves that nothing more comes: each subscriber sends a PINGREQ, and only PINGRESP may follow.
     ///
     /// # Errors
@@ -226,7 +242,7 @@ impl Load {
                     None => {
                         let publisher = &mut self.publishers[index];
                         self.books.mark_ready(publisher, index);
-                        handle_acks(bytes, publisher, output)
+                        handle_acks(bytes, publisher, &mut self.books.acknowledged_after, output)
                     }
                     Some(subscriber) => handle_deliveries(
                         bytes,
@@ -300,12 +316,16 @@ impl Publisher {
             frames: frames.collect(),
             ready: false,
             limit: 0,
+            timed: None,
         }
     }
 
     #[inline]
     fn push_message(&mut self, output: &mut Vec<u8>, traffic: &Traffic) {
         let (sequence, packet_identifier) = self.ledger.send();
+        if traffic.qos > 0 && self.timed.is_none() {
+            self.timed = Some((packet_identifier, Instant::now()));
+        }
         let topic = if traffic.topics == 1 { 0 } else { sequence % traffic.topics };
         let template = &self.frames[topic as usize];
         let payload_at = output.len() + template.payload_at;
@@ -318,13 +338,23 @@ impl Publisher {
 }
 
 /// Books what a publisher has read; returns how many bytes made whole frames.
-fn handle_acks(bytes: &[u8], publisher: &mut Publisher, output: &mut Vec<u8>) -> Result<usize> {
+fn handle_acks(
+    bytes: &[u8],
+    publisher: &mut Publisher,
+    acknowledged_after: &mut Vec<Duration>,
+    output: &mut Vec<u8>,
+) -> Result<usize> {
     let mut used = 0;
     while let Some(frame) = frame::split_frame(&bytes[used..])? {
         used += frame.len;
         let packet_identifier = frame.packet_identifier()?;
         if publisher.ledger.handle_ack(frame.first, packet_identifier)? {
             frame::push_ack(output, frame::PUBREL, packet_identifier);
+        } else if let Some((timed, sent)) = publisher.timed
+            && timed == packet_identifier
+        {
+            acknowledged_after.push(sent.elapsed());
+            publisher.timed = None;
         }
     }
     Ok(used)

@@ -1,6 +1,7 @@
 //! What the kernel knows of a process: CPU time and resident memory, read from `/proc`; and the core
 //! that it may run on.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 use std::{fs, io};
@@ -81,6 +82,36 @@ fn parse_field(text: &str, name: &str) -> Option<u64> {
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
     let kib: u64 = value.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     kib.checked_mul(1024)
+}
+
+/// Bytes that a process has caused to be written to storage since it began.
+///
+/// # Errors
+/// When the process is gone, or belongs to another user.
+pub fn written_bytes(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/io");
+    let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("write_bytes:"));
+    value.and_then(|value| value.trim().parse().ok()).context("no write_bytes")
+}
+
+/// Bytes that the files of a folder take on the disk.
+///
+/// # Errors
+/// When it can't be read.
+pub fn disk_bytes(folder: &Path) -> io::Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut bytes = 0;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        // Files come and go while they are counted.
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes += match metadata.is_dir() {
+            true => disk_bytes(&entry.path()).unwrap_or(0),
+            false => metadata.blocks() * 512,
+        };
+    }
+    Ok(bytes)
 }
 
 /// Restricts this process to one core.

@@ -43,6 +43,9 @@ pub struct Traffic {
     pub qos: u8,
     /// Messages that each publisher may have under way.
     pub window: u32,
+    /// Whether the Sessions of the subscribers outlive their connections, so that what is owed to
+    /// them has to be stored.
+    pub persistent: bool,
 }
 
 /// Bytes at the start of each payload: publisher and sequence number, four each.
@@ -59,7 +62,7 @@ impl Traffic {
             Shape::FanOut => 500,
             Shape::Pairs => 100,
         };
-        Self { shape, clients, topics: 1, payload_len: 64, qos: 0, window: 100 }
+        Self { shape, clients, topics: 1, payload_len: 64, qos: 0, window: 100, persistent: false }
     }
 
     /// Refuses parameters that the load cannot carry.

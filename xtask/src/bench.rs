@@ -11,7 +11,8 @@ use crate::workspace::Workspace;
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The program of `benches/` to run: `first` measures fan-in, fan-out and pairs
+    /// The program of `benches/` to run: `first` measures fan-in, fan-out and pairs, `durable` what
+    /// storing costs
     name: String,
     /// Handed on to that program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

@@ -113,6 +113,7 @@ impl Flow {
             payload_len: self.payload,
             qos: self.qos,
             window: self.window,
+            persistent: false,
         }
     }
 }

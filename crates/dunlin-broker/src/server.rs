@@ -1,7 +1,7 @@
 //! The broker as others see it: built, started, stopped.
 
 use crate::config::Config;
-use crate::core::{Core, CoreConfig, Output, RetainedStore, WorkerNumber, owner};
+use crate::core::{Core, CoreConfig, Output, QueueHead, RetainedStore, WorkerNumber, owner};
 use crate::net::{Acceptor, bind};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Peer, Worker, WorkerMessage, WorkerParts};
@@ -192,6 +192,7 @@ fn assemble(
             seed,
             retained: retained.clone(),
             stores,
+            queue_head: QueueHead::default(),
             durability: durability.clone(),
             version: env!("CARGO_PKG_VERSION"),
         };

@@ -174,6 +174,7 @@ impl Worker {
         self.accept(now);
         self.take_messages(now);
         self.learn_stored(now);
+        self.take_fetched(now);
         self.read_established(now);
         if self.to_read.has_fresh() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
@@ -267,6 +268,17 @@ impl Worker {
         let Some(store) = &self.parts.store else { return false };
         store.is_ready() != self.store_is_ready
             || (0..STORED.len()).any(|at| self.newly_stored(at).is_some())
+    }
+
+    /// Gives the core what the store has read back.
+    fn take_fetched(&mut self, now: Instant) {
+        let Some(store) = &mut self.parts.store else { return };
+        while let Some(fetched) = store.take_fetched() {
+            if fetched.damaged > 0 {
+                tracing::error!(damaged = fetched.damaged, "the store has lost queued messages");
+            }
+            self.parts.core.handle_fetched(now, fetched);
+        }
     }
 
     fn learn_stored(&mut self, now: Instant) {

@@ -14,6 +14,7 @@ pub(crate) enum Purpose {
     Store,
     Devices,
     Workers,
+    Queues,
 }
 
 /// The generator of this purpose and its number, in the run of this seed.

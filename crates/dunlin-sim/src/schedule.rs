@@ -30,6 +30,10 @@ pub(crate) enum Happening {
     Act(u32),
     /// The store has made something safe; void for a store of an earlier start of the broker.
     Synced { start: u32 },
+    /// The store has what was wanted of it; void as well for one of an earlier start.
+    Fetched { start: u32 },
+    /// The store works again; void as well.
+    Mended { start: u32 },
     /// The broker is started again.
     Restart,
 }
@@ -55,6 +59,8 @@ impl Happening {
             Self::Act(number) => (10, u64::from(number)),
             Self::Synced { .. } => (11, 0),
             Self::Restart => (12, 0),
+            Self::Fetched { .. } => (13, 0),
+            Self::Mended { .. } => (14, 0),
         };
         kind << 56 | number
     }

@@ -3,10 +3,12 @@
 use crate::failure::Failure;
 use clap::Args;
 use dunlin_broker::config::{self, Config, ConfigError, Flag, Listener, LoadedConfig};
+use dunlin_broker::core::Durability;
 use dunlin_broker::{Broker, StartError};
+use dunlin_store::FileStorage;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -28,9 +30,12 @@ pub(crate) struct BrokerArgs {
     /// Worker threads; 0 is one for each core
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// A folder for durable state; this version keeps its state in memory only
+    /// Keep sessions, subscriptions and messages in this folder; without one they live in memory
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
+    /// What an acknowledgement means with a data folder: memory, written or fsync [default: fsync]
+    #[arg(long, value_name = "LEVEL")]
+    durability: Option<String>,
     /// Read settings from this TOML file (or the one that DUNLIN_CONFIG names)
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -107,7 +112,12 @@ impl BrokerArgs {
         if self.allow_anonymous {
             flag("--allow-anonymous", "allow_anonymous", "true".to_owned());
         }
-        let named = [("workers", &self.workers), ("data", &self.data), ("log", &self.log)];
+        let named = [
+            ("workers", &self.workers),
+            ("data", &self.data),
+            ("durability", &self.durability),
+            ("log", &self.log),
+        ];
         for (key, value) in named {
             if let Some(value) = value {
                 flag(&format!("--{key}"), key, value.clone());
@@ -136,7 +146,9 @@ fn print(text: &str) -> Result<(), Failure> {
 
 fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
-    EnvFilter::try_new(filter).map_err(|error| {
+    // What the store's engine does is its own affair, unless somebody asks for it.
+    let quiet = format!("fjall=warn,lsm_tree=warn,{filter}");
+    EnvFilter::try_new(filter).and_then(|_| EnvFilter::try_new(quiet)).map_err(|error| {
         let origin = loaded.origin("log").clone();
         let reason = format!("{filter:?} is no filter like \"info\": {error}");
         Failure::usage(ConfigError::Value { origin, key: "log", reason }.to_string())
@@ -157,7 +169,7 @@ const fn prefer_small_pages() {}
 fn serve(config: Config) -> Result<(), Failure> {
     prefer_small_pages();
     let allows_anonymous = config.allows_anonymous();
-    let keeps_nothing = config.data.clone();
+    let data = config.data.clone();
     // Signals are caught from here on, so that none comes too early.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -167,15 +179,14 @@ fn serve(config: Config) -> Result<(), Failure> {
         let _context = runtime.enter();
         StopSignals::new().map_err(|error| Failure::new(format!("can't start: {error}")))?
     };
-    let broker = Broker::builder().config(config).start().map_err(start_failure)?;
-    announce(&broker, allows_anonymous)?;
-    if let Some(folder) = keeps_nothing {
-        eprintln!(
-            "warning: --data {}: this version keeps its state in memory only, and loses it when \
-             it stops",
-            folder.display()
-        );
+    let mut builder = Broker::builder();
+    if let Some(folder) = &data {
+        let storage = FileStorage::open(folder, dunlin_store::Options::default());
+        builder = builder.storage(storage.map_err(|error| Failure::new(causes(&error)))?);
     }
+    let durability = config.durability.default;
+    let broker = builder.config(config).start().map_err(|error| start_failure(&error))?;
+    announce(&broker, allows_anonymous, data.as_deref(), durability)?;
     runtime.block_on(async {
         signals.next().await;
         let stopping = tokio::task::spawn_blocking(move || broker.stop());
@@ -218,22 +229,43 @@ impl StopSignals {
     }
 }
 
-fn start_failure(error: StartError) -> Failure {
+fn start_failure(error: &StartError) -> Failure {
     match error {
         StartError::Exposed { .. } | StartError::NobodyAllowed => Failure::usage(error.to_string()),
-        StartError::Worker(source) => Failure::new(format!("a worker can't be started: {source}")),
-        _ => Failure::new(error.to_string()),
+        _ => Failure::new(causes(error)),
     }
 }
 
+/// An error with all its causes, in one line.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
+
 /// Tells what runs and how to stop it; scripts wait for these lines.
-fn announce(broker: &Broker, allows_anonymous: bool) -> Result<(), Failure> {
+fn announce(
+    broker: &Broker,
+    allows_anonymous: bool,
+    data: Option<&Path>,
+    durability: Durability,
+) -> Result<(), Failure> {
     let mut text = format!("dunlin {}\n", env!("CARGO_PKG_VERSION"));
     for address in broker.addresses() {
         text.push_str(&format!("listening on {}\n", Listener::tcp(*address)));
     }
     let workers = broker.workers();
     text.push_str(&format!("{workers} worker{}\n", if workers == 1 { "" } else { "s" }));
+    text.push_str(&match data {
+        Some(folder) => {
+            format!("state is kept in {} (durability {})\n", folder.display(), durability.name())
+        }
+        None => "state lives in memory and ends with the broker; --data FOLDER keeps it\n".into(),
+    });
     let is_exposed = broker.addresses().iter().any(|address| !address.ip().is_loopback());
     text.push_str(match (allows_anonymous, is_exposed) {
         (true, true) => {

@@ -17,15 +17,22 @@ pub enum QueuePolicy {
     DropOldest,
     /// The new message is dropped for this session, and is counted.
     DropNewest,
+    /// Of each Topic Name the newest message waits: it replaces an older one, which is counted. If
+    /// the queue is full nonetheless, the oldest message makes room. Such a queue is all in memory.
+    KeepLast,
 }
 
 impl QueuePolicy {
     /// Every policy.
-    pub const ALL: [Self; 3] = [Self::Refuse, Self::DropOldest, Self::DropNewest];
+    pub const ALL: [Self; 4] = [Self::Refuse, Self::DropOldest, Self::DropNewest, Self::KeepLast];
 
     #[cfg(feature = "server")]
-    const NAMES: &'static [&'static str] =
-        &[Self::Refuse.name(), Self::DropOldest.name(), Self::DropNewest.name()];
+    const NAMES: &'static [&'static str] = &[
+        Self::Refuse.name(),
+        Self::DropOldest.name(),
+        Self::DropNewest.name(),
+        Self::KeepLast.name(),
+    ];
 
     /// Its name in the configuration.
     pub const fn name(self) -> &'static str {
@@ -33,6 +40,7 @@ impl QueuePolicy {
             Self::Refuse => "refuse",
             Self::DropOldest => "drop-oldest",
             Self::DropNewest => "drop-newest",
+            Self::KeepLast => "keep-last",
         }
     }
 }
@@ -116,7 +124,8 @@ limits! {
     /// What becomes of a QoS 1 or 2 message for a session whose queue is full: "refuse" tells the
     /// publisher, or lets it wait if it speaks MQTT 3 (when it leaves while it waits for another
     /// worker, its messages may take the queue up to twice its limits); "drop-oldest" makes room;
-    /// "drop-newest" skips the session.
+    /// "drop-newest" skips the session; "keep-last" keeps the newest message of each topic alone,
+    /// full or not, and then makes room as "drop-oldest" does.
     queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;
     /// Whether QoS 0 messages are queued for a session whose client is away.
     queue_qos0_offline: bool [switch] = false;

@@ -1,6 +1,7 @@
 //! The layers, the messages for an operator's mistakes, and what is shown.
 
 use super::*;
+use crate::core::Durability;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -88,7 +89,7 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_its_mend() {
     check_mistake(
         "limits.queue_policy = 'drop'",
         "d.toml:1: limits.queue_policy: expected one of \"refuse\", \"drop-oldest\", \
-         \"drop-newest\", found \"drop\"",
+         \"drop-newest\", \"keep-last\", found \"drop\"",
     );
     check_mistake(
         "limits.queue_bytes_max = '3 parsecs'",
@@ -266,4 +267,54 @@ fn what_is_shown_loads_again_and_tells_where_it_comes_from() {
     assert!(line("output_bytes_max = 4097 ").ends_with(" # d.toml:4"));
     assert!(line("allow_anonymous = true ").ends_with(" # d.toml:2"));
     assert!(line("queue_len_max = 100000 ").ends_with(" # default"));
+}
+
+#[test]
+fn an_acknowledgement_means_what_the_operator_says() {
+    let text = "durability = \"written\"\nlisteners = [{ url = \"mqtt://127.0.0.1:0?durability=memory\" }]\n\
+                durability_by_topic = [{ topic_filter = \"a/#\", durability = \"fsync\" }]\n";
+    let flags = [flag("--set", "durability_by_topic", "telemetry/+=memory, orders/#=fsync")];
+    for flags in [&[][..], &flags] {
+        let loaded =
+            LoadedConfig::from_layers(Some((Path::new("x.toml"), text)), &BTreeMap::new(), flags)
+                .unwrap();
+        let config = &loaded.config;
+        assert_eq!(config.durability.default, Durability::Written);
+        assert_eq!(config.listeners[0].durability, Some(Durability::Memory));
+        let rules: Vec<_> = config.durability.topics.iter().map(|rule| rule.1).collect();
+        match flags.len() {
+            0 => assert_eq!(rules, [Durability::Fsync]),
+            _ => assert_eq!(rules, [Durability::Memory, Durability::Fsync]),
+        }
+        // What is shown can be loaded again.
+        let shown = loaded.to_toml();
+        let again =
+            LoadedConfig::from_layers(Some((Path::new("y.toml"), &shown)), &BTreeMap::new(), &[]);
+        assert_eq!(&again.unwrap().config, config);
+    }
+}
+
+#[test]
+fn a_mistake_about_durability_is_named() {
+    for (text, message) in [
+        ("durability = \"disk\"", "one of \"memory\", \"written\", \"fsync\""),
+        ("listeners = [\"mqtt://127.0.0.1?durability=x\"]", "\"x\" is no durability"),
+        ("listeners = [\"mqtt://127.0.0.1?sync=x\"]", "\"sync=x\" is no option"),
+        (
+            "durability_by_topic = [{ topic_filter = \"a/#/b\", durability = \"fsync\" }]",
+            "Topic Filter",
+        ),
+        (
+            "durability_by_topic = [{ topic_filter = \"$share/g/a\", durability = \"fsync\" }]",
+            "Shared",
+        ),
+        ("durability_by_topic = [{ topic_filter = \"a\", level = \"fsync\" }]", "expected {"),
+        ("durability_by_topic = [{ topic_filter = \"a\", durability = \"no\" }]", "\"no\" is no"),
+        ("durability_by_topic = 1", "expected a list"),
+    ] {
+        let layer = Some((Path::new("x.toml"), text));
+        let error = LoadedConfig::from_layers(layer, &BTreeMap::new(), &[]).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("x.toml:1: ") && error.contains(message), "{error}");
+    }
 }

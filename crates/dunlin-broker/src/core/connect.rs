@@ -73,6 +73,12 @@ impl Core {
             properties.assigned_client_identifier = Some(connect.client_identifier.clone());
         }
         let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
+        // Who is refused changes nothing: neither takeover nor Clean Start comes before this. A
+        // Client that has a session needs no room for another one.
+        if known.is_none() && self.sessions_full() {
+            self.reject(now, key, ReasonCode::QuotaExceeded);
+            return;
+        }
         if let Some(old) = known.and_then(|session| self.endpoints.sessions[session.0].connection) {
             let old = self.endpoints.key_of(old);
             self.disconnect(now, old, ReasonCode::SessionTakenOver);
@@ -92,14 +98,7 @@ impl Core {
             }
             known => known,
         };
-        let session = match resumed {
-            Some(session) => session,
-            None if self.sessions_full() => {
-                self.reject(now, key, ReasonCode::QuotaExceeded);
-                return;
-            }
-            None => self.begin_session(&connect),
-        };
+        let session = resumed.unwrap_or_else(|| self.begin_session(&connect));
         self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
@@ -378,7 +377,7 @@ impl Core {
         for held in held.iter().flat_map(HeldPublishes::iter) {
             if held.message.qos == QoS::ExactlyOnce {
                 // Nobody has taken it: when it comes again, it is new.
-                session.forget_received(held.ack.packet_identifier());
+                session.exchanges.forget_received(held.ack.packet_identifier());
             }
         }
         if stopping {
@@ -399,6 +398,7 @@ impl Core {
             secs => session.expires_at = Some(now + Duration::from_secs(u64::from(secs))),
         }
         self.record_session(session_key, Some(now));
+        self.endpoints.shrink_queue(session_key);
         self.watch_session(now, session_key);
     }
 
@@ -491,12 +491,12 @@ impl Core {
         self.remove_subscriptions(key);
         self.hand_on(now, key, true);
         let lost = self.endpoints.sessions[key.0].exchanges.in_flight().count();
-        self.endpoints.counters.drop_many(DropCause::SessionEnded, lost as u64);
+        self.endpoints.drop_many_for(key, DropCause::SessionEnded, lost as u64);
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);
-        if let Some(session) = self.endpoints.sessions.remove(key.0)
-            && session.is_recorded
-        {
+        let Some(mut session) = self.endpoints.sessions.remove(key.0) else { return };
+        self.endpoints.keep_drops(&session.client_identifier, session.drops.take());
+        if session.is_recorded {
             let client_identifier = session.client_identifier;
             let record = Record::SessionEnded { client_identifier: client_identifier.clone() };
             let record = self.endpoints.record(record);

@@ -27,11 +27,15 @@ pub enum DropCause {
     NoMember,
     /// The receiver answered with a Reason Code that refuses it.
     RefusedByReceiver,
+    /// A newer message of its Topic Name has come, and the queue keeps the last one alone.
+    Replaced,
+    /// What the store had of it is damaged.
+    Damaged,
 }
 
 impl DropCause {
     /// All causes, in their order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Offline,
         Self::OutputFull,
         Self::QueueFull,
@@ -43,6 +47,8 @@ impl DropCause {
         Self::RetainedFull,
         Self::NoMember,
         Self::RefusedByReceiver,
+        Self::Replaced,
+        Self::Damaged,
     ];
 
     /// The name in metrics and `$SYS`.
@@ -59,6 +65,8 @@ impl DropCause {
             Self::RetainedFull => "retained-full",
             Self::NoMember => "no-member",
             Self::RefusedByReceiver => "refused-by-receiver",
+            Self::Replaced => "replaced",
+            Self::Damaged => "damaged",
         }
     }
 }

@@ -1,13 +1,17 @@
 //! The sessions and connections of a worker, and what they have to write.
 
 mod delivery;
+mod refill;
 mod waiting;
 
 pub(super) use delivery::Delivered;
 
 use super::counters::Counters;
+use super::drops::DropList;
 use super::durability::Durability;
+use super::fetch::Fetch;
 use super::granted::SessionKey;
+use super::queue::QueueHead;
 use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
 use super::session::{Note, Session};
@@ -87,9 +91,11 @@ pub(super) const ANSWERS_DUE_MAX: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Endpoints {
     pub(super) limits: Arc<Limits>,
+    queue_head: QueueHead,
     pub(super) connections: Slab<Connection>,
     pub(super) sessions: Slab<Session>,
     pub(super) counters: Counters,
+    pub(super) drop_list: DropList,
     pub(super) retained: RetainedStore,
     touched: Vec<ConnectionKey>,
     urgent: Vec<ConnectionKey>,
@@ -98,6 +104,8 @@ pub(super) struct Endpoints {
     pub(super) stores: bool,
     pub(super) records: Vec<Record>,
     pub(super) last_record: RecordNumber,
+    /// What is wanted back from the store, once the records before are handed over.
+    pub(super) fetches: VecDeque<Fetch>,
     /// How safe what was recorded must become for what waits for it.
     pub(super) wanted: Durability,
     /// Whether the store takes more.
@@ -118,12 +126,19 @@ struct Prepared {
 }
 
 impl Endpoints {
-    pub(super) fn new(limits: Arc<Limits>, retained: RetainedStore, stores: bool) -> Self {
+    pub(super) fn new(
+        limits: Arc<Limits>,
+        queue_head: QueueHead,
+        retained: RetainedStore,
+        stores: bool,
+    ) -> Self {
         Self {
             limits,
+            queue_head,
             connections: Slab::new(),
             sessions: Slab::new(),
             counters: Counters::default(),
+            drop_list: DropList::default(),
             retained,
             touched: Vec::new(),
             urgent: Vec::new(),
@@ -131,6 +146,7 @@ impl Endpoints {
             stores,
             records: Vec::new(),
             last_record: RecordNumber(0),
+            fetches: VecDeque::new(),
             wanted: Durability::Memory,
             store_is_ready: true,
             prepared: Default::default(),
@@ -206,7 +222,10 @@ impl Endpoints {
     }
 
     pub(super) fn has_work(&self) -> bool {
-        !(self.touched.is_empty() && self.urgent.is_empty() && self.records.is_empty())
+        !(self.touched.is_empty()
+            && self.urgent.is_empty()
+            && self.records.is_empty()
+            && self.fetches.is_empty())
     }
 
     pub(super) fn has_urgent(&self) -> bool {

@@ -31,7 +31,7 @@ pub struct Fetched {
     /// The messages, each as its [`Record::Owed`], lowest number first. Those that came by a Shared
     /// Subscription, and those whose exchange has begun, are left out: the core has them.
     pub messages: Vec<Record>,
-    /// Whether the session has more of them.
+    /// Whether the session has more of them; not without a message in this answer.
     pub more: bool,
     /// How many messages were passed over because what is stored of them is damaged.
     pub damaged: u64,

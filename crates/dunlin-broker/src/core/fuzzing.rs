@@ -2,7 +2,8 @@
 //! a core does, where counters and contents disagree, or where outputs grow without bound.
 
 use super::{Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, InputState, Output};
-use super::{Durability, RecordNumber, RetainedStore, WorkerNumber};
+use super::{Durability, Fetch, Image, QueueHead, QueuePart, RecordNumber};
+use super::{RetainedStore, WorkerNumber};
 use crate::{Limits, QueuePolicy};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -28,6 +29,9 @@ struct World {
     cores: Vec<Core>,
     mail: Vec<VecDeque<Mail>>,
     unstored: Vec<Option<RecordNumber>>,
+    /// What is stored, as soon as it is handed over.
+    image: Image,
+    fetches: Vec<VecDeque<Fetch>>,
     wires: Vec<Wire>,
     /// Whether nobody reads what is written.
     blocked: bool,
@@ -36,6 +40,11 @@ struct World {
 /// Connections at the same time.
 const WIRES_MAX: usize = 8;
 const OUTPUT_BYTES_MAX: usize = 8 * 1024;
+/// So little of a queue is in memory that each has its end in the store.
+const SMALL_HEAD: QueueHead = QueueHead {
+    away: QueuePart { len: 1, bytes: 1024 },
+    connected: QueuePart { len: 2, bytes: 1024 },
+};
 
 /// A sequence of operations: the first byte chooses workers, store and queue policy; then each
 /// begins with a byte whose low half says what and whose high half says on which connection.
@@ -60,7 +69,7 @@ impl World {
             topic_alias_outbound_max: 2,
             queue_len_max: 4,
             queue_bytes_max: 4096,
-            queue_policy: QueuePolicy::ALL[usize::from(first >> 4) % 3],
+            queue_policy: QueuePolicy::ALL[usize::from(first >> 4) % QueuePolicy::ALL.len()],
             queue_qos0_offline: first & 8 != 0,
             output_bytes_max: OUTPUT_BYTES_MAX,
             subscriptions_per_session_max: 4,
@@ -80,6 +89,7 @@ impl World {
                 seed: 1,
                 retained: retained.clone(),
                 stores: first & 4 != 0,
+                queue_head: SMALL_HEAD,
                 durability: Arc::default(),
                 version: "0",
             };
@@ -90,6 +100,8 @@ impl World {
             now: Instant::ZERO,
             mail: cores.iter().map(|_| VecDeque::new()).collect(),
             unstored: vec![None; cores.len()],
+            image: Image::new(),
+            fetches: cores.iter().map(|_| VecDeque::new()).collect(),
             cores,
             wires: Vec::new(),
             blocked: false,
@@ -133,6 +145,7 @@ impl World {
                 if let Some(upto) = self.unstored[worker].take() {
                     self.cores[worker].handle_stored(self.now, Durability::Fsync, upto);
                 }
+                self.fetch(worker);
             }
             11 | 12 => self.take_mail(worker),
             13 => self.blocked = !self.blocked,
@@ -200,6 +213,15 @@ impl World {
         self.settle(worker);
     }
 
+    /// The store answers what it was asked first; whether it was asked anything.
+    fn fetch(&mut self, worker: usize) -> bool {
+        let Some(fetch) = self.fetches[worker].pop_front() else { return false };
+        let fetched = self.image.fetch(&fetch);
+        self.cores[worker].handle_fetched(self.now, fetched);
+        self.settle(worker);
+        true
+    }
+
     fn find(&self, worker: usize, key: ConnectionKey) -> Option<usize> {
         self.wires.iter().position(|wire| (wire.worker, wire.key) == (worker, key))
     }
@@ -244,9 +266,10 @@ impl World {
             }
             Output::Store { last, records, .. } => {
                 assert!(!records.is_empty());
+                records.into_iter().for_each(|record| self.image.apply(record));
                 self.unstored[worker] = Some(last);
             }
-            Output::Fetch(_) => {}
+            Output::Fetch(fetch) => self.fetches[worker].push_back(fetch),
             Output::Forward { worker: to, batch } => {
                 assert!(usize::from(to.0) != worker && !batch.is_empty());
                 let from = WorkerNumber(u8::try_from(worker).unwrap_or(u8::MAX));
@@ -281,11 +304,13 @@ impl World {
                     self.cores[worker].handle_stored(self.now, Durability::Fsync, upto);
                 }
                 self.take_mail(worker);
+                while self.fetch(worker) {}
             }
             while !self.wires.is_empty() {
                 self.close(0);
             }
             let is_quiet = self.mail.iter().all(VecDeque::is_empty)
+                && self.fetches.iter().all(VecDeque::is_empty)
                 && self.unstored.iter().all(Option::is_none);
             if is_quiet {
                 break;

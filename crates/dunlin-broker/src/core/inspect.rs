@@ -1,8 +1,10 @@
-//! What a core holds, counted anew: for tests, which compare it with the counters and look for
-//! what was left behind.
+//! What a core holds: what was dropped for a Client, and, counted anew for tests, what there is, which
+//! they compare with the counters and look for what was left behind.
 
 use super::Core;
+use super::counters::DropCause;
 use super::session::Session;
+use dunlin_protocol::codec::Text;
 
 /// How much of what a core holds at a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,6 +22,14 @@ pub(super) struct Census {
 }
 
 impl Core {
+    /// What was dropped for a Client of this worker since its session began, by cause; nothing for
+    /// one without a session here.
+    pub fn dropped_of(&self, client_identifier: &Text) -> Vec<(DropCause, u64)> {
+        let key = self.registry.find(&self.endpoints.sessions, client_identifier);
+        let session = key.and_then(|key| self.endpoints.sessions.get(key.0));
+        session.and_then(|session| session.drops.as_ref()).map_or_else(Vec::new, |it| it.counts())
+    }
+
     pub(super) fn census(&self) -> Census {
         let rare = || self.sessions().filter_map(|session| session.rare.as_deref());
         Census {

@@ -19,6 +19,7 @@
 mod connect;
 mod counters;
 mod decision;
+mod drops;
 mod durability;
 mod endpoints;
 mod fetch;
@@ -33,6 +34,7 @@ mod names;
 mod outgoing;
 mod pending;
 mod publish;
+mod queue;
 mod record;
 mod recovery;
 mod registry;
@@ -55,6 +57,7 @@ pub use fetch::{Fetch, Fetched};
 pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
 pub use image::Image;
+pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;
@@ -96,6 +99,8 @@ pub struct CoreConfig {
     pub retained: RetainedStore,
     /// Whether records are made: a store is there that takes them.
     pub stores: bool,
+    /// How much of the queue of a session that survives is kept in memory, if there is a store.
+    pub queue_head: QueueHead,
     /// How safe what must be, before it is acknowledged.
     pub durability: Arc<DurabilityRules>,
     /// What `$SYS/broker/version` says.
@@ -199,7 +204,7 @@ impl Core {
             version: config.version,
             started_at: now,
             server_config: Arc::new(server_config),
-            endpoints: Endpoints::new(limits, config.retained, config.stores),
+            endpoints: Endpoints::new(limits, config.queue_head, config.retained, config.stores),
             durability: config.durability,
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),
@@ -424,6 +429,9 @@ impl Core {
             let durability = std::mem::replace(&mut self.endpoints.wanted, Durability::Memory);
             return Some(Output::Store { last, records, durability });
         }
+        if let Some(fetch) = self.endpoints.fetches.pop_front() {
+            return Some(Output::Fetch(fetch));
+        }
         let (worker, batch) = self.outbox.take()?;
         Some(Output::Forward { worker, batch })
     }
@@ -431,6 +439,11 @@ impl Core {
     /// All records up to this one are so safe now.
     pub fn handle_stored(&mut self, now: Instant, durability: Durability, upto: RecordNumber) {
         self.finish_stored(now, durability, upto);
+    }
+
+    /// The store has what [`Output::Fetch`] asked for; each is answered once.
+    pub fn handle_fetched(&mut self, now: Instant, fetched: Fetched) {
+        self.endpoints.take_fetched(now, fetched);
     }
 
     /// Whether the store takes more, as [`Core::new`] assumes at first. While it does not, what
@@ -464,7 +477,10 @@ impl Core {
     fn watch(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
         let quiet_check = now + QUIET;
-        let deadline = connection.deadline().unwrap_or(quiet_check);
+        // While its input waits for acknowledgements it has no deadline. The one that comes after
+        // that is no earlier than this.
+        let without = || connection.protocol.silence_max().map(|silence_max| now + silence_max);
+        let deadline = connection.deadline().or_else(without).unwrap_or(quiet_check);
         // A deadline that has passed is one of a connection that is held: it is seen to again when
         // that goes on.
         let at = if deadline > now { deadline.min(quiet_check) } else { quiet_check };

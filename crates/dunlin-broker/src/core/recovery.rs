@@ -2,8 +2,9 @@
 
 use super::forward::Forward;
 use super::granted::SessionKey;
-use super::image::{ClientImage, Owed, Underway};
-use super::session::{NEVER, Note, Queued, Session};
+use super::image::{ClientImage, Owed, Underway, Waiting};
+use super::queue::Queued;
+use super::session::{NEVER, Note, Session};
 use super::{Core, Record, RecordNumber};
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, QoS, Text};
 use dunlin_protocol::{InFlight, InFlightState, Instant};
@@ -92,7 +93,14 @@ impl Core {
         }
         for (client_identifier, number, underway) in std::mem::take(&mut self.recovery.underway) {
             let Underway { message, group } = underway;
-            self.pass_on(now, &client_identifier, None, &message, group.as_ref(), Some(number));
+            // A Will's publisher may have asked for No Local [MQTT-3.8.3-3]. Who hands a message
+            // on is not its publisher.
+            let publisher = match group {
+                None => self.registry.find(&self.endpoints.sessions, &client_identifier),
+                Some(_) => None,
+            };
+            let (of, group) = (&client_identifier, group.as_ref());
+            self.pass_on(now, of, publisher, &message, group, Some(number));
         }
         let sessions: Vec<u32> = self.endpoints.sessions.indices().collect();
         for index in sessions {
@@ -129,16 +137,30 @@ impl Core {
             self.endpoints.sessions[key.0].add_subscription(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
-        self.restore_owed(key, client.owed);
+        self.restore_owed(key, client.owed, client.waiting);
         if stored.is_some() && away_since.is_none() && expiry_interval > 0 {
             self.record_session(key, Some(now));
         }
     }
 
-    /// Messages go on in their order: first those whose exchange had begun, then the queue.
-    fn restore_owed(&mut self, key: SessionKey, owed: BTreeMap<u64, Owed>) {
+    /// Messages go on in their order: first those whose exchange had begun, then the queue, of
+    /// which some may be in the store alone.
+    fn restore_owed(
+        &mut self,
+        key: SessionKey,
+        owed: BTreeMap<u64, Owed>,
+        mut waiting: Option<Waiting>,
+    ) {
         let mut order = InFlightOrder::default();
+        let in_store = waiting.map_or(0..=0, |waiting| waiting.first..=waiting.last);
         for (number, owed) in owed {
+            if let Some(waiting) = waiting.take_if(|waiting| waiting.first <= number) {
+                self.endpoints.add_waiting(key, waiting);
+            }
+            if in_store.contains(&number) && owed.waits() && !owed.tentative {
+                // It is one of those.
+                continue;
+            }
             let mut note = Note { number: Some(number), group: owed.group, ..Note::default() };
             let in_order = owed.packet_identifier.filter(|identifier| order.follows(*identifier));
             let session = &mut self.endpoints.sessions[key.0];
@@ -176,6 +198,9 @@ impl Core {
                     },
                 ),
             }
+        }
+        if let Some(waiting) = waiting {
+            self.endpoints.add_waiting(key, waiting);
         }
     }
 }

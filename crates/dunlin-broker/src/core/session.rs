@@ -1,11 +1,10 @@
 //! A session: what the broker keeps for a Client Identifier, connected or not.
 
 use super::RecordNumber;
-use super::granted::Granted;
+use super::drops::Drops;
+use super::queue::Queue;
 use super::retained::RetainedCursor;
-use dunlin_protocol::codec::{
-    PacketIdentifier, ProtocolVersion, QoS, SubscriptionIdentifier, Text, TopicFilter,
-};
+use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
 use dunlin_protocol::{Instant, Message, Session as ProtocolSession};
 use hashbrown::HashMap;
 use std::collections::VecDeque;
@@ -34,6 +33,8 @@ pub(super) struct Session {
     pub(super) queue: Queue,
     pub(super) subscriptions: Vec<TopicFilter>,
     pub(super) will: Option<Box<Will>>,
+    /// What was dropped for it; made on demand.
+    pub(super) drops: Option<Box<Drops>>,
     /// What few sessions have; made on demand.
     pub(super) rare: Option<Box<Rare>>,
 }
@@ -105,6 +106,7 @@ impl Session {
             queue: Queue::default(),
             subscriptions: Vec::new(),
             will: None,
+            drops: None,
             rare: None,
         }
     }
@@ -129,18 +131,6 @@ impl Session {
             .as_mut()
             .and_then(|rare| rare.notes.remove(&packet_identifier))
             .unwrap_or_default()
-    }
-
-    /// Forgets that a QoS 2 message was received: nobody has taken it, so when it comes again it
-    /// is new. For a session without a connection.
-    pub(super) fn forget_received(&mut self, packet_identifier: PacketIdentifier) {
-        let mut exchanges = std::mem::take(&mut self.exchanges);
-        for in_flight in exchanges.take_in_flight() {
-            self.exchanges.restore_in_flight(in_flight);
-        }
-        for received in exchanges.received().filter(|received| *received != packet_identifier) {
-            self.exchanges.restore_received(received);
-        }
     }
 
     /// Whether it is not yet known what becomes of a QoS 2 message of the Client itself.
@@ -171,118 +161,5 @@ impl Session {
     /// Whether retained messages are still to be sent.
     pub(super) fn has_cursors(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| !rare.cursors.is_empty())
-    }
-}
-
-/// Messages that wait for a session: it is away, its quota is used up, or its connection is slow.
-#[derive(Debug, Default)]
-pub(super) struct Queue {
-    messages: VecDeque<Queued>,
-    bytes: usize,
-    /// How many of them are of QoS 0.
-    at_most_once: usize,
-}
-
-/// A message that waits for a session.
-#[derive(Debug)]
-pub(super) struct Queued {
-    pub(super) message: Arc<Message>,
-    pub(super) qos: QoS,
-    pub(super) retain: bool,
-    pub(super) identifiers: Vec<SubscriptionIdentifier>,
-    pub(super) note: Option<Box<Note>>,
-}
-
-impl Queued {
-    pub(super) fn new(message: Arc<Message>, granted: &Granted, retain: bool, note: Note) -> Self {
-        Self {
-            qos: message.qos.min(granted.maximum_qos),
-            message,
-            retain,
-            identifiers: granted.identifiers.as_slice().to_vec(),
-            note: (!note.is_empty()).then(|| Box::new(note)),
-        }
-    }
-
-    fn cost(&self) -> usize {
-        self.message.size()
-    }
-
-    /// Whether it waits until the publisher's exchange is decided.
-    pub(super) fn is_tentative(&self) -> bool {
-        self.note.as_ref().is_some_and(|note| note.tentative)
-    }
-}
-
-impl Queue {
-    pub(super) fn len(&self) -> usize {
-        self.messages.len()
-    }
-
-    pub(super) const fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
-    /// Whether a message of QoS 0 waits, which another one may not overtake.
-    pub(super) const fn holds_at_most_once(&self) -> bool {
-        self.at_most_once > 0
-    }
-
-    pub(super) fn push(&mut self, queued: Queued) {
-        self.bytes += queued.cost();
-        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
-        self.messages.push_back(queued);
-    }
-
-    pub(super) fn front(&self) -> Option<&Queued> {
-        self.messages.front()
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Queued> {
-        let queued = self.messages.pop_front()?;
-        self.bytes -= queued.cost();
-        self.at_most_once -= usize::from(queued.qos == QoS::AtMostOnce);
-        if self.messages.is_empty() {
-            // A drained queue keeps no buffer.
-            self.messages = VecDeque::new();
-        }
-        Some(queued)
-    }
-
-    pub(super) fn push_front(&mut self, queued: Queued) {
-        self.bytes += queued.cost();
-        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
-        self.messages.push_front(queued);
-    }
-
-    /// A message that was tentative is owed.
-    pub(super) fn confirm(&mut self, number: u64) {
-        let mut notes =
-            self.messages.iter_mut().rev().filter_map(|queued| queued.note.as_deref_mut());
-        if let Some(note) = notes.find(|note| note.number == Some(number)) {
-            note.tentative = false;
-        }
-    }
-
-    /// The Shared Subscriptions that messages came by, as often as they did.
-    pub(super) fn groups(&self) -> impl Iterator<Item = Arc<GroupName>> + '_ {
-        self.messages.iter().filter_map(|queued| queued.note.as_ref()?.group.clone())
-    }
-
-    /// Takes out the messages that `wanted` picks, in their order.
-    pub(super) fn extract(&mut self, wanted: impl Fn(&Queued) -> bool) -> Vec<Queued> {
-        if !self.messages.iter().any(&wanted) {
-            return Vec::new();
-        }
-        let (picked, kept): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.messages).into_iter().partition(wanted);
-        self.messages = kept.into();
-        self.bytes -= picked.iter().map(Queued::cost).sum::<usize>();
-        self.at_most_once -= picked.iter().filter(|queued| queued.qos == QoS::AtMostOnce).count();
-        picked
     }
 }

@@ -211,7 +211,7 @@ impl Core {
                 taken.push((group, message));
             }
         }
-        let group_of = |queued: &super::session::Queued| {
+        let group_of = |queued: &super::queue::Queued| {
             queued.note.as_ref().and_then(|note| note.group.clone())
         };
         let mut movable: Vec<Arc<GroupName>> = self

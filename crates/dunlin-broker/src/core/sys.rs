@@ -12,6 +12,9 @@ use std::time::Duration;
 /// The averages of `$SYS/broker/load`: their names and minutes.
 const LOADS: [(&str, f64); 3] = [("1min", 1.0), ("5min", 5.0), ("15min", 15.0)];
 
+/// Clients of which one update tells what was dropped for them; further ones wait for the next.
+const DROPS_CLIENTS_MAX: usize = 100;
+
 /// What the first worker keeps for `$SYS`.
 #[derive(Debug)]
 pub(super) struct Sys {
@@ -54,6 +57,7 @@ impl Core {
     pub(super) fn publish_sys(&mut self, now: Instant) {
         let interval = Duration::from_secs(u64::from(self.endpoints.limits.sys_interval_secs));
         self.timers.set(now + interval, Timer::Sys);
+        self.publish_drops(now);
         let counters = self.counters();
         if self.worker.0 > 0 {
             self.outbox.push(WorkerNumber(0), Forward::Counters(Box::new(counters)));
@@ -70,6 +74,25 @@ impl Core {
         }
         self.sys.last = sum;
         self.sys.last_at = now;
+    }
+
+    /// Tells of some of the Clients for whom messages were dropped since the last time; by each
+    /// worker of its own.
+    fn publish_drops(&mut self, now: Instant) {
+        let clients_max = (DROPS_CLIENTS_MAX / self.outbox.workers()).max(1);
+        for (client_identifier, counts) in self.endpoints.take_drops(clients_max) {
+            for (cause, count) in counts {
+                let name = format!(
+                    "$SYS/broker/clients/{}/dropped/{}",
+                    client_identifier.as_str(),
+                    cause.name()
+                );
+                // A Client Identifier may have characters that no Topic Name has.
+                if let Ok(topic_name) = TopicName::try_from(name) {
+                    self.publish_own(now, None, Message::new(topic_name, count.to_string()));
+                }
+            }
+        }
     }
 
     fn sys_values(&mut self, now: Instant, sum: &Counters) -> Vec<(String, String)> {

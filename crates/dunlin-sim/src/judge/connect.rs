@@ -83,6 +83,9 @@ impl Judge {
         }
         let expiry_secs = properties.session_expiry_interval.unwrap_or(asked.expiry_secs);
         let keep_alive_secs = properties.server_keep_alive.unwrap_or(asked.keep_alive_secs);
+        if expiry_secs > 0 {
+            self.stored.note(asked.taken, self.moment);
+        }
         let life = self.attach(id, client, device, &asked, connack);
         let known = self.sessions.life_mut(life);
         known.set_expiry(Expiry::exactly(expiry_secs));
@@ -210,6 +213,8 @@ impl Judge {
         self.leave_publishes(id);
         if let (Some(client), Some(life)) = (client, life) {
             self.leave(id, client, life, moment.at);
+        } else {
+            self.begin_unanswered_will(id);
         }
     }
 
@@ -250,16 +255,17 @@ impl Judge {
         stage: Stage,
     ) {
         let now = self.moment.at;
-        match stage {
-            Stage::Refused => self.revoke_will(id),
-            _ => self.maybe_will(id),
+        if stage == Stage::Refused {
+            // Who is refused takes nobody over, and ends no Session.
+            self.revoke_will(id);
+            return;
         }
+        self.maybe_will(id);
         for other in self.sessions.of(client).wills.clone() {
             if other != id {
                 self.maybe_will(other);
             }
         }
-        let is_refused = stage == Stage::Refused;
         let device = self.connections.get(&id).map_or(DeviceId(u32::MAX), |known| known.device);
         let life = self.sessions.of(client).life.filter(|life| {
             let known = self.sessions.life(*life);
@@ -269,19 +275,19 @@ impl Judge {
         match life {
             Some(life) => {
                 let known = self.sessions.life_mut(life);
+                let presence = known.presence(asked.taken.at, now, self.rules.lateness);
                 // The session may have ended, and another connection that nobody answered have
-                // begun a new one: Session Present tells nothing of what was before.
-                if asked.clean_start || (asked.expiry_secs == 0 && !is_refused) {
+                // begun a new one, perhaps this one: Session Present tells nothing of what was
+                // before.
+                if asked.clean_start || asked.expiry_secs == 0 || presence < Presence::Certain {
                     known.doubt();
                 }
-                if !is_refused {
-                    known.is_mixed |= device != known.device;
-                    let expiry = known.expiry().or(asked.expiry_secs);
-                    known.set_expiry(expiry);
-                    known.maybe_detached(asked.taken.at, now);
-                }
+                known.is_mixed |= device != known.device;
+                let expiry = known.expiry().or(asked.expiry_secs);
+                known.set_expiry(expiry);
+                known.maybe_detached(asked.taken.at, now);
             }
-            None if !is_refused && asked.expiry_secs > 0 => {
+            None if asked.expiry_secs > 0 => {
                 let expiry = Expiry { min_secs: 0, max_secs: asked.expiry_secs };
                 // The earlier one has ended, and comes back if a crash undoes that.
                 let earlier = self.sessions.of(client).life;

@@ -51,6 +51,7 @@ mod retained;
 mod rules;
 mod sessions;
 mod shared;
+mod stored;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -73,6 +74,7 @@ use retained::RetainedValues;
 use sessions::{LifeId, Sessions};
 use shared::GroupOwed;
 use std::collections::{BTreeMap, BTreeSet};
+use stored::Stored;
 
 /// So many breaches are kept: what follows from the first ones teaches nothing.
 const BREACHES_MAX: usize = 50;
@@ -91,6 +93,7 @@ pub struct Judge {
     groups_owed: Vec<GroupOwed>,
     deadlines: BTreeSet<(Instant, Deadline)>,
     last_crash: Option<Moment>,
+    stored: Stored,
     is_stopping: bool,
     /// Nothing becomes safe any more, and so nothing is acknowledged.
     store_failed: bool,
@@ -111,6 +114,7 @@ impl Judge {
             groups_owed: Vec::new(),
             deadlines: BTreeSet::new(),
             last_crash: None,
+            stored: Stored::default(),
             is_stopping: false,
             store_failed: false,
         }
@@ -148,6 +152,7 @@ impl Judge {
             Event::Ended { connection } => self.on_ended(connection),
             Event::Closed { connection } => self.on_closed(connection),
             Event::StoreFailed => self.store_failed = true,
+            Event::StoreMended => self.store_failed = false,
             Event::Arrived { .. } | Event::FaultsEnded => {}
             Event::Delivered { device, connection, message } => {
                 self.on_delivered(device, connection, message);

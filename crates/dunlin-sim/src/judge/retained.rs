@@ -5,6 +5,7 @@ use super::moment::Moment;
 use super::names::TopicId;
 use super::promise::Promise;
 use super::sessions::{LifeId, OwedRetained};
+use super::shared::TOLD_LATE;
 use super::subscriptions::Version;
 use crate::history::ConnectionId;
 use dunlin_broker::QueuePolicy;
@@ -34,8 +35,20 @@ struct Change {
     is_void: bool,
     /// It was acknowledged: a store has it.
     is_safe: bool,
+    origin: Origin,
     /// From here on it certainly isn't the value any more.
     replaced: Option<Moment>,
+}
+
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A PUBLISH.
+    Publish,
+    /// A PUBLISH that may be a repetition which the broker knows: then nothing was set.
+    Repetition,
+    /// A Will: a broker that has crashed may publish it much later.
+    Will,
 }
 
 /// Whether a PUBLISH may come from what is retained.
@@ -50,13 +63,15 @@ pub(super) enum RetainedSending {
 }
 
 impl Judge {
-    /// A PUBLISH with RETAIN was taken. Gives its place among the changes of the Topic Name.
+    /// A PUBLISH with RETAIN was taken, or a Will may be due. Gives its place among the changes of
+    /// the Topic Name.
     pub(super) fn retain(
         &mut self,
         topic: TopicId,
         number: Option<u64>,
         is_settled: bool,
         payload_len: usize,
+        origin: Origin,
     ) -> usize {
         let moment = self.moment;
         let limits = &self.rules.limits;
@@ -73,6 +88,7 @@ impl Judge {
             is_certain: false,
             is_void: false,
             is_safe: false,
+            origin,
             replaced: None,
         });
         let place = changes.len() - 1;
@@ -96,6 +112,7 @@ impl Judge {
             is_certain: false,
             is_void: false,
             is_safe: false,
+            origin: Origin::Publish,
             replaced: None,
         });
         for life in self.sessions.all() {
@@ -131,7 +148,10 @@ impl Judge {
         let stores = self.rules.stores;
         for changes in self.retained.topics.values_mut() {
             for change in changes.iter_mut() {
-                change.over.get_or_insert(moment);
+                // A Will that the store has may be published at any time after the restart.
+                if !stores || change.origin != Origin::Will {
+                    change.over.get_or_insert(moment);
+                }
             }
             if !stores {
                 changes.iter_mut().for_each(|change| {
@@ -143,6 +163,10 @@ impl Judge {
             for change in &mut changes[safe..] {
                 change.replaced = None;
                 change.is_certain &= change.is_safe;
+                if change.origin == Origin::Will {
+                    // That it was published may be forgotten.
+                    change.over = None;
+                }
             }
         }
     }
@@ -205,13 +229,12 @@ impl Judge {
     ) -> RetainedSending {
         let Some(record) = self.messages.get(&number) else { return RetainedSending::Unasked };
         let changes = self.retained.topics.get(&record.topic).map_or(&[][..], Vec::as_slice);
-        // A Will may be retained before anything tells that it is due: this PUBLISH told it.
-        let is_untold = record.is_will
-            && record.retain
-            && changes
-                .iter()
-                .filter(|change| change.number == Some(number))
-                .all(|change| change.taken == self.moment);
+        // A Will may be retained before anything tells that it is due.
+        let publisher = self.connections.get(&record.connection);
+        let early_since = publisher
+            .and_then(|publisher| publisher.will.as_ref())
+            .filter(|_| record.is_will)
+            .and_then(|will| will.early_since);
         let mut verdict = RetainedSending::Unasked;
         for version in &self.sessions.life(life).versions {
             if version.is_shared || !self.names.matches(version.matching, record.topic) {
@@ -226,9 +249,13 @@ impl Judge {
                 .is_none_or(|told| told.len() <= 1 && told.first() == version.identifier.as_ref());
             // What is set once the subscription is made reaches it as a live message.
             let was_set_before = |change: &Change| {
-                change.number == Some(number) && version.made.is_none_or(|made| change.taken < made)
+                change.number == Some(number)
+                    && version.made.is_none_or(|made| {
+                        change.taken < made
+                            || early_since.is_some_and(|since| since <= made.at + TOLD_LATE)
+                    })
             };
-            if !is_untold && !changes.iter().any(was_set_before) {
+            if !changes.iter().any(was_set_before) {
                 continue;
             }
             verdict = if !version.may_send_retained() {
@@ -239,7 +266,7 @@ impl Judge {
                     ),
                     known => known,
                 }
-            } else if !is_untold && !changes.iter().any(was_there) {
+            } else if !changes.iter().any(was_there) {
                 RetainedSending::Otherwise(Promise::Retained, "it isn't the last value")
             } else if qos != record.qos.min(version.granted) {
                 RetainedSending::Otherwise(Promise::GrantedQos, "its QoS is not what was granted")
@@ -277,6 +304,10 @@ impl Judge {
 fn settle(changes: &mut [Change], place: usize, now: Moment, has_room: bool, is_safe: bool) {
     let Some(change) = changes.get_mut(place) else { return };
     change.over = Some(now);
+    if change.origin == Origin::Repetition {
+        // Its acknowledgement tells what an earlier one did.
+        return;
+    }
     change.is_certain |= has_room;
     change.is_safe |= is_safe;
     let taken = change.taken;

@@ -7,6 +7,7 @@ use super::messages::Record;
 use super::moment::Moment;
 use super::names::TopicId;
 use super::promise::Promise;
+use super::retained::Origin;
 use super::sessions::{ClientKey, Expiry, seconds};
 use super::shared::TOLD_LATE;
 use crate::history::{ConnectionId, message_number};
@@ -21,6 +22,8 @@ pub(super) struct Will {
     status: Status,
     /// When it was sent to somebody before its time was known.
     early: Option<Moment>,
+    /// Since when it may have been published then.
+    pub(super) early_since: Option<Instant>,
     /// Its place among the changes of the retained message.
     retained: Option<(TopicId, usize)>,
     /// It was taken back by a DISCONNECT, which has no answer: until the next CONNACK of its client
@@ -50,7 +53,7 @@ impl Judge {
         let topic = self.names.topic(&will.topic_name);
         let Some(number) = message_number(&will.payload) else {
             if will.retain {
-                self.retain(topic, None, false, 0);
+                self.retain(topic, None, false, 0, Origin::Will);
             }
             return;
         };
@@ -91,6 +94,7 @@ impl Judge {
                 delay_secs,
                 status: Status::Asked,
                 early: None,
+                early_since: None,
                 retained: None,
                 is_unanswered: false,
             });
@@ -158,6 +162,48 @@ impl Judge {
             })
             .collect();
         undone.into_iter().for_each(|id| self.begin_will(id));
+        self.reopen_wills();
+    }
+
+    /// That a Will was published is told to nobody: until the store has it, a crash undoes that, and
+    /// the Will is published once more when it is due again, if its Client doesn't come back before.
+    /// And until the store has that it reached the other workers, it goes to all of them again.
+    fn reopen_wills(&mut self) {
+        let lateness = self.rules.lateness;
+        let mut reopened = Vec::new();
+        for connection in self.connections.values_mut() {
+            let Some(will) = &mut connection.will else { continue };
+            let Some(record) = self.messages.get_mut(&will.number) else { continue };
+            let (Status::Settled, Some(settled)) = (will.status, record.settled) else { continue };
+            let safe_since = self.stored.since(settled.at);
+            let has_arrived_since = safe_since.and_then(|at| self.stored.since(at + lateness));
+            if has_arrived_since.is_some() || record.is_ambiguous {
+                continue;
+            }
+            will.status = Status::Maybe;
+            record.open = 1;
+            reopened.push((will.number, safe_since.is_none(), will.delay_secs > 0));
+        }
+        for (number, is_undone, may_come_back) in reopened {
+            if is_undone {
+                self.forgo_will(number, may_come_back);
+            }
+        }
+    }
+
+    /// A crash has undone that a Will was published: what of it is not owed any more.
+    fn forgo_will(&mut self, number: u64, may_come_back: bool) {
+        for life in self.sessions.all() {
+            let life = self.sessions.life_mut(life);
+            let may_be_full = |from| life.full.is_some_and(|full| full >= from);
+            if life.owed.get(&number).is_some_and(|from| may_come_back || may_be_full(*from)) {
+                life.owed.remove(&number);
+            }
+        }
+        let Some(record) = self.messages.get(&number) else { return };
+        if record.retain {
+            self.retain_perhaps(record.topic, Some(number));
+        }
     }
 
     /// Nobody can tell any more whether it is published.
@@ -179,6 +225,14 @@ impl Judge {
         }
     }
 
+    /// Its connection ended before CONNACK was written: if the broker had accepted it, the Will may
+    /// wait for its receivers from here on.
+    pub(super) fn begin_unanswered_will(&mut self, id: ConnectionId) {
+        if self.will(id).is_some_and(|will| will.status == Status::Asked) {
+            self.begin_will(id);
+        }
+    }
+
     /// From here on it may be published.
     fn begin_will(&mut self, id: ConnectionId) {
         let moment = self.moment;
@@ -192,7 +246,7 @@ impl Judge {
         record.last_taken = moment;
         let (topic, retain, len) = (record.topic, record.retain, record.payload.len());
         if retain {
-            let place = self.retain(topic, Some(number), false, len);
+            let place = self.retain(topic, Some(number), false, len, Origin::Will);
             if let Some(will) = self.will(id) {
                 will.retained = Some((topic, place));
             }
@@ -223,13 +277,12 @@ impl Judge {
         let now = self.moment.at;
         let lateness = self.rules.lateness;
         let Some(will) = self.will(id) else { return };
-        let (number, early) = (will.number, will.early);
+        let early = will.early;
         will.status = Status::Waiting { earliest, latest };
-        if let Some(early) = early
-            && early.at + TOLD_LATE < earliest
-        {
-            let text = format!("Will {number} was published at {}, due at {earliest}", early.at);
-            self.breach(Promise::Will, &[id], text);
+        // Whoever connects may end the Session, and with it the delay.
+        let client = self.connections.get(&id).and_then(|connection| connection.client);
+        if !client.is_some_and(|client| self.is_undecided(client)) {
+            self.judge_early_will(id);
         }
         if earliest <= now || early.is_some() {
             self.begin_will(id);
@@ -237,6 +290,17 @@ impl Judge {
             self.set_deadline(earliest, Deadline::BeginWill(id));
         }
         self.set_deadline(latest + lateness, Deadline::SettleWill(id));
+    }
+
+    /// It was not sent before it could be due.
+    fn judge_early_will(&mut self, id: ConnectionId) {
+        let Some(will) = self.will(id) else { return };
+        let Status::Waiting { earliest, .. } = will.status else { return };
+        if let Some(early) = will.early.take_if(|early| early.at + TOLD_LATE < earliest) {
+            let text =
+                format!("Will {} was published at {}, due at {earliest}", will.number, early.at);
+            self.breach(Promise::Will, &[id], text);
+        }
     }
 
     /// It may be due now.
@@ -266,6 +330,7 @@ impl Judge {
             self.maybe_will(id);
             return;
         }
+        self.judge_early_will(id);
         if let Some(will) = self.will(id) {
             will.status = Status::Settled;
         }
@@ -325,9 +390,16 @@ impl Judge {
 
     /// Whether a CONNECT of this Client Identifier has no answer yet.
     fn is_undecided(&self, client: ClientKey) -> bool {
-        self.sessions.clients[client.0 as usize].open.iter().any(|id| {
-            self.connections.get(id).is_some_and(|known| known.stage == Stage::Connecting)
-        })
+        self.undecided_since(client).is_some()
+    }
+
+    /// Since when a CONNECT of this Client Identifier has no answer.
+    fn undecided_since(&self, client: ClientKey) -> Option<Instant> {
+        let open = self.sessions.clients[client.0 as usize].open.iter();
+        open.filter_map(|id| self.connections.get(id))
+            .filter(|known| known.stage == Stage::Connecting)
+            .filter_map(|known| Some(known.asked.as_ref()?.taken.at))
+            .min()
     }
 
     /// A message is sent: is it a Will before its time?
@@ -339,15 +411,16 @@ impl Judge {
         }
         let id = record.connection;
         // Whoever connects may end the Session, and with it the delay.
-        let is_undecided = record.publisher.is_some_and(|client| self.is_undecided(client));
+        let undecided_since = record.publisher.and_then(|client| self.undecided_since(client));
         let Some(will) = self.will(id) else { return };
         let due = match will.status {
             Status::Revoked => None,
-            Status::Waiting { earliest, .. } if !is_undecided => Some(earliest),
+            Status::Waiting { earliest, .. } if undecided_since.is_none() => Some(earliest),
             _ => Some(moment.at),
         };
         if due.is_some_and(|due| due <= moment.at + TOLD_LATE) {
             will.early.get_or_insert(moment);
+            will.early_since = Some(undecided_since.unwrap_or(moment.at));
             self.begin_will(id);
             return;
         }

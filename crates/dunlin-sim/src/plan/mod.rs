@@ -24,7 +24,8 @@ pub struct Plan {
 impl Plan {
     /// The plan of a seed, with this many actions.
     pub fn draw(seed: u64, steps: u64) -> Self {
-        let options = Options::draw(&mut random(seed, Purpose::Options, 0));
+        let mut options = Options::draw(&mut random(seed, Purpose::Options, 0));
+        options.draw_queues(&mut random(seed, Purpose::Queues, 0));
         let actions = draw::actions(seed, &options, steps);
         Self { seed, options, actions }
     }

@@ -1,5 +1,6 @@
 //! What a run is like: drawn once, so that each seed stresses another corner.
 
+use dunlin_broker::core::{Durability, QueueHead, QueuePart};
 use dunlin_broker::{Limits, QueuePolicy};
 use dunlin_testkit::Random;
 
@@ -21,8 +22,27 @@ pub struct Options {
     pub limits: Limits,
     /// Whether the broker has a store.
     pub stores: bool,
+    /// What acknowledgements mean. A broker crashes only as its level covers: at `fsync` with the
+    /// power, at `written` alone, at `memory` not at all.
+    pub durability: Durability,
     /// How long a sync takes.
     pub sync: Micros,
+    /// How long a store fails before it is mended under the broker that runs; without it, it fails
+    /// until the broker is started anew.
+    pub mend: Option<Micros>,
+    /// Whether the broker is told that its store fails, and takes nothing that it would store.
+    pub tells_failure: bool,
+    /// How much of a queue is in memory.
+    pub queue_head: QueueHead,
+    /// A store that keeps what the records add up to gives back longer queues by one record; one
+    /// that keeps the log gives back the log.
+    pub tail_from: Option<usize>,
+    /// How long a store takes to give back messages of a queue.
+    pub fetch: Micros,
+    /// Whether it gives back what it had when it was asked, instead of what it has when it answers.
+    pub fetches_early: bool,
+    /// Whether it answers only once all is safe that came before.
+    pub fetches_synced: bool,
     /// How long bytes are under way.
     pub latency: Micros,
     /// Bytes arrive in parts of at most this length.
@@ -108,7 +128,15 @@ impl Options {
             malformed: 0,
             limits: Limits { sys_interval_secs: 0, ..Limits::default() },
             stores: false,
+            durability: Durability::Fsync,
             sync: (0, 0),
+            mend: None,
+            tells_failure: false,
+            queue_head: SMALL_HEAD,
+            tail_from: None,
+            fetch: (0, 0),
+            fetches_early: false,
+            fetches_synced: false,
             latency: (1_000, 1_000),
             part_len_max: 1460,
             window: 256 * 1024,
@@ -200,6 +228,43 @@ impl Options {
     }
 }
 
+/// The end of nearly every queue that waits is in the store alone.
+const SMALL_HEAD: QueueHead = QueueHead {
+    away: QueuePart { len: 1, bytes: 500 },
+    connected: QueuePart { len: 2, bytes: 5_000 },
+};
+
+impl Options {
+    /// Draws what concerns queues in a store.
+    pub fn draw_queues(&mut self, random: &mut Random) {
+        let small = SMALL_HEAD;
+        let medium = QueueHead {
+            away: QueuePart { len: 3, bytes: 100 },
+            connected: QueuePart { len: 7, bytes: 2_000 },
+        };
+        self.queue_head = *random.pick(&[small, small, medium, QueueHead::default()]);
+        self.tail_from = *random.pick(&[None, Some(0), Some(1), Some(3), Some(100)]);
+        self.fetch = *random.pick(&[(0, 0), (0, 500), (100, 20_000), (0, 300_000)]);
+        self.fetches_early = random.chance(50);
+        self.fetches_synced = random.chance(30);
+        if random.chance(4) {
+            self.limits.queue_policy = QueuePolicy::KeepLast;
+        }
+        let (memory, written, fsync) = (Durability::Memory, Durability::Written, Durability::Fsync);
+        self.durability = *random.pick(&[memory, written, written, fsync, fsync, fsync, fsync]);
+        let mends = [None, Some((0, 100_000)), Some((1_000_000, 20_000_000))];
+        self.mend = *random.pick(&mends);
+        self.tells_failure = random.chance(60);
+        if self.stores && self.durability == memory {
+            self.mix.crash = 0;
+        }
+    }
+}
+
+/// The policies that [`draw_limits`] draws.
+const POLICIES: [QueuePolicy; 3] =
+    [QueuePolicy::Refuse, QueuePolicy::DropOldest, QueuePolicy::DropNewest];
+
 fn draw_limits(random: &mut Random, limits: &mut Limits) {
     limits.receive_maximum = *random.pick(&[1, 2, 10, 100, 1024]);
     limits.topic_alias_maximum = *random.pick(&[0, 2, 64]);
@@ -209,11 +274,11 @@ fn draw_limits(random: &mut Random, limits: &mut Limits) {
     limits.queue_qos0_offline = random.chance(30);
     if random.chance(25) {
         limits.queue_len_max = *random.pick(&[1, 2, 5, 30]);
-        limits.queue_policy = *random.pick(&QueuePolicy::ALL);
+        limits.queue_policy = *random.pick(&POLICIES);
     }
     if random.chance(10) {
         limits.queue_bytes_max = *random.pick(&[100, 2_000, 20_000]);
-        limits.queue_policy = *random.pick(&QueuePolicy::ALL);
+        limits.queue_policy = *random.pick(&POLICIES);
     }
     if random.chance(15) {
         limits.packet_size_max = *random.pick(&[1_024, 8_192]);

@@ -5,6 +5,7 @@ use crate::pipe::Part;
 use crate::plan::{Action, Planned, PublishPlan, SubscribePlan};
 use bytes::Bytes;
 use core::time::Duration;
+use dunlin_broker::core::Durability;
 use dunlin_codec::{
     Disconnect, MessageProperties, ReasonCode, SubscribeProperties, Subscription,
     SubscriptionIdentifier, SubscriptionOptions, Text,
@@ -79,6 +80,8 @@ impl World {
             Action::Reset => self.reset(device),
             Action::Raw(bytes) => self.send_raw(device, &bytes),
             Action::StallStore { micros } => self.stall_store(micros),
+            // At `memory` nobody waits for the store, and it may lose nothing but by a crash.
+            Action::FailStore if self.options.durability == Durability::Memory => {}
             Action::FailStore => self.fail_store(),
             Action::Crash { micros } => self.crash(micros),
             Action::Stop { micros } => self.stop(micros),
@@ -224,9 +227,11 @@ impl World {
     }
 
     pub(super) fn fail_store(&mut self) {
-        if self.is_up {
+        if self.is_up && !self.store.has_failed {
             self.store.has_failed = true;
             self.tell(Event::StoreFailed);
+            self.tell_store_is_ready(false);
+            self.plan_mend();
         }
     }
 

@@ -7,7 +7,8 @@ use crate::pipe::Part;
 use core::time::Duration;
 use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Durability, Output, RetainedStore, WorkerNumber, owner,
+    ConnectionKey, Core, CoreConfig, Durability, DurabilityRules, Output, RetainedStore,
+    WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
 
@@ -32,13 +33,17 @@ impl World {
             seed: self.seed,
             retained: retained.clone(),
             stores: self.options.stores,
-            durability: std::sync::Arc::default(),
+            queue_head: self.options.queue_head,
+            durability: std::sync::Arc::new(DurabilityRules {
+                default: self.options.durability,
+                topics: Vec::new(),
+            }),
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =
             (0..workers).map(|worker| Core::new(self.now, config(worker))).collect();
         if self.start > 1 && self.options.stores {
-            for record in self.stored_records() {
+            for record in self.recovered_records() {
                 let worker = record
                     .client_identifier()
                     .map_or(WorkerNumber(0), |identifier| owner(identifier, workers, self.seed));
@@ -142,8 +147,20 @@ impl World {
         self.take_mail(worker);
         self.read_established(worker);
         self.read_fresh(worker);
+        if let Some(is_ready) = self.stations[worker].store_is_ready.take() {
+            self.stations[worker].core.handle_store_ready(is_ready);
+        }
         if let Some(upto) = self.stations[worker].stored.take() {
-            self.stations[worker].core.handle_stored(self.now, Durability::Fsync, upto);
+            let (durability, core) = (self.options.durability, &mut self.stations[worker].core);
+            core.handle_stored(self.now, durability.max(Durability::Written), upto);
+            if durability < Durability::Fsync {
+                // What is written is synced some time; nobody waits for it.
+                let before = self.stations[worker].written.replace(upto).unwrap_or_default();
+                self.stations[worker].core.handle_stored(self.now, Durability::Fsync, before);
+            }
+        }
+        while let Some(fetched) = self.stations[worker].fetched.pop_front() {
+            self.stations[worker].core.handle_fetched(self.now, fetched);
         }
         let station = &mut self.stations[worker];
         if station.core.poll_timeout().is_some_and(|deadline| deadline <= self.now) {
@@ -252,7 +269,7 @@ impl World {
                     self.post(to, Mail::Adopt(wire, client));
                 }
                 Output::Store { last, records, .. } => self.append(worker, last, records),
-                Output::Fetch(_) => {}
+                Output::Fetch(fetch) => self.fetch(worker, fetch),
                 Output::Forward { worker: to, batch } => {
                     let from = WorkerNumber(worker as u8);
                     let to = usize::from(to.0);
@@ -349,9 +366,10 @@ impl World {
     fn check_bounds(&mut self, worker: usize) {
         let counters = self.stations[worker].core.counters();
         let mut queued_max = counters.sessions.saturating_mul(self.limits.queue_len_max as u64);
-        if self.limits.queue_policy == QueuePolicy::Refuse {
+        if self.limits.queue_policy != QueuePolicy::DropNewest {
             // What waited for room is queued up to twice the limit when its publisher goes, and a
-            // session takes all copies of a message that it has room for.
+            // session takes all copies of a message that it has room for. The oldest message stays
+            // until the store has given it back.
             queued_max = queued_max.saturating_mul(2).saturating_add(counters.subscriptions);
         }
         if counters.queued > queued_max {

@@ -26,7 +26,7 @@ impl World {
         }
         let worker = self.wires[at].broker.worker % self.stations.len();
         self.wires[at].broker.worker = worker;
-        let key = self.stations[worker].core.open(self.now, dunlin_broker::core::Durability::Fsync);
+        let key = self.stations[worker].core.open(self.now, self.options.durability);
         self.stations[worker].link(key, Some(wire));
         self.wires[at].broker.key = Some(key);
         note!(self, self.about(wire), "accepted by worker {worker}");

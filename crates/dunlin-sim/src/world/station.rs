@@ -2,7 +2,7 @@
 
 use crate::chance::{Purpose, random};
 use dunlin_broker::core::{
-    Batch, ConnectingClient, ConnectionKey, Core, RecordNumber, WorkerNumber,
+    Batch, ConnectingClient, ConnectionKey, Core, Fetched, RecordNumber, WorkerNumber,
 };
 use dunlin_protocol::Instant;
 use dunlin_testkit::Random;
@@ -32,6 +32,12 @@ pub(super) struct Station {
     pub(super) links: Vec<Option<u32>>,
     /// What the store has made safe and the core doesn't know.
     pub(super) stored: Option<RecordNumber>,
+    /// Whether the store takes more, if the core doesn't know.
+    pub(super) store_is_ready: Option<bool>,
+    /// How far its records were written when it heard of it last.
+    pub(super) written: Option<RecordNumber>,
+    /// What the store has given back and the core has not taken.
+    pub(super) fetched: VecDeque<Fetched>,
     /// When the next turn is.
     pub(super) turn_at: Option<Instant>,
     pub(super) random: Random,
@@ -51,6 +57,9 @@ impl Station {
             lingering: VecDeque::new(),
             links: Vec::new(),
             stored: None,
+            store_is_ready: None,
+            written: None,
+            fetched: VecDeque::new(),
             turn_at: None,
             random: random(seed, Purpose::Turns, u64::from(start) << 8 | worker),
             keys: Vec::new(),
@@ -77,6 +86,8 @@ impl Station {
             || !self.adopted.is_empty()
             || !self.writable.is_empty()
             || self.stored.is_some()
+            || self.store_is_ready.is_some()
+            || !self.fetched.is_empty()
             || self.core.has_work()
     }
 }

@@ -1,13 +1,15 @@
 //! The delivery of a message to a session: to its connection now, or to its queue.
 
+use super::refill::keep;
 use super::{Endpoints, Prepared};
 use crate::core::counters::DropCause;
 use crate::core::durability::{Durability, StoredUpto};
 use crate::core::forward::{OwedTo, WhenFull};
 use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
+use crate::core::queue::Queued;
 use crate::core::record::{Record, RecordNumber};
-use crate::core::session::{GroupName, Note, Queued, Session};
+use crate::core::session::{GroupName, Note, Session};
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN};
 use dunlin_protocol::{Instant, Message, PublishError};
@@ -25,8 +27,9 @@ pub(in crate::core) struct Delivered {
 }
 
 impl Endpoints {
-    /// Whether a message would be refused by the queue of a session. One that may exceed its limit
-    /// waits no longer where the session's Client can make no room, because it is not yet decided
+    /// Whether a message would be refused by the queue of a session. Not if the queue holds another
+    /// copy of it that was not refused, which is not decided before this one is. One that may exceed
+    /// the limit does so where the session's Client can make no room, because it is not yet decided
     /// what is first in its queue.
     #[inline]
     pub(in crate::core) fn would_refuse(
@@ -47,9 +50,18 @@ impl Endpoints {
         }
         self.drop_expired(now, key);
         let session = &self.sessions[key.0];
-        let waits_in_vain = outgoing.when_full == WhenFull::Exceed
-            && session.queue.front().is_some_and(Queued::is_tentative);
-        !waits_in_vain && !self.has_room(session, outgoing.message)
+        if self.has_room(session, outgoing.message) || session.queue.awaits_copy(outgoing) {
+            return false;
+        }
+        let may_exceed = match outgoing.when_full {
+            WhenFull::GiveUp => true,
+            when_full @ WhenFull::Exceed => {
+                self.has_room_within(when_full.times_limit(), session, outgoing.message)
+            }
+            _ => false,
+        };
+        let waits_in_vain = session.queue.front().is_some_and(Queued::is_tentative);
+        !(may_exceed && waits_in_vain)
     }
 
     /// Drops what has expired at the front of a queue.
@@ -57,6 +69,11 @@ impl Endpoints {
         let is_expired = |queued: &Queued| queued.message.is_expired(now);
         while self.sessions[key.0].queue.front().is_some_and(is_expired) {
             self.drop_front(key, DropCause::Expired);
+        }
+        let queue = &self.sessions[key.0].queue;
+        if queue.front().is_none() && queue.has_tail() {
+            // It is not known what is at the front.
+            self.refill(key);
         }
     }
 
@@ -105,22 +122,29 @@ impl Endpoints {
         let waits = session.queue.holds_at_most_once();
         let Some(index) = session.connection.filter(|_| !waits) else {
             if !waits && !self.limits.queue_qos0_offline {
-                self.counters.drop_one(DropCause::Offline);
-            } else if self.has_room(session, outgoing.message) {
+                self.drop_for(key, DropCause::Offline);
+                return;
+            }
+            self.replace_older(key, outgoing.message);
+            let session = &self.sessions[key.0];
+            if self.has_room(session, outgoing.message) {
                 let queued = Queued::new(outgoing.keep().clone(), granted, retain, Note::default());
                 self.enqueue(key, queued);
             } else {
-                self.counters.drop_one(match session.connection {
-                    Some(_) => DropCause::QueueFull,
-                    None => DropCause::Offline,
-                });
+                self.drop_for(
+                    key,
+                    match session.connection {
+                        Some(_) => DropCause::QueueFull,
+                        None => DropCause::Offline,
+                    },
+                );
             }
             return;
         };
         self.touch(index);
         let connection = &mut self.connections[index];
         if connection.out.len() >= self.limits.output_bytes_max {
-            self.counters.drop_one(DropCause::OutputFull);
+            self.drop_for(key, DropCause::OutputFull);
             return;
         }
         // A large payload is referenced by the output, which may outlive the input it lies in.
@@ -140,7 +164,7 @@ impl Endpoints {
                 self.counters.publish_sent += 1;
                 self.counters.publish_bytes_sent += outgoing.message.payload.len() as u64;
             }
-            Err(error) => self.counters.drop_one(cause(error)),
+            Err(error) => self.drop_for(key, cause(error)),
         }
     }
 
@@ -155,9 +179,11 @@ impl Endpoints {
     ) -> Delivered {
         let session = &mut self.sessions[key.0];
         let is_direct = session.queue.is_empty() && session.connection.is_some();
+        if !is_direct && !outgoing.is_tentative {
+            self.replace_older(key, outgoing.message);
+        }
         if !is_direct && !self.make_room(now, key, outgoing) {
-            let refused = self.limits.queue_policy == QueuePolicy::Refuse
-                && outgoing.when_full != WhenFull::Exceed;
+            let refused = self.limits.queue_policy == QueuePolicy::Refuse && !outgoing.is_lost();
             return Delivered { refused, ..Delivered::default() };
         }
         let session = &mut self.sessions[key.0];
@@ -211,22 +237,36 @@ impl Endpoints {
             }
             match self.limits.queue_policy {
                 QueuePolicy::Refuse => {
+                    let session = &self.sessions[key.0];
                     let times = outgoing.when_full.times_limit();
-                    if self.has_room_within(times, &self.sessions[key.0], message) {
+                    if self.has_room_within(times, session, message)
+                        || session.queue.awaits_copy(outgoing)
+                    {
                         return true;
                     }
-                    self.counters.drop_one(match outgoing.when_full {
-                        WhenFull::Exceed => DropCause::QueueFull,
-                        _ => DropCause::Refused,
-                    });
+                    let cause = match outgoing.is_lost() {
+                        true => DropCause::QueueFull,
+                        false => DropCause::Refused,
+                    };
+                    self.drop_for(key, cause);
                     return false;
                 }
                 QueuePolicy::DropNewest => {
-                    self.counters.drop_one(DropCause::QueueFull);
+                    self.drop_for(key, DropCause::QueueFull);
                     return false;
                 }
-                QueuePolicy::DropOldest => {
-                    self.drop_front(key, DropCause::QueueFull);
+                QueuePolicy::DropOldest | QueuePolicy::KeepLast => {
+                    if self.sessions[key.0].queue.front().is_some() {
+                        self.drop_front(key, DropCause::QueueFull);
+                        continue;
+                    }
+                    // The oldest are in the store alone, and go when they come.
+                    self.refill(key);
+                    if self.has_room_within(2, &self.sessions[key.0], message) {
+                        return true;
+                    }
+                    self.drop_for(key, DropCause::QueueFull);
+                    return false;
                 }
             }
         }
@@ -235,19 +275,36 @@ impl Endpoints {
     pub(in crate::core) fn enqueue(&mut self, key: SessionKey, queued: Queued) {
         self.counters.queued += 1;
         self.counters.queued_bytes += queued.message.size() as u64;
-        self.sessions[key.0].queue.push(queued);
+        let session = &mut self.sessions[key.0];
+        let keep = keep(&self.limits, self.stores, &self.queue_head, session);
+        if let Some(replaced) = session.queue.push(queued, keep) {
+            self.drop_replaced(key, &replaced);
+        }
+    }
+
+    /// Puts a message back to the front that was just taken from there.
+    pub(super) fn put_back(&mut self, key: SessionKey, queued: Queued) {
+        self.counters.queued += 1;
+        self.counters.queued_bytes += queued.message.size() as u64;
+        let session = &mut self.sessions[key.0];
+        let keep = keep(&self.limits, self.stores, &self.queue_head, session);
+        session.queue.push_front(queued, keep);
     }
 
     pub(super) fn dequeue(&mut self, key: SessionKey) -> Option<Queued> {
-        let queued = self.sessions[key.0].queue.pop()?;
+        let queue = &mut self.sessions[key.0].queue;
+        let queued = queue.pop()?;
         self.counters.queued -= 1;
         self.counters.queued_bytes -= queued.message.size() as u64;
+        if queue.has_tail() && self.sessions[key.0].connection.is_some() {
+            self.refill(key);
+        }
         Some(queued)
     }
 
     pub(super) fn drop_front(&mut self, key: SessionKey, cause: DropCause) {
         if let Some(queued) = self.dequeue(key) {
-            self.counters.drop_one(cause);
+            self.drop_for(key, cause);
             if let Some(note) = &queued.note {
                 self.settle(key, note);
             }
@@ -305,7 +362,7 @@ impl Endpoints {
         if matches!(error, PublishError::QuotaExhausted | PublishError::NotConnected) {
             return Some(queued);
         }
-        self.counters.drop_one(cause(error));
+        self.drop_for(key, cause(error));
         if let Some(note) = &queued.note {
             self.settle(key, note);
         }
@@ -371,13 +428,13 @@ impl Endpoints {
             let at = usize::from(durability == Durability::Fsync);
             let is_stored = |prepared: &mut Prepared| stored.is_stored(durability, prepared.record);
             while let Some(prepared) = self.prepared[at].pop_front_if(is_stored) {
-                self.send_one_prepared(now, prepared);
+                self.send_one_prepared(now, &prepared);
             }
         }
     }
 
-    fn send_one_prepared(&mut self, now: Instant, prepared: Prepared) {
-        let Prepared { connection: key, packet_identifier, size, payload_len, .. } = prepared;
+    fn send_one_prepared(&mut self, now: Instant, prepared: &Prepared) {
+        let Prepared { connection: key, packet_identifier, size, payload_len, .. } = *prepared;
         let Some(connection) = self.connection(key) else { return };
         connection.prepared_bytes -= size;
         let Some(session) = connection.session else { return };
@@ -393,10 +450,13 @@ impl Endpoints {
             Some(dropped) => {
                 let has_expired =
                     dropped.message.as_ref().is_some_and(|message| message.is_expired(now));
-                self.counters.drop_one(match has_expired {
-                    true => DropCause::Expired,
-                    false => DropCause::PacketTooLarge,
-                });
+                self.drop_for(
+                    session,
+                    match has_expired {
+                        true => DropCause::Expired,
+                        false => DropCause::PacketTooLarge,
+                    },
+                );
                 let note = self.sessions[session.0].take_note(packet_identifier);
                 self.settle(session, &note);
                 self.pump(now, session);
@@ -423,7 +483,10 @@ impl Endpoints {
     /// A message that was owed tentatively is owed.
     pub(in crate::core) fn confirm(&mut self, now: Instant, owed: &OwedTo) {
         if self.sessions.is_current(owed.session.0, owed.generation) {
-            self.sessions[owed.session.0].queue.confirm(owed.number);
+            let replaced = self.sessions[owed.session.0].queue.confirm(owed.number);
+            if let Some(replaced) = replaced {
+                self.drop_replaced(owed.session, &replaced);
+            }
             self.pump(now, owed.session);
         }
     }
@@ -431,6 +494,12 @@ impl Endpoints {
     /// A message that was owed tentatively is not owed after all.
     pub(in crate::core) fn withdraw(&mut self, now: Instant, owed: &OwedTo) {
         if self.sessions.is_current(owed.session.0, owed.generation) {
+            if let Some(size) = self.sessions[owed.session.0].queue.withdraw(owed.number) {
+                self.counters.queued -= 1;
+                self.counters.queued_bytes -= size as u64;
+                let note = Note { number: Some(owed.number), ..Note::default() };
+                self.settle(owed.session, &note);
+            }
             self.extract_queued(owed.session, |queued| {
                 let note = queued.note.as_deref();
                 note.is_some_and(|note| note.tentative && note.number == Some(owed.number))

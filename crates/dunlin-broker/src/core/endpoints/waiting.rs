@@ -5,7 +5,8 @@ use super::{ConnectionKey, Endpoints, OUTPUT_FILL_LEN};
 use crate::core::counters::DropCause;
 use crate::core::granted::SessionKey;
 use crate::core::outgoing::Outgoing;
-use crate::core::session::{GroupName, Queued};
+use crate::core::queue::Queued;
+use crate::core::session::GroupName;
 use dunlin_protocol::codec::{PacketIdentifier, QoS};
 use dunlin_protocol::{InFlight, Instant};
 use std::sync::Arc;
@@ -20,7 +21,7 @@ impl Endpoints {
     ) {
         // A PUBCOMP that knows no such exchange refuses nothing: its Client finished it before.
         if acknowledged.reason_code.is_error() && acknowledged.message.is_some() {
-            self.counters.drop_one(DropCause::RefusedByReceiver);
+            self.drop_for(key, DropCause::RefusedByReceiver);
         }
         let session = &mut self.sessions[key.0];
         if session.rare.is_some() {
@@ -59,15 +60,19 @@ impl Endpoints {
             if self.sessions[key.0].queue.front().is_some_and(|front| front.message.is_expired(now))
             {
                 self.drop_front(key, DropCause::Expired);
-            } else if self.sessions[key.0].queue.front().is_some_and(Queued::is_tentative) {
+            } else if self.sessions[key.0].queue.front().is_some_and(Queued::is_tentative)
+                || self.rebuilds(key)
+            {
                 return;
             } else if let Some(queued) = self.dequeue(key) {
                 if let Some(queued) = self.send_queued(now, key, queued) {
-                    self.counters.queued += 1;
-                    self.counters.queued_bytes += queued.message.size() as u64;
-                    self.sessions[key.0].queue.push_front(queued);
+                    self.put_back(key, queued);
                     return;
                 }
+            } else if self.sessions[key.0].queue.has_tail() {
+                // Nothing overtakes what is to be fetched.
+                self.refill(key);
+                return;
             } else if !self.send_retained(now, key) {
                 return;
             }
@@ -79,7 +84,7 @@ impl Endpoints {
         let connection = &mut self.connections[index];
         connection.protocol.poll_transmit(now, &mut connection.out, &mut dropped);
         for in_flight in dropped {
-            self.counters.drop_one(DropCause::PacketTooLarge);
+            self.drop_for(key, DropCause::PacketTooLarge);
             let note = self.sessions[key.0].take_note(in_flight.packet_identifier);
             self.settle(key, &note);
         }
@@ -103,7 +108,7 @@ impl Endpoints {
         let (messages, more) = self.retained.page(&mut cursor, matches_max);
         for (at, message) in messages.iter().enumerate() {
             if message.is_expired(now) {
-                self.counters.drop_one(DropCause::Expired);
+                self.drop_for(key, DropCause::Expired);
                 continue;
             }
             let connection = &mut self.connections[index];
@@ -204,9 +209,12 @@ impl Endpoints {
 
     /// Drops all that waits for a session which ends.
     pub(in crate::core) fn drop_waiting(&mut self, key: SessionKey) {
-        while self.dequeue(key).is_some() {
-            self.counters.drop_one(DropCause::SessionEnded);
-        }
+        let queue = &mut self.sessions[key.0].queue;
+        let (len, bytes) = (queue.len() as u64, queue.bytes() as u64);
+        queue.clear();
+        self.counters.queued -= len;
+        self.counters.queued_bytes -= bytes;
+        self.drop_many_for(key, DropCause::SessionEnded, len);
     }
 
     /// Takes messages out of a session's queue to give them to somebody else.

@@ -4,8 +4,9 @@
 use super::packets::{Packets, bytes_of};
 use crate::Limits;
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Durability, InputState,
-    Output, Record, RecordNumber, RetainedStore, WorkerNumber, owner,
+    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Durability,
+    DurabilityRules, Fetched, Image, InputState, Output, QueueHead, QueuePart, Record,
+    RecordNumber, RetainedStore, WorkerNumber, owner,
 };
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -17,6 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) const SEED: u64 = 7;
+/// So little of a queue is in memory that ordinary ones have their end in the store.
+const SMALL_HEAD: QueueHead = QueueHead {
+    away: QueuePart { len: 2, bytes: 1024 },
+    connected: QueuePart { len: 3, bytes: 64 * 1024 },
+};
 
 /// One end of a connection, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,6 +71,15 @@ pub(super) struct Broker {
     wires: Vec<Wire>,
     /// What the workers have handed over, in the order in which they did.
     log: Vec<Vec<Record>>,
+    /// What the log adds up to.
+    image: Image,
+    /// What was fetched, as it was when it was asked for, and by which worker.
+    fetched: VecDeque<(usize, Fetched)>,
+    /// Whether it is given at once.
+    pub(super) fetches_at_once: bool,
+    /// Longer queues are told of by one record when the process comes back, if by one at all.
+    pub(super) tail_from: Option<usize>,
+    pub(super) queue_head: QueueHead,
     /// How much of the log some worker knows to be stored.
     stored_len: usize,
     /// Whether what is sent is handled at once, by everybody.
@@ -72,6 +87,12 @@ pub(super) struct Broker {
     /// Whether records are stored as soon as they are handed over.
     pub(super) stores_at_once: bool,
     pub(super) retained: RetainedStore,
+    /// What each Topic Name's acknowledgement means, if not what the listener says.
+    rules: Arc<DurabilityRules>,
+    /// What the listener of the next connection says.
+    pub(super) durability: Durability,
+    /// How safe records must become, as the workers said when they handed them over.
+    pub(super) asked: Vec<Durability>,
     /// Which worker takes the next connection.
     pub(super) accepting: usize,
 }
@@ -98,14 +119,29 @@ impl Broker {
             stations: Vec::new(),
             wires: Vec::new(),
             log: Vec::new(),
+            image: Image::new(),
+            fetched: VecDeque::new(),
+            fetches_at_once: true,
+            tail_from: None,
+            queue_head: SMALL_HEAD,
             stored_len: 0,
             prompt: true,
             stores_at_once: true,
             retained: RetainedStore::new(),
+            rules: Arc::default(),
+            durability: Durability::Fsync,
+            asked: Vec::new(),
             accepting: 0,
         };
         broker.start(workers);
         broker
+    }
+
+    /// Begins again, with rules for Topic Names.
+    pub(super) fn with_rules(mut self, rules: DurabilityRules) -> Self {
+        self.rules = Arc::new(rules);
+        self.start(u8::try_from(self.stations.len()).expect("few workers"));
+        self
     }
 
     /// Puts new cores in place of those that were.
@@ -119,7 +155,8 @@ impl Broker {
                 seed: SEED,
                 retained: self.retained.clone(),
                 stores: self.stores,
-                durability: Arc::default(),
+                queue_head: self.queue_head,
+                durability: self.rules.clone(),
                 version: "0.0.0",
             };
             Station {
@@ -165,7 +202,21 @@ impl Broker {
             wire.key = None;
             wire.input.clear();
         }
-        for record in self.log.iter().flatten().cloned() {
+        self.fetched.clear();
+        self.image = Image::new();
+        self.log.iter().flatten().cloned().for_each(|record| self.image.apply(record));
+        let records = match self.tail_from {
+            None => self.log.iter().flatten().cloned().collect(),
+            Some(tail_from) => {
+                self.image.settle_tentative();
+                let records = self.image.recover_records(tail_from);
+                // From now on the store has these.
+                self.log = vec![self.image.records()];
+                self.stored_len = 1;
+                records
+            }
+        };
+        for record in records {
             let worker = match record.client_identifier() {
                 Some(of) => usize::from(owner(of, workers, SEED).0),
                 None => 0,
@@ -217,7 +268,7 @@ impl Broker {
     pub(super) fn open(&mut self) -> Link {
         let worker = self.accepting % self.stations.len();
         let station = &mut self.stations[worker];
-        let key = station.core.open(self.now, Durability::Fsync);
+        let key = station.core.open(self.now, self.durability);
         let link = self.wires.len();
         station.links.insert(key, link);
         self.wires.push(Wire {
@@ -529,6 +580,12 @@ impl Broker {
                 done = false;
                 self.carry_out(worker, output);
             }
+            if self.fetches_at_once
+                && let Some((worker, fetched)) = self.fetched.pop_front()
+            {
+                done = false;
+                self.stations[worker].core.handle_fetched(self.now, fetched);
+            }
             self.stations[worker].core.take_urgent(&mut keys);
             self.stations[worker].core.take_touched(&mut keys);
             for key in keys.drain(..) {
@@ -559,22 +616,43 @@ impl Broker {
                     self.stations[usize::from(to.0)].inbox.push_back(Mail::Adopt(link, client));
                 }
             }
-            Output::Store { last, records, .. } => {
+            Output::Store { last, records, durability } => {
+                self.asked.push(durability);
                 assert!(!records.is_empty(), "records are handed over only when there are some");
                 station.records.extend_from_slice(&records);
+                records.iter().cloned().for_each(|record| self.image.apply(record));
                 self.log.push(records);
                 station.unstored = Some((last, self.log.len()));
                 if self.stores_at_once {
                     self.store(worker);
                 }
             }
-            Output::Fetch(_) => {}
+            Output::Fetch(fetch) => {
+                let is_another = |(of, fetched): &(usize, Fetched)| {
+                    (*of, fetched.session) != (worker, fetch.session)
+                };
+                assert!(self.fetched.iter().all(is_another), "one at a time");
+                self.fetched.push_back((worker, self.image.fetch(&fetch)));
+            }
             Output::Forward { worker: to, batch } => {
                 assert!(!batch.is_empty(), "batches are handed over only with something in them");
                 let from = WorkerNumber(u8::try_from(worker).expect("few workers"));
                 self.stations[usize::from(to.0)].inbox.push_back(Mail::Batch(from, batch));
             }
         }
+    }
+
+    /// Gives a worker what it asked for first; whether there was anything.
+    pub(super) fn give_fetched(&mut self) -> bool {
+        let Some((worker, fetched)) = self.fetched.pop_front() else { return false };
+        self.stations[worker].core.handle_fetched(self.now, fetched);
+        self.settle(worker);
+        true
+    }
+
+    /// How many fetches are under way.
+    pub(super) fn fetches(&self) -> usize {
+        self.fetched.len()
     }
 
     /// The store of a worker has caught up; whether it was behind.
@@ -584,6 +662,15 @@ impl Broker {
         self.stored_len = self.stored_len.max(len);
         station.core.handle_stored(self.now, Durability::Fsync, upto);
         true
+    }
+
+    /// The store of a worker has written all, and synced nothing of it.
+    pub(super) fn write_store(&mut self, worker: usize) {
+        let station = &mut self.stations[worker];
+        if let Some((upto, _)) = station.unstored {
+            station.core.handle_stored(self.now, Durability::Written, upto);
+            self.run();
+        }
     }
 
     /// The stores of all workers have caught up, and everybody acts on it.

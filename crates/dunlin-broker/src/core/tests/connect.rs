@@ -205,6 +205,23 @@ fn sessions_are_limited_and_known_ones_come_back() {
 }
 
 #[test]
+fn a_client_that_has_a_session_begins_anew_in_a_broker_that_recovered_too_many() {
+    // Each of two workers takes half of them, rounded up; the one that comes after has them all.
+    let mut broker = Broker::build(2, Limits { sessions_max: 3, ..quiet() }, true);
+    for at in 0..100 {
+        broker.connect(connect(&format!("client-{at}")).expiry(600));
+    }
+    assert_eq!(broker.counters().sessions, 4);
+    let (_, len) = broker.log_len();
+    broker.crash(len, 1, Duration::ZERO);
+    let link = broker.connect(connect("stranger"));
+    assert_eq!(connack_code(&mut broker, link), ReasonCode::QuotaExceeded);
+    assert!(!broker.join(connect("client-0").expiry(600)).1, "it has ended, and the next begun");
+    assert!(!broker.join(connect("client-0").expiry(600)).1, "it takes itself over");
+    assert_eq!(broker.counters().sessions, 4);
+}
+
+#[test]
 fn enhanced_authentication_is_refused() {
     let mut broker = Broker::new();
     let mut packet = connect("one");

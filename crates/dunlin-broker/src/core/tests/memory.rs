@@ -18,6 +18,7 @@ fn a_quiet_connection_holds_no_buffer() {
             seed: 1,
             retained: RetainedStore::new(),
             stores: true,
+            queue_head: crate::core::QueueHead::default(),
             durability: Arc::default(),
             version: "test",
         },

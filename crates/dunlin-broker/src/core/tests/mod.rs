@@ -3,6 +3,7 @@
 mod broker;
 mod connect;
 mod corpus;
+mod durability;
 mod image;
 mod memory;
 mod packets;
@@ -15,6 +16,7 @@ mod shared;
 mod simulation;
 mod store;
 mod subscriptions;
+mod tail;
 mod wills;
 mod workers;
 

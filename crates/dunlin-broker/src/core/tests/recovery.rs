@@ -319,6 +319,38 @@ fn wills_come_when_they_are_due() {
 }
 
 #[test]
+fn a_will_that_was_on_its_way_when_the_broker_crashed_respects_no_local() {
+    let options = |no_local| SubscriptionOptions {
+        maximum_qos: QoS::AtLeastOnce,
+        no_local,
+        retain_as_published: false,
+        retain_handling: RetainHandling::Send,
+    };
+    let mut broker = Broker::with_store(2);
+    let names: Vec<_> = (0..6).map(|at| format!("one-{at}")).collect();
+    for name in &names {
+        let (link, _) = broker.join(connect(name).expiry(600));
+        broker.send(link, subscribe_with(&["w"], options(true), None));
+    }
+    let packet = connect("one-0").resume().expiry(600).will(will("w", "gone", 0));
+    let (link, _) = broker.join(packet);
+    // The other worker hears nothing of it before the crash.
+    broker.prompt = false;
+    broker.cut(link);
+    let worker = broker.worker_of(link);
+    broker.settle(worker);
+    broker.prompt = true;
+    let (_, len) = broker.log_len();
+    broker.crash(len, 2, Duration::ZERO);
+    for name in &names {
+        let link = keeper(&mut broker, name);
+        // Whoever was owed it already gets it once more: at QoS 1 that is allowed.
+        let got = broker.drain(link);
+        assert_eq!(got.is_empty(), name == "one-0", "{name}: {got:?}");
+    }
+}
+
+#[test]
 fn a_will_that_was_discarded_or_replaced_stays_so() {
     let mut broker = Broker::with_store(1);
     let watcher = keeper(&mut broker, "watcher");

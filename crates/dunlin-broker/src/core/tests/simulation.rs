@@ -177,6 +177,8 @@ impl Simulation {
         }
         self.broker.prompt = false;
         self.broker.stores_at_once = self.random.chance(30);
+        self.broker.fetches_at_once = self.random.chance(30);
+        self.broker.tail_from = [None, Some(0), Some(3)][self.random.below(3)];
         for _ in 0..steps {
             self.act();
         }
@@ -230,9 +232,12 @@ impl Simulation {
 
     fn step(&mut self) {
         let worker = self.random.below(self.broker.workers());
-        match self.random.below(4) {
+        match self.random.below(5) {
             0 => {
                 self.broker.take_mail(worker);
+            }
+            4 => {
+                self.broker.give_fetched();
             }
             1 => {
                 self.broker.step(worker);
@@ -480,6 +485,9 @@ impl Simulation {
                 behind |= self.broker.store(worker);
                 self.broker.settle(worker);
             }
+            while self.broker.give_fetched() {
+                behind = true;
+            }
             if !behind {
                 return;
             }
@@ -562,6 +570,7 @@ impl Simulation {
             let name = self.clients[at].name.clone();
             self.broker.prompt = true;
             self.broker.stores_at_once = true;
+            self.broker.fetches_at_once = true;
             let (link, session_present) = self.broker.join(connect(&name));
             assert!(!session_present);
             self.broker.cut(link);

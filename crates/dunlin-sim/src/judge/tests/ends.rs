@@ -1,6 +1,7 @@
 //! Sessions, Wills, takeovers, crashes.
 
 use super::*;
+use dunlin_codec::SubscriptionIdentifier;
 
 const Q1: QoS = QoS::AtLeastOnce;
 
@@ -38,6 +39,24 @@ fn a_clean_start_without_an_answer_leaves_a_doubt() {
         story.close(3);
         story.join(4, 2, connect("subscriber"), present);
         story.ends(&[]);
+    }
+}
+
+#[test]
+fn a_connect_without_an_answer_may_have_found_the_session_expired() {
+    for (away_millis, broken) in [(59_000, &[Promise::AcknowledgedIsKept][..]), (60_100, &[])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.publish(1, 7);
+        story.close(2);
+        story.pass(away_millis);
+        story.ask(3, 2, connect("subscriber"));
+        story.close(3);
+        // Of the session that the last CONNECT resumed, or of the one that it began.
+        story.join(4, 2, connect("subscriber"), true);
+        story.ends(broken);
     }
 }
 
@@ -148,6 +167,168 @@ fn a_will_is_taken_back() {
     story.pass_on(2, 2, last_words());
     story.accept(3, false);
     story.ends(&[]);
+}
+
+#[test]
+fn a_takeover_that_ends_the_session_brings_its_will_before_the_end_is_told() {
+    // How it is answered: with a new Session, with the old one, or not.
+    let cases = [(Some(false), vec![]), (Some(true), vec![Promise::Will]), (None, vec![])];
+    for (session_present, expected) in cases {
+        let mut story = mourners(5);
+        story.ask(
+            3,
+            1,
+            Connect { clean_start: session_present != Some(true), ..connect("device") },
+        );
+        story.pass_on(2, 2, last_words());
+        let bye = Disconnect::new(ReasonCode::SessionTakenOver);
+        story.write(1, &Packet::Disconnect(Box::new(bye)));
+        story.close(1);
+        match session_present {
+            Some(session_present) => story.accept(3, session_present),
+            None => story.close(3),
+        }
+        story.pass(6000);
+        story.ends(&expected);
+    }
+}
+
+#[test]
+fn a_retained_will_comes_to_each_new_subscription_before_anything_tells_that_it_is_due() {
+    for (subscribed_before, expected) in
+        [(false, &[][..]), (true, &[Promise::RetainFlag, Promise::GrantedQos])]
+    {
+        let mut story = Story::new();
+        story.join(2, 2, connect("watcher"), false);
+        let last = Will { retain: true, ..will(7, 5) };
+        story.join(1, 1, Connect { will: Some(last), ..connect("device") }, false);
+        let take_over = |story: &mut Story| {
+            story.ask(3, 1, Connect { clean_start: true, ..connect("device") });
+        };
+        if !subscribed_before {
+            take_over(&mut story);
+        }
+        let mut both = subscribe("will", Q1);
+        both.subscriptions.extend(subscribe("+", QoS::AtMostOnce).subscriptions);
+        story.subscribe_as(2, both);
+        if subscribed_before {
+            story.pass(1000);
+            take_over(&mut story);
+        }
+        story.pass_on(2, 2, retained(last_words()));
+        let delivery = Delivery::AtMostOnce;
+        story.pass_on(2, 2, retained(Publish { delivery, ..last_words() }));
+        story.close(1);
+        story.accept(3, false);
+        story.ends(expected);
+    }
+}
+
+#[test]
+fn a_will_whose_connect_had_no_answer_may_wait_for_its_receivers_when_its_connection_ends() {
+    for is_ended in [true, false] {
+        let mut story = Story::new();
+        story.join(2, 2, connect("watcher"), false);
+        story.subscribe(2, "will", Q1);
+        story.ask(1, 1, Connect { will: Some(will(7, 0)), ..connect("device") });
+        if is_ended {
+            story.ask(3, 1, connect("device"));
+            story.tell(Event::Ended { connection: ConnectionId(1) });
+        }
+        let mut another = subscribe("+", Q1);
+        another.properties.subscription_identifier = SubscriptionIdentifier::new(9);
+        story.subscribe_as(2, another);
+        // It was matched before there was a Subscription Identifier.
+        story.pass_on(2, 2, last_words());
+        story.close(1);
+        story.ends(if is_ended { &[] } else { &[Promise::SubscriptionIdentifiers] });
+    }
+}
+
+#[test]
+fn a_connect_that_is_refused_ends_no_session() {
+    for is_published in [true, false] {
+        let mut story = mourners(5);
+        story.close(1);
+        story.ask(3, 1, Connect { clean_start: true, ..connect("device") });
+        let refusal = ConnAck {
+            session_present: false,
+            reason_code: ReasonCode::QuotaExceeded,
+            properties: ConnAckProperties::default(),
+        };
+        story.write(3, &Packet::ConnAck(Box::new(refusal)));
+        story.close(3);
+        if is_published {
+            story.pass_on(2, 2, last_words());
+        }
+        story.join(4, 1, connect("device"), !is_published);
+        let broken = [Promise::Will, Promise::SessionPresent];
+        story.ends(if is_published { &broken } else { &[] });
+    }
+}
+
+#[test]
+fn a_crash_may_undo_that_a_will_was_published() {
+    // For the Will Delay Interval, and what is said between the Will and the crash.
+    type Case = (u64, fn(&mut Story), bool);
+    let cases: [Case; 4] = [
+        (0, |_| (), true),
+        (5, |_| (), true),
+        // What it was is stored, and not yet that it came everywhere.
+        (0, |story| story.join(5, 5, connect("somebody"), false), true),
+        (
+            0,
+            |story| {
+                story.join(5, 5, connect("somebody"), false);
+                story.pass(1000);
+                story.join(6, 6, connect("another one"), false);
+            },
+            false,
+        ),
+    ];
+    for (delay_secs, between, may_come_again) in cases {
+        for comes_again in [true, false] {
+            let mut story = mourners(u32::try_from(delay_secs).expect("few seconds"));
+            story.close(1);
+            story.pass(delay_secs * 1000);
+            story.pass_on(2, 2, last_words());
+            story.pass(1000);
+            between(&mut story);
+            // Whoever comes when the Will was published gets none of it.
+            story.join(3, 3, connect("late"), false);
+            story.subscribe(3, "will", Q1);
+            story.pass(1000);
+            story.tell(Event::Crashed);
+            story.tell(Event::Restarted);
+            story.join(4, 3, connect("late"), true);
+            if comes_again {
+                story.pass_on(4, 3, last_words());
+            }
+            let is_broken = comes_again && !may_come_again;
+            story.ends(if is_broken { &[Promise::OnlyWhatIsWanted] } else { &[] });
+        }
+    }
+}
+
+#[test]
+fn a_will_that_a_crash_undoes_is_owed_unless_its_client_may_come_back() {
+    for (delay_secs, is_stored, is_owed) in
+        [(0, false, true), (0, true, true), (5, false, false), (5, true, true)]
+    {
+        let mut story = mourners(delay_secs);
+        story.tell(Event::PeerGone { connection: ConnectionId(2) });
+        story.close(2);
+        story.close(1);
+        story.pass(6000);
+        if is_stored {
+            story.join(3, 3, connect("somebody"), false);
+        }
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(4, 1, connect("device"), true);
+        story.join(5, 2, connect("watcher"), true);
+        story.ends(if is_owed { &[Promise::Will] } else { &[] });
+    }
 }
 
 #[test]

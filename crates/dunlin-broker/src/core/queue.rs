@@ -1,0 +1,336 @@
+//! Messages that wait for a session: the first of them in memory, the rest, when there are many,
+//! in the store alone.
+
+mod latest;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use super::granted::Granted;
+use super::image::Waiting;
+use super::outgoing::Outgoing;
+use super::record::Record;
+use super::session::{GroupName, Note};
+use dunlin_protocol::Message;
+use dunlin_protocol::codec::{QoS, SubscriptionIdentifier, TopicName};
+use latest::Latest;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tail::Tail;
+#[cfg(test)]
+use tail::Wanted;
+
+/// So much of a queue, in messages and in bytes by [`Message::size`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueuePart {
+    /// Messages.
+    pub len: usize,
+    /// Bytes of topic, payload and properties.
+    pub bytes: usize,
+}
+
+/// How much of the queue of a session that survives is kept in memory. The rest is in the store
+/// alone until its turn comes; messages that cannot be left to the store come on top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueHead {
+    /// While the session has no connection.
+    pub away: QueuePart,
+    /// While it has one. When two thirds of it are sent, more is fetched.
+    pub connected: QueuePart,
+}
+
+impl Default for QueueHead {
+    fn default() -> Self {
+        Self {
+            away: QueuePart { len: 16, bytes: 4 * 1024 },
+            connected: QueuePart { len: 256, bytes: 64 * 1024 },
+        }
+    }
+}
+
+/// Which messages of a queue are kept, and where.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Keep {
+    /// All, in memory.
+    All,
+    /// All; beyond this much, those that the store has are there alone.
+    Head(QueuePart),
+    /// The newest of each Topic Name, in memory.
+    Latest,
+}
+
+/// Messages that wait for a session: it is away, its quota is used up, or its connection is slow.
+///
+/// ```text
+///  front ─► messages (the head) ─► tail: in the store, by number ─► end
+///                                  └ beside: in memory, each with its place among the numbers
+/// ```
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// The head. Nothing stands where a message was replaced; the first place is never empty.
+    messages: VecDeque<Option<Queued>>,
+    /// Bytes of the head.
+    bytes: usize,
+    /// How many messages are of QoS 0, in the head and beside the tail.
+    at_most_once: usize,
+    tail: Option<Box<Tail>>,
+    /// Under [`Keep::Latest`], which message of the head is the newest of its Topic Name.
+    latest: Option<Box<Latest>>,
+}
+
+/// A message that waits for a session.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) message: Arc<Message>,
+    pub(super) qos: QoS,
+    pub(super) retain: bool,
+    pub(super) identifiers: Vec<SubscriptionIdentifier>,
+    pub(super) note: Option<Box<Note>>,
+}
+
+impl Queued {
+    pub(super) fn new(message: Arc<Message>, granted: &Granted, retain: bool, note: Note) -> Self {
+        Self {
+            qos: message.qos.min(granted.maximum_qos),
+            message,
+            retain,
+            identifiers: granted.identifiers.as_slice().to_vec(),
+            note: (!note.is_empty()).then(|| Box::new(note)),
+        }
+    }
+
+    /// A message as a store gives it back.
+    pub(super) fn of(record: Record) -> Option<Self> {
+        let Record::Owed {
+            number,
+            message,
+            qos,
+            retain,
+            subscription_identifiers: identifiers,
+            group,
+            tentative,
+            ..
+        } = record
+        else {
+            return None;
+        };
+        let note = Note { number: Some(number), group, tentative, ..Note::default() };
+        Some(Self { message, qos, retain, identifiers, note: Some(Box::new(note)) })
+    }
+
+    fn cost(&self) -> usize {
+        self.message.size()
+    }
+
+    /// Whether it waits until the publisher's exchange is decided.
+    pub(super) fn is_tentative(&self) -> bool {
+        self.note.as_ref().is_some_and(|note| note.tentative)
+    }
+
+    fn number(&self) -> Option<u64> {
+        self.note.as_ref()?.number
+    }
+
+    /// Its number, if it can be left to the store. What came by a Shared Subscription can't: it
+    /// may have to be handed to another member.
+    fn number_in_store(&self) -> Option<u64> {
+        self.note.as_ref().filter(|note| note.group.is_none())?.number
+    }
+}
+
+impl Queue {
+    #[inline]
+    pub(super) fn len(&self) -> usize {
+        self.head_len() + self.tail.as_ref().map_or(0, |tail| tail.len())
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.tail.as_ref().map_or(0, |tail| tail.bytes())
+    }
+
+    /// Whether nothing waits, so that a message may be sent at once.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.tail.is_none()
+    }
+
+    /// Whether there is more than what is in memory.
+    #[inline]
+    pub(super) const fn has_tail(&self) -> bool {
+        self.tail.is_some()
+    }
+
+    /// How many messages are in memory and come before the tail.
+    pub(super) fn head_len(&self) -> usize {
+        self.messages.len() - self.latest.as_ref().map_or(0, |latest| latest.holes)
+    }
+
+    /// How many places for messages, and for what is known of them, there are in memory.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.messages.capacity() + self.tail.as_ref().map_or(0, |tail| tail.places())
+    }
+
+    /// Whether a message of QoS 0 waits, which another one may not overtake.
+    pub(super) const fn holds_at_most_once(&self) -> bool {
+        self.at_most_once > 0
+    }
+
+    /// Adds a message at the end; gives back the one that it replaces, if it does.
+    #[inline]
+    pub(super) fn push(&mut self, queued: Queued, keep: Keep) -> Option<Queued> {
+        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
+        match keep {
+            Keep::Head(part) if self.tail.is_some() || self.fills(part) => self.push_behind(queued),
+            Keep::Latest if self.tail.is_some() => self.push_behind(queued),
+            Keep::Latest => return self.push_latest(queued),
+            Keep::All | Keep::Head(_) => self.push_back(queued),
+        }
+        None
+    }
+
+    /// Whether the head is as much as this.
+    #[inline]
+    fn fills(&self, part: QueuePart) -> bool {
+        self.messages.len() >= part.len || self.bytes >= part.bytes
+    }
+
+    #[inline]
+    fn push_back(&mut self, queued: Queued) {
+        self.bytes += queued.cost();
+        self.messages.push_back(Some(queued));
+    }
+
+    /// The first message. There may be none in memory though the queue has some.
+    pub(super) fn front(&self) -> Option<&Queued> {
+        self.messages.front()?.as_ref()
+    }
+
+    /// Whether a copy of this message is in it that waits until the message is decided.
+    pub(super) fn awaits_copy(&self, outgoing: &Outgoing<'_>) -> bool {
+        let last = self.messages.iter().rev().flatten().take_while(|queued| queued.is_tentative());
+        let mut undecided = last.chain(self.front().filter(|front| front.is_tentative()));
+        undecided.any(|queued| outgoing.is_copy(&queued.message))
+            || self.tail.as_ref().is_some_and(|tail| tail.awaits_copy(outgoing))
+    }
+
+    /// Takes the first message, if it is in memory.
+    pub(super) fn pop(&mut self) -> Option<Queued> {
+        let queued = self.messages.pop_front()??;
+        self.bytes -= queued.cost();
+        self.at_most_once -= usize::from(queued.qos == QoS::AtMostOnce);
+        if let Some(latest) = &mut self.latest {
+            latest.popped(&queued.message.topic_name, &mut self.messages);
+        }
+        if self.messages.is_empty() {
+            // A drained queue keeps no buffer.
+            self.messages = VecDeque::new();
+            self.latest = None;
+        }
+        Some(queued)
+    }
+
+    /// Puts back what was just taken.
+    pub(super) fn push_front(&mut self, queued: Queued, keep: Keep) {
+        if matches!(keep, Keep::Latest) {
+            let is_tentative = queued.is_tentative();
+            let latest = self.latest.get_or_insert_default();
+            latest.pushed_front(&queued.message.topic_name, is_tentative);
+        }
+        self.bytes += queued.cost();
+        self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
+        self.messages.push_front(Some(queued));
+    }
+
+    /// A message that was tentative is owed; gives back the one that it replaces, if it does.
+    pub(super) fn confirm(&mut self, number: u64) -> Option<Queued> {
+        if self.tail.as_mut().is_some_and(|tail| tail.confirm(number)) {
+            return None;
+        }
+        let is_it = |queued: &Option<Queued>| {
+            queued.as_ref().is_some_and(|queued| queued.number() == Some(number))
+        };
+        let at = self.messages.iter().rposition(is_it)?;
+        let queued = self.messages[at].as_mut()?;
+        if let Some(note) = &mut queued.note {
+            note.tentative = false;
+        }
+        let topic_name = queued.message.topic_name.clone();
+        let place = self.latest.as_mut()?.confirmed(&topic_name, at)?;
+        self.take_out(place)
+    }
+
+    /// A message that is tentative is not owed: takes it out. It was as large as this if it was in
+    /// the store alone.
+    pub(super) fn withdraw(&mut self, number: u64) -> Option<usize> {
+        let withdrawn = self.tail.as_mut()?.withdraw(number);
+        if withdrawn.is_some() {
+            self.end_tail();
+        }
+        withdrawn
+    }
+
+    /// The Shared Subscriptions that messages came by, as often as they did.
+    pub(super) fn groups(&self) -> impl Iterator<Item = Arc<GroupName>> + '_ {
+        let beside = self.tail.iter().flat_map(|tail| tail.beside());
+        let queued = self.messages.iter().flatten().chain(beside);
+        queued.filter_map(|queued| queued.note.as_ref()?.group.clone())
+    }
+
+    /// Takes out those of the messages in memory that `wanted` picks, in their order.
+    pub(super) fn extract(&mut self, wanted: impl Fn(&Queued) -> bool) -> Vec<Queued> {
+        let mut picked = Vec::new();
+        if self.messages.iter().flatten().any(&wanted) {
+            let messages = std::mem::take(&mut self.messages);
+            for queued in messages.into_iter().flatten() {
+                if wanted(&queued) {
+                    self.bytes -= queued.cost();
+                    picked.push(queued);
+                } else {
+                    self.messages.push_back(Some(queued));
+                }
+            }
+            self.latest = self.latest.is_some().then(|| Box::new(Latest::of(&self.messages)));
+        }
+        if let Some(tail) = &mut self.tail {
+            tail.extract(wanted, &mut picked);
+        }
+        self.end_tail();
+        self.at_most_once -= picked.iter().filter(|queued| queued.qos == QoS::AtMostOnce).count();
+        picked
+    }
+
+    // ---- the newest of each Topic Name
+
+    fn push_latest(&mut self, queued: Queued) -> Option<Queued> {
+        let replaced = match queued.is_tentative() {
+            // It replaces what is before it once it is confirmed.
+            true => None,
+            false => self.take_older(&queued.message.topic_name),
+        };
+        let latest = self.latest.get_or_insert_default();
+        if !queued.is_tentative() {
+            latest.pushed_back(&queued.message.topic_name, self.messages.len());
+        }
+        self.push_back(queued);
+        replaced
+    }
+
+    /// Takes out the message that a newer one of this Topic Name replaces.
+    pub(super) fn take_older(&mut self, topic_name: &TopicName) -> Option<Queued> {
+        let place = self.latest.as_ref()?.place(topic_name)?;
+        self.take_out(place)
+    }
+
+    /// Leaves the place of a replaced message empty.
+    fn take_out(&mut self, at: usize) -> Option<Queued> {
+        let queued = self.messages.get_mut(at)?.take()?;
+        self.bytes -= queued.cost();
+        self.at_most_once -= usize::from(queued.qos == QoS::AtMostOnce);
+        if let Some(latest) = &mut self.latest {
+            latest.taken_out(&queued.message.topic_name, at, &mut self.messages);
+        }
+        Some(queued)
+    }
+}

@@ -1,0 +1,181 @@
+//! What an acknowledgement means: in memory, written, or on the disk.
+
+use super::*;
+use crate::core::{Durability, DurabilityRules};
+use crate::{Limits, QueuePolicy};
+use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
+
+/// A broker whose store is behind until told otherwise, with a persistent subscriber of everything
+/// that is away, and rules for Topic Names.
+fn behind(workers: u8, limits: &Limits, rules: &[(&str, Durability)]) -> Broker {
+    let topics = rules.iter().map(|(filter, level)| (filter.parse().expect("a filter"), *level));
+    let rules = DurabilityRules { default: Durability::Fsync, topics: topics.collect() };
+    let limits = Limits { sys_interval_secs: 0, ..limits.clone() };
+    let mut broker = Broker::build(workers, limits, true).with_rules(rules);
+    let (subscriber, _) = broker.join(connect("sub").expiry(60));
+    broker.send(subscriber, subscribe(&["#"], QoS::ExactlyOnce));
+    broker.receive(subscriber);
+    broker.cut(subscriber);
+    broker.stores_at_once = false;
+    broker.asked.clear();
+    broker
+}
+
+/// What a Client gets at once, when the store has written, and when it has synced.
+fn step(broker: &mut Broker, link: Link) -> [Vec<PacketType>; 3] {
+    let at_once = broker.types(link);
+    broker.write_store(0);
+    let written = broker.types(link);
+    broker.store_all();
+    [at_once, written, broker.types(link)]
+}
+
+/// One packet, at the step that makes things so safe.
+fn at(level: Durability, packet_type: PacketType) -> [Vec<PacketType>; 3] {
+    let mut expected: [Vec<PacketType>; 3] = Default::default();
+    expected[level as usize].push(packet_type);
+    expected
+}
+
+#[test]
+fn an_acknowledgement_waits_for_the_level_of_its_listener() {
+    for level in Durability::ALL {
+        let mut broker = behind(1, &Limits::default(), &[]);
+        broker.durability = level;
+        let publisher = broker.client("pub");
+        broker.asked.clear();
+        broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 1)));
+        assert_eq!(broker.asked, [level], "the store knows what is waited for");
+        assert_eq!(step(&mut broker, publisher), at(level, PacketType::PubAck));
+    }
+}
+
+#[test]
+fn sessions_subscriptions_and_releases_wait_for_the_level_of_their_listener() {
+    for level in Durability::ALL {
+        let mut broker = behind(1, &Limits::default(), &[]);
+        broker.durability = level;
+        let link = broker.connect(connect("client").expiry(60));
+        assert_eq!(step(&mut broker, link), at(level, PacketType::ConnAck));
+        broker.send(link, subscribe(&["$x"], QoS::ExactlyOnce));
+        assert_eq!(step(&mut broker, link), at(level, PacketType::SubAck));
+        broker.send(link, Packet::Publish(publish("$x", "1", QoS::ExactlyOnce, 1)));
+        // PUBREC, and the message to itself.
+        let steps = step(&mut broker, link);
+        assert_eq!(
+            steps.each_ref().map(Vec::len),
+            at(level, PacketType::PubRec).map(|s| 2 * s.len())
+        );
+        broker.send(link, Packet::PubRel(ack(identifier(1))));
+        assert_eq!(step(&mut broker, link), at(level, PacketType::PubComp));
+        broker.send(link, Packet::PubRec(ack(identifier(1))));
+        assert_eq!(step(&mut broker, link), at(level, PacketType::PubRel));
+    }
+}
+
+#[test]
+fn a_rule_for_a_topic_name_outranks_the_listener_and_the_order_of_answers_stays() {
+    let rules = [("fast/#", Durability::Memory), ("fast/but/safe", Durability::Fsync)];
+    let mut broker = behind(1, &Limits::default(), &rules);
+    let publisher = broker.client("pub");
+    broker.send(publisher, Packet::Publish(publish("fast/but/safe", "x", QoS::AtLeastOnce, 1)));
+    assert_eq!(broker.types(publisher), [PacketType::PubAck], "the first rule decides");
+    broker.send(publisher, Packet::Publish(publish("slow", "x", QoS::AtLeastOnce, 2)));
+    broker.send(publisher, Packet::Publish(publish("fast/a", "x", QoS::AtLeastOnce, 3)));
+    assert!(broker.types(publisher).is_empty(), "PUBACKs keep their order [MQTT-4.6.0-2]");
+    broker.store_all();
+    assert_eq!(broker.types(publisher), [PacketType::PubAck; 2]);
+}
+
+#[test]
+fn another_worker_waits_for_the_level_of_the_message() {
+    for (level, answers) in [(Durability::Memory, [1, 0]), (Durability::Fsync, [0, 1])] {
+        let mut broker = behind(2, &Limits::default(), &[]);
+        broker.durability = level;
+        let owner = |name: &str| crate::core::owner(&name.parse().expect("text"), 2, broker::SEED);
+        let elsewhere =
+            (0..).map(|at| format!("pub-{at}")).find(|name| owner(name) != owner("sub"));
+        let publisher = broker.client(&elsewhere.expect("one of them"));
+        broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 1)));
+        let at_once = broker.types(publisher).len();
+        broker.store_all();
+        assert_eq!([at_once, broker.types(publisher).len()], answers, "{level:?}");
+    }
+}
+
+#[test]
+fn what_a_store_can_not_take_is_refused_and_the_rest_goes_on() {
+    for policy in QueuePolicy::ALL {
+        let limits = Limits { queue_policy: policy, ..Limits::default() };
+        let mut broker = behind(1, &limits, &[]);
+        let (listener, _) = broker.join(connect("listener"));
+        broker.send(listener, subscribe(&["$free"], QoS::AtLeastOnce));
+        broker.receive(listener);
+        let publisher = broker.client("pub");
+        broker.core(0).handle_store_ready(false);
+        for (topic_name, qos, reason_code) in [
+            ("a", QoS::AtLeastOnce, ReasonCode::QuotaExceeded),
+            ("a", QoS::ExactlyOnce, ReasonCode::QuotaExceeded),
+            ("$free", QoS::AtLeastOnce, ReasonCode::Success),
+        ] {
+            broker.send(publisher, Packet::Publish(publish(topic_name, "x", qos, 1)));
+            match broker.receive_one(publisher) {
+                Packet::PubAck(ack) | Packet::PubRec(ack) => {
+                    assert_eq!(ack.reason_code, reason_code, "{topic_name} {qos:?} {policy:?}");
+                }
+                packet => panic!("{packet:?}"),
+            }
+        }
+        assert_eq!(broker.drain(listener), ["x"]);
+        broker.core(0).handle_store_ready(true);
+        broker.stores_at_once = true;
+        broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 2)));
+        assert_eq!(broker.types(publisher), [PacketType::PubAck]);
+    }
+}
+
+#[test]
+fn an_mqtt_3_publisher_waits_until_the_store_goes_on() {
+    for policy in QueuePolicy::ALL {
+        let limits = Limits { queue_policy: policy, ..Limits::default() };
+        let mut broker = behind(1, &limits, &[]);
+        let (publisher, _) = broker.join(connect_v311("pub", true));
+        broker.core(0).handle_store_ready(false);
+        broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 1)));
+        broker.advance_secs(20);
+        assert!(broker.types(publisher).is_empty());
+        broker.send(publisher, Packet::PingReq);
+        assert_eq!(broker.types(publisher), [PacketType::PingResp], "it is not held up itself");
+        broker.core(0).handle_store_ready(true);
+        broker.stores_at_once = true;
+        broker.advance_secs(1);
+        assert_eq!(broker.types(publisher), [PacketType::PubAck]);
+    }
+}
+
+#[test]
+fn a_session_that_must_survive_does_not_begin_while_the_store_takes_nothing() {
+    let mut broker = behind(1, &Limits::default(), &[]);
+    broker.core(0).handle_store_ready(false);
+    let refused = [
+        connect("new").expiry(60),
+        connect("sub").resume(),
+        connect("will").will(will("w", "x", 0)),
+    ];
+    for refused in refused {
+        let link = broker.connect(refused);
+        match broker.receive_one(link) {
+            Packet::ConnAck(connack) => {
+                assert_eq!(connack.reason_code, ReasonCode::ServerUnavailable);
+            }
+            packet => panic!("{packet:?}"),
+        }
+        assert!(broker.is_closed(link));
+    }
+    let (link, _) = broker.join(connect("passing"));
+    assert!(!broker.is_closed(link));
+    broker.core(0).handle_store_ready(true);
+    broker.stores_at_once = true;
+    let (_, session_present) = broker.join(connect("sub").resume().expiry(60));
+    assert!(session_present, "it was not touched");
+}
