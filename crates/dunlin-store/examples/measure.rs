@@ -267,6 +267,7 @@ fn queues(folder: &Path, messages: u64) -> Outcome {
     println!("{:28} {} MiB on the disk", "drained", disk(folder) >> 20);
     let used = Used::now();
     let mut storage = FileStorage::open(folder, Options::default())?;
+    used.report("open the drained engine", messages, 0);
     storage.recover(&mut |_| {})?;
     used.report("open the drained store", messages, 0);
     Ok(())

@@ -171,9 +171,9 @@ impl<'a> Recovery<'a> {
         let row = SessionRow::decode(&mut reader)?;
         reader.end()?;
         self.index.counters.session = self.index.counters.session.max(row.number);
-        let client = Client { number: row.number, session: row.session, ..Client::default() };
+        let client = Client { number: row.number, ..Client::default() };
         self.owners.insert(row.number, client_identifier.clone());
-        self.index.clients.insert(client_identifier.clone(), client);
+        self.index.clients.insert(client_identifier.as_bytes()[..].into(), client);
         if let Some(session) = row.session {
             (self.each)(Record::Session {
                 client_identifier,
@@ -308,7 +308,7 @@ impl<'a> Recovery<'a> {
         if let Some(reference) = header.reference {
             *self.index.references.entry(reference).or_default() += 1;
         }
-        if let Some(client) = self.index.clients.get_mut(&client_identifier) {
+        if let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) {
             client.last_number = number;
             client.references += u32::from(header.reference.is_some());
             if let Some(tracked) = tracked {
@@ -357,7 +357,7 @@ impl<'a> Recovery<'a> {
         let (name, value) = self.index.names.found(Table::Will, None, key, value)?;
         let client_identifier = Text::from_bytes(name).map_err(|_| Damage::IllegalString)?;
         let row = WillRow::decode(Reader::new(value)?)?;
-        self.index.clients.entry(client_identifier.clone()).or_default().has_will = true;
+        self.index.client(client_identifier.as_bytes()).has_will = true;
         (self.each)(Record::Will {
             client_identifier,
             message: row.message,

@@ -40,9 +40,8 @@ impl Default for Options {
 pub struct FileStorage {
     folder: Folder,
     options: Options,
-    /// Until the threads have it.
+    /// Until it is recovered.
     engine: Option<Engine>,
-    index: Option<Index>,
     found: Found,
     threads: Option<(Sender<Job>, Arc<Threads>)>,
 }
@@ -94,7 +93,7 @@ impl FileStorage {
         let folder = Folder::open(path.as_ref())?;
         let (engine, damaged_journals) = open_engine(&folder, &options)?;
         let found = Found { damaged_journals, ..Found::default() };
-        Ok(Self { folder, options, engine: Some(engine), index: None, found, threads: None })
+        Ok(Self { folder, options, engine: Some(engine), found, threads: None })
     }
 
     /// What the recovery found; all zero before it.
@@ -110,13 +109,10 @@ impl FileStorage {
         &mut self,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<FileStore, Box<dyn Error + Send + Sync>> {
-        if self.index.is_none() && self.engine.is_some() {
+        if self.threads.is_none() {
             self.recover(&mut |_| {})?;
         }
-        if self.threads.is_none() {
-            self.threads = Some(self.start()?);
-        }
-        let Some((jobs, threads)) = &self.threads else { return Err("no threads".into()) };
+        let Some((jobs, threads)) = &self.threads else { return Err("not recovered".into()) };
         let end = Arc::new(End::new(Box::new(wake)));
         threads.shared.add_end(end.clone());
         Ok(FileStore { jobs: jobs.clone(), end, appended: 0, threads: threads.clone() })
@@ -130,9 +126,9 @@ impl FileStorage {
         engine.commit(&[op], fjall::PersistMode::SyncData).expect("a disk");
     }
 
-    fn start(&mut self) -> io::Result<(Sender<Job>, Arc<Threads>)> {
+    fn start(&self, engine: Engine, index: Index) -> io::Result<(Sender<Job>, Arc<Threads>)> {
         let shared = Arc::new(Shared::new(self.options.backlog_bytes_max));
-        shared.set_engine(self.engine.clone());
+        shared.set_engine(Some(engine.clone()));
         let (jobs, jobs_end) = channel();
         let (reads, reads_end) = channel();
         let (damaged, damaged_end) = channel();
@@ -140,8 +136,8 @@ impl FileStorage {
             shared: shared.clone(),
             folder: self.folder.clone(),
             cache_bytes: self.options.cache_bytes,
-            engine: self.engine.take(),
-            index: self.index.take().unwrap_or_default(),
+            engine: Some(engine),
+            index,
             jobs: jobs_end,
             reads,
             damaged: damaged_end,
@@ -171,9 +167,9 @@ impl Storage for FileStorage {
         &mut self,
         each: &mut dyn FnMut(Record),
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let Some(engine) = &self.engine else { return Err("recovered already".into()) };
+        let engine = self.engine.take().ok_or("recovered already")?;
         let damaged_journals = self.found.damaged_journals;
-        let Recovered { index, mended, found, .. } = Recovery::new(engine, each).run();
+        let Recovered { index, mended, found, .. } = Recovery::new(&engine, each).run();
         if let Some(marked) = self.folder.marked()
             && marked > index.counters.commit
         {
@@ -195,7 +191,7 @@ impl Storage for FileStorage {
                 .commit(&mended, fjall::PersistMode::SyncData)
                 .map_err(|error| Cause(&error).to_string())?;
         }
-        self.index = Some(index);
+        self.threads = Some(self.start(engine, index)?);
         self.found = Found { damaged_journals, ..found };
         Ok(())
     }
@@ -203,7 +199,7 @@ impl Storage for FileStorage {
     fn open(&mut self, worker: WorkerNumber, waker: StoreWaker) -> Box<dyn Store> {
         match self.open_end(move || waker.wake()) {
             Ok(end) => Box::new(end),
-            // Before the first connection: there is nobody who could be told something false.
+            // Only without a recovery before it, which tells why.
             Err(error) => panic!("the store of worker {} can't be opened: {error}", worker.0),
         }
     }

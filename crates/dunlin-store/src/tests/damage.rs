@@ -141,7 +141,7 @@ fn a_row_that_means_nothing_is_set_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     filled(folder.path());
     {
-        let (storage, _) = recover(folder.path());
+        let storage = open(folder.path());
         storage.overwrite(
             crate::keys::Table::Queue,
             &crate::keys::pair(1, 7),
