@@ -55,7 +55,9 @@ impl Log {
             let (step, number) = line.split_once(' ').expect("a step and a number");
             (step.to_owned(), number.parse().expect("a number"))
         };
-        text.lines().map(step).collect()
+        // Of a line that is being written a part may be there.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(step).collect()
     }
 }
 
@@ -127,7 +129,7 @@ fn spawn(part: &str, url: &str, folder: &Path) -> Child {
 }
 
 /// A child that does not outlive its test: SIGKILL, whatever it does.
-struct Reaped(Child);
+pub(crate) struct Reaped(pub(crate) Child);
 
 impl Drop for Reaped {
     fn drop(&mut self) {

