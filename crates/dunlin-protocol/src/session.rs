@@ -91,6 +91,13 @@ impl Session {
         self.inbound.insert(packet_identifier, Received::default());
     }
 
+    /// Forgets that a QoS 2 message was received: its repetition is given as a new message.
+    ///
+    /// For an owner that had not acknowledged it, and tells repetitions apart by itself.
+    pub fn forget_received(&mut self, packet_identifier: PacketIdentifier) {
+        self.inbound.remove(&packet_identifier);
+    }
+
     /// Whether nothing is under way in either direction.
     pub fn is_empty(&self) -> bool {
         self.outbound.live == 0 && self.inbound.is_empty()
