@@ -67,7 +67,7 @@ impl Session {
     /// A received QoS 2 message counts as never received: nobody has taken it, so when it comes
     /// again it is new. Gives whether it was known.
     ///
-    /// For a Session without a connection.
+    /// For a Session without a connection, whose owner tells repetitions apart or has nothing to.
     pub fn forget_received(&mut self, packet_identifier: PacketIdentifier) -> bool {
         self.inbound.remove(&packet_identifier).is_some()
     }
@@ -89,13 +89,6 @@ impl Session {
     /// Restores a received and not yet released QoS 2 message.
     pub fn restore_received(&mut self, packet_identifier: PacketIdentifier) {
         self.inbound.insert(packet_identifier, Received::default());
-    }
-
-    /// Forgets that a QoS 2 message was received: its repetition is given as a new message.
-    ///
-    /// For an owner that had not acknowledged it, and tells repetitions apart by itself.
-    pub fn forget_received(&mut self, packet_identifier: PacketIdentifier) {
-        self.inbound.remove(&packet_identifier);
     }
 
     /// Whether nothing is under way in either direction.
