@@ -481,7 +481,7 @@ impl ClientConnection {
         match self.resumable.take() {
             Some(session) => session,
             None => {
-                let mut session = core::mem::take(&mut self.engine.session);
+                let mut session = self.engine.take_session();
                 if self.session_ends_with_connection {
                     // What a later Session receives with these Packet Identifiers is new.
                     session.inbound.clear();

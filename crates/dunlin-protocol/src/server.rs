@@ -127,6 +127,13 @@ impl ServerConnection {
         self.keep_alive_secs
     }
 
+    /// How long the Client may be silent: one and a half times the Keep Alive in force
+    /// [MQTT-3.1.2-22]; `None` is for ever.
+    pub fn silence_max(&self) -> Option<Duration> {
+        let keep_alive = Duration::from_millis(u64::from(self.keep_alive_secs) * 1500);
+        (!keep_alive.is_zero()).then_some(keep_alive)
+    }
+
     /// Whether input waits for the owner and not for the peer: for the answer to a CONNECT or AUTH,
     /// or, with MQTT 3.x, for acknowledgements, of which as many are owed as Receive Maximum says.
     /// [`Progress::NeedInput`] then says nothing about the input; call `handle_input` again once
@@ -420,6 +427,19 @@ impl ServerConnection {
         self.engine.forgo(now, ack, out);
     }
 
+    /// Refuses a QoS 2 message, by a Reason Code of 0x80 or above, whose Client has closed its side
+    /// and can't be told: it is told when it sends the message again, see
+    /// [`Session::refuse_received`].
+    pub fn refuse_untold(
+        &mut self,
+        now: Instant,
+        ack: AckToken,
+        reason_code: ReasonCode,
+        out: &mut TransmitBuf,
+    ) {
+        self.engine.refuse_untold(now, ack, reason_code, out);
+    }
+
     /// Answers a SUBSCRIBE [MQTT-3.8.4-1].
     ///
     /// # Errors
@@ -525,20 +545,18 @@ impl ServerConnection {
         if self.state != State::Connected {
             return Some(self.engine.last_received() + self.config.connect_timeout);
         }
-        let keep_alive = Duration::from_millis(u64::from(self.keep_alive_secs) * 1500);
-        (self.keep_alive_secs > 0 && !self.engine.is_holding())
-            .then(|| self.engine.last_received() + keep_alive)
+        let silence_max = self.silence_max().filter(|_| !self.engine.is_holding())?;
+        Some(self.engine.last_received() + silence_max)
     }
 
     /// The Session, for the connection that comes after this one.
-    pub fn into_session(self) -> Session {
-        self.engine.session
+    pub fn into_session(mut self) -> Session {
+        self.take_session()
     }
 
     /// Takes the Session out; the connection is of no more use.
     pub fn take_session(&mut self) -> Session {
-        self.engine.close(ConnectionEnd::Network);
-        core::mem::take(&mut self.engine.session)
+        self.engine.take_session()
     }
 
     /// The Session as it stands.

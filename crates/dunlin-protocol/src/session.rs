@@ -4,16 +4,24 @@ use crate::Message;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use dunlin_codec::{PacketIdentifier, QoS, SubscriptionIdentifier};
+use dunlin_codec::{PacketIdentifier, QoS, ReasonCode, SubscriptionIdentifier};
 
 /// The QoS 1 and QoS 2 exchanges under way in both directions, and the Packet Identifiers that
 /// they use: a plain value that moves from one connection to the next.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Session {
     pub(crate) outbound: InFlightQueue,
-    /// Packet Identifiers of QoS 2 messages that were received and not yet released, each with
-    /// whether it counts against our Receive Maximum on the present connection.
-    pub(crate) inbound: BTreeMap<PacketIdentifier, bool>,
+    /// The QoS 2 messages that were received and not yet released.
+    pub(crate) inbound: BTreeMap<PacketIdentifier, Received>,
+}
+
+/// A QoS 2 message that was received and not yet released.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// Whether it counts against our Receive Maximum on the present connection.
+    pub(crate) counted: bool,
+    /// With what it was refused, when its publisher could not be told.
+    pub(crate) refused: Option<ReasonCode>,
 }
 
 impl Session {
@@ -52,12 +60,35 @@ impl Session {
 
     /// The Packet Identifiers of QoS 2 messages that were received and not yet released.
     pub fn received(&self) -> impl Iterator<Item = PacketIdentifier> + '_ {
-        self.inbound.keys().copied()
+        let taken = self.inbound.iter().filter(|(_, received)| received.refused.is_none());
+        taken.map(|(packet_identifier, _)| *packet_identifier)
+    }
+
+    /// A received QoS 2 message counts as never received: nobody has taken it, so when it comes
+    /// again it is new. Gives whether it was known.
+    ///
+    /// For a Session without a connection.
+    pub fn forget_received(&mut self, packet_identifier: PacketIdentifier) -> bool {
+        self.inbound.remove(&packet_identifier).is_some()
+    }
+
+    /// A received QoS 2 message was refused, by a Reason Code of 0x80 or above, when its publisher
+    /// could no longer be told: it is told when it sends the message again, which is not delivered
+    /// again then [MQTT-4.3.3-10]. An MQTT 3.x peer can't be told, its message is new.
+    ///
+    /// For a Session without a connection.
+    pub fn refuse_received(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
+    ) {
+        let received = Received { counted: false, refused: Some(reason_code) };
+        self.inbound.insert(packet_identifier, received);
     }
 
     /// Restores a received and not yet released QoS 2 message.
     pub fn restore_received(&mut self, packet_identifier: PacketIdentifier) {
-        self.inbound.insert(packet_identifier, false);
+        self.inbound.insert(packet_identifier, Received::default());
     }
 
     /// Whether nothing is under way in either direction.

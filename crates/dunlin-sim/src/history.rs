@@ -118,6 +118,8 @@ pub enum Event<'a> {
     Restarted,
     /// The store fails from here on: nothing more becomes safe until the next restart.
     StoreFailed,
+    /// The store works again: what it was given while it failed becomes safe as well.
+    StoreMended,
     /// No more faults are made: from here on all devices connect, read and answer, and what is
     /// owed must arrive.
     FaultsEnded,

@@ -32,6 +32,8 @@ pub(crate) enum Happening {
     Synced { start: u32 },
     /// The store has what was wanted of it; void as well for one of an earlier start.
     Fetched { start: u32 },
+    /// The store works again; void as well.
+    Mended { start: u32 },
     /// The broker is started again.
     Restart,
 }
@@ -58,6 +60,7 @@ impl Happening {
             Self::Synced { .. } => (11, 0),
             Self::Restart => (12, 0),
             Self::Fetched { .. } => (13, 0),
+            Self::Mended { .. } => (14, 0),
         };
         kind << 56 | number
     }

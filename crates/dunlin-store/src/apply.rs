@@ -49,8 +49,7 @@ impl Applier<'_> {
             Record::Session { client_identifier, session_expiry_interval, away_since } => {
                 let expiry_interval = session_expiry_interval;
                 let session = StoredSession { expiry_interval, away_since };
-                self.client(&client_identifier).session = Some(session);
-                self.put_session(&client_identifier);
+                self.put_session(&client_identifier, Some(session));
             }
             Record::SessionEnded { client_identifier } => self.end_session(&client_identifier),
             Record::Subscribed {
@@ -146,44 +145,43 @@ impl Applier<'_> {
     }
 
     fn client(&mut self, client_identifier: &Text) -> &mut Client {
-        let clients = &mut self.index.clients;
-        if !clients.contains_key(client_identifier) {
-            clients.insert(client_identifier.detached(), Client::default());
-        }
-        clients.get_mut(client_identifier).expect("it was just put there")
+        self.index.client(client_identifier.as_bytes())
     }
 
     /// The number that the rows of a Client are under; it gets one if it has none.
     fn number(&mut self, client_identifier: &Text) -> u64 {
-        if self.client(client_identifier).number == 0 {
-            self.put_session(client_identifier);
+        match self.client(client_identifier).number {
+            0 => self.put_session(client_identifier, None),
+            number => number,
         }
-        self.client(client_identifier).number
     }
 
     fn known_number(&self, client_identifier: &Text) -> Option<u64> {
-        let client = self.index.clients.get(client_identifier)?;
+        let client = self.index.clients.get(&client_identifier.as_bytes()[..])?;
         (client.number != 0).then_some(client.number)
     }
 
-    fn put_session(&mut self, client_identifier: &Text) {
-        let next = &mut self.index.counters.session;
-        let clients = &mut self.index.clients;
-        let Some(client) = clients.get_mut(client_identifier) else { return };
+    /// Writes the row of a session, and gives the number that it has or gets.
+    fn put_session(&mut self, client_identifier: &Text, session: Option<StoredSession>) -> u64 {
+        let next = self.index.counters.session + 1;
+        let client = self.client(client_identifier);
         let is_new = client.number == 0;
         if is_new {
-            *next += 1;
-            client.number = *next;
+            client.number = next;
         }
-        let row = SessionRow { number: client.number, session: client.session };
+        let row = SessionRow { number: client.number, session };
+        self.index.counters.session += u64::from(is_new);
         let named = self.index.names.key(Table::Session, None, client_identifier.as_bytes());
         self.group.put(Table::Session, &named.key, named.value(row.encode()), is_new);
+        row.number
     }
 
     /// From here on nothing finds the session's rows; they are removed bit by bit.
     fn end_session(&mut self, client_identifier: &Text) {
         self.remove_will(client_identifier);
-        let Some(client) = self.index.clients.remove(client_identifier) else { return };
+        let Some(client) = self.index.clients.remove(&client_identifier.as_bytes()[..]) else {
+            return;
+        };
         if client.number == 0 {
             return;
         }
@@ -196,12 +194,14 @@ impl Applier<'_> {
     }
 
     fn remove_will(&mut self, client_identifier: &Text) {
-        let Some(client) = self.index.clients.get_mut(client_identifier) else { return };
+        let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) else {
+            return;
+        };
         if !std::mem::take(&mut client.has_will) {
             return;
         }
         if client.number == 0 {
-            self.index.clients.remove(client_identifier);
+            self.index.clients.remove(&client_identifier.as_bytes()[..]);
         }
         let name = client_identifier.as_bytes();
         let named = self.index.names.key(Table::Will, None, name);
@@ -237,6 +237,7 @@ impl Applier<'_> {
             }
             _ => Content::Inline(message),
         };
+        self.index.queued += 1;
         let client = self.client(&client_identifier);
         client.last_number = client.last_number.max(number);
         client.references += u32::from(matches!(content, Content::Reference(_)));
@@ -280,7 +281,9 @@ impl Applier<'_> {
         number: u64,
         change: impl FnOnce(&mut State),
     ) {
-        let Some(client) = self.index.clients.get_mut(client_identifier) else { return };
+        let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) else {
+            return;
+        };
         let before = client.states.get(&number).copied().unwrap_or_default();
         let mut state = before.state;
         change(&mut state);
@@ -298,7 +301,10 @@ impl Applier<'_> {
     }
 
     fn settle(&mut self, client_identifier: &Text, number: u64) {
-        let Some(client) = self.index.clients.get_mut(client_identifier) else { return };
+        let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) else {
+            return;
+        };
+        self.index.queued = self.index.queued.saturating_sub(1);
         let key = keys::pair(client.number, number);
         if client.states.remove(&number).is_some_and(|tracked| tracked.has_row) {
             self.group.remove(Table::State, &key);
@@ -349,6 +355,9 @@ impl Applier<'_> {
                 for row in self.engine.table(table).prefix(session.to_be_bytes()) {
                     // What can't be read is looked for again at the next start.
                     let Ok((key, value)) = row.into_inner() else { break };
+                    if table == Table::Queue {
+                        self.index.queued = self.index.queued.saturating_sub(1);
+                    }
                     if table == Table::Queue
                         && let Ok(QueuedHeader { reference: Some(reference), .. }) =
                             QueuedHeader::decode(&value)

@@ -1,6 +1,7 @@
 //! The committing thread: whatever waits becomes one batch. While one is synced, the next gathers.
 
 use crate::apply::Applier;
+use crate::compaction::Compaction;
 use crate::encoding::Counters;
 use crate::engine::{Engine, Op};
 use crate::fetch::{DamagedRow, Read};
@@ -46,6 +47,7 @@ pub(crate) struct Committer {
     pub(crate) reads: Sender<Read>,
     pub(crate) damaged: Receiver<DamagedRow>,
     pub(crate) progress: Progress,
+    pub(crate) compaction: Compaction,
 }
 
 /// How far what was committed is safe.
@@ -94,21 +96,22 @@ impl Committer {
         if self.sync() {
             self.mark(true);
         }
+        self.compaction.finish();
         self.shared.set_engine(None);
     }
 
     /// Waits for something to do, and takes all that is there. `Empty`: something has come due.
     fn gather(&mut self, has_garbage: bool) -> Result<Gathered, TryRecvError> {
-        let first = if has_garbage {
-            self.jobs.try_recv()?
-        } else if let Some(since) = self.progress.unsynced_since {
-            let left = SYNC_AFTER.saturating_sub(since.elapsed());
-            self.jobs.recv_timeout(left).map_err(|error| match error {
+        let sync_due = self.progress.unsynced_since;
+        let sync_due = sync_due.map(|since| SYNC_AFTER.saturating_sub(since.elapsed()));
+        let due_in = sync_due.into_iter().chain(self.compaction.due_in()).min();
+        let first = match due_in {
+            _ if has_garbage => self.jobs.try_recv()?,
+            Some(due_in) => self.jobs.recv_timeout(due_in).map_err(|error| match error {
                 RecvTimeoutError::Timeout => TryRecvError::Empty,
                 RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
-            })?
-        } else {
-            self.jobs.recv().map_err(|_| TryRecvError::Disconnected)?
+            })?,
+            None => self.jobs.recv().map_err(|_| TryRecvError::Disconnected)?,
         };
         let mut gathered = Gathered::default();
         let now = Clock::now();
@@ -167,6 +170,9 @@ impl Committer {
             return false;
         }
         self.mark(false);
+        if let Some(engine) = &self.engine {
+            self.compaction.look(Clock::now(), engine, &self.index);
+        }
         true
     }
 
@@ -177,6 +183,7 @@ impl Committer {
             return true;
         }
         self.index.counters.commit += 1;
+        self.compaction.written();
         ops.push(counters(&self.index.counters));
         self.progress.unsynced_bytes += ops.iter().map(Op::len).sum::<usize>();
         self.progress.unsynced_since.get_or_insert_with(Clock::now);
@@ -228,6 +235,7 @@ impl Committer {
     /// Whether that has succeeded, which may take for ever.
     fn mend(&mut self, error: &fjall::Error) -> bool {
         self.shared.set_failing(true);
+        self.compaction.finish();
         self.engine = None;
         self.shared.set_engine(None);
         let give_up = || self.shared.is_closing();
@@ -243,7 +251,7 @@ impl Committer {
     }
 
     fn read(&self, end: Arc<End>, fetch: Fetch) {
-        let client = self.index.clients.get(&fetch.client_identifier);
+        let client = self.index.clients.get(&fetch.client_identifier.as_bytes()[..]);
         let states = client.map(|client| {
             let after = client.states.range(fetch.after..);
             after.map(|(number, tracked)| (*number, tracked.state)).collect()

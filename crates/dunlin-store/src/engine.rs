@@ -6,12 +6,14 @@
 //! handed to the operating system: with the engine's own default, it may wait in the process.
 
 use crate::keys::Table;
+use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{
     Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot,
     UserKey, UserValue,
 };
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Journals are kept until what they hold is in tables; reading them again takes the time of a
@@ -119,11 +121,29 @@ impl Engine {
     ) -> fjall::Result<Option<UserValue>> {
         snapshot.get(self.table(table), key)
     }
+
+    /// Bytes on the disk, journals included.
+    pub(crate) fn disk_bytes(&self) -> fjall::Result<u64> {
+        self.database.disk_space()
+    }
+
+    /// Writes a table anew, without what was removed from it.
+    pub(crate) fn compact(&self, table: Table) -> fjall::Result<()> {
+        let table = self.table(table);
+        table.rotate_memtable()?;
+        while table.sealed_memtable_count() > 0 {
+            // Says whether those who write it still work.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        table.major_compact()
+    }
 }
 
 fn options(table: Table) -> KeyspaceCreateOptions {
     let memtable = match table {
-        Table::Queue | Table::Message => 16,
+        Table::Queue => 24,
+        Table::Message => 16,
         Table::State | Table::Retained | Table::Session => 4,
         _ => 2,
     };
@@ -132,7 +152,10 @@ fn options(table: Table) -> KeyspaceCreateOptions {
         .data_block_compression_policy(CompressionPolicy::disabled());
     match table {
         // Read by ranges: larger blocks, and no filters, which only help to find single keys.
+        // Each memtable has rows of all sessions, so merging one rewrites all of the next level:
+        // it is done for more of them at once, and a queue is read from more tables meanwhile.
         Table::Queue => options
+            .compaction_strategy(Arc::new(Leveled::default().with_l0_threshold(8)))
             .data_block_size_policy(BlockSizePolicy::all(16 * 1024))
             .filter_policy(FilterPolicy::disabled()),
         _ => options,

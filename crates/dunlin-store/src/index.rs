@@ -1,17 +1,20 @@
 //! What the committing thread knows of the store without reading it.
 
-use crate::encoding::{Counters, State, StoredSession};
+use crate::encoding::{Counters, State};
 use crate::keys::Names;
 use crate::retained::Changes;
-use dunlin_protocol::codec::Text;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use hashbrown::hash_map::EntryRef;
 use std::collections::{BTreeMap, VecDeque};
 
 /// The part of the store that is kept in memory: next to nothing for each message.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) clients: HashMap<Text, Client, RandomState>,
+    /// By Client Identifier. A million of them are to be cheap.
+    pub(crate) clients: HashMap<Box<[u8]>, Client, RandomState>,
+    /// How many messages all queues have.
+    pub(crate) queued: u64,
     /// How many queues refer to each message that is stored once for several.
     pub(crate) references: HashMap<u64, u32, RandomState>,
     pub(crate) counters: Counters,
@@ -23,12 +26,23 @@ pub(crate) struct Index {
     pub(crate) orphans: VecDeque<u64>,
 }
 
+impl Index {
+    /// What is known of a Client, be it nothing.
+    pub(crate) fn client(&mut self, client_identifier: &[u8]) -> &mut Client {
+        match self.clients.entry_ref(client_identifier) {
+            EntryRef::Occupied(client) => client.into_mut(),
+            EntryRef::Vacant(place) => {
+                place.insert_with_key(client_identifier.into(), Client::default())
+            }
+        }
+    }
+}
+
 /// What is known of a Client.
 #[derive(Debug, Default)]
 pub(crate) struct Client {
     /// Under which number its rows are; 0 while there are none.
     pub(crate) number: u64,
-    pub(crate) session: Option<StoredSession>,
     pub(crate) has_will: bool,
     /// The highest number that a message of its queue has or had.
     pub(crate) last_number: u64,

@@ -43,6 +43,7 @@ pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Re
     for (at, (_, path)) in journals.iter().enumerate() {
         let is_last = at + 1 == journals.len();
         let mut cuts = Vec::new();
+        // From where nothing counts, and whether there is anything.
         let mut end = None;
         let mut journal = Journal::open(path)?;
         let mut position = 0;
@@ -59,32 +60,58 @@ pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Re
                     cuts.push((position, next));
                     position = next;
                 }
-                _ => {
-                    end = Some(position);
+                next => {
+                    end = Some((position, next.is_some()));
                     break;
                 }
             }
         }
-        if cuts.is_empty() && end.is_none() {
-            continue;
+        match (&cuts[..], end) {
+            ([], None) => {}
+            ([], Some((end, has_batches))) if is_last => {
+                tracing::warn!(
+                    journal = %path.display(), from = end,
+                    "the end of the journal was torn; nobody was told that it was stored"
+                );
+                cut_off(path, aside, end, has_batches)?;
+            }
+            (cuts, end) => {
+                damaged += 1;
+                let end = end.map_or(journal.len, |(end, _)| end);
+                tracing::error!(
+                    journal = %path.display(), cut_out = ?cuts, cut_off_from = end,
+                    "the journal is damaged: messages that were stored are lost; \
+                     the file is kept in {}", aside.display()
+                );
+                rewrite(path, aside, cuts, end)?;
+            }
         }
-        let is_torn = cuts.is_empty() && is_last;
-        if is_torn {
-            tracing::warn!(
-                journal = %path.display(), from = end,
-                "the end of the journal was torn; nobody was told that it was stored"
-            );
-        } else {
-            damaged += 1;
-            tracing::error!(
-                journal = %path.display(), cut_out = ?cuts, cut_off_from = end,
-                "the journal is damaged: messages that were stored are lost; \
-                 the file is kept in {}", aside.display()
-            );
-        }
-        rewrite(path, aside, &cuts, end.unwrap_or(journal.len))?;
     }
     Ok(damaged)
+}
+
+/// How many torn ends are kept: crashes make them, and none should fill the disk.
+const TORN_MAX: usize = 16;
+
+/// Cuts a torn end off. If there are whole batches in it, it is kept elsewhere.
+fn cut_off(path: &Path, aside: &Path, end: u64, has_batches: bool) -> io::Result<()> {
+    let mut file = File::options().read(true).write(true).open(path)?;
+    if has_batches {
+        std::fs::create_dir_all(aside)?;
+        if std::fs::read_dir(aside)?.count() < TORN_MAX {
+            file.seek(SeekFrom::Start(end))?;
+            io::copy(&mut file, &mut File::create(place(path, aside))?)?;
+        }
+    }
+    file.set_len(end)?;
+    file.sync_all()
+}
+
+/// Where a journal is kept.
+fn place(path: &Path, aside: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let mut places = (0_u32..).map(|at| aside.join(format!("{at}-{name}")));
+    places.find(|path| !path.exists()).unwrap_or_default()
 }
 
 /// The journals of a database, the oldest first.
@@ -108,9 +135,7 @@ pub(crate) fn journals(database: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
 /// Leaves out parts of a journal, and keeps the file as it was elsewhere.
 fn rewrite(path: &Path, aside: &Path, cuts: &[(u64, u64)], end: u64) -> io::Result<()> {
     std::fs::create_dir_all(aside)?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut kept = (0_u32..).map(|at| aside.join(format!("{at}-{name}")));
-    let kept = kept.find(|path| !path.exists()).unwrap_or_default();
+    let kept = place(path, aside);
     let draft = path.with_extension("draft");
     let mut from = File::open(path)?;
     let mut to = File::create(&draft)?;

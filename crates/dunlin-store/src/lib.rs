@@ -9,6 +9,7 @@
 
 mod apply;
 mod commit;
+mod compaction;
 mod encoding;
 mod engine;
 mod fetch;
@@ -25,8 +26,9 @@ mod shared;
 mod storage;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 
 pub use encoding::Damage;
 pub use open::{FORMAT, OpenError};
-pub use recovery::Found;
+pub use recovery::{Found, Problem};
 pub use storage::{FileStorage, FileStore, Options};

@@ -1,11 +1,12 @@
 //! The folder of a store: who uses it, in which format it is, and how far it surely goes.
 //!
 //! ```text
-//! lock       held while a process uses the folder; names the process
-//! format     the version of all that is stored
-//! progress   the number of a group that was surely stored
-//! database   the engine's files
-//! damaged    files, or parts of them, that could not be read
+//! lock          held while a process uses the folder; names the process
+//! format        the version of all that is stored
+//! progress      the number of a group that was surely stored
+//! database      the engine's files
+//! control.sock  where a running broker is asked for a copy
+//! damaged       files, or parts of them, that could not be read
 //! ```
 
 use std::fs::{File, OpenOptions, TryLockError};

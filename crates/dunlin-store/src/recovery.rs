@@ -34,6 +34,30 @@ pub struct Found {
     pub gaps: u64,
 }
 
+/// A row that can't be understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Problem {
+    /// The table that it is in.
+    pub table: &'static str,
+    /// Its key.
+    pub key: Vec<u8>,
+    /// What is wrong with it.
+    pub damage: Damage,
+}
+
+/// How many problems are told one by one.
+const PROBLEMS_MAX: usize = 1000;
+
+/// What a reading of all of the store has come to.
+pub(crate) struct Recovered {
+    pub(crate) index: Index,
+    /// What has to be changed before anything else is.
+    pub(crate) mended: Vec<Op>,
+    pub(crate) found: Found,
+    pub(crate) problems: Vec<Problem>,
+}
+
 /// Reads all of the store.
 pub(crate) struct Recovery<'a> {
     engine: &'a Engine,
@@ -48,6 +72,9 @@ pub(crate) struct Recovery<'a> {
     /// What is mended: damaged rows set aside, what no longer counts removed.
     mended: Group,
     found: Found,
+    problems: Vec<Problem>,
+    /// Whether every message is read and given, however long the queue.
+    is_thorough: bool,
 }
 
 /// The messages of a session that just wait.
@@ -72,11 +99,19 @@ impl<'a> Recovery<'a> {
             garbage: HashSet::default(),
             mended: Group::default(),
             found: Found::default(),
+            problems: Vec::new(),
+            is_thorough: false,
         }
     }
 
-    /// Gives every record; then the index, and what has to be changed before anything else is.
-    pub(crate) fn run(mut self) -> (Index, Vec<Op>, Found) {
+    /// Reads and gives every message, for copies and checks: nothing is told of as waiting.
+    pub(crate) const fn thorough(mut self) -> Self {
+        self.is_thorough = true;
+        self
+    }
+
+    /// Gives every record.
+    pub(crate) fn run(mut self) -> Recovered {
         self.rows(Table::Meta, |this, key, value| {
             if key == COUNTERS {
                 this.index.counters = Counters::decode(value.clone())?;
@@ -100,7 +135,9 @@ impl<'a> Recovery<'a> {
             self.index.garbage = self.garbage.drain().collect();
         }
         self.found.sessions = self.owners.len() as u64;
-        (self.index, self.mended.take(), self.found)
+        self.index.queued = self.found.messages;
+        let Self { index, mut mended, found, problems, .. } = self;
+        Recovered { index, mended: mended.take(), found, problems }
     }
 
     /// Reads a table. What is damaged is set aside.
@@ -121,6 +158,9 @@ impl<'a> Recovery<'a> {
 
     fn set_aside(&mut self, table: Table, key: &[u8], value: &[u8], damage: Damage) {
         self.found.damaged_rows += 1;
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(Problem { table: table.name(), key: key.to_vec(), damage });
+        }
         set_aside(&mut self.mended, table, key, value, damage);
     }
 
@@ -131,9 +171,9 @@ impl<'a> Recovery<'a> {
         let row = SessionRow::decode(&mut reader)?;
         reader.end()?;
         self.index.counters.session = self.index.counters.session.max(row.number);
-        let client = Client { number: row.number, session: row.session, ..Client::default() };
+        let client = Client { number: row.number, ..Client::default() };
         self.owners.insert(row.number, client_identifier.clone());
-        self.index.clients.insert(client_identifier.clone(), client);
+        self.index.clients.insert(client_identifier.as_bytes()[..].into(), client);
         if let Some(session) = row.session {
             (self.each)(Record::Session {
                 client_identifier,
@@ -232,7 +272,7 @@ impl<'a> Recovery<'a> {
             self.mended.remove(Table::State, key);
             return Ok(());
         }
-        let is_kept = header.is_kept || state.is_some();
+        let is_kept = header.is_kept || state.is_some() || self.is_thorough;
         let client_identifier = owner.clone();
         let mut tracked = None;
         if is_kept {
@@ -268,7 +308,7 @@ impl<'a> Recovery<'a> {
         if let Some(reference) = header.reference {
             *self.index.references.entry(reference).or_default() += 1;
         }
-        if let Some(client) = self.index.clients.get_mut(&client_identifier) {
+        if let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) {
             client.last_number = number;
             client.references += u32::from(header.reference.is_some());
             if let Some(tracked) = tracked {
@@ -296,7 +336,10 @@ impl<'a> Recovery<'a> {
     /// Which messages nobody refers to any more.
     fn messages(&mut self) {
         let mut orphans = Vec::new();
-        self.rows(Table::Message, |this, key, _| {
+        self.rows(Table::Message, |this, key, value| {
+            if this.is_thorough {
+                decode_message(value.clone())?;
+            }
             let (number, rest) = keys::split_number(key)?;
             if !rest.is_empty() {
                 return Err(Damage::Key);
@@ -314,7 +357,7 @@ impl<'a> Recovery<'a> {
         let (name, value) = self.index.names.found(Table::Will, None, key, value)?;
         let client_identifier = Text::from_bytes(name).map_err(|_| Damage::IllegalString)?;
         let row = WillRow::decode(Reader::new(value)?)?;
-        self.index.clients.entry(client_identifier.clone()).or_default().has_will = true;
+        self.index.client(client_identifier.as_bytes()).has_will = true;
         (self.each)(Record::Will {
             client_identifier,
             message: row.message,

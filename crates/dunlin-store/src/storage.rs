@@ -1,14 +1,16 @@
 //! The store as the broker sees it: its `Storage`, and the `Store` of each worker.
 
 use crate::commit::{Committer, Job, Progress};
+use crate::compaction::Compaction;
 use crate::engine::Engine;
 use crate::fetch;
 use crate::health::Cause;
 use crate::index::Index;
 use crate::journal;
 use crate::open::{Folder, OpenError};
-use crate::recovery::{Found, Recovery};
+use crate::recovery::{Found, Recovered, Recovery};
 use crate::shared::{End, Shared, lock};
+use crate::tools::Control;
 use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, WorkerNumber};
 use dunlin_broker::{Storage, Store, StoreWaker};
 use std::error::Error;
@@ -38,9 +40,8 @@ impl Default for Options {
 pub struct FileStorage {
     folder: Folder,
     options: Options,
-    /// Until the threads have it.
+    /// Until it is recovered.
     engine: Option<Engine>,
-    index: Option<Index>,
     found: Found,
     threads: Option<(Sender<Job>, Arc<Threads>)>,
 }
@@ -51,10 +52,22 @@ impl std::fmt::Debug for FileStorage {
     }
 }
 
+/// Opens the database of a folder, with its journals mended; gives how many were damaged.
+pub(crate) fn open_engine(folder: &Folder, options: &Options) -> Result<(Engine, u64), OpenError> {
+    let path = folder.database();
+    let damaged_journals = journal::mend(&path, &folder.damaged(), folder.marked())
+        .map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    match Engine::open(&path, options.cache_bytes) {
+        Ok(engine) => Ok((engine, damaged_journals)),
+        Err(error) => Err(OpenError::Database { folder: path, reason: Cause(&error).to_string() }),
+    }
+}
+
 /// The threads of a store; they end with the last end of it, when all is stored.
 struct Threads {
     shared: Arc<Shared>,
     handles: Mutex<Vec<JoinHandle<()>>>,
+    control: Mutex<Option<Control>>,
 }
 
 impl Drop for Threads {
@@ -62,6 +75,7 @@ impl Drop for Threads {
         // Nobody can append any more: what has waited until now for a disk that fails is lost, as
         // its publishers were told nothing else.
         self.shared.close();
+        drop(lock(&self.control).take());
         for handle in lock(&self.handles).drain(..) {
             if handle.join().is_err() {
                 tracing::error!("a thread of the store has panicked");
@@ -77,14 +91,9 @@ impl FileStorage {
     /// [`OpenError`], above all when another process uses the folder.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
         let folder = Folder::open(path.as_ref())?;
-        let damaged = folder.damaged();
-        let damaged_journals = journal::mend(&folder.database(), &damaged, folder.marked())
-            .map_err(|source| OpenError::Io { path: folder.database(), source })?;
-        let engine = Engine::open(&folder.database(), options.cache_bytes).map_err(|error| {
-            OpenError::Database { folder: folder.database(), reason: Cause(&error).to_string() }
-        })?;
+        let (engine, damaged_journals) = open_engine(&folder, &options)?;
         let found = Found { damaged_journals, ..Found::default() };
-        Ok(Self { folder, options, engine: Some(engine), index: None, found, threads: None })
+        Ok(Self { folder, options, engine: Some(engine), found, threads: None })
     }
 
     /// What the recovery found; all zero before it.
@@ -100,21 +109,26 @@ impl FileStorage {
         &mut self,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> Result<FileStore, Box<dyn Error + Send + Sync>> {
-        if self.index.is_none() && self.engine.is_some() {
+        if self.threads.is_none() {
             self.recover(&mut |_| {})?;
         }
-        if self.threads.is_none() {
-            self.threads = Some(self.start()?);
-        }
-        let Some((jobs, threads)) = &self.threads else { return Err("no threads".into()) };
+        let Some((jobs, threads)) = &self.threads else { return Err("not recovered".into()) };
         let end = Arc::new(End::new(Box::new(wake)));
         threads.shared.add_end(end.clone());
         Ok(FileStore { jobs: jobs.clone(), end, appended: 0, threads: threads.clone() })
     }
 
-    fn start(&mut self) -> io::Result<(Sender<Job>, Arc<Threads>)> {
+    /// Damages a row.
+    #[cfg(test)]
+    pub(crate) fn overwrite(&self, table: crate::keys::Table, key: &[u8], value: &[u8]) {
+        let op = crate::engine::Op { table, key: key.into(), value: Some(value.into()) };
+        let engine = self.engine.as_ref().expect("not started");
+        engine.commit(&[op], fjall::PersistMode::SyncData).expect("a disk");
+    }
+
+    fn start(&self, engine: Engine, index: Index) -> io::Result<(Sender<Job>, Arc<Threads>)> {
         let shared = Arc::new(Shared::new(self.options.backlog_bytes_max));
-        shared.set_engine(self.engine.clone());
+        shared.set_engine(Some(engine.clone()));
         let (jobs, jobs_end) = channel();
         let (reads, reads_end) = channel();
         let (damaged, damaged_end) = channel();
@@ -122,14 +136,22 @@ impl FileStorage {
             shared: shared.clone(),
             folder: self.folder.clone(),
             cache_bytes: self.options.cache_bytes,
-            engine: self.engine.take(),
-            index: self.index.take().unwrap_or_default(),
+            engine: Some(engine),
+            index,
             jobs: jobs_end,
             reads,
             damaged: damaged_end,
             progress: Progress::default(),
+            compaction: Compaction::default(),
         };
-        let threads = Arc::new(Threads { shared: shared.clone(), handles: Mutex::default() });
+        // A store without backups is better than none.
+        let control = Control::listen(self.folder.path(), shared.clone())
+            .inspect_err(|error| tracing::warn!(%error, "backups can't be made while this runs"));
+        let threads = Arc::new(Threads {
+            shared: shared.clone(),
+            handles: Mutex::default(),
+            control: Mutex::new(control.ok()),
+        });
         let named = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let committing = named("dunlin-commit").spawn(move || committer.run())?;
         lock(&threads.handles).push(committing);
@@ -145,9 +167,9 @@ impl Storage for FileStorage {
         &mut self,
         each: &mut dyn FnMut(Record),
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let Some(engine) = &self.engine else { return Err("recovered already".into()) };
+        let engine = self.engine.take().ok_or("recovered already")?;
         let damaged_journals = self.found.damaged_journals;
-        let (index, mended, found) = Recovery::new(engine, each).run();
+        let Recovered { index, mended, found, .. } = Recovery::new(&engine, each).run();
         if let Some(marked) = self.folder.marked()
             && marked > index.counters.commit
         {
@@ -169,7 +191,7 @@ impl Storage for FileStorage {
                 .commit(&mended, fjall::PersistMode::SyncData)
                 .map_err(|error| Cause(&error).to_string())?;
         }
-        self.index = Some(index);
+        self.threads = Some(self.start(engine, index)?);
         self.found = Found { damaged_journals, ..found };
         Ok(())
     }
@@ -177,7 +199,7 @@ impl Storage for FileStorage {
     fn open(&mut self, worker: WorkerNumber, waker: StoreWaker) -> Box<dyn Store> {
         match self.open_end(move || waker.wake()) {
             Ok(end) => Box::new(end),
-            // Before the first connection: there is nobody who could be told something false.
+            // Only without a recovery before it, which tells why.
             Err(error) => panic!("the store of worker {} can't be opened: {error}", worker.0),
         }
     }

@@ -4,7 +4,7 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
@@ -30,6 +30,8 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ),
     ("dunlin-differential", &["dunlin-codec", "dunlin-conformance", TESTKIT]),
     (SIMULATOR, &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-broker", TESTKIT]),
+    ("dunlin-bad-disk", &[]),
+    ("dunlin-crash", &["dunlin-client", TESTKIT]),
 ];
 
 /// Test equipment: for tests of any crate, never for what users build.

@@ -377,7 +377,7 @@ impl Core {
         for held in held.iter().flat_map(HeldPublishes::iter) {
             if held.message.qos == QoS::ExactlyOnce {
                 // Nobody has taken it: when it comes again, it is new.
-                session.forget_received(held.ack.packet_identifier());
+                session.exchanges.forget_received(held.ack.packet_identifier());
             }
         }
         if stopping {

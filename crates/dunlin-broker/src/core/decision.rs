@@ -10,7 +10,7 @@ use super::pending::{AfterStored, PendingPublish, Source};
 use super::publish::Routed;
 use super::session::GroupName;
 use super::{ConnectionKey, Core, DropCause, Record, RecordNumber, WorkerNumber};
-use dunlin_protocol::codec::{PacketIdentifier, QoS, Text, TopicName};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode, Text, TopicName};
 use dunlin_protocol::{AckToken, Instant, Message};
 use dunlin_topics::Group;
 use std::collections::BTreeMap;
@@ -64,8 +64,10 @@ impl Core {
     /// - Other workers record what their sessions owe *tentatively*, store it, and say so; the
     ///   deciding batch has a [`Record::Confirmed`] for each of them. What was not confirmed
     ///   before a crash is not owed after it.
-    /// - If one of them refuses, what is tentative at the others is withdrawn: a Client that loses
-    ///   its connection before PUBREC says so sends the message again, and it is a new one then.
+    /// - If one of them refuses, what is tentative at the others is withdrawn. A Client that loses
+    ///   its connection before PUBREC says so is told when it sends the message again: sessions
+    ///   without a number for it, which can't be asked to give it back, have it already. An MQTT 3.x
+    ///   Client can't be told, and its message is a new one then.
     ///
     /// PUBREC leaves when the batch is stored. So after a crash either all of it is there, and the
     /// PUBLISH that the Client may send again is known as a repetition, or nothing is, and then the
@@ -301,17 +303,24 @@ impl Core {
     }
 
     /// It is known now what became of a QoS 2 message: when its Client sends it again, it gets
-    /// PUBREC, or a new chance if the message was refused.
+    /// PUBREC, which may refuse it. An MQTT 3.x Client can't be told so: its message gets a new
+    /// chance.
     fn decide_received(
         &mut self,
         key: SessionKey,
         packet_identifier: PacketIdentifier,
         outcome: Outcome,
     ) {
-        if outcome.refused {
+        let session = &mut self.endpoints.sessions[key.0];
+        session.rare().undecided -= 1;
+        if !outcome.refused || session.connection.is_some() {
+            return;
+        }
+        if session.version.is_v5() {
+            session.exchanges.refuse_received(packet_identifier, ReasonCode::QuotaExceeded);
+        } else {
             self.forget_received(key, packet_identifier);
         }
-        self.endpoints.sessions[key.0].rare().undecided -= 1;
     }
 
     pub(super) fn finish_stored(

@@ -13,10 +13,11 @@ use dunlin_protocol::Instant;
 use dunlin_protocol::codec::QoS;
 use std::time::Duration;
 
-/// How long a message waits behind one that is not yet decided.
+/// How long a message waits behind one that is not yet decided, before it exceeds the limit, and
+/// again as long for room within twice the limit, before it is given up.
 ///
-/// A QoS 2 message is tentative where it has room while it waits at another worker. Two of them, or
-/// two copies of one, could wait for each other for ever: each fills the queue that the other needs.
+/// A QoS 2 message is tentative where it has room while it waits at another worker. Two of them
+/// could wait for each other for ever: each fills the queue that the other needs.
 const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Forwarded {
@@ -100,7 +101,7 @@ impl Core {
     /// A message that another worker has matched with an interest of this one.
     pub(super) fn handle_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
         match forwarded.when_full {
-            WhenFull::Drop | WhenFull::Exceed => {}
+            WhenFull::Drop | WhenFull::Exceed | WhenFull::GiveUp => {}
             WhenFull::Refuse if self.forwarded_would_refuse(now, &forwarded) => {
                 self.endpoints.counters.drop_one(DropCause::Refused);
                 let outcome = Outcome { matched: true, refused: true };
@@ -171,21 +172,42 @@ impl Core {
         );
     }
 
-    /// Delivers the held messages of a Client of another worker for which there is room by now.
+    /// Tries the held messages of a Client of another worker again, and sets the next time for what
+    /// still waits.
     pub(super) fn retry_forwarded(
         &mut self,
         now: Instant,
         from: WorkerNumber,
         connection: ConnectionKey,
     ) {
+        self.deliver_held(now, from, connection);
+        if self.pending.held_forwards.contains_key(&(from, connection)) {
+            self.timers.set(now + HELD_RETRY, Timer::HeldForward(from, connection));
+        }
+    }
+
+    /// Tries all held messages: what was withdrawn has made room, and whoever sends it again must
+    /// not find that room first.
+    pub(super) fn retry_all_forwarded(&mut self, now: Instant) {
+        let mut publishers: Vec<_> = self.pending.held_forwards.keys().copied().collect();
+        publishers.sort_unstable();
+        for (from, connection) in publishers {
+            self.deliver_held(now, from, connection);
+        }
+    }
+
+    /// Delivers the held messages of a Client of another worker for which there is room by now.
+    fn deliver_held(&mut self, now: Instant, from: WorkerNumber, connection: ConnectionKey) {
         let Some(mut held) = self.pending.held_forwards.remove(&(from, connection)) else { return };
         while let Some(mut forwarded) = held.waiting.pop_front() {
-            if now.saturating_since(held.since) >= UNDECIDED_WAIT_MAX {
+            let waited = now.saturating_since(held.since);
+            if waited >= 2 * UNDECIDED_WAIT_MAX && forwarded.is_tentative {
+                forwarded.when_full = WhenFull::GiveUp;
+            } else if waited >= UNDECIDED_WAIT_MAX {
                 forwarded.when_full = WhenFull::Exceed;
             }
             if self.forwarded_would_refuse(now, &forwarded) {
                 held.waiting.push_front(forwarded);
-                self.timers.set(now + HELD_RETRY, Timer::HeldForward(from, connection));
                 self.pending.held_forwards.insert((from, connection), held);
                 return;
             }

@@ -477,7 +477,10 @@ impl Core {
     fn watch(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
         let quiet_check = now + QUIET;
-        let deadline = connection.deadline().unwrap_or(quiet_check);
+        // While its input waits for acknowledgements it has no deadline. The one that comes after
+        // that is no earlier than this.
+        let without = || connection.protocol.silence_max().map(|silence_max| now + silence_max);
+        let deadline = connection.deadline().or_else(without).unwrap_or(quiet_check);
         // A deadline that has passed is one of a connection that is held: it is seen to again when
         // that goes on.
         let at = if deadline > now { deadline.min(quiet_check) } else { quiet_check };

@@ -47,6 +47,17 @@ impl<'a> Outgoing<'a> {
         Self { message, is_tentative: false, when_full, durability, topic_name, kept }
     }
 
+    /// Whether what a session keeps is this very message, and not one that is only alike.
+    pub(super) fn is_copy(&self, kept: &Arc<Message>) -> bool {
+        self.kept.get().is_some_and(|own| Arc::ptr_eq(own, kept))
+    }
+
+    /// Whether it is dropped where it may not exceed the limit any further: nobody sends it again,
+    /// or nobody would know it as new.
+    pub(super) fn is_lost(&self) -> bool {
+        self.when_full == WhenFull::Exceed && !self.is_tentative
+    }
+
     pub(super) fn keep(&self) -> &Arc<Message> {
         self.kept.get_or_init(|| {
             Arc::new(match &self.topic_name {

@@ -188,11 +188,9 @@ impl Core {
     /// there is nothing to forget: the identifier is no one's.
     pub(super) fn forget_received(&mut self, key: SessionKey, packet_identifier: PacketIdentifier) {
         let Some(session) = self.endpoints.sessions.get_mut(key.0) else { return };
-        let is_known = session.exchanges.received().any(|known| known == packet_identifier);
-        if session.connection.is_some() || !is_known {
+        if session.connection.is_some() || !session.exchanges.forget_received(packet_identifier) {
             return;
         }
-        session.forget_received(packet_identifier);
         if self.endpoints.stores && session.is_persistent() {
             let client_identifier = session.client_identifier.clone();
             self.endpoints.record(Record::Released { client_identifier, packet_identifier });
@@ -211,17 +209,19 @@ impl Core {
             Outcome { matched: true, .. } => ReasonCode::Success,
             Outcome { matched: false, .. } => ReasonCode::NoMatchingSubscribers,
         };
-        if self.endpoints.connection(key).is_none() {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if outcome.refused && !connection.protocol.version().is_v5() {
+            self.refuse_by_disconnect(now, key, ack, reason_code);
             return;
         }
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };
-        debug_assert!(
-            !outcome.refused || connection.protocol.version().is_v5(),
-            "an MQTT 3.x Client waits instead"
-        );
-        // Unknown when the connection has ended meanwhile.
-        let _ = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
+        if outcome.refused && connection.is_gone {
+            connection.protocol.refuse_untold(now, ack, reason_code, &mut connection.out);
+        } else {
+            // Unknown when the connection has ended meanwhile.
+            let _ = connection.protocol.acknowledge(now, ack, reason_code, &mut connection.out);
+        }
         if connection.is_gone {
             // Its input may have waited for this, and its output may never drain.
             self.resumed.push(key);

@@ -8,6 +8,7 @@ mod tests;
 
 use super::granted::Granted;
 use super::image::Waiting;
+use super::outgoing::Outgoing;
 use super::record::Record;
 use super::session::{GroupName, Note};
 use dunlin_protocol::Message;
@@ -204,6 +205,14 @@ impl Queue {
     /// The first message. There may be none in memory though the queue has some.
     pub(super) fn front(&self) -> Option<&Queued> {
         self.messages.front()?.as_ref()
+    }
+
+    /// Whether a copy of this message is in it that waits until the message is decided.
+    pub(super) fn awaits_copy(&self, outgoing: &Outgoing<'_>) -> bool {
+        let last = self.messages.iter().rev().flatten().take_while(|queued| queued.is_tentative());
+        let mut undecided = last.chain(self.front().filter(|front| front.is_tentative()));
+        undecided.any(|queued| outgoing.is_copy(&queued.message))
+            || self.tail.as_ref().is_some_and(|tail| tail.awaits_copy(outgoing))
     }
 
     /// Takes the first message, if it is in memory.

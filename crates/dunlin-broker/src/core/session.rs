@@ -133,18 +133,6 @@ impl Session {
             .unwrap_or_default()
     }
 
-    /// Forgets that a QoS 2 message was received: nobody has taken it, so when it comes again it
-    /// is new. For a session without a connection.
-    pub(super) fn forget_received(&mut self, packet_identifier: PacketIdentifier) {
-        let mut exchanges = std::mem::take(&mut self.exchanges);
-        for in_flight in exchanges.take_in_flight() {
-            self.exchanges.restore_in_flight(in_flight);
-        }
-        for received in exchanges.received().filter(|received| *received != packet_identifier) {
-            self.exchanges.restore_received(received);
-        }
-    }
-
     /// Whether it is not yet known what becomes of a QoS 2 message of the Client itself.
     pub(super) fn is_undecided(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.undecided > 0)

@@ -183,6 +183,7 @@ impl Core {
                 }
                 Forward::Withdrawn { owed } => {
                     owed.iter().for_each(|owed| self.endpoints.withdraw(now, owed));
+                    self.retry_all_forwarded(now);
                 }
                 Forward::Recovered => self.handle_recovered(now),
                 Forward::Interest { topic_filter, wanted } => {

@@ -2,7 +2,10 @@
 
 use super::{Engine, PendingAck, allowed};
 use crate::event::AckKind;
-use crate::{AckError, AckToken, Instant, Message, PublishEvent, Violation};
+use crate::session::Received;
+use crate::{
+    AckError, AckToken, ConnectionEnd, Instant, Message, PublishEvent, Session, Violation,
+};
 use dunlin_codec::{
     Ack, Delivery, PacketIdentifier, PacketType, Publish, PublishTopic, ReasonCode, TransmitBuf,
 };
@@ -30,22 +33,23 @@ impl Engine {
                 self.count_receiving()?;
                 Some(AckToken { packet_identifier, kind: AckKind::Receipt })
             }
-            Delivery::ExactlyOnce { packet_identifier, .. } => {
-                match self.session.inbound.get(&packet_identifier) {
-                    Some(true) => {
-                        self.repeat_pubrec(now, packet_identifier, out);
-                        return Ok(None);
-                    }
-                    Some(false) => {
-                        self.count_receiving()?;
-                        self.session.inbound.insert(packet_identifier, true);
-                        self.repeat_pubrec(now, packet_identifier, out);
-                        return Ok(None);
-                    }
-                    None => {}
+            Delivery::ExactlyOnce { packet_identifier, dup } => {
+                let known = self.session.inbound.get(&packet_identifier).copied();
+                if !known.is_some_and(|known| known.counted) {
+                    self.count_receiving()?;
+                    let received = Received { counted: true, refused: None };
+                    self.session.inbound.insert(packet_identifier, received);
                 }
-                self.count_receiving()?;
-                self.session.inbound.insert(packet_identifier, true);
+                match known {
+                    None => {}
+                    // The peer has begun a new exchange, or can't be told.
+                    Some(Received { refused: Some(_), .. }) if !dup || !self.version().is_v5() => {}
+                    Some(Received { refused, .. }) => {
+                        let reason_code = refused.unwrap_or(ReasonCode::Success);
+                        self.repeat_pubrec(now, packet_identifier, reason_code, out);
+                        return Ok(None);
+                    }
+                }
                 Some(AckToken { packet_identifier, kind: AckKind::FirstReceipt })
             }
         };
@@ -93,13 +97,14 @@ impl Engine {
         &mut self,
         now: Instant,
         packet_identifier: PacketIdentifier,
+        reason_code: ReasonCode,
         out: &mut TransmitBuf,
     ) {
         if !self.is_pending(packet_identifier, AckKind::FirstReceipt) {
             self.pending_acks.push_back(PendingAck {
                 packet_identifier,
                 kind: AckKind::FirstReceipt,
-                ready: Some(ReasonCode::Success),
+                ready: Some(reason_code),
             });
             self.flush_acks(now, out);
         }
@@ -120,7 +125,9 @@ impl Engine {
         out: &mut TransmitBuf,
     ) -> Result<Option<AckToken>, Violation> {
         let packet_identifier = pubrel.packet_identifier;
-        if !self.session.inbound.contains_key(&packet_identifier) {
+        let known = self.session.inbound.get(&packet_identifier);
+        if known.is_none_or(|received| received.refused.is_some()) {
+            self.session.inbound.remove(&packet_identifier);
             // Nothing orders PUBCOMP packets, so this one waits for no acknowledgement.
             let pubcomp = Ack::new(packet_identifier, ReasonCode::PacketIdentifierNotFound);
             self.send_ack(now, PacketType::PubComp, &pubcomp, out);
@@ -177,14 +184,52 @@ impl Engine {
         };
         let Some(at) = self.pending_acks.iter().position(is_it) else { return };
         self.pending_acks.remove(at);
-        let counted = match token.kind {
+        self.count_over(token.packet_identifier, token.kind);
+        self.flush_acks(now, out);
+    }
+
+    /// Refuses a QoS 2 message whose peer can't be told now: it is told when it sends the message
+    /// again.
+    pub(crate) fn refuse_untold(
+        &mut self,
+        now: Instant,
+        token: AckToken,
+        reason_code: ReasonCode,
+        out: &mut TransmitBuf,
+    ) {
+        self.forgo(now, token, out);
+        if token.kind == AckKind::FirstReceipt {
+            self.session.refuse_received(token.packet_identifier, reason_code);
+        }
+    }
+
+    /// Takes the Session out. A refusal that waited for earlier acknowledgements was told to
+    /// nobody: the Session remembers it.
+    pub(crate) fn take_session(&mut self) -> Session {
+        self.close(ConnectionEnd::Network);
+        let mut session = core::mem::take(&mut self.session);
+        for pending in core::mem::take(&mut self.pending_acks) {
+            if let (AckKind::FirstReceipt, Some(reason_code)) = (pending.kind, pending.ready)
+                && reason_code.is_error()
+            {
+                session.refuse_received(pending.packet_identifier, reason_code);
+            }
+        }
+        session
+    }
+
+    /// The exchange is over: its quota is the peer's again.
+    fn count_over(&mut self, packet_identifier: PacketIdentifier, kind: AckKind) {
+        let counted = match kind {
             AckKind::Receipt => true,
-            _ => self.session.inbound.remove(&token.packet_identifier).unwrap_or(false),
+            _ => {
+                let received = self.session.inbound.remove(&packet_identifier);
+                received.is_some_and(|received| received.counted)
+            }
         };
         if counted {
             self.receiving = self.receiving.saturating_sub(1);
         }
-        self.flush_acks(now, out);
     }
 
     /// Nothing orders PUBCOMP packets, so one that is ready waits for no acknowledgement that is
@@ -208,13 +253,8 @@ impl Engine {
             let reason_code = allowed(reason_code, packet_type);
             // After a PUBREC that refuses, and after PUBCOMP, the identifier is free again.
             let is_last = kind != AckKind::FirstReceipt || reason_code.is_error();
-            let counted = match kind {
-                AckKind::Receipt => true,
-                _ if is_last => self.session.inbound.remove(&packet_identifier).unwrap_or(false),
-                _ => false,
-            };
-            if counted {
-                self.receiving = self.receiving.saturating_sub(1);
+            if is_last {
+                self.count_over(packet_identifier, kind);
             }
             self.send_ack(now, packet_type, &Ack::new(packet_identifier, reason_code), out);
         }

@@ -23,7 +23,8 @@ impl Engine {
         let receive_maximum = usize::from(self.receive_maximum);
         if self.version().is_v5() {
             let receipts = self.pending_acks.iter().filter(|ack| ack.kind == AckKind::Receipt);
-            let receiving = receipts.count() + inbound.values().filter(|counted| **counted).count();
+            let receiving =
+                receipts.count() + inbound.values().filter(|received| received.counted).count();
             assert_eq!(usize::from(self.receiving), receiving, "messages that the peer has begun");
             assert!(receiving <= receive_maximum, "more than Receive Maximum");
             assert!(pending <= receive_maximum + 2 * inbound.len(), "{pending} acks are owed");

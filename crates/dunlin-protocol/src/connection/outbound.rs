@@ -21,8 +21,8 @@ impl Engine {
         self.resend_left = u16::try_from(publishes).unwrap_or(u16::MAX);
         self.resend_hint = 0;
         self.resend_pubrels = pubrels > 0;
-        for counted in session.inbound.values_mut() {
-            *counted = false;
+        for received in session.inbound.values_mut() {
+            received.counted = false;
         }
         self.session = session;
     }

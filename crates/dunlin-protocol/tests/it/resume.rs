@@ -188,6 +188,57 @@ fn a_release_of_the_last_connection_frees_nothing_on_this_one() {
     assert!(server.end.connection.end().is_some(), "two are under way");
 }
 
+/// What the owner is given of a PUBLISH, and what is answered.
+fn taken_and_answered(server: &mut Scripted<ServerConnection>, packet: &Packet) -> (bool, String) {
+    server.end.events.clear();
+    server.send(packet);
+    (!server.end.events.is_empty(), brief(&server.packets()))
+}
+
+#[test]
+fn who_could_not_be_told_of_a_refusal_is_told_when_the_message_comes_again() {
+    let mut session = Session::new();
+    session.refuse_received(id(1), ReasonCode::QuotaExceeded);
+    session.refuse_received(id(2), ReasonCode::QuotaExceeded);
+    session.refuse_received(id(3), ReasonCode::QuotaExceeded);
+    assert_eq!(session.received().count(), 0, "it wasn't taken");
+    let old = connect(ProtocolVersion::V3_1_1);
+    let mut server = Scripted::accepted(old, ServerConfig::default(), session.clone());
+    let answer = taken_and_answered(&mut server, &publish(2, 1, true));
+    assert_eq!(answer, (true, String::new()), "nothing can tell it");
+
+    let new = connect(ProtocolVersion::V5);
+    let mut server = Scripted::accepted(new, ServerConfig::default(), session);
+    let answer = taken_and_answered(&mut server, &publish(2, 1, true));
+    assert_eq!(answer, (false, "PUBREC1?".into()));
+    for (packet, reason) in [
+        (publish(2, 1, true), "the exchange is over"),
+        (publish(2, 2, false), "another exchange with the same Packet Identifier"),
+    ] {
+        let answer = taken_and_answered(&mut server, &packet);
+        assert_eq!(answer, (true, String::new()), "{reason}");
+    }
+    server.send(&Packet::PubRel(ack(3)));
+    expect(&mut server, "PUBCOMP3?");
+    let answer = taken_and_answered(&mut server, &publish(2, 3, true));
+    assert_eq!(answer, (true, String::new()), "released, whatever it was");
+}
+
+#[test]
+fn a_refusal_behind_an_earlier_acknowledgement_outlives_the_connection() {
+    let config = ServerConfig::default;
+    let mut server = Scripted::accepted(connect(ProtocolVersion::V5), config(), Session::new());
+    server.send(&publish(2, 1, false));
+    server.send(&publish(2, 2, false));
+    server.end.acknowledge(server.clock.now(), 1, ReasonCode::QuotaExceeded);
+    expect(&mut server, "");
+    let session = server.end.connection.take_session();
+    let mut server = Scripted::accepted(connect(ProtocolVersion::V5), config(), session);
+    server.send(&publish(2, 1, true));
+    server.send(&publish(2, 2, true));
+    expect(&mut server, "PUBREC1 PUBREC2?");
+}
+
 #[test]
 fn nothing_new_overtakes_what_is_sent_again() {
     let mut session = Session::new();

@@ -275,9 +275,11 @@ impl Judge {
         match life {
             Some(life) => {
                 let known = self.sessions.life_mut(life);
+                let presence = known.presence(asked.taken.at, now, self.rules.lateness);
                 // The session may have ended, and another connection that nobody answered have
-                // begun a new one: Session Present tells nothing of what was before.
-                if asked.clean_start || asked.expiry_secs == 0 {
+                // begun a new one, perhaps this one: Session Present tells nothing of what was
+                // before.
+                if asked.clean_start || asked.expiry_secs == 0 || presence < Presence::Certain {
                     known.doubt();
                 }
                 known.is_mixed |= device != known.device;

@@ -45,7 +45,12 @@ impl Judge {
         if self.names.topic_text(topic).starts_with("$SYS/") {
             return;
         }
-        let Some(number) = number else { return };
+        let Some(number) = number else {
+            if sending == Sending::New {
+                self.count_unnumbered_sent(life, publish);
+            }
+            return;
+        };
         let Some(record) = self.messages.get(&number) else {
             let text = format!("message {number} is sent, and nobody published it");
             self.breach(Promise::OnlyWhatIsWanted, &[id], text);

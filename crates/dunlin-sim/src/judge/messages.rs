@@ -5,6 +5,7 @@ use super::connections::Publishing;
 use super::moment::Moment;
 use super::names::{FilterId, TopicId};
 use super::promise::Promise;
+use super::retained::Origin;
 use super::sessions::{ClientKey, Flow, LifeId};
 use super::shared::Handed;
 use crate::history::{ConnectionId, DeviceId, message_number};
@@ -37,7 +38,7 @@ pub(super) struct Record {
     /// How many times it was published.
     pub(super) attempts: u32,
     /// How many times it was taken again after the broker may have forgotten it: in a crash, or
-    /// because it was refused when nobody was there to be told.
+    /// because it was refused when its MQTT 3.x publisher was gone.
     pub(super) after_crash: u32,
     /// Publishes that nobody has answered for: they may still take effect.
     pub(super) open: u32,
@@ -135,13 +136,20 @@ impl Judge {
             _ => false,
         };
         let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse;
+        let is_v5 = connection.is_v5();
         if let (Some(number), Some(known)) = (number, known)
             && !known.is_accepted
             && let Some(record) = self.messages.get_mut(&number)
-            && (self.last_crash.is_some_and(|crash| crash > known.taken)
-                || (may_refuse && record.connection != id))
+            && let is_after_crash = self.last_crash.is_some_and(|crash| crash > known.taken)
+            && (is_after_crash || (may_refuse && record.connection != id))
         {
-            record.after_crash += 1;
+            // Whoever can be told of a refusal is told now, and nobody gets the message again. A
+            // PUBREC that refuses may have been said and not written.
+            let may_be_said = self
+                .connections
+                .get(&record.connection)
+                .is_some_and(|earlier| earlier.blocked.is_some());
+            record.after_crash += u32::from(is_after_crash || !is_v5 || may_be_said);
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
             // On its way it has lost time that its publisher counts and the broker did not.
@@ -161,12 +169,19 @@ impl Judge {
                         record.is_ambiguous = true;
                     }
                     self.count_waiting(number);
+                } else if takes_room(delivery.qos(), &self.rules.limits) {
+                    self.count_waiting_for(topic, unnumbered_cost(publish));
                 }
                 let retained = publish.retain.then(|| {
                     let removes = publish.payload.is_empty();
                     let value = if removes { None } else { number };
                     let is_settled = delivery.qos() == QoS::AtMostOnce;
-                    self.retain(topic, value, is_settled, publish.payload.len())
+                    // What was received before a CONNECT in doubt may be known still.
+                    let may_be_known = delivery.qos() == QoS::ExactlyOnce
+                        && delivery.dup()
+                        && life.is_some_and(|life| self.sessions.life(life).is_merged);
+                    let origin = if may_be_known { Origin::Repetition } else { Origin::Publish };
+                    self.retain(topic, value, is_settled, publish.payload.len(), origin)
                 });
                 (moment, retained.map(|place| (topic, place)))
             }
@@ -240,13 +255,15 @@ impl Judge {
 
     /// Counts a message that may now wait in queues, and notes which may be full.
     pub(super) fn count_waiting(&mut self, number: u64) {
+        let Some(record) = self.messages.get(&number) else { return };
+        if record.takes_room(&self.rules.limits) {
+            self.count_waiting_for(record.topic, record.cost());
+        }
+    }
+
+    fn count_waiting_for(&mut self, topic: TopicId, bytes: usize) {
         let moment = self.moment;
         let limits = &self.rules.limits;
-        let Some(record) = self.messages.get(&number) else { return };
-        if !record.takes_room(limits) {
-            return;
-        }
-        let bytes = record.cost();
         let present: Vec<LifeId> = self.sessions.present().collect();
         for id in present {
             let names = &mut self.names;
@@ -254,7 +271,7 @@ impl Judge {
             let mut copies = 0;
             let mut is_direct = false;
             for version in &self.sessions.life(id).versions {
-                if version.ended.is_none() && names.matches(version.matching, record.topic) {
+                if version.ended.is_none() && names.matches(version.matching, topic) {
                     copies += usize::from(version.is_shared);
                     is_direct |= !version.is_shared;
                 }
@@ -273,6 +290,17 @@ impl Judge {
                 }
             }
         }
+    }
+
+    /// A message without a number is sent to a session: it waits no longer. What is retained may
+    /// have waited nowhere.
+    pub(super) fn count_unnumbered_sent(&mut self, life: LifeId, publish: &Publish) {
+        if publish.retain || !takes_room(publish.delivery.qos(), &self.rules.limits) {
+            return;
+        }
+        let life = self.sessions.life_mut(life);
+        life.waiting = life.waiting.saturating_sub(1);
+        life.waiting_bytes = life.waiting_bytes.saturating_sub(unnumbered_cost(publish));
     }
 
     /// The broker has answered a PUBLISH with PUBACK or PUBREC.
@@ -308,7 +336,11 @@ impl Judge {
         }
         record.open = record.open.saturating_sub(1);
         record.settled = Some(moment);
-        record.has_waited |= qos == QoS::ExactlyOnce && (is_gone || record.connection != id);
+        // Where a store keeps the publisher's session, what found no room comes again.
+        let may_be_dropped =
+            !self.rules.stores || life.is_none_or(|life| !self.sessions.life(life).may_be_stored());
+        record.has_waited |=
+            may_be_dropped && qos == QoS::ExactlyOnce && (is_gone || record.connection != id);
         if success {
             self.oblige(number, publishing.taken);
         }
@@ -529,7 +561,7 @@ impl Judge {
 impl Record {
     /// Whether it takes room in queues.
     pub(super) fn takes_room(&self, limits: &Limits) -> bool {
-        self.qos > QoS::AtMostOnce || limits.queue_qos0_offline
+        takes_room(self.qos, limits)
     }
 
     /// At least the bytes that it costs a queue, and nearly those that it takes on the wire.
@@ -546,4 +578,13 @@ impl Record {
         });
         200 + self.payload.len() + properties
     }
+}
+
+fn takes_room(qos: QoS, limits: &Limits) -> bool {
+    qos > QoS::AtMostOnce || limits.queue_qos0_offline
+}
+
+/// What a message without a number costs a queue: a stranger's, or one that removes what is retained.
+fn unnumbered_cost(publish: &Publish) -> usize {
+    200 + publish.payload.len()
 }

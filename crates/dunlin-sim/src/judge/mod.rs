@@ -152,6 +152,7 @@ impl Judge {
             Event::Ended { connection } => self.on_ended(connection),
             Event::Closed { connection } => self.on_closed(connection),
             Event::StoreFailed => self.store_failed = true,
+            Event::StoreMended => self.store_failed = false,
             Event::Arrived { .. } | Event::FaultsEnded => {}
             Event::Delivered { device, connection, message } => {
                 self.on_delivered(device, connection, message);

@@ -35,8 +35,20 @@ struct Change {
     is_void: bool,
     /// It was acknowledged: a store has it.
     is_safe: bool,
+    origin: Origin,
     /// From here on it certainly isn't the value any more.
     replaced: Option<Moment>,
+}
+
+/// Where a change comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A PUBLISH.
+    Publish,
+    /// A PUBLISH that may be a repetition which the broker knows: then nothing was set.
+    Repetition,
+    /// A Will: a broker that has crashed may publish it much later.
+    Will,
 }
 
 /// Whether a PUBLISH may come from what is retained.
@@ -51,13 +63,15 @@ pub(super) enum RetainedSending {
 }
 
 impl Judge {
-    /// A PUBLISH with RETAIN was taken. Gives its place among the changes of the Topic Name.
+    /// A PUBLISH with RETAIN was taken, or a Will may be due. Gives its place among the changes of
+    /// the Topic Name.
     pub(super) fn retain(
         &mut self,
         topic: TopicId,
         number: Option<u64>,
         is_settled: bool,
         payload_len: usize,
+        origin: Origin,
     ) -> usize {
         let moment = self.moment;
         let limits = &self.rules.limits;
@@ -74,6 +88,7 @@ impl Judge {
             is_certain: false,
             is_void: false,
             is_safe: false,
+            origin,
             replaced: None,
         });
         let place = changes.len() - 1;
@@ -97,6 +112,7 @@ impl Judge {
             is_certain: false,
             is_void: false,
             is_safe: false,
+            origin: Origin::Publish,
             replaced: None,
         });
         for life in self.sessions.all() {
@@ -132,7 +148,10 @@ impl Judge {
         let stores = self.rules.stores;
         for changes in self.retained.topics.values_mut() {
             for change in changes.iter_mut() {
-                change.over.get_or_insert(moment);
+                // A Will that the store has may be published at any time after the restart.
+                if !stores || change.origin != Origin::Will {
+                    change.over.get_or_insert(moment);
+                }
             }
             if !stores {
                 changes.iter_mut().for_each(|change| {
@@ -144,6 +163,10 @@ impl Judge {
             for change in &mut changes[safe..] {
                 change.replaced = None;
                 change.is_certain &= change.is_safe;
+                if change.origin == Origin::Will {
+                    // That it was published may be forgotten.
+                    change.over = None;
+                }
             }
         }
     }
@@ -281,6 +304,10 @@ impl Judge {
 fn settle(changes: &mut [Change], place: usize, now: Moment, has_room: bool, is_safe: bool) {
     let Some(change) = changes.get_mut(place) else { return };
     change.over = Some(now);
+    if change.origin == Origin::Repetition {
+        // Its acknowledgement tells what an earlier one did.
+        return;
+    }
     change.is_certain |= has_room;
     change.is_safe |= is_safe;
     let taken = change.taken;

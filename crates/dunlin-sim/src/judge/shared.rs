@@ -201,12 +201,8 @@ impl Judge {
                 continue;
             }
             let is_there = life.attached.len() == 1 && !life.is_mixed && !life.is_merged;
-            let ended_with_it = life.has_ended
-                && record.handed.iter().any(|handed| {
-                    handed.life == id && (handed.qos == QoS::ExactlyOnce || handed.is_answered)
-                });
             if (!is_there && !life.has_ended)
-                || ended_with_it
+                || self.ended_with_message(id, owed, record)
                 || life.is_merged
                 || life.full.is_some()
                 || self.rules.strangers.contains(&life.device)
@@ -217,5 +213,31 @@ impl Judge {
             }
         }
         refused || !stayed || self.last_crash.is_some()
+    }
+
+    /// Whether a session that has ended may have had the message of a group, which nobody else gets
+    /// then: it has answered, or it was to have it at QoS 2 and was sent it [MQTT-4.8.2-5].
+    fn ended_with_message(&self, id: LifeId, owed: &GroupOwed, record: &Record) -> bool {
+        let life = self.sessions.life(id);
+        if !life.has_ended {
+            return false;
+        }
+        let was_handed = record.handed.iter().any(|handed| {
+            handed.life == id && (handed.qos == QoS::ExactlyOnce || handed.is_answered)
+        });
+        let is_exactly_once = life.versions.iter().any(|version| {
+            version.filter == owed.group
+                && version.is_possible(owed.from, None)
+                && version.granted.min(record.qos) == QoS::ExactlyOnce
+        });
+        // What came may have come by this group or by another one.
+        let came = life.receipts.get(&owed.number).is_some_and(|receipt| receipt.exchanges[2] > 0);
+        // And what was said before a connection ended may lie in its output to this day.
+        let was_unheard = self.connections.values().any(|connection| {
+            connection.life == Some(id)
+                && connection.blocked.is_some()
+                && connection.over.is_some_and(|over| over >= owed.from)
+        });
+        was_handed || (is_exactly_once && (came || was_unheard))
     }
 }

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod ends;
+mod retained;
 mod wires;
 
 use super::{Judge, Promise, Rules};

@@ -7,6 +7,7 @@ use super::messages::Record;
 use super::moment::Moment;
 use super::names::TopicId;
 use super::promise::Promise;
+use super::retained::Origin;
 use super::sessions::{ClientKey, Expiry, seconds};
 use super::shared::TOLD_LATE;
 use crate::history::{ConnectionId, message_number};
@@ -52,7 +53,7 @@ impl Judge {
         let topic = self.names.topic(&will.topic_name);
         let Some(number) = message_number(&will.payload) else {
             if will.retain {
-                self.retain(topic, None, false, 0);
+                self.retain(topic, None, false, 0, Origin::Will);
             }
             return;
         };
@@ -245,7 +246,7 @@ impl Judge {
         record.last_taken = moment;
         let (topic, retain, len) = (record.topic, record.retain, record.payload.len());
         if retain {
-            let place = self.retain(topic, Some(number), false, len);
+            let place = self.retain(topic, Some(number), false, len, Origin::Will);
             if let Some(will) = self.will(id) {
                 will.retained = Some((topic, place));
             }

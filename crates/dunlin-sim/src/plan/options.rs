@@ -27,6 +27,11 @@ pub struct Options {
     pub durability: Durability,
     /// How long a sync takes.
     pub sync: Micros,
+    /// How long a store fails before it is mended under the broker that runs; without it, it fails
+    /// until the broker is started anew.
+    pub mend: Option<Micros>,
+    /// Whether the broker is told that its store fails, and takes nothing that it would store.
+    pub tells_failure: bool,
     /// How much of a queue is in memory.
     pub queue_head: QueueHead,
     /// A store that keeps what the records add up to gives back longer queues by one record; one
@@ -125,6 +130,8 @@ impl Options {
             stores: false,
             durability: Durability::Fsync,
             sync: (0, 0),
+            mend: None,
+            tells_failure: false,
             queue_head: SMALL_HEAD,
             tail_from: None,
             fetch: (0, 0),
@@ -246,6 +253,9 @@ impl Options {
         }
         let (memory, written, fsync) = (Durability::Memory, Durability::Written, Durability::Fsync);
         self.durability = *random.pick(&[memory, written, written, fsync, fsync, fsync, fsync]);
+        let mends = [None, Some((0, 100_000)), Some((1_000_000, 20_000_000))];
+        self.mend = *random.pick(&mends);
+        self.tells_failure = random.chance(60);
         if self.stores && self.durability == memory {
             self.mix.crash = 0;
         }

@@ -227,9 +227,11 @@ impl World {
     }
 
     pub(super) fn fail_store(&mut self) {
-        if self.is_up {
+        if self.is_up && !self.store.has_failed {
             self.store.has_failed = true;
             self.tell(Event::StoreFailed);
+            self.tell_store_is_ready(false);
+            self.plan_mend();
         }
     }
 

@@ -147,6 +147,9 @@ impl World {
         self.take_mail(worker);
         self.read_established(worker);
         self.read_fresh(worker);
+        if let Some(is_ready) = self.stations[worker].store_is_ready.take() {
+            self.stations[worker].core.handle_store_ready(is_ready);
+        }
         if let Some(upto) = self.stations[worker].stored.take() {
             let (durability, core) = (self.options.durability, &mut self.stations[worker].core);
             core.handle_stored(self.now, durability.max(Durability::Written), upto);

@@ -73,14 +73,18 @@ pub(crate) struct World {
     judge: Judge,
     failure: Option<Failure>,
     operations: u64,
+    /// How many there were when a packet went in or out the last time.
+    last_packet: u64,
     /// No more faults: everything goes as it should.
     calm: bool,
     trace: Option<Trace>,
     scratch: Vec<u8>,
 }
 
-/// No run needs so many.
-const OPERATIONS_MAX: u64 = 3_000_000;
+/// No run needs so many. Long payloads in parts of a few bytes take ten million.
+const OPERATIONS_MAX: u64 = 20_000_000;
+/// Operations between two packets: parts of a packet, turns that have nothing to do, timers.
+const OPERATIONS_IN_VAIN_MAX: u64 = 200_000;
 
 macro_rules! note {
     ($world:expr, $about:expr, $($what:tt)*) => {
@@ -118,6 +122,7 @@ impl World {
             devices: Vec::new(),
             failure: None,
             operations: 0,
+            last_packet: 0,
             calm: false,
             trace: traced.then(Trace::default),
             scratch: Vec::new(),
@@ -136,11 +141,6 @@ impl World {
         let end = self.plan.last().map_or(Instant::ZERO, |planned| planned.at);
         while self.failure.is_none() && self.schedule.next_at().is_some_and(|at| at <= end) {
             self.step();
-            if self.operations > OPERATIONS_MAX {
-                let work = self.who_has_work();
-                let what = format!("{OPERATIONS_MAX} operations by {}: {work}", self.now);
-                self.fail("somebody works without an end", what, Vec::new());
-            }
         }
         if self.failure.is_none() {
             self.finish();
@@ -153,6 +153,19 @@ impl World {
 
     pub(crate) fn into_outcome(self) -> Outcome {
         Outcome { operations: self.operations, failure: self.failure, trace: self.trace }
+    }
+
+    /// Work has an end: as a whole, and that of which no packet comes much earlier.
+    fn watch_for_work_without_end(&mut self) {
+        let in_vain = self.operations - self.last_packet;
+        if self.operations > OPERATIONS_MAX || in_vain > OPERATIONS_IN_VAIN_MAX {
+            let work = self.who_has_work();
+            let what = format!(
+                "{} operations by {}, {in_vain} since the last packet: {work}",
+                self.operations, self.now
+            );
+            self.fail("somebody works without an end", what, Vec::new());
+        }
     }
 
     /// Lets the next thing happen.
@@ -173,11 +186,16 @@ impl World {
             Happening::Act(at) => self.act(at as usize),
             Happening::Synced { start } => self.synced(start),
             Happening::Fetched { start } => self.fetched(start),
+            Happening::Mended { start } => self.mend_store(start),
             Happening::Restart => self.restart(),
         }
+        self.watch_for_work_without_end();
     }
 
     fn tell(&mut self, event: Event<'_>) {
+        if let Event::Taken { .. } | Event::Written { .. } | Event::Arrived { .. } = event {
+            self.last_packet = self.operations;
+        }
         self.judge.tell(self.now, event);
         self.look_for_breaches();
     }

@@ -32,6 +32,8 @@ pub(super) struct Station {
     pub(super) links: Vec<Option<u32>>,
     /// What the store has made safe and the core doesn't know.
     pub(super) stored: Option<RecordNumber>,
+    /// Whether the store takes more, if the core doesn't know.
+    pub(super) store_is_ready: Option<bool>,
     /// How far its records were written when it heard of it last.
     pub(super) written: Option<RecordNumber>,
     /// What the store has given back and the core has not taken.
@@ -55,6 +57,7 @@ impl Station {
             lingering: VecDeque::new(),
             links: Vec::new(),
             stored: None,
+            store_is_ready: None,
             written: None,
             fetched: VecDeque::new(),
             turn_at: None,
@@ -83,6 +86,7 @@ impl Station {
             || !self.adopted.is_empty()
             || !self.writable.is_empty()
             || self.stored.is_some()
+            || self.store_is_ready.is_some()
             || !self.fetched.is_empty()
             || self.core.has_work()
     }

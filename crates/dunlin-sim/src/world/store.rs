@@ -1,7 +1,7 @@
 //! The simulated store: one log for all workers, which becomes safe in its order after a while, or
 //! never.
 
-use super::{About, Happening, World, note};
+use super::{About, Event, Happening, World, note};
 use core::time::Duration;
 use dunlin_broker::core::{Fetch, Fetched, Image, Record, RecordNumber};
 use dunlin_protocol::Instant;
@@ -107,6 +107,40 @@ impl World {
             if self.stations[worker].stored.is_some() {
                 self.wake(worker);
             }
+        }
+    }
+
+    /// Plans when a store that fails is mended, if it is.
+    pub(super) fn plan_mend(&mut self) {
+        if let Some((least, most)) = self.options.mend {
+            let micros = self.store.fetch_random.between(least..=most);
+            let at = self.now + Duration::from_micros(micros);
+            self.schedule.put(at, Happening::Mended { start: self.start });
+        }
+    }
+
+    /// The store is opened anew under the broker that runs, and given again what is not safe.
+    pub(super) fn mend_store(&mut self, start: u32) {
+        if start != self.start || !self.is_up || !std::mem::take(&mut self.store.has_failed) {
+            return;
+        }
+        let upto = self.store.log.len();
+        self.store.syncs.clear();
+        self.store.syncs.push_back((upto, self.now));
+        self.schedule.put(self.now, Happening::Synced { start });
+        note!(self, About::All, "the store works again");
+        self.tell(Event::StoreMended);
+        self.tell_store_is_ready(true);
+    }
+
+    /// Tells the workers whether the store takes more, if the broker is one that is told.
+    pub(super) fn tell_store_is_ready(&mut self, is_ready: bool) {
+        if !self.options.tells_failure {
+            return;
+        }
+        for worker in 0..self.stations.len() {
+            self.stations[worker].store_is_ready = Some(is_ready);
+            self.wake(worker);
         }
     }
 

@@ -1,7 +1,7 @@
 //! One thing at a time.
 
 use super::*;
-use crate::OpenError;
+use crate::{OpenError, tools};
 
 #[test]
 fn a_queue_comes_back_as_what_waits_and_is_fetched_in_pages() {
@@ -79,4 +79,96 @@ fn a_newer_format_is_refused() {
     std::fs::write(folder.path().join("format"), "dunlin-st").expect("a file");
     let error = FileStorage::open(folder.path(), Options::default()).expect_err("damaged");
     assert!(matches!(error, OpenError::Format { .. }), "{error}");
+}
+
+/// Rows of a table of a store that is closed.
+fn rows(folder: &Path, table: &str) -> u64 {
+    let stat = tools::stat(folder).expect("it is readable");
+    let (_, size) = stat.tables.iter().find(|(name, _)| *name == table).expect("a table");
+    size.rows
+}
+
+#[test]
+fn a_large_message_for_several_is_stored_once_and_goes_with_the_last() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let large = message("t", &[1; 1000]);
+    let open = || Worker::new(&mut recover(folder.path()).0);
+    let mut worker = open();
+    worker.store(vec![session("a"), session("b"), session("c")]);
+    worker.store(vec![owed("a", 1, &large), owed("b", 1, &large), owed("c", 1, &large)]);
+    worker.store(vec![owed("a", 2, &message("t", &[2; 1000]))]);
+    drop(worker);
+    assert_eq!((rows(folder.path(), "queue"), rows(folder.path(), "message")), (4, 1));
+    let mut worker = open();
+    worker.store(vec![settled("a", 1), settled("b", 1)]);
+    drop(worker);
+    assert_eq!((rows(folder.path(), "queue"), rows(folder.path(), "message")), (2, 1));
+    let mut worker = open();
+    assert_eq!(worker.fetch("c", 0, 9, usize::MAX).messages, [owed("c", 1, &large)]);
+    worker.store(vec![settled("c", 1)]);
+    // What came and went before it was written is not written.
+    worker.store(vec![
+        owed("b", 2, &large),
+        owed("c", 2, &large),
+        settled("b", 2),
+        settled("c", 2),
+    ]);
+    drop(worker);
+    assert_eq!((rows(folder.path(), "queue"), rows(folder.path(), "message")), (1, 0));
+}
+
+#[test]
+fn a_session_that_has_ended_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut worker = Worker::new(&mut recover(folder.path()).0);
+    let ended = || Record::SessionEnded { client_identifier: text("a") };
+    let large = message("t", &[1; 300]);
+    worker.store(vec![session("a"), session("b")]);
+    for number in 1..=1500 {
+        worker.append(
+            vec![owed("a", number, &large), owed("b", number, &large)],
+            Durability::Written,
+        );
+    }
+    worker.append(vec![ended(), session("a"), owed("a", 1, &large)], Durability::Written);
+    worker.store(vec![ended(), session("a")]);
+    assert_eq!(worker.fetch("a", 0, 9, usize::MAX).messages, []);
+    worker.store(vec![owed("a", 1, &large)]);
+    assert_eq!(worker.fetch("a", 0, 9, usize::MAX).messages, [owed("a", 1, &large)]);
+    worker.store((1..=1500).map(|number| settled("b", number)).collect());
+    drop(worker);
+    // The rest goes bit by bit, also after a start.
+    drop(Worker::new(&mut recover(folder.path()).0));
+    let (_, records) = recover(folder.path());
+    let waiting = Record::Waiting {
+        client_identifier: text("a"),
+        first: 1,
+        last: 1,
+        len: 1,
+        bytes: large.size() as u64,
+    };
+    assert_eq!(records, [session("a"), session("b"), waiting]);
+    while rows(folder.path(), "queue") > 1 || rows(folder.path(), "message") > 0 {
+        let mut worker = Worker::new(&mut recover(folder.path()).0);
+        worker.store(vec![session("b")]);
+        worker.store(vec![session("b")]);
+    }
+}
+
+#[test]
+fn readiness_goes_with_the_bound_and_comes_back_at_its_half() {
+    let shared = crate::shared::Shared::new(100);
+    shared.appended(100);
+    assert!(shared.is_ready());
+    shared.appended(1);
+    assert!(!shared.is_ready());
+    shared.stored(50);
+    assert!(!shared.is_ready());
+    shared.stored(1);
+    assert!(shared.is_ready());
+    shared.set_failing(true);
+    shared.stored(10);
+    assert!(!shared.is_ready());
+    shared.set_failing(false);
+    assert!(shared.is_ready());
 }

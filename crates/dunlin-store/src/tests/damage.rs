@@ -86,3 +86,82 @@ fn a_journal_without_its_end_keeps_its_beginning() {
     assert_eq!(left, (1..=left.len() as u64).collect::<Vec<_>>());
     assert!(!left.is_empty());
 }
+
+/// The files that hold tables of the engine.
+fn tables(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.join("database/keyspaces")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.components().any(|part| part.as_os_str() == "tables") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort_by_key(|path| std::fs::metadata(path).expect("a file").len());
+    found
+}
+
+#[test]
+fn a_block_that_has_rotted_in_a_table_is_passed_over() {
+    for part in [0.1, 0.4, 0.7] {
+        let folder = tempfile::tempdir().expect("a folder");
+        filled(folder.path());
+        crate::tools::compact(folder.path()).expect("it works");
+        // The largest is that of the queues: its end is not data.
+        flip(tables(folder.path()).last().expect("a table"), part);
+        let (mut storage, records) = recover(folder.path());
+        assert!(storage.found().gaps > 0, "{:?}", storage.found());
+        assert_eq!(storage.found().sessions, 2);
+        let of = |record: &Record| matches!(record, Record::Waiting { .. });
+        assert_eq!(records.iter().filter(|record| of(record)).count(), 2, "both queues go on");
+        let mut worker = Worker::new(&mut storage);
+        let mut damaged = 0;
+        let mut left = 0;
+        for of in ["a", "b"] {
+            let page = worker.fetch(of, 0, usize::MAX, usize::MAX);
+            damaged += page.damaged;
+            left += page.messages.len() as u64;
+        }
+        assert!(damaged > 0, "it is told");
+        assert!((2 * MESSAGES - 64..2 * MESSAGES).contains(&left), "{left} are left");
+        let checked = {
+            drop((storage, worker));
+            crate::tools::check(folder.path()).expect("it opens")
+        };
+        assert!(!checked.is_sound());
+    }
+}
+
+#[test]
+fn a_row_that_means_nothing_is_set_aside() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    {
+        let storage = open(folder.path());
+        storage.overwrite(
+            crate::keys::Table::Queue,
+            &crate::keys::pair(1, 7),
+            b"\x01\x00\x00\x00\x00\x00\x00",
+        );
+        storage.overwrite(crate::keys::Table::Queue, &crate::keys::pair(1, 8), b"?");
+    }
+    let checked = crate::tools::check(folder.path()).expect("it opens");
+    assert_eq!(checked.problems.len(), 2, "{checked:?}");
+    // One is seen at the start, the other when its turn comes.
+    let (mut storage, _) = recover(folder.path());
+    assert_eq!(storage.found().damaged_rows, 1);
+    let mut worker = Worker::new(&mut storage);
+    drop(storage);
+    let page = worker.fetch("a", 0, usize::MAX, usize::MAX);
+    assert_eq!((page.messages.len() as u64, page.damaged), (MESSAGES - 2, 1));
+    worker.store(vec![settled("b", 1)]);
+    let page = worker.fetch("a", 0, usize::MAX, usize::MAX);
+    assert_eq!((page.messages.len() as u64, page.damaged), (MESSAGES - 2, 0));
+    drop(worker);
+    let checked = crate::tools::check(folder.path()).expect("it opens");
+    assert_eq!((checked.found.damaged_rows, checked.set_aside), (0, 2));
+}

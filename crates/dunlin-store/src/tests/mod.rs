@@ -5,6 +5,7 @@ mod damage;
 mod failing;
 mod kill;
 mod oracle;
+mod tools;
 
 use crate::{FileStorage, FileStore, Options};
 use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, SessionKey};

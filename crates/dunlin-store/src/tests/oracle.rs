@@ -41,10 +41,10 @@ fn name(client: usize) -> Text {
 fn a_message(n: u16) -> Arc<Message> {
     let topic_name: TopicName = format!("topic/{}", n % 7).parse().expect("a Topic Name");
     let mut message = Message::new(topic_name, vec![n as u8; usize::from(n) % 700]);
-    message.qos = if n % 3 == 0 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
-    message.retain = n % 5 == 0;
-    message.expires_at = (n % 4 == 0).then(|| Instant::from_micros(u64::from(n) << 32));
-    message.properties = (n % 6 == 0).then(|| {
+    message.qos = if n.is_multiple_of(3) { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
+    message.retain = n.is_multiple_of(5);
+    message.expires_at = n.is_multiple_of(4).then(|| Instant::from_micros(u64::from(n) << 32));
+    message.properties = n.is_multiple_of(6).then(|| {
         Arc::new(MessageProperties {
             content_type: Some(text("text/plain")),
             user_properties: vec![(text("a"), text("b")); usize::from(n) % 3],
@@ -98,7 +98,8 @@ impl World {
             Arc::new(GroupName { share_name: "group".into(), topic_filter: "topic/+".into() })
         });
         let filter = |n: u16| -> TopicFilter {
-            let filter = if n % 4 == 0 { "f/".repeat(900) } else { format!("filter/{}/#", n % 4) };
+            let filter =
+                if n.is_multiple_of(4) { "f/".repeat(900) } else { format!("filter/{}/#", n % 4) };
             filter.parse().expect("a Topic Filter")
         };
         let records = match kind % 16 {

@@ -27,8 +27,9 @@ pub(in crate::core) struct Delivered {
 }
 
 impl Endpoints {
-    /// Whether a message would be refused by the queue of a session. One that may exceed its limit
-    /// waits no longer where the session's Client can make no room, because it is not yet decided
+    /// Whether a message would be refused by the queue of a session. Not if the queue holds another
+    /// copy of it that was not refused, which is not decided before this one is. One that may exceed
+    /// the limit does so where the session's Client can make no room, because it is not yet decided
     /// what is first in its queue.
     #[inline]
     pub(in crate::core) fn would_refuse(
@@ -49,9 +50,18 @@ impl Endpoints {
         }
         self.drop_expired(now, key);
         let session = &self.sessions[key.0];
-        let waits_in_vain = outgoing.when_full == WhenFull::Exceed
-            && session.queue.front().is_some_and(Queued::is_tentative);
-        !waits_in_vain && !self.has_room(session, outgoing.message)
+        if self.has_room(session, outgoing.message) || session.queue.awaits_copy(outgoing) {
+            return false;
+        }
+        let may_exceed = match outgoing.when_full {
+            WhenFull::GiveUp => true,
+            when_full @ WhenFull::Exceed => {
+                self.has_room_within(when_full.times_limit(), session, outgoing.message)
+            }
+            _ => false,
+        };
+        let waits_in_vain = session.queue.front().is_some_and(Queued::is_tentative);
+        !(may_exceed && waits_in_vain)
     }
 
     /// Drops what has expired at the front of a queue.
@@ -173,8 +183,7 @@ impl Endpoints {
             self.replace_older(key, outgoing.message);
         }
         if !is_direct && !self.make_room(now, key, outgoing) {
-            let refused = self.limits.queue_policy == QueuePolicy::Refuse
-                && outgoing.when_full != WhenFull::Exceed;
+            let refused = self.limits.queue_policy == QueuePolicy::Refuse && !outgoing.is_lost();
             return Delivered { refused, ..Delivered::default() };
         }
         let session = &mut self.sessions[key.0];
@@ -228,17 +237,18 @@ impl Endpoints {
             }
             match self.limits.queue_policy {
                 QueuePolicy::Refuse => {
+                    let session = &self.sessions[key.0];
                     let times = outgoing.when_full.times_limit();
-                    if self.has_room_within(times, &self.sessions[key.0], message) {
+                    if self.has_room_within(times, session, message)
+                        || session.queue.awaits_copy(outgoing)
+                    {
                         return true;
                     }
-                    self.drop_for(
-                        key,
-                        match outgoing.when_full {
-                            WhenFull::Exceed => DropCause::QueueFull,
-                            _ => DropCause::Refused,
-                        },
-                    );
+                    let cause = match outgoing.is_lost() {
+                        true => DropCause::QueueFull,
+                        false => DropCause::Refused,
+                    };
+                    self.drop_for(key, cause);
                     return false;
                 }
                 QueuePolicy::DropNewest => {

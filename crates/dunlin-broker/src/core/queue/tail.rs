@@ -1,7 +1,10 @@
 //! The part of a queue that is in the store alone: what is known of it, and how it comes back.
 
 use super::{Queue, QueuePart, Queued, Waiting};
+use crate::core::outgoing::Outgoing;
+use dunlin_protocol::Message;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// What a queue knows of its messages in the store: all that are owed to its session with numbers
 /// above `after`.
@@ -10,9 +13,9 @@ pub(super) struct Tail {
     after: u64,
     last: u64,
     in_store: QueuePart,
-    /// Those of which it is not yet known whether they are owed, with their sizes. As many as
-    /// publishers have under way.
-    tentative: BTreeMap<u64, usize>,
+    /// Those of which it is not yet known whether they are owed. As many as publishers have under
+    /// way, and their workers have them as well.
+    tentative: BTreeMap<u64, Arc<Message>>,
     /// Messages that the store does not have, or that may have to go elsewhere, each with the
     /// number that it comes before or after: those with lower numbers, or this one, come first.
     beside: VecDeque<(u64, Queued)>,
@@ -91,7 +94,7 @@ impl Tail {
         self.last = number;
         self.in_store.add(size);
         if queued.is_tentative() {
-            self.tentative.insert(number, size);
+            self.tentative.insert(number, queued.message.clone());
         }
         if let Some(underway) = &mut self.underway {
             underway.since.add(size);
@@ -104,6 +107,13 @@ impl Tail {
         let place = queued.number().unwrap_or(last);
         self.beside_bytes += queued.cost();
         self.beside.push_back((place, queued));
+    }
+
+    /// See [`Queue::awaits_copy`].
+    pub(super) fn awaits_copy(&self, outgoing: &Outgoing<'_>) -> bool {
+        let beside = self.beside().filter(|queued| queued.is_tentative());
+        let beside = beside.map(|queued| &queued.message);
+        self.tentative.values().chain(beside).any(|message| outgoing.is_copy(message))
     }
 
     pub(super) fn confirm(&mut self, number: u64) -> bool {
@@ -121,7 +131,7 @@ impl Tail {
     }
 
     pub(super) fn withdraw(&mut self, number: u64) -> Option<usize> {
-        let size = self.tentative.remove(&number)?;
+        let size = self.tentative.remove(&number)?.size();
         self.in_store.remove(size);
         if let Some(underway) = &mut self.underway {
             underway.withdrawn.push(number);
@@ -158,8 +168,12 @@ impl Tail {
         let note = queued.note.as_mut()?;
         let number = note.number.filter(|number| *number > self.after)?;
         // What the store says of it may be older than what is known here.
-        let is_tentative = self.tentative.remove(&number).is_some();
-        note.tentative = is_tentative;
+        let tentative = self.tentative.remove(&number);
+        note.tentative = tentative.is_some();
+        if let Some(message) = tentative {
+            // The very one, by which copies of it are known.
+            queued.message = message;
+        }
         let underway = self.underway.as_mut()?;
         if underway.withdrawn.contains(&number) {
             return None;

@@ -5,7 +5,7 @@ use super::workers::{client_at, name_at};
 use super::*;
 use crate::core::DropCause;
 use crate::{Limits, QueuePolicy};
-use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
+use dunlin_protocol::codec::{Delivery, Packet, PacketType, QoS, ReasonCode};
 
 const QOS_ACKNOWLEDGED: [QoS; 2] = [QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -203,53 +203,214 @@ fn a_session_with_many_ways_to_a_message_has_all_or_nothing_of_it() {
 }
 
 #[test]
-fn copies_of_a_message_do_not_wait_for_each_other_for_ever() {
+fn copies_of_a_message_do_not_wait_for_each_other() {
+    for queued in [0, 1] {
+        let mut broker = Broker::build(2, limits(1 + usize::from(queued)), true);
+        let name = name_at(&broker, 0, "both");
+        broker.accepting = 0;
+        let (both, _) = broker.join(connect(&name).expiry(60));
+        broker.send(both, subscribe(&["a", "$share/g/a", "b"], QoS::ExactlyOnce));
+        broker.cut(both);
+        let old = old(&mut broker);
+        let new = client_at(&mut broker, 1, 1, "new");
+        for at in 1..=queued {
+            broker.send(new, Packet::Publish(publish("b", "before", QoS::AtLeastOnce, at)));
+            assert_eq!(code(&mut broker, new), ReasonCode::Success);
+        }
+        for (publisher, number) in [(old, "1"), (new, "2")] {
+            broker.send(publisher, Packet::Publish(publish("a", number, QoS::ExactlyOnce, 9)));
+            assert_eq!(code(&mut broker, publisher), ReasonCode::Success, "{number}, {queued}");
+            let (both, _) = broker.join(connect(&name).resume().expiry(60));
+            assert_eq!(
+                broker.drain(both).len(),
+                2 + usize::from(queued) * usize::from(publisher == old)
+            );
+            broker.cut(both);
+        }
+        assert_eq!(broker.counters().dropped_total(), 0);
+        check_nothing_pending(&mut broker);
+    }
+}
+
+#[test]
+fn messages_do_not_wait_for_each_other_for_ever() {
     let mut broker = Broker::build(2, limits(1), true);
-    let name = name_at(&broker, 0, "both");
-    broker.accepting = 0;
-    let (both, _) = broker.join(connect(&name).expiry(60));
-    broker.send(both, subscribe(&["a", "$share/g/a"], QoS::ExactlyOnce));
-    broker.receive(both);
-    let old = old(&mut broker);
-    send(&mut broker, old, QoS::ExactlyOnce, 1..=1);
+    let subscribers: [Link; 2] = std::array::from_fn(|worker| {
+        let link = client_at(&mut broker, worker, worker, "sub");
+        broker.send(link, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.receive(link);
+        link
+    });
+    let publishers: [Link; 2] = std::array::from_fn(|worker| {
+        let name = name_at(&broker, worker, "old");
+        broker.join(connect_v311(&name, false)).0
+    });
+    // Each has room at its own worker, and finds none at the other one.
+    broker.prompt = false;
+    for publisher in publishers {
+        send(&mut broker, publisher, QoS::ExactlyOnce, 1..=1);
+        broker.read(publisher.0);
+    }
+    broker.prompt = true;
+    broker.run();
     broker.advance_secs(1);
-    assert!(broker.types(old).is_empty(), "the queue is full of what is not decided");
+    for publisher in publishers {
+        assert!(broker.types(publisher).is_empty(), "the queues are full of what is not decided");
+    }
     broker.advance_secs(5);
-    assert_eq!(broker.types(old), [PacketType::PubRec]);
-    assert_eq!(broker.drain(both), ["1", "1"]);
+    for (publisher, subscriber) in publishers.into_iter().zip(subscribers) {
+        assert_eq!(broker.types(publisher), [PacketType::PubRec]);
+        assert_eq!(broker.drain(subscriber), ["1", "1"]);
+    }
     assert_eq!(broker.counters().dropped_total(), 0);
     check_nothing_pending(&mut broker);
 }
 
 #[test]
-fn what_is_refused_elsewhere_comes_once_when_its_client_could_not_be_told() {
+fn a_session_with_many_ways_to_a_message_takes_all_copies_in_turn() {
     let mut broker = Broker::build(2, limits(1), true);
-    let away = client_at(&mut broker, 0, 0, "away");
-    broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
-    broker.cut(away);
-    let witness = client_at(&mut broker, 1, 1, "witness");
-    broker.send(witness, subscribe(&["a"], QoS::ExactlyOnce));
-    broker.receive(witness);
-    let publisher = client_at(&mut broker, 1, 1, "pub");
-    send(&mut broker, publisher, QoS::ExactlyOnce, 1..=1);
-    assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
-    assert_eq!(broker.drain(witness), ["1"]);
-    // The other worker has not answered yet when the connection ends.
-    broker.prompt = false;
-    send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
-    broker.read(publisher.0);
-    broker.settle(1);
-    broker.cut(publisher);
-    broker.prompt = true;
-    broker.run();
-    assert!(broker.drain(witness).is_empty(), "it is refused, and given to nobody");
-    let away = back(&mut broker);
-    assert_eq!(broker.drain(away), ["1"]);
-    let name = name_at(&broker, 1, "pub");
-    let (publisher, _) = broker.join(connect(&name).resume().expiry(60));
-    send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
-    assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
-    assert_eq!(broker.drain(witness), ["2"]);
-    assert_eq!(broker.drain(away), ["2"]);
+    let name = name_at(&broker, 0, "all");
+    broker.accepting = 0;
+    let (all, _) = broker.join(connect(&name).expiry(60));
+    let filters = ["a", "$share/g/a", "$share/h/a", "$share/i/a"];
+    broker.send(all, subscribe(&filters, QoS::ExactlyOnce));
+    broker.receive(all);
+    let old = old(&mut broker);
+    send(&mut broker, old, QoS::ExactlyOnce, 1..=2);
+    assert_eq!(broker.types(old), [PacketType::PubRec; 2]);
+    assert_eq!(broker.drain(all), ["1", "1", "1", "1", "2", "2", "2", "2"]);
+    assert_eq!(broker.counters().dropped_total(), 0);
     check_nothing_pending(&mut broker);
+}
+
+/// Worker 1 has a message in the full queue of a session of worker 0 that is away, and it is not
+/// decided: it waits for room in the full queue of another one, of worker 2. Two more publishers
+/// wait for it, each with a message for the first session.
+fn undecided() -> (Broker, [Link; 3]) {
+    let mut broker = Broker::build(3, limits(1), true);
+    for (worker, prefix, topic_filters) in [(0, "first", "#"), (2, "second", "a")] {
+        let link = client_at(&mut broker, worker, worker, prefix);
+        broker.send(link, subscribe(&[topic_filters], QoS::ExactlyOnce));
+        broker.cut(link);
+    }
+    let first = old(&mut broker);
+    send(&mut broker, first, QoS::ExactlyOnce, 1..=1);
+    assert_eq!(broker.types(first), [PacketType::PubRec]);
+    let link = resume(&mut broker, 0, "first");
+    assert_eq!(broker.drain(link), ["1"]);
+    broker.cut(link);
+    send(&mut broker, first, QoS::ExactlyOnce, 2..=2);
+    let [second, third] = [3, 4].map(|number| {
+        let link = waiting_client(&mut broker, number);
+        let message = publish("b", &number.to_string(), QoS::ExactlyOnce, number);
+        broker.send(link, Packet::Publish(message));
+        link
+    });
+    (broker, [first, second, third])
+}
+
+fn resume(broker: &mut Broker, worker: usize, prefix: &str) -> Link {
+    let name = name_at(broker, worker, prefix);
+    broker.join(connect(&name).resume().expiry(60)).0
+}
+
+/// An MQTT 3.1.1 Client at worker 1.
+fn waiting_client(broker: &mut Broker, number: u16) -> Link {
+    let name = name_at(broker, 1, &format!("waits-{number}"));
+    broker.join(connect_v311(&name, false)).0
+}
+
+#[test]
+fn nobody_is_told_that_a_message_is_taken_which_has_no_room_behind_an_undecided_one() {
+    let (mut broker, [first, second, third]) = undecided();
+    broker.advance_secs(6);
+    assert_eq!(broker.types(second), [PacketType::PubRec], "it is within twice the limit");
+    for link in [first, third] {
+        assert!(broker.types(link).is_empty() && !broker.is_closed(link));
+    }
+    broker.advance_secs(6);
+    assert!(broker.is_closed(third), "it can't be told, and sends the message again");
+    assert!(!broker.is_closed(first) && !broker.is_closed(second));
+    assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
+
+    let link = resume(&mut broker, 2, "second");
+    assert_eq!(broker.drain(link), ["1"]);
+    broker.advance_secs(1);
+    assert_eq!(broker.drain(link), ["2"]);
+    assert_eq!(broker.types(first), [PacketType::PubRec]);
+    let link = resume(&mut broker, 0, "first");
+    assert_eq!(broker.drain(link), ["2", "3"]);
+    let third = waiting_client(&mut broker, 4);
+    broker.send(third, Packet::Publish(publish("b", "4", QoS::ExactlyOnce, 4)));
+    assert_eq!(broker.types(third), [PacketType::PubRec]);
+    assert_eq!(broker.drain(link), ["4"]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
+fn a_publisher_that_goes_sends_again_what_found_no_room_at_all() {
+    let (mut broker, [first, second, third]) = undecided();
+    for link in [second, third] {
+        broker.cut(link);
+    }
+    assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
+    for number in [3, 4] {
+        let link = waiting_client(&mut broker, number);
+        let message = publish("b", &number.to_string(), QoS::ExactlyOnce, number);
+        broker.send(link, Packet::Publish(message));
+        let types: &[_] = if number == 3 { &[PacketType::PubRec] } else { &[] };
+        assert_eq!(broker.types(link), types, "{number}");
+    }
+    let link = resume(&mut broker, 2, "second");
+    broker.drain(link);
+    broker.advance_secs(1);
+    assert_eq!(broker.types(first), [PacketType::PubRec]);
+    let link = resume(&mut broker, 0, "first");
+    let mut payloads = broker.drain(link);
+    broker.advance_secs(1);
+    payloads.extend(broker.drain(link));
+    assert_eq!(payloads, ["2", "3", "4"]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
+fn who_could_not_be_told_of_a_refusal_elsewhere_is_told_later_and_nobody_gets_the_message_twice() {
+    for stores in [true, false] {
+        let mut broker = Broker::build(2, limits(1), stores);
+        let away = client_at(&mut broker, 0, 0, "away");
+        broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.cut(away);
+        let witness = client_at(&mut broker, 1, 1, "witness");
+        broker.send(witness, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.receive(witness);
+        let publisher = client_at(&mut broker, 1, 1, "pub");
+        send(&mut broker, publisher, QoS::ExactlyOnce, 1..=1);
+        assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+        assert_eq!(broker.drain(witness), ["1"]);
+        // The other worker has not answered yet when the connection ends.
+        broker.prompt = false;
+        send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
+        broker.read(publisher.0);
+        broker.settle(1);
+        broker.cut(publisher);
+        broker.prompt = true;
+        broker.run();
+        let given = broker.drain(witness);
+        assert_eq!(given.is_empty(), stores, "with a store it is given to nobody");
+        let away = back(&mut broker);
+        assert_eq!(broker.drain(away), ["1"]);
+
+        let publisher = resume(&mut broker, 1, "pub");
+        let mut again = publish("a", "2", QoS::ExactlyOnce, 2);
+        again.delivery = Delivery::ExactlyOnce { packet_identifier: identifier(2), dup: true };
+        broker.send(publisher, Packet::Publish(again));
+        assert_eq!(code(&mut broker, publisher), ReasonCode::QuotaExceeded);
+        assert!(broker.drain(witness).is_empty() && broker.drain(away).is_empty());
+        // Its application may publish it anew.
+        send(&mut broker, publisher, QoS::ExactlyOnce, 2..=2);
+        assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
+        assert_eq!(broker.drain(witness), ["2"]);
+        assert_eq!(broker.drain(away), ["2"]);
+        check_nothing_pending(&mut broker);
+    }
 }

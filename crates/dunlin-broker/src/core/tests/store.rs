@@ -344,6 +344,29 @@ fn a_client_of_mqtt_3_whose_acknowledgements_waited_is_watched_again() {
 }
 
 #[test]
+fn a_client_of_mqtt_3_that_gets_messages_while_it_waits_is_watched_again() {
+    let limits = Limits { receive_maximum: 1, sys_interval_secs: 0, ..Limits::default() };
+    let mut broker = Broker::build(1, limits, true);
+    broker.stores_at_once = false;
+    let (subscriber, _) = broker.join(connect("sub").expiry(60));
+    broker.send(subscriber, subscribe(&["a"], QoS::AtLeastOnce));
+    let (old, _) = broker.join(connect_v311("old", true).keep_alive(2));
+    broker.send(old, subscribe(&["b"], QoS::AtMostOnce));
+    broker.store_all();
+    let other = broker.client("other");
+    broker.send(old, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 1)));
+    broker.send(other, Packet::Publish(publish("b", "y", QoS::AtMostOnce, 1)));
+    // Its timer comes up before the store is done, after what was written to it.
+    broker.advance_secs(4);
+    broker.store_all();
+    assert_eq!(broker.types(old), [PacketType::SubAck, PacketType::Publish, PacketType::PubAck]);
+    broker.advance(std::time::Duration::from_millis(2900));
+    assert!(!broker.is_closed(old), "it is read again only now");
+    broker.advance(std::time::Duration::from_millis(200));
+    assert!(broker.is_closed(old), "it is looked at in time");
+}
+
+#[test]
 fn a_session_that_now_ends_with_its_connection_gets_its_messages_in_order_and_one_pubrel_each() {
     let (mut broker, subscriber) = slow_store(1);
     broker.cut(subscriber);

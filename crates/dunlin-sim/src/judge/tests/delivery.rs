@@ -520,6 +520,59 @@ fn some_member_gets_a_message() {
     story.ends(&[Promise::SomeMember]);
 }
 
+/// A publisher, and two members of a group at this QoS. The first has another way to the same
+/// messages, and a Session that ends with its connection.
+fn short_lived_member(qos: QoS) -> Story {
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    let mut short = connect("short");
+    short.properties.session_expiry_interval = None;
+    story.join(2, 2, short, false);
+    story.join(3, 3, connect("member"), false);
+    for member in [2, 3] {
+        story.subscribe(member, "$share/g/a", qos);
+    }
+    story.subscribe(2, "$share/h/+", qos);
+    story.take_publish(1, publish(7, Q2, 1));
+    story
+}
+
+#[test]
+fn a_session_that_ends_takes_a_qos_2_message_with_it_that_was_sent() {
+    for (qos, broken) in [(Q2, &[][..]), (Q1, &[Promise::SomeMember])] {
+        // By one of its two groups.
+        let mut story = short_lived_member(qos);
+        story.write_publish(2, publish(7, qos, 1));
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.close(2);
+        story.ends(broken);
+
+        // Its connection did not take all that was said.
+        let mut story = short_lived_member(qos);
+        story.tell(Event::Blocked { connection: ConnectionId(2) });
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.close(2);
+        story.ends(broken);
+    }
+    // Nothing was left to be said.
+    let mut story = short_lived_member(Q2);
+    story.tell(Event::Blocked { connection: ConnectionId(2) });
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.tell(Event::Drained { connection: ConnectionId(2) });
+    story.close(2);
+    story.ends(&[Promise::SomeMember]);
+
+    // It had ended before.
+    let mut story = short_lived_member(Q2);
+    story.write_publish(2, publish(7, Q2, 1));
+    story.write(1, &Packet::PubRec(ack(1)));
+    story.tell(Event::Blocked { connection: ConnectionId(2) });
+    story.close(2);
+    story.take_publish(1, publish(8, Q2, 2));
+    story.write(1, &Packet::PubRec(ack(2)));
+    story.ends(&[Promise::SomeMember]);
+}
+
 #[test]
 fn below_qos_2_a_crash_may_bring_a_message_twice() {
     for (granted, broken) in [(Q0, &[][..]), (Q1, &[]), (Q2, &[Promise::ExactlyOnce])] {
@@ -593,9 +646,44 @@ fn what_is_sent_at_qos_0_makes_no_room_in_a_queue() {
 }
 
 #[test]
+fn what_a_stranger_publishes_fills_queues_too_until_it_is_sent() {
+    for (stranger_publishes, is_sent, broken) in [
+        (true, false, &[][..]),
+        (true, true, &[Promise::AcknowledgedIsKept]),
+        (false, false, &[Promise::AcknowledgedIsKept]),
+    ] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_len_max = 1;
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+            rules.strangers.insert(DeviceId(3));
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.join(3, 3, connect("stranger"), false);
+        story.subscribe(2, "a", Q1);
+        let unnumbered = |packet_identifier| Publish {
+            payload: Bytes::from_static(b"abc"),
+            ..publish(0, Q1, packet_identifier)
+        };
+        if stranger_publishes {
+            story.take_publish(3, unnumbered(5));
+            story.write(3, &Packet::PubAck(ack(5)));
+        }
+        if is_sent {
+            story.write_publish(2, unnumbered(1));
+        }
+        story.publish(1, 7);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_qos_2_message_may_be_missing_where_it_found_no_room_when_its_publisher_went() {
-    for publisher_goes in [true, false] {
-        let mut story = Story::with(|rules| rules.limits.queue_len_max = 1);
+    for (publisher_goes, stores, lost) in [(true, false, 0), (false, false, 2), (true, true, 2)] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_len_max = 1;
+            rules.stores = stores;
+        });
         story.join(1, 1, connect("publisher"), false);
         story.join(2, 2, connect("subscriber"), false);
         story.subscribe(2, "a", QoS::ExactlyOnce);
@@ -608,7 +696,6 @@ fn a_qos_2_message_may_be_missing_where_it_found_no_room_when_its_publisher_went
         }
         story.write(1, &Packet::PubRec(ack(1)));
         story.write(1, &Packet::PubRec(ack(2)));
-        let lost = if publisher_goes { 0 } else { 2 };
         story.ends(&[Promise::AcknowledgedIsKept; 2][..lost]);
     }
 }
@@ -632,18 +719,28 @@ fn copies_at_qos_1_that_a_crash_repeats_are_none_of_qos_2() {
 }
 
 #[test]
-fn below_qos_2_what_nobody_could_be_told_is_refused_may_come_twice() {
-    for (qos, broken) in [(Q1, &[][..]), (Q2, &[Promise::ExactlyOnce][..])] {
+fn below_qos_2_what_its_old_publisher_could_not_be_told_is_refused_may_come_twice() {
+    use ProtocolVersion::{V3_1_1, V5};
+    for (version, is_blocked, qos, broken) in [
+        (V3_1_1, false, Q1, &[][..]),
+        (V3_1_1, false, Q2, &[Promise::ExactlyOnce][..]),
+        (V5, false, Q1, &[Promise::NoNeedlessCopy][..]),
+        (V5, true, Q1, &[][..]),
+    ] {
         let mut story = Story::with(|rules| {
             rules.limits.queue_policy = dunlin_broker::QueuePolicy::Refuse;
         });
-        story.join(1, 1, connect("publisher"), false);
+        let publisher = || Connect { protocol_version: version, ..connect("publisher") };
+        story.join(1, 1, publisher(), false);
         story.join(2, 2, connect("subscriber"), false);
         story.subscribe(2, "a", qos);
         story.take_publish(1, publish(7, Q2, 5));
         story.pass_on(2, 2, publish(7, qos, 1));
+        if is_blocked {
+            story.tell(Event::Blocked { connection: ConnectionId(1) });
+        }
         story.close(1);
-        story.join(3, 1, connect("publisher"), true);
+        story.join(3, 1, publisher(), true);
         story.take_publish(3, again(publish(7, Q2, 5)));
         story.write(3, &Packet::PubRec(ack(5)));
         story.pass_on(2, 2, publish(7, qos, 2));

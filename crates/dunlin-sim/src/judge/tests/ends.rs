@@ -43,6 +43,24 @@ fn a_clean_start_without_an_answer_leaves_a_doubt() {
 }
 
 #[test]
+fn a_connect_without_an_answer_may_have_found_the_session_expired() {
+    for (away_millis, broken) in [(59_000, &[Promise::AcknowledgedIsKept][..]), (60_100, &[])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.publish(1, 7);
+        story.close(2);
+        story.pass(away_millis);
+        story.ask(3, 2, connect("subscriber"));
+        story.close(3);
+        // Of the session that the last CONNECT resumed, or of the one that it began.
+        story.join(4, 2, connect("subscriber"), true);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn connects_at_once_prove_nothing() {
     let mut story = Story::new();
     story.join(1, 1, connect("device"), false);

@@ -1,0 +1,177 @@
+//! Copies, checks and counts of a store.
+
+use super::*;
+use crate::tools::{self, ToolError};
+use dunlin_broker::core::GroupName;
+use dunlin_protocol::Instant;
+use dunlin_protocol::codec::{
+    MessageProperties, PacketIdentifier, SubscriptionIdentifier, TopicFilter,
+};
+use std::os::unix::fs::PermissionsExt;
+
+/// One of everything.
+fn everything() -> Vec<Record> {
+    let packet_identifier = PacketIdentifier::new(7).expect("not zero");
+    let subscription_identifier = SubscriptionIdentifier::new(9);
+    let group =
+        Some(Arc::new(GroupName { share_name: "group".into(), topic_filter: "t/+".into() }));
+    let mut special = Message::new("t/ü".parse().expect("a Topic Name"), vec![0, 255, 10]);
+    special.expires_at = Some(Instant::from_micros(u64::MAX));
+    special.properties = Some(Arc::new(MessageProperties {
+        payload_format_indicator: Some(false),
+        content_type: Some(text("a/b")),
+        response_topic: Some("answer".parse().expect("a Topic Name")),
+        correlation_data: Some(vec![1, 2].into()),
+        user_properties: vec![(text("\"a\""), text("")), (text("\n"), text("b"))],
+    }));
+    let special = Arc::new(special);
+    let large = message("t/large", &[3; 2000]);
+    vec![
+        session("a"),
+        session("b"),
+        Record::Subscribed {
+            client_identifier: text("a"),
+            topic_filter: TopicFilter::from_static("$share/group/t/+"),
+            maximum_qos: QoS::ExactlyOnce,
+            no_local: false,
+            retain_as_published: true,
+            subscription_identifier,
+        },
+        Record::Received { client_identifier: text("b"), packet_identifier },
+        owed("a", 1, &special),
+        owed("a", 2, &large),
+        Record::Owed {
+            client_identifier: text("b"),
+            number: 1,
+            message: special.clone(),
+            qos: QoS::ExactlyOnce,
+            retain: true,
+            subscription_identifiers: subscription_identifier.into_iter().collect(),
+            group: group.clone(),
+            packet_identifier: Some(packet_identifier),
+            tentative: false,
+        },
+        Record::Taken { client_identifier: text("b"), number: 1 },
+        owed("b", 2, &large),
+        Record::Will {
+            client_identifier: text("c"),
+            message: special.clone(),
+            message_expiry_interval: Some(5),
+            delay_secs: 6,
+        },
+        Record::Underway {
+            client_identifier: text("d"),
+            number: 1,
+            message: special.clone(),
+            group,
+        },
+        Record::Retained {
+            topic_name: special.topic_name.clone(),
+            message: Some(special),
+            change: 3,
+        },
+    ]
+}
+
+fn filled(folder: &Path) -> Worker {
+    let (mut storage, _) = recover(folder);
+    let mut worker = Worker::new(&mut storage);
+    worker.store(everything());
+    worker
+}
+
+/// Everything as records, also what only waits.
+fn contents(folder: &Path) -> Vec<Record> {
+    let (mut storage, mut records) = recover(folder);
+    let mut worker = Worker::new(&mut storage);
+    for of in ["a", "b"] {
+        records.extend(worker.fetch(of, 0, 100, usize::MAX).messages);
+    }
+    records.sort_by_cached_key(|record| format!("{record:?}"));
+    records
+}
+
+#[test]
+fn an_export_is_imported_as_it_was() {
+    let (from, to) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    drop(filled(from.path()));
+    let mut lines = Vec::new();
+    assert_eq!(tools::export(from.path(), &mut lines).expect("it is readable"), 12);
+    let count = tools::import(to.path(), &mut &lines[..]).expect("it is whole");
+    assert_eq!(count, 12);
+    assert_eq!(contents(to.path()), contents(from.path()));
+    let error = tools::import(to.path(), &mut &lines[..]).expect_err("there is something");
+    assert!(matches!(error, ToolError::NotEmpty(_)), "{error}");
+}
+
+#[test]
+fn an_export_that_is_not_whole_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(filled(folder.path()));
+    let mut export = Vec::new();
+    tools::export(folder.path(), &mut export).expect("it is readable");
+    let text = String::from_utf8(export).expect("text");
+    let lines: Vec<&str> = text.lines().collect();
+    let import = |lines: &[&str]| {
+        let folder = tempfile::tempdir().expect("a folder");
+        tools::import(folder.path(), &mut lines.join("\n").as_bytes())
+    };
+    assert!(matches!(import(&lines[..9]), Err(ToolError::CutOff)));
+    assert!(matches!(import(&[]), Err(ToolError::CutOff)));
+    let without = [&lines[..4], &lines[5..]].concat();
+    assert!(matches!(import(&without), Err(ToolError::Line { line: 13, .. })));
+    let headless = &lines[1..];
+    assert!(matches!(import(headless), Err(ToolError::Line { line: 1, .. })));
+    let newer = lines[0].replace("1}", "2}");
+    assert!(matches!(
+        import(&[&[&newer[..]], &lines[1..]].concat()),
+        Err(ToolError::Line { line: 1, .. })
+    ));
+    let odd = lines[3].replace("\"topic_filter\":\"", "\"topic_filter\":\"#");
+    let odd = [&lines[..3], &[&odd[..]], &lines[4..]].concat();
+    assert!(matches!(import(&odd), Err(ToolError::Line { line: 4, .. })));
+}
+
+#[test]
+fn a_running_store_is_copied_as_it_is() {
+    let (from, to) =
+        (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let mut worker = filled(from.path());
+    let rights =
+        std::fs::metadata(from.path().join("control.sock")).expect("a socket").permissions();
+    assert_eq!(rights.mode() & 0o777, 0o600);
+    let mut copy = Vec::new();
+    assert_eq!(tools::backup(from.path(), &mut copy).expect("it runs"), 12);
+    worker.store(vec![settled("a", 1)]);
+    drop(worker);
+    tools::import(to.path(), &mut &copy[..]).expect("it is whole");
+    let (mut before, after) = (contents(to.path()), contents(from.path()));
+    assert_eq!(before.len(), after.len() + 1);
+    before.retain(|record| after.contains(record) || matches!(record, Record::Waiting { .. }));
+    // A stopped one is copied as well.
+    let mut copy = Vec::new();
+    assert_eq!(tools::backup(from.path(), &mut copy).expect("it has stopped"), 11);
+}
+
+#[test]
+fn a_check_tells_what_is_damaged_and_stat_what_there_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(filled(folder.path()));
+    let checked = tools::check(folder.path()).expect("it is readable");
+    assert!(checked.is_sound(), "{checked:?}");
+    assert_eq!((checked.found.sessions, checked.found.messages), (2, 4));
+    let stat = tools::stat(folder.path()).expect("it is readable");
+    assert_eq!((stat.sessions, stat.messages), (2, 4));
+    assert!(stat.disk_bytes > 0);
+    tools::compact(folder.path()).expect("it works");
+    let compacted = tools::stat(folder.path()).expect("it is readable");
+    for ((name, before), (_, after)) in stat.tables.iter().zip(&compacted.tables) {
+        assert_eq!((before.rows, before.bytes), (after.rows, after.bytes), "{name}");
+    }
+    let error = tools::check(folder.path().join("other")).expect_err("nothing there");
+    assert!(matches!(error, ToolError::NoStore(_)), "{error}");
+    let _running = filled(folder.path());
+    let error = tools::check(folder.path()).expect_err("in use");
+    assert!(matches!(error, ToolError::Open(crate::OpenError::InUse { .. })), "{error}");
+}

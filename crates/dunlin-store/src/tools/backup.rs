@@ -1,0 +1,156 @@
+//! A copy of a store while its broker runs: the broker writes a consistent export to whoever asks
+//! through a socket in the folder, and goes on meanwhile.
+
+use super::line::{Line, NAME, VERSION};
+use super::{ToolError, export};
+use crate::engine::Engine;
+use crate::recovery::Recovery;
+use crate::shared::Shared;
+use std::fs::{DirBuilder, Permissions};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const SOCKET: &str = "control.sock";
+const REQUEST: &[u8] = b"backup\n";
+/// A client that takes nothing for so long is given up: what it has read of is kept on the disk
+/// meanwhile.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Writes what is stored, as it is at this moment; gives how many records it were.
+pub(crate) fn write_export(
+    engine: &Engine,
+    out: &mut dyn Write,
+    stop: &dyn Fn() -> bool,
+) -> io::Result<u64> {
+    let mut records = 0;
+    let mut outcome = write_line(out, &Line::Header { format: NAME.to_owned(), version: VERSION });
+    let mut each = |record| {
+        if outcome.is_ok()
+            && let Some(line) = Line::new(&record)
+        {
+            records += 1;
+            outcome = if stop() {
+                Err(io::Error::other("the broker stops"))
+            } else {
+                write_line(out, &line)
+            };
+        }
+    };
+    Recovery::new(engine, &mut each).thorough().run();
+    outcome?;
+    write_line(out, &Line::End { records })?;
+    out.flush()?;
+    Ok(records)
+}
+
+fn write_line(out: &mut dyn Write, line: &Line) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}
+
+/// Copies the store of a broker that runs, or of one that has stopped; gives how many records it
+/// were. The copy is an export, for [`import`](super::import).
+///
+/// # Errors
+/// When the broker can't be reached or ends, or the output can't be written: it is not whole then.
+pub fn backup(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, ToolError> {
+    let folder = folder.as_ref();
+    let mut stream = match UnixStream::connect(folder.join(SOCKET)) {
+        Ok(stream) => stream,
+        // Nobody is there: it is a stopped broker's.
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+            ) =>
+        {
+            return export(folder, out);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    stream.write_all(REQUEST)?;
+    let mut lines = BufReader::new(stream);
+    let (mut line, mut count) = (Vec::new(), 0_u64);
+    loop {
+        line.clear();
+        if lines.read_until(b'\n', &mut line)? == 0 {
+            return Err(ToolError::CutOff);
+        }
+        out.write_all(&line)?;
+        // Only the last line begins so: it says that all was sent.
+        if line.starts_with(b"{\"end\":") && line.ends_with(b"}\n") {
+            out.flush()?;
+            // Without the header.
+            return Ok(count.saturating_sub(1));
+        }
+        count += 1;
+    }
+}
+
+/// The broker's side.
+pub(crate) struct Control {
+    path: PathBuf,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Control {
+    /// Listens in the folder; only the user of the broker can connect.
+    pub(crate) fn listen(folder: &Path, shared: Arc<Shared>) -> io::Result<Self> {
+        // Made where nobody else gets to, and moved when its rights are set.
+        let private = folder.join("control.new");
+        let _ = std::fs::remove_dir_all(&private);
+        DirBuilder::new().mode(0o700).create(&private)?;
+        let (draft, path) = (private.join(SOCKET), folder.join(SOCKET));
+        let listener = UnixListener::bind(&draft)?;
+        std::fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
+        std::fs::rename(&draft, &path)?;
+        std::fs::remove_dir(&private)?;
+        let thread = std::thread::Builder::new().name("dunlin-control".to_owned());
+        let thread = thread.spawn(move || serve(&listener, &shared))?;
+        Ok(Self { path, thread: Some(thread) })
+    }
+}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // Wakes the thread; if nothing does, it ends with the process.
+        if UnixStream::connect(&self.path).is_ok()
+            && let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that makes backups has panicked");
+        }
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn serve(listener: &UnixListener, shared: &Shared) {
+    for stream in listener.incoming() {
+        if shared.is_closing() {
+            return;
+        }
+        match stream.and_then(|stream| answer(stream, shared)) {
+            Ok(records) => tracing::info!(records, "a backup was made"),
+            Err(error) => tracing::warn!(%error, "a backup was not made"),
+        }
+    }
+}
+
+fn answer(mut stream: UnixStream, shared: &Shared) -> io::Result<u64> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut request = [0; REQUEST.len()];
+    stream.read_exact(&mut request)?;
+    if request != REQUEST {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
+    let engine = engine.as_ref().ok_or_else(|| io::Error::other("the disk fails"))?;
+    let mut out = BufWriter::with_capacity(64 * 1024, stream);
+    write_export(engine, &mut out, &|| shared.is_closing())
+}

@@ -1,0 +1,381 @@
+//! The export: one JSON object on each line, which any program can read.
+//!
+//! The first line is `{"header":{"format":"dunlin-export","version":1}}`, the last one
+//! `{"end":{"records":N}}` with the number of lines between them; a file without it is not whole.
+//! Each line between is one thing that is stored, by its kind:
+//!
+//! | kind | what it is |
+//! |---|---|
+//! | `session` | a session that outlives its connections |
+//! | `subscribed` | a subscription; the Topic Filter is whole, `$share/…` included |
+//! | `received` | a QoS 2 exchange of the Client that awaits its PUBREL |
+//! | `owed` | a message that the session is to get; `taken`: PUBREC was received |
+//! | `will` | a Will |
+//! | `underway` | a message that has not reached all sessions that it is for |
+//! | `retained` | a retained message |
+//!
+//! Lines about a session come after its `session`. Payloads and correlation data are base64 (the
+//! standard alphabet, padded); times are microseconds since 1970 in UTC; intervals are seconds.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use dunlin_broker::core::{GroupName, Record};
+use dunlin_protocol::codec::{
+    MessageProperties, PacketIdentifier, QoS, SubscriptionIdentifier, Text, TopicFilter, TopicName,
+};
+use dunlin_protocol::{Instant, Message};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The name of the format, in its first line.
+pub(super) const NAME: &str = "dunlin-export";
+/// Its version.
+pub(super) const VERSION: u32 = 1;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Line {
+    Header {
+        format: String,
+        version: u32,
+    },
+    Session {
+        client_identifier: String,
+        session_expiry_interval: u32,
+        away_since: Option<u64>,
+    },
+    Subscribed {
+        client_identifier: String,
+        topic_filter: String,
+        maximum_qos: u8,
+        no_local: bool,
+        retain_as_published: bool,
+        subscription_identifier: Option<u32>,
+    },
+    Received {
+        client_identifier: String,
+        packet_identifier: u16,
+    },
+    Owed {
+        client_identifier: String,
+        number: u64,
+        qos: u8,
+        retain: bool,
+        subscription_identifiers: Vec<u32>,
+        group: Option<LineGroup>,
+        packet_identifier: Option<u16>,
+        message: LineMessage,
+    },
+    Taken {
+        client_identifier: String,
+        number: u64,
+    },
+    Will {
+        client_identifier: String,
+        message_expiry_interval: Option<u32>,
+        delay: u32,
+        message: LineMessage,
+    },
+    Underway {
+        client_identifier: String,
+        number: u64,
+        group: Option<LineGroup>,
+        message: LineMessage,
+    },
+    Retained {
+        topic_name: String,
+        change: u64,
+        message: LineMessage,
+    },
+    End {
+        records: u64,
+    },
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LineGroup {
+    share_name: String,
+    topic_filter: String,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LineMessage {
+    topic_name: String,
+    payload: String,
+    qos: u8,
+    retain: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    expires_at: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    properties: Option<LineProperties>,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct LineProperties {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_format_indicator: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_topic: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_data: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    user_properties: Vec<(String, String)>,
+}
+
+impl Line {
+    /// What a store gives back, as a line; `None` for what is no part of an export.
+    pub(super) fn new(record: &Record) -> Option<Self> {
+        let client_identifier =
+            record.client_identifier().map(ToString::to_string).unwrap_or_default();
+        Some(match record {
+            Record::Session { session_expiry_interval, away_since, .. } => Self::Session {
+                client_identifier,
+                session_expiry_interval: *session_expiry_interval,
+                away_since: away_since.map(Instant::as_micros),
+            },
+            Record::Subscribed {
+                topic_filter,
+                maximum_qos,
+                no_local,
+                retain_as_published,
+                subscription_identifier,
+                ..
+            } => Self::Subscribed {
+                client_identifier,
+                topic_filter: topic_filter.as_str().to_owned(),
+                maximum_qos: maximum_qos.value(),
+                no_local: *no_local,
+                retain_as_published: *retain_as_published,
+                subscription_identifier: subscription_identifier.map(SubscriptionIdentifier::value),
+            },
+            Record::Received { packet_identifier, .. } => {
+                Self::Received { client_identifier, packet_identifier: packet_identifier.value() }
+            }
+            Record::Owed {
+                number,
+                message,
+                qos,
+                retain,
+                subscription_identifiers,
+                group,
+                packet_identifier,
+                ..
+            } => Self::Owed {
+                client_identifier,
+                number: *number,
+                qos: qos.value(),
+                retain: *retain,
+                subscription_identifiers: subscription_identifiers
+                    .iter()
+                    .map(|identifier| identifier.value())
+                    .collect(),
+                group: group.as_deref().map(LineGroup::new),
+                packet_identifier: packet_identifier.map(PacketIdentifier::value),
+                message: LineMessage::new(message),
+            },
+            Record::Taken { number, .. } => Self::Taken { client_identifier, number: *number },
+            Record::Will { message, message_expiry_interval, delay_secs, .. } => Self::Will {
+                client_identifier,
+                message_expiry_interval: *message_expiry_interval,
+                delay: *delay_secs,
+                message: LineMessage::new(message),
+            },
+            Record::Underway { number, message, group, .. } => Self::Underway {
+                client_identifier,
+                number: *number,
+                group: group.as_deref().map(LineGroup::new),
+                message: LineMessage::new(message),
+            },
+            Record::Retained { topic_name, message: Some(message), change } => Self::Retained {
+                topic_name: topic_name.as_str().to_owned(),
+                change: *change,
+                message: LineMessage::new(message),
+            },
+            _ => return None,
+        })
+    }
+
+    /// The record that makes what the line says; the error says what is wrong with it.
+    pub(super) fn into_record(self) -> Result<Record, String> {
+        Ok(match self {
+            Self::Header { .. } | Self::End { .. } => {
+                return Err("a header or an end between records".to_owned());
+            }
+            Self::Session { client_identifier, session_expiry_interval, away_since } => {
+                Record::Session {
+                    client_identifier: text(client_identifier)?,
+                    session_expiry_interval,
+                    away_since: away_since.map(Instant::from_micros),
+                }
+            }
+            Self::Subscribed {
+                client_identifier,
+                topic_filter,
+                maximum_qos,
+                no_local,
+                retain_as_published,
+                subscription_identifier,
+            } => Record::Subscribed {
+                client_identifier: text(client_identifier)?,
+                topic_filter: topic_filter
+                    .parse::<TopicFilter>()
+                    .map_err(|error| format!("topic_filter: {error}"))?,
+                maximum_qos: level(maximum_qos)?,
+                no_local,
+                retain_as_published,
+                subscription_identifier: subscription_identifier.map(identifier).transpose()?,
+            },
+            Self::Received { client_identifier, packet_identifier } => Record::Received {
+                client_identifier: text(client_identifier)?,
+                packet_identifier: exchange(packet_identifier)?,
+            },
+            Self::Owed {
+                client_identifier,
+                number,
+                qos,
+                retain,
+                subscription_identifiers,
+                group,
+                packet_identifier,
+                message,
+            } => Record::Owed {
+                client_identifier: text(client_identifier)?,
+                number,
+                message: Arc::new(message.into_message()?),
+                qos: level(qos)?,
+                retain,
+                subscription_identifiers: subscription_identifiers
+                    .into_iter()
+                    .map(identifier)
+                    .collect::<Result<_, _>>()?,
+                group: group.map(LineGroup::into_name),
+                packet_identifier: packet_identifier.map(exchange).transpose()?,
+                tentative: false,
+            },
+            Self::Taken { client_identifier, number } => {
+                Record::Taken { client_identifier: text(client_identifier)?, number }
+            }
+            Self::Will { client_identifier, message_expiry_interval, delay, message } => {
+                Record::Will {
+                    client_identifier: text(client_identifier)?,
+                    message: Arc::new(message.into_message()?),
+                    message_expiry_interval,
+                    delay_secs: delay,
+                }
+            }
+            Self::Underway { client_identifier, number, group, message } => Record::Underway {
+                client_identifier: text(client_identifier)?,
+                number,
+                message: Arc::new(message.into_message()?),
+                group: group.map(LineGroup::into_name),
+            },
+            Self::Retained { topic_name: name, change, message } => Record::Retained {
+                topic_name: topic_name(&name)?,
+                message: Some(Arc::new(message.into_message()?)),
+                change,
+            },
+        })
+    }
+}
+
+impl LineGroup {
+    fn new(group: &GroupName) -> Self {
+        let GroupName { share_name, topic_filter } = group;
+        Self { share_name: share_name.to_string(), topic_filter: topic_filter.to_string() }
+    }
+
+    fn into_name(self) -> Arc<GroupName> {
+        let Self { share_name, topic_filter } = self;
+        Arc::new(GroupName { share_name: share_name.into(), topic_filter: topic_filter.into() })
+    }
+}
+
+impl LineMessage {
+    fn new(message: &Message) -> Self {
+        Self {
+            topic_name: message.topic_name.as_str().to_owned(),
+            payload: BASE64_STANDARD.encode(&message.payload),
+            qos: message.qos.value(),
+            retain: message.retain,
+            expires_at: message.expires_at.map(Instant::as_micros),
+            properties: message.properties.as_deref().map(LineProperties::new),
+        }
+    }
+
+    fn into_message(self) -> Result<Message, String> {
+        let properties = self.properties.map(LineProperties::into_properties).transpose()?;
+        Ok(Message {
+            topic_name: topic_name(&self.topic_name)?,
+            payload: binary("payload", &self.payload)?.into(),
+            qos: level(self.qos)?,
+            retain: self.retain,
+            expires_at: self.expires_at.map(Instant::from_micros),
+            properties: properties.map(Arc::new),
+        })
+    }
+}
+
+impl LineProperties {
+    fn new(properties: &MessageProperties) -> Self {
+        let string = |text: &Text| text.to_string();
+        Self {
+            payload_format_indicator: properties.payload_format_indicator,
+            content_type: properties.content_type.as_ref().map(string),
+            response_topic: properties.response_topic.as_ref().map(|name| string(name.as_text())),
+            correlation_data: properties
+                .correlation_data
+                .as_ref()
+                .map(|data| BASE64_STANDARD.encode(data)),
+            user_properties: properties
+                .user_properties
+                .iter()
+                .map(|(name, value)| (string(name), string(value)))
+                .collect(),
+        }
+    }
+
+    fn into_properties(self) -> Result<MessageProperties, String> {
+        let user_properties = self.user_properties.into_iter();
+        let correlation_data =
+            self.correlation_data.map(|data| binary("correlation_data", &data)).transpose()?;
+        Ok(MessageProperties {
+            payload_format_indicator: self.payload_format_indicator,
+            content_type: self.content_type.map(text).transpose()?,
+            response_topic: self.response_topic.as_deref().map(topic_name).transpose()?,
+            correlation_data: correlation_data.map(Into::into),
+            user_properties: user_properties
+                .map(|(name, value)| Ok((text(name)?, text(value)?)))
+                .collect::<Result<_, String>>()?,
+        })
+    }
+}
+
+fn text(string: String) -> Result<Text, String> {
+    Text::try_from(string).map_err(|error| error.to_string())
+}
+
+fn topic_name(name: &str) -> Result<TopicName, String> {
+    name.parse().map_err(|error| format!("topic_name: {error}"))
+}
+
+fn binary(what: &str, base64: &str) -> Result<Vec<u8>, String> {
+    BASE64_STANDARD.decode(base64).map_err(|error| format!("{what}: {error}"))
+}
+
+fn level(qos: u8) -> Result<QoS, String> {
+    QoS::new(qos).ok_or_else(|| format!("qos: there is no QoS {qos}"))
+}
+
+fn exchange(packet_identifier: u16) -> Result<PacketIdentifier, String> {
+    PacketIdentifier::new(packet_identifier).ok_or_else(|| "packet_identifier: is zero".to_owned())
+}
+
+fn identifier(value: u32) -> Result<SubscriptionIdentifier, String> {
+    SubscriptionIdentifier::new(value)
+        .ok_or_else(|| format!("subscription_identifier: {value} is out of range"))
+}

@@ -1,0 +1,265 @@
+//! What can be done with a store besides running a broker on it: looking at it, checking it,
+//! carrying it elsewhere.
+//!
+//! All but [`backup`] work on the folder of a stopped broker, and refuse one that is in use.
+
+mod backup;
+mod line;
+
+pub use backup::backup;
+pub(crate) use backup::{Control, write_export};
+
+use crate::engine::Engine;
+use crate::keys::Table;
+use crate::open::{Folder, OpenError};
+use crate::recovery::{Found, Problem, Recovery};
+use crate::scan::scan;
+use crate::storage::{FileStorage, Options, open_engine};
+use dunlin_broker::Store;
+use dunlin_broker::core::{Durability, RecordNumber};
+use line::Line;
+use std::io::{self, BufRead, Write};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+
+/// Why a tool could not do what it is for.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ToolError {
+    /// The store can't be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// There is no store in the folder.
+    #[error("{} holds no store", .0.display())]
+    NoStore(PathBuf),
+    /// The folder that is to be imported into holds a store already.
+    #[error("{} holds a store already; import into an empty folder", .0.display())]
+    NotEmpty(PathBuf),
+    /// A line of an export means nothing; what came before it was imported.
+    #[error("line {line} of the export: {reason}")]
+    Line {
+        /// Which one, from 1.
+        line: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The export has no end: it was cut off. What there is was imported.
+    #[error("the export is not whole: its last line is missing")]
+    CutOff,
+    /// The export, the store or the connection to the broker failed.
+    #[error("reading or writing failed")]
+    Io(#[from] io::Error),
+    /// The engine failed.
+    #[error("the database fails: {0}")]
+    Database(String),
+}
+
+/// What [`check`] has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Checked {
+    /// How much there is, and how much of it is damaged.
+    pub found: Found,
+    /// What is wrong with which row, for the first thousand.
+    pub problems: Vec<Problem>,
+    /// Rows of sessions that have ended, which the next start removes.
+    pub leftover_sessions: u64,
+    /// Messages that nobody is owed any more, which the next start removes.
+    pub leftover_messages: u64,
+    /// Rows that were set aside earlier.
+    pub set_aside: u64,
+    /// Groups that were on the disk and are not there; `None` if nothing tells.
+    pub lost_groups: Option<u64>,
+}
+
+impl Checked {
+    /// Whether nothing is damaged or missing.
+    pub fn is_sound(&self) -> bool {
+        let Found { damaged_rows, damaged_journals, gaps, .. } = self.found;
+        [damaged_rows, damaged_journals, gaps, self.set_aside, self.lost_groups.unwrap_or(0)]
+            == [0; 5]
+    }
+}
+
+/// Reads every row: whether it can be understood, and what it refers to is there.
+///
+/// A damaged journal is mended on the way, as a start does it.
+///
+/// # Errors
+/// When the store can't be opened at all.
+pub fn check(folder: impl AsRef<Path>) -> Result<Checked, ToolError> {
+    let (folder, engine, damaged_journals) = open(folder.as_ref())?;
+    let mut ignore = |_| {};
+    let recovered = Recovery::new(&engine, &mut ignore).thorough().run();
+    let commit = recovered.index.counters.commit;
+    Ok(Checked {
+        found: Found { damaged_journals, ..recovered.found },
+        problems: recovered.problems,
+        leftover_sessions: recovered.index.garbage.len() as u64,
+        leftover_messages: recovered.index.orphans.len() as u64,
+        set_aside: size(&engine, Table::Damaged).rows,
+        lost_groups: folder.marked().map(|marked| marked.saturating_sub(commit)),
+    })
+}
+
+/// How large a part of a store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Size {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of their keys and values.
+    pub bytes: u64,
+    /// Bytes on the disk, without journals.
+    pub disk_bytes: u64,
+}
+
+/// What [`stat`] tells.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stat {
+    /// Sessions.
+    pub sessions: u64,
+    /// Messages that sessions are owed.
+    pub messages: u64,
+    /// Each table by its name.
+    pub tables: Vec<(&'static str, Size)>,
+    /// All of the database on the disk, journals included.
+    pub disk_bytes: u64,
+}
+
+/// Counts what a store has.
+///
+/// # Errors
+/// When the store can't be opened or read.
+pub fn stat(folder: impl AsRef<Path>) -> Result<Stat, ToolError> {
+    let (_folder, engine, _) = open(folder.as_ref())?;
+    let tables = Table::ALL.map(|table| (table.name(), size(&engine, table)));
+    Ok(Stat {
+        sessions: tables[Table::Session as usize].1.rows,
+        messages: tables[Table::Queue as usize].1.rows,
+        tables: tables.to_vec(),
+        disk_bytes: engine.disk_bytes().map_err(|error| database(&error))?,
+    })
+}
+
+fn size(engine: &Engine, table: Table) -> Size {
+    let disk_bytes = engine.table(table).disk_space();
+    let mut size = Size { rows: 0, bytes: 0, disk_bytes };
+    scan(engine, &engine.snapshot(), table, (&[], None), |key, value| {
+        size.rows += 1;
+        size.bytes += (key.len() + value.len()) as u64;
+        ControlFlow::Continue(())
+    });
+    size
+}
+
+/// Writes all that is stored as lines of JSON; gives how many things it were. The format is
+/// described in [`tools`](self) as [`import`] reads it.
+///
+/// # Errors
+/// When the store can't be opened, or the output can't be written.
+pub fn export(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, ToolError> {
+    let (_folder, engine, _) = open(folder.as_ref())?;
+    Ok(write_export(&engine, out, &|| false)?)
+}
+
+/// How many records of an import become one append, and how many may wait.
+const IMPORT_BATCH: usize = 256;
+const IMPORT_AHEAD: u64 = 64 * 256;
+
+/// Makes a store of an export, in a folder that holds none; gives how many things it were.
+///
+/// # Errors
+/// When the folder holds a store, or the export is damaged. What was imported before the fault
+/// stays, so that nothing is lost that could be read.
+pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64, ToolError> {
+    let folder = folder.as_ref();
+    if folder.join("database").exists() {
+        return Err(ToolError::NotEmpty(folder.into()));
+    }
+    let mut storage = FileStorage::open(folder, Options::default())?;
+    let (sender, woken) = channel();
+    let end = storage.open_end(move || {
+        let _ = sender.send(());
+    });
+    let mut end = end.map_err(|error| ToolError::Database(error.to_string()))?;
+    drop(storage);
+    let mut last = 0;
+    let wait = |end: &crate::FileStore, upto: u64| {
+        // Woken at least once more after what it waits for.
+        while end.stored_upto(Durability::Fsync).0 < upto && woken.recv().is_ok() {}
+    };
+    let mut records = Vec::new();
+    let mut outcome = Err(ToolError::CutOff);
+    for (number, text) in (1..).zip(export.lines()) {
+        let fault = |reason| ToolError::Line { line: number, reason };
+        let parsed = text.map_err(ToolError::Io).and_then(|text| {
+            serde_json::from_str::<Line>(&text).map_err(|error| fault(error.to_string()))
+        });
+        let record = match parsed {
+            Ok(Line::Header { format, version }) if number == 1 => {
+                if format == line::NAME && version == line::VERSION {
+                    continue;
+                }
+                outcome = Err(fault(format!("{format} of version {version} is not known")));
+                break;
+            }
+            Ok(_) if number == 1 => {
+                outcome = Err(fault("the header is missing".to_owned()));
+                break;
+            }
+            Ok(Line::End { records: count }) => {
+                let found = last + records.len() as u64;
+                outcome = match count == found {
+                    true => Ok(count),
+                    false => Err(fault(format!("{count} records expected, {found} found"))),
+                };
+                break;
+            }
+            Ok(line) => line.into_record().map_err(fault),
+            Err(error) => Err(error),
+        };
+        match record {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                outcome = Err(error);
+                break;
+            }
+        }
+        if records.len() >= IMPORT_BATCH {
+            last += records.len() as u64;
+            end.append(RecordNumber(last), std::mem::take(&mut records), Durability::Fsync);
+            wait(&end, last.saturating_sub(IMPORT_AHEAD));
+        }
+    }
+    last += records.len() as u64;
+    end.append(RecordNumber(last), records, Durability::Fsync);
+    wait(&end, last);
+    outcome
+}
+
+/// Rewrites the database without what was removed from it, which gives its room back to the disk.
+///
+/// # Errors
+/// When the store can't be opened, or the disk fails; the store is as it was then.
+pub fn compact(folder: impl AsRef<Path>) -> Result<(), ToolError> {
+    let (_folder, engine, _) = open(folder.as_ref())?;
+    Table::ALL
+        .into_iter()
+        .try_for_each(|table| engine.compact(table).map_err(|error| database(&error)))
+}
+
+fn open(folder: &Path) -> Result<(Folder, Engine, u64), ToolError> {
+    if !folder.join("database").exists() {
+        return Err(ToolError::NoStore(folder.into()));
+    }
+    let folder = Folder::open(folder)?;
+    let (engine, damaged_journals) = open_engine(&folder, &Options::default())?;
+    Ok((folder, engine, damaged_journals))
+}
+
+fn database(error: &fjall::Error) -> ToolError {
+    ToolError::Database(crate::health::Cause(error).to_string())
+}
