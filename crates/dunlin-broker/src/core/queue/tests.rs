@@ -61,7 +61,8 @@ fn queued(number: u64, kind: Kind, tentative: bool) -> Queued {
     }
 }
 
-const HEAD: QueuePart = QueuePart { len: 3, bytes: 1000 };
+// A page is wanted while there is more than what is left when a connection is lost.
+const HEAD: QueuePart = QueuePart { len: 9, bytes: 1000 };
 const SMALL: QueuePart = QueuePart { len: 1, bytes: 1000 };
 
 impl Model {
