@@ -33,6 +33,7 @@ pub(crate) fn mend(
     tracing::error!(
         folder = %folder.path().display(),
         error = %Cause(error),
+        bytes_free = bytes_free(folder.path()),
         "the disk fails: nothing is acknowledged until it works again; \
          free space or mount it writable, a restart is not needed"
     );
@@ -52,6 +53,12 @@ pub(crate) fn mend(
             return None;
         }
     }
+}
+
+/// What the file system has left for us, if it says.
+fn bytes_free(path: &Path) -> Option<u64> {
+    let system = rustix::fs::statvfs(path).ok()?;
+    Some(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
 fn try_again(folder: &Folder, cache_bytes: u64, lost: &[Op]) -> fjall::Result<Engine> {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{OpenError, tools};
+use dunlin_protocol::codec::PacketIdentifier;
 
 #[test]
 fn a_queue_comes_back_as_what_waits_and_is_fetched_in_pages() {
@@ -171,4 +172,82 @@ fn readiness_goes_with_the_bound_and_comes_back_at_its_half() {
     assert!(!shared.is_ready());
     shared.set_failing(false);
     assert!(shared.is_ready());
+}
+
+#[test]
+fn the_highest_change_of_a_retained_message_counts_in_whatever_order_they_come() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut storage, _) = recover(folder.path());
+    let mut workers = [Worker::new(&mut storage), Worker::new(&mut storage)];
+    drop(storage);
+    let retained = |topic_name: &'static str, change, payload: Option<&[u8]>| Record::Retained {
+        topic_name: TopicName::from_static(topic_name),
+        message: payload.map(|payload| message(topic_name, payload)),
+        change,
+    };
+    workers[0].store(vec![retained("set", 4, Some(b"4")), retained("removed", 6, None)]);
+    workers[1].store(vec![retained("set", 3, Some(b"3")), retained("removed", 5, Some(b"5"))]);
+    workers[0].store(vec![retained("back", 8, Some(b"8"))]);
+    workers[1].store(vec![retained("back", 7, None)]);
+    drop(workers);
+    let (_, records) = recover(folder.path());
+    assert_eq!(records, [retained("back", 8, Some(b"8")), retained("set", 4, Some(b"4"))]);
+}
+
+#[test]
+fn exchanges_go_on_and_what_was_not_confirmed_is_not_owed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut worker = Worker::new(&mut recover(folder.path()).0);
+    let payload = message("t", &[1; 300]);
+    let client_identifier = || text("a");
+    let [one, two] = [1, 2].map(|value| PacketIdentifier::new(value).expect("not zero"));
+    let with = |number, exchange, is_tentative| {
+        let mut record = owed("a", number, &payload);
+        if let Record::Owed { packet_identifier, tentative, .. } = &mut record {
+            (*packet_identifier, *tentative) = (exchange, is_tentative);
+        }
+        record
+    };
+    worker.store(vec![
+        session("a"),
+        with(1, Some(one), false),
+        with(2, None, false),
+        with(3, None, true),
+        with(4, None, true),
+        with(5, None, false),
+    ]);
+    worker.store(vec![
+        Record::Taken { client_identifier: client_identifier(), number: 1 },
+        Record::Sent { client_identifier: client_identifier(), number: 2, packet_identifier: two },
+        Record::Confirmed { client_identifier: client_identifier(), number: 3 },
+    ]);
+    // Until a restart, what is tentative waits, and says so.
+    let page = worker.fetch("a", 0, 9, usize::MAX);
+    assert_eq!(page.messages, [with(3, None, false), with(4, None, true), with(5, None, false)]);
+    drop(worker);
+    let (mut storage, records) = recover(folder.path());
+    let waiting = Record::Waiting {
+        client_identifier: client_identifier(),
+        first: 3,
+        last: 5,
+        len: 2,
+        bytes: 2 * payload.size() as u64,
+    };
+    assert_eq!(
+        records,
+        [
+            session("a"),
+            with(1, Some(one), false),
+            Record::Taken { client_identifier: client_identifier(), number: 1 },
+            with(2, Some(two), false),
+            waiting,
+        ]
+    );
+    let mut worker = Worker::new(&mut storage);
+    drop(storage);
+    worker.store(vec![settled("a", 1), settled("a", 2)]);
+    let page = worker.fetch("a", 0, 9, usize::MAX);
+    assert_eq!(page.messages, [with(3, None, false), with(5, None, false)]);
+    drop(worker);
+    assert_eq!(rows(folder.path(), "state"), 0);
 }
