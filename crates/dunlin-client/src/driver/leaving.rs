@@ -1,18 +1,14 @@
 //! The end of a connection, and of the client.
 
 use super::link::Link;
-use super::{Course, Driver, Served};
+use super::{Course, Driver, STORE_TIMEOUT, Served};
 use crate::{ConnectError, DisconnectCause, DisconnectError, Event, PublishError};
 use dunlin_protocol::ConnectionEnd;
 use dunlin_protocol::codec::ReasonCode;
 use std::mem::take;
-use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
 use tracing::warn;
-
-/// How long the last packets wait for the Session Store.
-const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Driver {
     /// Leaves once everything is acknowledged, or the time is up.

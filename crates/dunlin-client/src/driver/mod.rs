@@ -42,11 +42,14 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
 
 /// A deadline that is never reached.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How long the last packets, and the end, wait for the Session Store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the builder decided.
 pub(crate) struct Config {
@@ -161,7 +164,8 @@ impl Driver {
         };
         if let Some(mut keeper) = self.keeper.take() {
             // Here the store is closed, so that whoever is told of the end can open it.
-            if let Err(error) = keeper.finish().await {
+            let finished = timeout(STORE_TIMEOUT, keeper.finish()).await;
+            if let Err(error) = finished.unwrap_or(Err(StoreError::Hangs)) {
                 warn!(%error, "the session was not stored to the end");
                 cause = DisconnectCause::Store(error);
             }

@@ -55,6 +55,9 @@ pub enum StoreError {
     /// An earlier call failed, so that it is not known what is stored.
     #[error("the session store failed before")]
     Failed,
+    /// The store had not synced seconds after the client was done; it may still do so.
+    #[error("the session store does not come to an end")]
+    Hangs,
     /// The store's thread ended, or was never begun: the runtime shuts down, or the store
     /// panicked.
     #[error("the thread of the session store is gone")]

@@ -102,6 +102,14 @@ async fn expect_nothing_yet(peer: &mut Peer) {
     assert!(polled.is_pending(), "unexpected: {polled:?}");
 }
 
+/// Lets the time pass after which the store is given what nothing waits for, and that be done.
+async fn linger() {
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    let nothing = std::future::pending::<()>();
+    let idle = tokio::time::timeout(std::time::Duration::from_millis(1), nothing).await;
+    assert!(idle.is_err());
+}
+
 async fn is_pending<F: Future + Unpin>(future: &mut F) -> bool {
     idle().await;
     poll_fn(|cx| Poll::Ready(std::pin::Pin::new(&mut *future).poll(cx).is_pending())).await
@@ -164,8 +172,7 @@ async fn nothing_is_said_of_a_message_before_it_is_stored() {
         delivery.await.unwrap();
         // That it is over waits for company, or a second.
         peer.expect_nothing().await;
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        idle().await;
+        linger().await;
         assert!(store.stored().is_empty());
     }
 }
@@ -455,8 +462,7 @@ async fn a_full_queue_drops_by_its_policy_and_counts() {
         assert_eq!(outcomes[..2], [None, None], "{when_full:?}");
         assert_eq!(outcomes[2..], expected, "{when_full:?}");
         assert_eq!(client.dropped(), dropped, "{when_full:?}");
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-        idle().await;
+        linger().await;
         let stored = store.stored();
         let payloads: Vec<_> = stored
             .messages()

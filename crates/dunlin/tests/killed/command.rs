@@ -1,11 +1,10 @@
 //! `dunlin pub --session-file` is killed: the next run sends what the last one has left.
 
-use crate::life::{Random, Reaped, builder, play, start_broker};
+use crate::life::{Random, Reaped, builder, linger, play, start_broker};
 use dunlin_client::{QoS, Received};
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
 
 const LINES: usize = 300;
 
@@ -36,7 +35,7 @@ async fn command_is_killed(seed: u64) {
     for _ in 0..=random.below(40) {
         arrived.push(number(&stream.next().await.expect("the stream goes on")));
     }
-    tokio::time::sleep(Duration::from_micros(random.below(3000))).await;
+    linger(&mut random).await;
     drop(killed);
     let before = arrived.len() + stream.waiting();
 

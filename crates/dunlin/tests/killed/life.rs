@@ -5,11 +5,12 @@ use dunlin_broker::Broker;
 use dunlin_broker::config::{Config, Listener};
 use dunlin_client::{Client, ClientBuilder, Reconnect};
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// What the child is told, in its environment.
 pub(crate) const PART: &str = "DUNLIN_KILLED_PART";
@@ -34,7 +35,8 @@ impl Random {
     }
 }
 
-/// What a child has done, a line for each step. The system keeps what a killed process wrote.
+/// What a child has done, a line for each step. The system keeps what a killed process wrote; the
+/// same on its standard output tells its parent when to kill it.
 pub(crate) struct Log(File);
 
 impl Log {
@@ -46,6 +48,7 @@ impl Log {
     pub(crate) fn write(&mut self, step: &str, number: usize) {
         let line = format!("{step} {number}\n");
         self.0.write_all(line.as_bytes()).expect("the log is written");
+        print!("{line}");
     }
 
     /// All steps so far.
@@ -93,39 +96,56 @@ pub(crate) fn play<F: Future<Output = ()>>(test: F) {
 }
 
 /// Starts the child again and again, and kills it at a random moment of its work, until it has
-/// ended by itself; gives how often it was killed.
-pub(crate) async fn live_and_die(part: &str, url: &str, folder: &Path, random: &mut Random) -> u32 {
+/// ended by itself; gives how often it was killed. `see` is given what it says.
+pub(crate) async fn live_and_die(
+    part: &str,
+    url: &str,
+    folder: &Path,
+    random: &mut Random,
+    mut see: impl FnMut(&str),
+) -> u32 {
     let mut kills = 0;
     loop {
-        let mut child = Reaped(spawn(part, url, folder));
-        let lines = Log::read(folder).len() + usize::try_from(random.below(LINES_MAX)).unwrap();
-        let ended = loop {
-            if let Some(status) = child.0.try_wait().expect("a child") {
-                break Some(status);
-            }
-            if Log::read(folder).len() > lines {
-                break None;
-            }
-            tokio::time::sleep(Duration::from_micros(500)).await;
-        };
-        if let Some(status) = ended {
-            assert!(status.success(), "the child failed: {status}");
-            return kills;
+        let mut child = spawn(part, url, folder);
+        let mut lines = lines(child.0.stdout.take().expect("a pipe"));
+        let mut left = random.below(LINES_MAX);
+        while left > 0 {
+            let Some(line) = lines.recv().await else {
+                let status = child.0.wait().expect("a child");
+                assert!(status.success(), "the child failed: {status}");
+                return kills;
+            };
+            see(&line);
+            left -= 1;
         }
-        tokio::time::sleep(Duration::from_micros(random.below(3000))).await;
+        linger(random).await;
         kills += 1;
     }
 }
 
-fn spawn(part: &str, url: &str, folder: &Path) -> Child {
-    Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
-        .env(PART, part)
-        .env(URL, url)
-        .env(FOLDER, folder)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("this program once more")
+/// Passes a moment of random length.
+pub(crate) async fn linger(random: &mut Random) {
+    for _ in 0..random.below(10_000) {
+        tokio::task::yield_now().await;
+    }
+}
+
+fn lines(output: ChildStdout) -> mpsc::UnboundedReceiver<String> {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // The child goes on when nobody listens any more, until it is killed.
+            let _ = sender.send(line);
+        }
+    });
+    receiver
+}
+
+fn spawn(part: &str, url: &str, folder: &Path) -> Reaped {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.args(["--exact", "child", "--nocapture", "--test-threads=1"]);
+    command.env(PART, part).env(URL, url).env(FOLDER, folder).stdout(Stdio::piped());
+    Reaped(command.spawn().expect("this program once more"))
 }
 
 /// A child that does not outlive its test: SIGKILL, whatever it does.

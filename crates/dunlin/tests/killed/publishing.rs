@@ -79,7 +79,7 @@ async fn publisher_is_killed(seed: u64) {
         witness.subscribe("one", QoS::ExactlyOnce).buffer(10_000).await.expect("subscribed"),
         witness.subscribe("two", QoS::ExactlyOnce).buffer(10_000).await.expect("subscribed"),
     ];
-    let kills = live_and_die(PART, &url, folder.path(), &mut Random(seed)).await;
+    let kills = live_and_die(PART, &url, folder.path(), &mut Random(seed), |_| {}).await;
     for topic_name in ["one", "two"] {
         witness.publish(topic_name, "end").qos(QoS::ExactlyOnce).await.expect("published");
     }

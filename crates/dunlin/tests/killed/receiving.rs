@@ -5,7 +5,7 @@ use crate::life::{Log, Random, builder, live_and_die, play, start_broker};
 use dunlin_client::{Event, FileStore, QoS, Received};
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
+use tokio::sync::Notify;
 
 pub(crate) const PART: &str = "receive";
 
@@ -19,9 +19,7 @@ pub(crate) async fn child(url: &str, folder: &Path) {
     let builder = builder(url, "receiver").session_store(store).manual_ack(true);
     let (client, mut events) = builder.connect().await.expect("connected");
     let mut stream = client.subscribe("t", QoS::ExactlyOnce).await.expect("subscribed");
-    if !Log::read(folder).iter().any(|(step, _)| step == "subscribed") {
-        log.write("subscribed", 0);
-    }
+    log.write("subscribed", 0);
     // An earlier life may have died after its last word.
     while !Log::read(folder).iter().any(|(step, _)| step == "end") {
         // What an earlier life subscribed to comes as an event until this one has.
@@ -52,10 +50,9 @@ async fn receiver_is_killed(seed: u64) {
     let folder = tempfile::tempdir().expect("a folder");
     let (broker, url) = start_broker();
     let (source, _events) = builder(&url, "source").connect().await.expect("connected");
+    let subscribed = Notify::new();
     let publishing = async {
-        while !Log::read(folder.path()).iter().any(|(step, _)| step == "subscribed") {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        subscribed.notified().await;
         let mut deliveries = Vec::new();
         for number in 0..MESSAGES {
             let sending = source.publish("t", number.to_string()).qos(QoS::ExactlyOnce).send();
@@ -68,7 +65,11 @@ async fn receiver_is_killed(seed: u64) {
         }
     };
     let mut random = Random(seed);
-    let lives = live_and_die(PART, &url, folder.path(), &mut random);
+    let lives = live_and_die(PART, &url, folder.path(), &mut random, |line| {
+        if line.contains("subscribed") {
+            subscribed.notify_one();
+        }
+    });
     let (kills, ()) = tokio::join!(lives, publishing);
     let log = Log::read(folder.path());
     check(&log, seed);
