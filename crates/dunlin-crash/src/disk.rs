@@ -2,6 +2,7 @@
 //! acknowledged, what needs no disk goes on, and all is well again when the disk is.
 
 use std::fs;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use clap::ValueEnum;
 use dunlin_client::{Client, ConnectError, PublishError, QoS, ReasonCode, Subscription};
 use dunlin_testkit::Random;
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Launch};
 use crate::clients::link::{Link, Session, builder};
 use crate::clients::{Stage, publisher, subscriber};
 use crate::ledger::{Kind, Ledger, Wanted};
@@ -37,6 +38,8 @@ pub(crate) enum Trouble {
     Fail,
     /// Nothing can be written
     ReadOnly,
+    /// The file system of --on is filled for real, by a file beside the data
+    Filled,
 }
 
 impl Trouble {
@@ -47,9 +50,55 @@ impl Trouble {
             Self::Hang => "sync-delay-ms 3600000\n",
             Self::Fail => "sync-fails\n",
             Self::ReadOnly => "read-only\n",
+            Self::Filled => "",
         }
     }
+
+    /// The trouble begins.
+    fn begin(self, launch: &Launch) -> Result<()> {
+        match (self, &launch.on) {
+            (Self::Filled, Some(on)) => fill(&on.join(FILLER)),
+            (Self::Filled, None) => bail!("name a small file system: --on DIR"),
+            _ => fs::write(launch.control(), self.control()).context("telling the library"),
+        }
+    }
+
+    /// The trouble is over.
+    fn end(self, launch: &Launch) -> Result<()> {
+        let file = match (self, &launch.on) {
+            (Self::Filled, Some(on)) => on.join(FILLER),
+            _ => launch.control(),
+        };
+        fs::remove_file(&file).with_context(|| format!("removing {}", file.display()))
+    }
 }
+
+/// Takes all the room that a small file system has.
+fn fill(file: &Path) -> Result<()> {
+    let mut filler = fs::File::create(file).context("making a file to fill the disk with")?;
+    // Down to the last page.
+    for size in [1 << 20, 1 << 12] {
+        let bytes = vec![0xff; size];
+        for _ in 0..FILLER_MAX / size {
+            match filler.write_all(&bytes) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::StorageFull => break,
+                Err(error) => return Err(error).context("filling the disk"),
+            }
+        }
+    }
+    if filler.metadata()?.len() >= FILLER_MAX as u64 {
+        fs::remove_file(file)?;
+        bail!("the file system is too large to be filled");
+    }
+    Ok(())
+}
+
+/// Takes the room on a file system that is filled for real.
+const FILLER: &str = "filler";
+
+/// More is not taken.
+const FILLER_MAX: usize = 1 << 30;
 
 /// How the trouble ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +117,12 @@ pub(crate) async fn run(arguments: &Arguments, seed: u64, folder: &Path) -> Resu
             let folder = folder.join(format!("{trouble:?}-{end:?}"));
             fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
             println!("disk: {trouble:?}, then {end:?}");
-            if let Err(error) = play(arguments, *trouble, end, seed, &folder).await {
+            let outcome = play(arguments, *trouble, end, seed, &folder).await;
+            // On a small file system what is left would be in the way of the next.
+            if let (Some(on), Some(name)) = (&arguments.on, folder.file_name()) {
+                let _ = fs::remove_dir_all(on.join(name));
+            }
+            if let Err(error) = outcome {
                 println!("  FAILED: {error:#}");
                 is_well = false;
             }
@@ -87,11 +141,13 @@ async fn play(
     let mut scene = Scene::new(arguments, seed, folder).await?;
     scene.stage.publish(true);
     scene.wait_for_acknowledgements(200).await.context("before the trouble")?;
-    fs::write(scene.broker.launch().control(), trouble.control())?;
-    scene.during(trouble).await?;
-    match end {
-        End::Recovery => fs::remove_file(scene.broker.launch().control())?,
-        End::PowerCut => scene.cut_power().await?,
+    trouble.begin(scene.broker.launch())?;
+    let went = scene.during(trouble).await;
+    if went.is_err() || end == End::Recovery {
+        trouble.end(scene.broker.launch())?;
+        went?;
+    } else {
+        scene.cut_power(trouble).await?;
     }
     scene.after(end).await
 }
@@ -202,22 +258,24 @@ impl Scene {
     /// Messages of half a megabyte for a session that is away, none of which is waited for.
     async fn flood(&self) {
         let payload = bytes::Bytes::from(vec![0; 500_000]);
+        let (mut clients, mut messages) = (0, 0);
         for number in 0..6 {
             let session = Session { name: &format!("flood-{number}"), is_v5: true };
             // Without a session of its own: it is to publish, not to wait for its CONNACK.
             let Ok(builder) = builder(&self.stage, session) else { continue };
             let builder = builder.clean_start(true).session_expiry_interval(Duration::ZERO);
             let Ok((client, _)) = builder.connect().await else { continue };
+            clients += 1;
             for _ in 0..40 {
                 let message = client.publish("p/flood", payload.clone()).qos(QoS::AtLeastOnce);
-                let sent = message.send().await;
-                drop(sent);
+                messages += u32::from(message.send().await.is_ok());
             }
             tokio::spawn(async move {
                 tokio::time::sleep(2 * PATIENCE).await;
                 drop(client);
             });
         }
+        println!("  {clients} more clients send {messages} messages of half a megabyte");
     }
 
     /// An MQTT 5.0 publisher is told, sooner or later.
@@ -259,13 +317,13 @@ impl Scene {
         }
     }
 
-    async fn cut_power(&mut self) -> Result<()> {
+    async fn cut_power(&mut self, trouble: Trouble) -> Result<()> {
         self.broker.kill()?;
         let launch = self.broker.launch();
+        trouble.end(launch)?;
         let kept = *self.random.pick(&[0, 50]);
         let cut = power_cut::cut(&launch.data(), &launch.shadow(), kept, &mut self.random)?;
         println!("  power cut: {} unsynced pages, {} of them left", cut.unsynced, cut.kept);
-        fs::remove_file(launch.control())?;
         self.broker.spawn()?;
         self.broker.wait_until_ready().await?;
         Ok(())

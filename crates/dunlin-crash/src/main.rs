@@ -54,6 +54,9 @@ pub(crate) struct Arguments {
     /// more
     #[arg(long, value_enum, value_name = "TROUBLE")]
     disk: Vec<Trouble>,
+    /// Let the data lie in this folder, on a small file system that can be filled
+    #[arg(long, value_name = "DIR")]
+    on: Option<PathBuf>,
     /// The program of our broker
     #[arg(long, value_name = "FILE")]
     dunlin: PathBuf,
@@ -119,6 +122,7 @@ impl Arguments {
             durability: self.durability,
             workers: self.workers,
             bad_disk: if needs_library { Some(real(&self.bad_disk)?) } else { None },
+            on: self.on.as_deref().map(real).transpose()?,
             folder: real(folder)?,
         })
     }
