@@ -5,7 +5,9 @@ use crate::driver::{Config, Driver};
 use crate::reconnect::Reconnect;
 use crate::shared::Shared;
 use crate::transport::{Once, Tcp, Transport};
-use crate::{Authenticator, Client, ConfigError, ConnectError, Events, WhenFull, Will};
+use crate::{
+    Authenticator, Client, ConfigError, ConnectError, Events, SessionStore, WhenFull, Will,
+};
 use bytes::Bytes;
 use dunlin_protocol::codec::{Connect, ConnectProperties, ProtocolVersion, Text};
 use std::fmt;
@@ -38,6 +40,8 @@ pub struct ClientBuilder {
     events_buffer: usize,
     seed: Option<u64>,
     authenticator: Option<Box<dyn Authenticator>>,
+    clean_start: Option<bool>,
+    store: Option<Box<dyn SessionStore>>,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -86,6 +90,8 @@ impl ClientBuilder {
             events_buffer: 1024,
             seed: None,
             authenticator: None,
+            clean_start: None,
+            store: None,
         })
     }
 
@@ -115,13 +121,14 @@ impl ClientBuilder {
         self.with(identifier.try_into(), |connect, text| connect.client_identifier = text)
     }
 
-    /// Whether to begin with a new Session (Clean Session in MQTT 3.x). Default: yes.
+    /// Whether to begin with a new Session (Clean Session in MQTT 3.x). Default: yes, unless a
+    /// [`ClientBuilder::session_store`] keeps it.
     ///
     /// It speaks of the first connection. A reconnect takes the Session up again where the Server
     /// keeps it: in MQTT 5.0 with a [`ClientBuilder::session_expiry_interval`], in 3.x with
     /// `clean_start(false)`.
     pub const fn clean_start(mut self, clean_start: bool) -> Self {
-        self.connect.clean_start = clean_start;
+        self.clean_start = Some(clean_start);
         self
     }
 
@@ -130,6 +137,33 @@ impl ClientBuilder {
     pub fn session_expiry_interval(mut self, interval: Duration) -> Self {
         let secs = u32::try_from(interval.as_secs()).unwrap_or(u32::MAX);
         self.connect.properties.session_expiry_interval = Some(secs);
+        self
+    }
+
+    /// Keeps the Session in a store, so that it outlives this process: QoS 1 and 2 messages that
+    /// were handed over, also while the connection is away, and the exchanges under way in both
+    /// directions. Default: in memory alone.
+    ///
+    /// The next client with the same Client Identifier and store goes on where this one was,
+    /// however it ended:
+    /// - a message that [`crate::Publish::send`] has resolved for arrives, at QoS 2 exactly once and
+    ///   in the order of sending; unless its Message Expiry Interval, counted on the wall clock,
+    ///   runs out, the Server refuses it, or a full queue drops it, see [`WhenFull`];
+    /// - a QoS 2 message of the Server that was acknowledged is not given again. One that was not
+    ///   is, so a program that must do its part exactly once uses [`ClientBuilder::manual_ack`] and
+    ///   [`crate::Received::ack_stored`], and can tell at its start whether it did the last one.
+    ///
+    /// Should the Server have lost the Session, what it was not known to have is published anew, as
+    /// [`crate::Event::SessionLost`] says. Subscriptions are not stored: subscribe again after each
+    /// start; what comes before that is an [`crate::Event::Message`].
+    ///
+    /// With a store the Session is not begun anew ([`ClientBuilder::clean_start`]) and never
+    /// expires ([`ClientBuilder::session_expiry_interval`]) unless set otherwise, and a Client
+    /// Identifier is needed. What leaves waits for the store, for one sync in all that is ready
+    /// then; so a disk that hangs holds the connection back. A store that fails ends the client with
+    /// [`crate::DisconnectCause::Store`]; what it has said before stays true.
+    pub fn session_store(mut self, store: impl SessionStore) -> Self {
+        self.store = Some(Box::new(store));
         self
     }
 
@@ -362,6 +396,18 @@ impl ClientBuilder {
         if needs_identifier && connect.client_identifier.is_empty() {
             return Err(ConfigError::ClientIdentifierMissing);
         }
+        if self.store.is_some() {
+            if connect.client_identifier.is_empty() {
+                return Err(ConfigError::StoreNeedsClientIdentifier);
+            }
+            let ends_at_once = match is_v5 {
+                true => connect.properties.session_expiry_interval == Some(0),
+                false => connect.clean_start,
+            };
+            if ends_at_once {
+                return Err(ConfigError::StoreNeedsSession);
+            }
+        }
         if !is_v5 && connect.password.is_some() && connect.user_name.is_none() {
             return Err(ConfigError::PasswordWithoutUserName);
         }
@@ -378,6 +424,11 @@ impl ClientBuilder {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
+        self.connect.clean_start = self.clean_start.unwrap_or(self.store.is_none());
+        if self.store.is_some() && self.connect.protocol_version.is_v5() {
+            // For ever.
+            self.connect.properties.session_expiry_interval.get_or_insert(u32::MAX);
+        }
         self.check()?;
         let window = if self.connect.protocol_version.is_v5() {
             self.connect.properties.receive_maximum.unwrap_or(u16::MAX)
@@ -387,7 +438,9 @@ impl ClientBuilder {
             self.connect.properties.receive_maximum = None;
             u16::MAX
         };
-        let shared = Shared::new(self.queue, self.when_full, self.manual_ack, self.events_buffer);
+        let has_store = self.store.is_some();
+        let shared =
+            Shared::new(self.queue, self.when_full, self.manual_ack, has_store, self.events_buffer);
         let config = Config {
             connect: self.connect,
             connect_timeout: self.connect_timeout,
@@ -397,9 +450,11 @@ impl ClientBuilder {
             reconnect: self.reconnect,
             retry_first_connect: self.retry_first_connect,
             restore_subscriptions: self.restore_subscriptions,
+            has_store,
         };
         let seed = self.seed.unwrap_or_else(|| RandomState::new().hash_one(0));
-        let driver = Driver::new(shared.clone(), config, seed, self.authenticator, first);
+        let (authenticator, store) = (self.authenticator, self.store);
+        let driver = Driver::new(shared.clone(), config, seed, authenticator, store, first);
         Ok((Client::new(shared.clone(), window), Events::new(shared), driver))
     }
 }

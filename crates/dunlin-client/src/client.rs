@@ -64,6 +64,13 @@ impl Client {
         self.shared().state.borrow().clone()
     }
 
+    /// How many messages were not published because the queue was full, see [`crate::WhenFull`].
+    /// Counts [`crate::PublishError::Dropped`], not refusals and not what was told by
+    /// [`crate::PublishError::QueueFull`].
+    pub fn dropped(&self) -> u64 {
+        self.shared().dropped()
+    }
+
     /// Follows where the connection stands.
     pub fn watch_state(&self) -> StateWatch {
         StateWatch::new(self.shared().state.subscribe())

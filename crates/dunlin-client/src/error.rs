@@ -1,6 +1,7 @@
 //! What can go wrong, apart by who asked for what: connecting, publishing, subscribing, leaving;
 //! and why a connection is over.
 
+use crate::StoreError;
 use dunlin_protocol::codec::{
     EncodeError, InvalidText, InvalidTopicFilter, InvalidTopicName, ProtocolVersion, ReasonCode,
     Text,
@@ -48,6 +49,13 @@ pub enum ConfigError {
     /// Enhanced authentication came with MQTT 5.0.
     #[error("enhanced authentication needs MQTT 5.0")]
     AuthenticatorNeedsV5,
+    /// A Session in a store is found again by the Client Identifier alone.
+    #[error("a session_store needs a client_identifier")]
+    StoreNeedsClientIdentifier,
+    /// What a store keeps is of use only for a Session that the Server keeps as well: without
+    /// Clean Start (`clean_start(false)`), and in MQTT 5.0 with a Session Expiry Interval.
+    #[error("a session_store needs a Session that outlives its connection")]
+    StoreNeedsSession,
     /// The setting must be above zero.
     #[error("{0} must be above zero")]
     Zero(&'static str),
@@ -104,6 +112,9 @@ pub enum ConnectError {
     /// The connection ended before the Server had accepted it.
     #[error("the connection ended before it was accepted")]
     Ended(#[source] ConnectionEnd),
+    /// The Session was not loaded from its store, or not kept.
+    #[error(transparent)]
+    Store(StoreError),
     /// [`crate::Client::disconnect`] came first, or the last handle was dropped.
     #[error("disconnected by this end before the connection was accepted")]
     Abandoned,
@@ -125,6 +136,9 @@ pub enum DisconnectCause {
     /// The connection could not be established.
     #[error(transparent)]
     Connect(ConnectError),
+    /// The Session Store failed: what may not be stored is not acted upon.
+    #[error(transparent)]
+    Store(StoreError),
     /// The driver was dropped, or its runtime shut down.
     #[error("the driver is gone")]
     DriverGone,
@@ -143,8 +157,9 @@ pub enum PublishError {
     /// The queue of messages that wait to be sent has no room, and waiting was not wanted.
     #[error("the queue of messages that wait to be sent is full")]
     QueueFull,
-    /// A newer message took the place of this one: [`crate::WhenFull::DropOldest`].
-    #[error("dropped from the full queue in favour of a newer message")]
+    /// Another message has the place of this one in the full queue: [`crate::WhenFull::DropOldest`],
+    /// [`crate::WhenFull::DropNewest`].
+    #[error("dropped because the queue of messages that wait to be sent is full")]
     Dropped,
     /// The time that was given is over. The message may still be delivered.
     #[error("not acknowledged in the time that was given")]
@@ -152,7 +167,8 @@ pub enum PublishError {
     /// The connection was lost before a QoS 0 message was written.
     #[error("the connection was lost before the message was written")]
     ConnectionLost,
-    /// The client has disconnected for good.
+    /// The client has disconnected for good. A message that a Session Store had accepted is sent
+    /// by the program that goes on with the store.
     #[error("the client has disconnected")]
     Disconnected,
     /// The Message Expiry Interval ran out while the message waited.

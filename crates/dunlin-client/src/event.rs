@@ -21,6 +21,15 @@ const CONNECTION_EVENTS_MAX: usize = 64;
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Event {
+    /// The Session Store had messages of an earlier program: they are sent as if this one had
+    /// published them.
+    #[non_exhaustive]
+    SessionRestored {
+        /// How many had not been sent.
+        queued: usize,
+        /// How many were under way.
+        in_flight: usize,
+    },
     /// The Server has accepted a connection, the first or a later one.
     #[non_exhaustive]
     Connected {

@@ -35,6 +35,9 @@
 //!   [`Events`] need not be read at all.
 //! - **A message of QoS 1 or 2 is not lost by a reconnect.** It is sent again when the server has
 //!   the Session, published anew when it has not, and its future resolves all the same.
+//! - **With a [`SessionStore`] neither is it lost by a crash.** Once [`Publish::send`] has resolved,
+//!   the message arrives: at QoS 2 exactly once, whenever the process was killed or its device lost
+//!   power, see [`ClientBuilder::session_store`].
 //! - **Memory is bounded.** Messages to publish wait in a queue with two bounds
 //!   ([`ClientBuilder::queue`], [`WhenFull`]), received ones in streams with theirs
 //!   ([`Subscribe::buffer`]). What is dropped is counted. An idle connection holds no buffer.
@@ -59,6 +62,7 @@ mod received;
 mod reconnect;
 mod shared;
 mod state;
+mod store;
 mod stream;
 mod subscribe;
 mod transport;
@@ -69,10 +73,10 @@ pub use builder::{ClientBuilder, DriverTask};
 pub use client::{Client, Leave, Leaving};
 pub use dunlin_protocol::codec::{
     ConnAck, Disconnect, EncodeError, InvalidText, InvalidTopicFilter, InvalidTopicName,
-    MessageProperties, ProtocolVersion, QoS, ReasonCode, RetainHandling, SubscriptionIdentifier,
-    Text, TopicFilter, TopicName,
+    MessageProperties, PacketIdentifier, ProtocolVersion, QoS, ReasonCode, RetainHandling,
+    SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };
-pub use dunlin_protocol::{CommandError, ConnectionEnd, Violation};
+pub use dunlin_protocol::{CommandError, ConnectionEnd, Message, Violation};
 pub use error::{
     AcknowledgeError, ConfigError, ConnectError, DisconnectCause, DisconnectError, PublishError,
     SubscribeError,
@@ -83,6 +87,10 @@ pub use received::Received;
 pub use reconnect::Reconnect;
 pub use shared::WhenFull;
 pub use state::{ConnectionState, StateWatch};
+pub use store::{
+    FileStore, InvalidChange, SessionChange, SessionStore, StoreError, StoredExchange,
+    StoredMessage, StoredSession,
+};
 pub use stream::Overflow;
 pub use subscribe::{Subscribe, Subscribing, Subscription};
 pub use transport::Transport;

@@ -14,6 +14,9 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, Sleep};
 
+/// Bytes of the largest message that surely fits into a packet, whatever lies around them.
+const STORABLE_SIZE_MAX: usize = 268_435_455 - 256;
+
 /// A message in the making. Await it to publish it and learn the outcome:
 ///
 /// | QoS | the future resolves when |
@@ -174,12 +177,16 @@ impl Publish {
         if !self.properties.is_empty() {
             message.properties = Some(Arc::new(self.properties));
         }
+        if self.shared.has_store && message.qos != QoS::AtMostOnce {
+            check_storable(&message)?;
+        }
         let (reply, outcome) = oneshot::channel();
         let queued = self.shared.queued(message, reply);
         Ok((self.shared, queued, Delivery(outcome)))
     }
 
-    /// Hands the message over if there is room for it now.
+    /// Hands the message over if there is room for it now. It is not waited for until a Session
+    /// Store has the message.
     ///
     /// # Errors
     /// [`PublishError::QueueFull`] when there is none and the policy is not to drop the oldest;
@@ -196,11 +203,24 @@ impl Publish {
     /// Hands the message over as soon as there is room for it; the outcome comes from the
     /// [`Delivery`] that this resolves to.
     ///
-    /// Cancellation safe: dropped before it is done, the message is not published.
+    /// With a [`crate::ClientBuilder::session_store`] a QoS 1 or 2 message is handed over when the
+    /// store has it: from then on it arrives even if this process is killed, or its device loses
+    /// power, once a program goes on with the store.
+    ///
+    /// Cancellation safe: dropped before it is done, the message is not published; with a Session
+    /// Store it may be.
     pub fn send(self) -> Sending {
         let deadline = self.deadline;
         let state = match self.queued() {
-            Ok((shared, queued, delivery)) => SendState::Ready { shared, queued, delivery },
+            Ok((shared, mut queued, delivery)) => {
+                let mut stored = None;
+                if shared.has_store && queued.message.qos != QoS::AtMostOnce {
+                    let (accepted, outcome) = oneshot::channel();
+                    queued.accepted = Some(accepted);
+                    stored = Some(outcome);
+                }
+                SendState::Ready { shared, queued, accepted: Accepted { stored, delivery } }
+            }
             Err(error) => SendState::Failed(error),
         };
         Sending { state, deadline: deadline.map(|at| Box::pin(tokio::time::sleep_until(at))) }
@@ -240,10 +260,18 @@ pub struct Sending {
 }
 
 enum SendState {
-    Ready { shared: Arc<Shared>, queued: Queued, delivery: Delivery },
-    Waiting { queueing: Queueing, delivery: Delivery },
+    Ready { shared: Arc<Shared>, queued: Queued, accepted: Accepted },
+    Waiting { queueing: Queueing, accepted: Accepted },
+    Storing(Accepted),
     Failed(PublishError),
     Done,
+}
+
+/// A message that is accepted once it is stored.
+struct Accepted {
+    /// Set while the Session Store is to say so.
+    stored: Option<oneshot::Receiver<()>>,
+    delivery: Delivery,
 }
 
 type Queueing = Pin<Box<dyn Future<Output = Result<(), PublishError>> + Send>>;
@@ -268,31 +296,65 @@ impl Future for Sending {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = std::mem::replace(&mut self.state, SendState::Done);
-        if let SendState::Ready { shared, queued, delivery } = state {
-            match shared.try_enqueue(queued) {
-                Ok(()) => return Poll::Ready(Ok(delivery)),
-                Err(NotQueued::Error(error)) => return Poll::Ready(Err(error)),
+        if let SendState::Ready { shared, queued, accepted } = state {
+            state = match shared.try_enqueue(queued) {
+                Ok(()) => SendState::Storing(accepted),
+                Err(NotQueued::Error(error)) => SendState::Failed(error),
                 Err(NotQueued::Full(queued)) => {
                     let queueing = Box::pin(shared.enqueue(queued));
-                    state = SendState::Waiting { queueing, delivery };
+                    SendState::Waiting { queueing, accepted }
                 }
+            };
+        }
+        if let SendState::Waiting { mut queueing, accepted } = state {
+            state = match queueing.as_mut().poll(cx) {
+                Poll::Ready(Ok(())) => SendState::Storing(accepted),
+                Poll::Ready(Err(error)) => SendState::Failed(error),
+                Poll::Pending => SendState::Waiting { queueing, accepted },
+            };
+        }
+        if let SendState::Storing(mut accepted) = state {
+            match accepted.poll(cx) {
+                Poll::Ready(outcome) => return Poll::Ready(outcome.map(|()| accepted.delivery)),
+                Poll::Pending => state = SendState::Storing(accepted),
             }
         }
         match state {
-            SendState::Waiting { mut queueing, delivery } => match queueing.as_mut().poll(cx) {
-                Poll::Ready(queued) => Poll::Ready(queued.map(|()| delivery)),
-                Poll::Pending => {
-                    if let Poll::Ready(error) = self.poll_deadline(cx) {
-                        return Poll::Ready(Err(error));
-                    }
-                    self.state = SendState::Waiting { queueing, delivery };
-                    Poll::Pending
-                }
-            },
-            SendState::Failed(error) => Poll::Ready(Err(error)),
-            SendState::Ready { .. } | SendState::Done => panic!("polled after it was ready"),
+            SendState::Failed(error) => return Poll::Ready(Err(error)),
+            SendState::Done => panic!("polled after it was ready"),
+            state => self.state = state,
         }
+        self.poll_deadline(cx).map(Err)
     }
+}
+
+impl Accepted {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PublishError>> {
+        if let Some(stored) = &mut self.stored {
+            if ready!(Pin::new(stored).poll(cx)).is_ok() {
+                return Poll::Ready(Ok(()));
+            }
+            // It never will be, and its outcome says why.
+            return match ready!(Pin::new(&mut self.delivery).poll(cx)) {
+                Ok(_) => Poll::Ready(Err(PublishError::Disconnected)),
+                Err(error) => Poll::Ready(Err(error)),
+            };
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Whether a Session Store can write it: as a packet.
+fn check_storable(message: &Message) -> Result<(), PublishError> {
+    let correlation_data =
+        message.properties.as_ref().and_then(|properties| properties.correlation_data.as_ref());
+    if correlation_data.is_some_and(|data| data.len() > usize::from(u16::MAX)) {
+        return Err(PublishError::PropertyTooLong);
+    }
+    if message.size() > STORABLE_SIZE_MAX {
+        return Err(PublishError::PacketTooLarge);
+    }
+    Ok(())
 }
 
 /// Publishes a message and waits for its outcome; see [`Publish`].

@@ -9,6 +9,7 @@ use dunlin_protocol::codec::{
 };
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// A message as the driver hands it to a queue.
 #[derive(Clone, Debug)]
@@ -158,11 +159,31 @@ impl Received {
         self.settle(reason_code)
     }
 
+    /// Acknowledges the message as [`Received::ack`] does, and resolves once the Session Store has
+    /// that: a QoS 2 message is not given again then, whatever happens to this process. Where
+    /// several streams got the message, that holds once all of them have acknowledged.
+    ///
+    /// Without a [`crate::ClientBuilder::session_store`] it resolves when the acknowledgement is on
+    /// its way.
+    ///
+    /// Cancellation safe: once polled the message is acknowledged whether or not this is awaited.
+    ///
+    /// # Errors
+    /// As for [`Received::ack`]; and if the store fails.
+    pub async fn ack_stored(&mut self) -> Result<(), AcknowledgeError> {
+        let Some((shared, ack)) = self.manual.take() else { return Ok(()) };
+        let Some(mut settled) = ack.settle(ReasonCode::Success) else { return Ok(()) };
+        let (stored, outcome) = oneshot::channel();
+        settled.stored = Some(stored);
+        if !shared.push_ack(settled) {
+            return Err(AcknowledgeError::ConnectionOver);
+        }
+        outcome.await.map_err(|_| AcknowledgeError::ConnectionOver)
+    }
+
     fn settle(&mut self, reason_code: ReasonCode) -> Result<(), AcknowledgeError> {
         let Some((shared, ack)) = self.manual.take() else { return Ok(()) };
-        match ack.settle(reason_code) {
-            Some(settled) if !shared.push_ack(settled) => Err(AcknowledgeError::ConnectionOver),
-            _ => Ok(()),
-        }
+        let is_taken = ack.settle(reason_code).is_none_or(|settled| shared.push_ack(settled));
+        if is_taken { Ok(()) } else { Err(AcknowledgeError::ConnectionOver) }
     }
 }

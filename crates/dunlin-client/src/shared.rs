@@ -31,6 +31,8 @@ pub enum WhenFull {
     Fail,
     /// The oldest message that waits is dropped; its future fails with [`PublishError::Dropped`].
     DropOldest,
+    /// The new message is dropped; its future fails with [`PublishError::Dropped`].
+    DropNewest,
 }
 
 pub(crate) type PublishReply = oneshot::Sender<Result<PublishAck, PublishError>>;
@@ -40,7 +42,18 @@ pub(crate) type PublishReply = oneshot::Sender<Result<PublishAck, PublishError>>
 pub(crate) struct Queued {
     pub(crate) message: Arc<Message>,
     pub(crate) reply: PublishReply,
-    cost: u32,
+    /// Its number in the Session Store, once it is on its way there.
+    pub(crate) number: Option<u64>,
+    /// Told when it is stored.
+    pub(crate) accepted: Option<oneshot::Sender<()>>,
+    room: Room,
+}
+
+/// What a message takes of the bounds of the queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Room {
+    messages: usize,
+    bytes: u32,
 }
 
 /// A new subscription on its way to the driver.
@@ -102,17 +115,29 @@ impl Joint {
 }
 
 /// An acknowledgement to send.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Settled {
     pub(crate) connection: u64,
     pub(crate) token: AckToken,
     pub(crate) reason_code: ReasonCode,
+    /// Told when the Session Store has it.
+    pub(crate) stored: Option<oneshot::Sender<()>>,
 }
 
 impl Queued {
     /// A message that was lost with its Session; its room was given back long ago.
-    pub(crate) const fn again(message: Arc<Message>, reply: PublishReply) -> Self {
-        Self { message, reply, cost: 0 }
+    pub(crate) const fn again(
+        message: Arc<Message>,
+        reply: PublishReply,
+        number: Option<u64>,
+    ) -> Self {
+        Self { message, reply, number, accepted: None, room: Room { messages: 0, bytes: 0 } }
+    }
+
+    /// A message of an earlier program; nobody awaits its outcome.
+    pub(crate) fn restored(message: Arc<Message>, number: u64) -> Self {
+        let (reply, _) = oneshot::channel();
+        Self::again(message, reply, Some(number))
     }
 }
 
@@ -127,7 +152,8 @@ impl PendingAck {
             }
             outcome = ReasonCode::new(worst.max(reason_code.value())).unwrap_or(reason_code);
         }
-        Some(Settled { connection: self.connection, token: self.token, reason_code: outcome })
+        let Self { connection, token, .. } = self;
+        Some(Settled { connection, token, reason_code: outcome, stored: None })
     }
 }
 
@@ -135,10 +161,14 @@ impl PendingAck {
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) manual_ack: bool,
+    /// Whether QoS 1 and 2 messages are accepted when a Session Store has them.
+    pub(crate) has_store: bool,
     pub(crate) events: EventQueue,
     pub(crate) state: watch::Sender<ConnectionState>,
     pub(crate) next_route: AtomicU64,
     when_full: WhenFull,
+    /// Messages that gave way in a full queue.
+    dropped: AtomicU64,
     inbox: Mutex<Inbox>,
     room: Semaphore,
     room_bytes: Semaphore,
@@ -150,6 +180,10 @@ struct Inbox {
     publishes: VecDeque<Queued>,
     controls: VecDeque<Control>,
     acks: Vec<Settled>,
+    /// How many messages from the front on the driver has seen for its Session Store; and numbers
+    /// of those that were dropped after that.
+    seen: usize,
+    dropped: Vec<u64>,
     driver: Option<Waker>,
     /// Whether the sleeping driver has use for a publish.
     wants_publishes: bool,
@@ -157,6 +191,14 @@ struct Inbox {
     closed: bool,
     /// Nothing at all is taken: the driver is gone.
     gone: bool,
+}
+
+impl Inbox {
+    fn pop_publish(&mut self) -> Option<Queued> {
+        let first = self.publishes.pop_front()?;
+        self.seen = self.seen.saturating_sub(1);
+        Some(first)
+    }
 }
 
 /// There is no driver any more.
@@ -187,6 +229,7 @@ impl Shared {
         (messages_max, bytes_max): (usize, usize),
         when_full: WhenFull,
         manual_ack: bool,
+        has_store: bool,
         events_max: usize,
     ) -> Arc<Self> {
         let messages_max = messages_max.min(Semaphore::MAX_PERMITS);
@@ -194,10 +237,12 @@ impl Shared {
         Arc::new(Self {
             clock: Clock { start: Instant::now() },
             manual_ack,
+            has_store,
             events: EventQueue::new(events_max),
             state: watch::Sender::new(ConnectionState::Connecting),
             next_route: AtomicU64::new(1),
             when_full,
+            dropped: AtomicU64::new(0),
             inbox: Mutex::default(),
             room: Semaphore::new(messages_max),
             room_bytes: Semaphore::new(usize::try_from(bytes_max).unwrap_or(usize::MAX)),
@@ -214,29 +259,48 @@ impl Shared {
     /// A message as the queue holds it. One that is larger than all the room needs all of it.
     pub(crate) fn queued(&self, message: Message, reply: PublishReply) -> Queued {
         let size = message.size().saturating_add(MESSAGE_OVERHEAD);
-        let cost = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_max);
-        Queued { message: Arc::new(message), reply, cost }
+        let bytes = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_max);
+        let room = Room { messages: 1, bytes };
+        Queued { message: Arc::new(message), reply, number: None, accepted: None, room }
+    }
+
+    /// How many messages gave way in a full queue.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
     }
 
     /// Queues the message if there is room, or makes room where the policy says so.
     pub(crate) fn try_enqueue(&self, queued: Queued) -> Result<(), NotQueued> {
         let mut dropped = Vec::new();
-        while !self.take_room(queued.cost) {
+        while !self.take_room(queued.room) {
             if self.room.is_closed() {
                 return Err(NotQueued::Error(PublishError::Disconnected));
             }
             let oldest = match self.when_full {
-                WhenFull::DropOldest => self.inbox().publishes.pop_front(),
+                WhenFull::DropOldest => self.drop_oldest(),
+                WhenFull::DropNewest => {
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                    return Err(NotQueued::Error(PublishError::Dropped));
+                }
                 WhenFull::Wait | WhenFull::Fail => None,
             };
             let Some(oldest) = oldest else { return Err(NotQueued::Full(queued)) };
-            self.give_room(1, oldest.cost);
+            self.give_room(oldest.room);
             dropped.push(oldest.reply);
         }
         for reply in dropped {
             let _ = reply.send(Err(PublishError::Dropped));
         }
         self.push_publish(queued).map_err(NotQueued::Error)
+    }
+
+    fn drop_oldest(&self) -> Option<Queued> {
+        let mut inbox = self.inbox();
+        let oldest = inbox.pop_publish()?;
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        // The driver learns of it with the message that takes the room.
+        inbox.dropped.extend(oldest.number);
+        Some(oldest)
     }
 
     /// Waits for room in the order of asking, then queues the message. Nothing is kept when the
@@ -247,23 +311,23 @@ impl Shared {
         }
         let gone = |_| PublishError::Disconnected;
         let message = self.room.acquire().await.map_err(gone)?;
-        let bytes = self.room_bytes.acquire_many(queued.cost).await.map_err(gone)?;
+        let bytes = self.room_bytes.acquire_many(queued.room.bytes).await.map_err(gone)?;
         message.forget();
         bytes.forget();
         self.push_publish(queued)
     }
 
-    fn take_room(&self, cost: u32) -> bool {
+    fn take_room(&self, room: Room) -> bool {
         let Ok(message) = self.room.try_acquire() else { return false };
-        let Ok(bytes) = self.room_bytes.try_acquire_many(cost) else { return false };
+        let Ok(bytes) = self.room_bytes.try_acquire_many(room.bytes) else { return false };
         message.forget();
         bytes.forget();
         true
     }
 
-    fn give_room(&self, messages: usize, bytes: u32) {
-        self.room.add_permits(messages);
-        self.room_bytes.add_permits(usize::try_from(bytes).unwrap_or(0));
+    fn give_room(&self, room: Room) {
+        self.room.add_permits(room.messages);
+        self.room_bytes.add_permits(usize::try_from(room.bytes).unwrap_or(0));
     }
 
     fn push_publish(&self, queued: Queued) -> Result<(), PublishError> {
@@ -272,7 +336,8 @@ impl Shared {
             return Err(PublishError::Disconnected);
         }
         inbox.publishes.push_back(queued);
-        let driver = if inbox.wants_publishes { inbox.driver.take() } else { None };
+        let is_wanted = inbox.wants_publishes || self.has_store;
+        let driver = if is_wanted { inbox.driver.take() } else { None };
         drop(inbox);
         wake(driver);
         Ok(())
@@ -322,26 +387,57 @@ impl Shared {
     pub(crate) fn take_publishes(&self, appetite: &Appetite, into: &mut VecDeque<Queued>) {
         let mut acknowledged = appetite.acknowledged;
         let mut bytes_left = appetite.bytes;
-        let (mut messages, mut bytes) = (0, 0u32);
+        let mut room = Room::default();
         let mut inbox = self.inbox();
         while let Some(first) = inbox.publishes.front() {
             let is_acknowledged = first.message.qos.value() > 0;
             if bytes_left == 0 || (is_acknowledged && acknowledged == 0) {
                 break;
             }
+            if self.has_store && inbox.seen == 0 {
+                break;
+            }
             acknowledged -= usize::from(is_acknowledged);
-            let cost = first.cost;
-            bytes_left = bytes_left.saturating_sub(usize::try_from(cost).unwrap_or(usize::MAX));
-            messages += 1;
-            bytes = bytes.saturating_add(cost);
-            into.extend(inbox.publishes.pop_front());
+            let Room { messages, bytes } = first.room;
+            bytes_left = bytes_left.saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+            room.messages += messages;
+            room.bytes = room.bytes.saturating_add(bytes);
+            into.extend(inbox.pop_publish());
         }
         if inbox.publishes.is_empty() && inbox.publishes.capacity() > 1024 {
             inbox.publishes = VecDeque::new();
         }
         drop(inbox);
-        if messages > 0 {
-            self.give_room(messages, bytes);
+        if room.messages > 0 {
+            self.give_room(room);
+        }
+    }
+
+    /// Shows the driver each message once; gives the numbers of those that were dropped.
+    pub(crate) fn record_queued(&self, see: impl FnMut(&mut Queued)) -> Vec<u64> {
+        let mut inbox = self.inbox();
+        let seen = inbox.seen;
+        inbox.publishes.range_mut(seen..).for_each(see);
+        inbox.seen = inbox.publishes.len();
+        std::mem::take(&mut inbox.dropped)
+    }
+
+    /// Puts messages of an earlier program before all others, and takes room for them as far as
+    /// there is any.
+    pub(crate) fn restore(&self, queued: Vec<Queued>) {
+        let mut restored = queued;
+        for queued in &mut restored {
+            let size = queued.message.size().saturating_add(MESSAGE_OVERHEAD);
+            let bytes = u32::try_from(size).unwrap_or(u32::MAX).min(self.bytes_max);
+            let room = Room { messages: 1, bytes };
+            if self.take_room(room) {
+                queued.room = room;
+            }
+        }
+        let mut inbox = self.inbox();
+        inbox.seen += restored.len();
+        for queued in restored.into_iter().rev() {
+            inbox.publishes.push_front(queued);
         }
     }
 
@@ -354,7 +450,8 @@ impl Shared {
             }
             _ => false,
         };
-        if has_publish || !inbox.controls.is_empty() || !inbox.acks.is_empty() {
+        let is_unseen = self.has_store && inbox.seen < inbox.publishes.len();
+        if has_publish || is_unseen || !inbox.controls.is_empty() || !inbox.acks.is_empty() {
             return Poll::Ready(());
         }
         inbox.wants_publishes = wants.is_some();
@@ -377,6 +474,7 @@ impl Shared {
         let mut inbox = self.inbox();
         inbox.gone = true;
         let publishes = std::mem::take(&mut inbox.publishes);
+        inbox.seen = 0;
         let controls = std::mem::take(&mut inbox.controls);
         inbox.acks = Vec::new();
         drop(inbox);

@@ -67,7 +67,7 @@ impl Session {
     /// A received QoS 2 message counts as never received: nobody has taken it, so when it comes
     /// again it is new. Gives whether it was known.
     ///
-    /// For a Session without a connection.
+    /// For a Session without a connection, whose owner tells repetitions apart or has nothing to.
     pub fn forget_received(&mut self, packet_identifier: PacketIdentifier) -> bool {
         self.inbound.remove(&packet_identifier).is_some()
     }

@@ -39,8 +39,11 @@ pub(crate) struct Link<Io> {
     pub(crate) connection: ClientConnection,
     pub(crate) input: BytesMut,
     pub(crate) out: TransmitBuf,
-    /// Bytes written since the connection began.
+    /// Bytes written since the connection began, and how many may be.
     written: u64,
+    writable: u64,
+    /// Up to where bytes wait for how many changes to be stored.
+    holds: VecDeque<(u64, u64)>,
     /// QoS 0 messages that are not wholly written, each with the place where it ends.
     unwritten: VecDeque<(u64, PublishReply)>,
     needs_flush: bool,
@@ -75,6 +78,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
             input: BytesMut::new(),
             out,
             written: 0,
+            writable: if config.has_store { 0 } else { u64::MAX },
+            holds: VecDeque::new(),
             unwritten: VecDeque::new(),
             needs_flush: false,
             busy: false,
@@ -93,9 +98,35 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
         }
     }
 
+    /// What is in the output by now waits until `needed` changes are stored; `stored` of them are.
+    pub(crate) fn hold(&mut self, needed: u64, stored: u64) {
+        let end = self.end();
+        match self.holds.back_mut() {
+            Some(last) if last.0 == needed => last.1 = end,
+            _ => self.holds.push_back((needed, end)),
+        }
+        while let Some(&(needed, end)) = self.holds.front()
+            && needed <= stored
+        {
+            self.writable = end;
+            self.holds.pop_front();
+        }
+    }
+
+    /// Nothing more is written, not even what was allowed.
+    pub(crate) fn discard(&mut self) {
+        self.out.advance(self.out.len());
+        self.write_failed = true;
+    }
+
+    /// Where the output ends.
+    fn end(&self) -> u64 {
+        self.written + u64::try_from(self.out.len()).unwrap_or(u64::MAX)
+    }
+
     /// The QoS 0 message that was just appended is to be told of when it is written.
     pub(crate) fn await_written(&mut self, reply: PublishReply) {
-        let end = self.written + u64::try_from(self.out.len()).unwrap_or(u64::MAX);
+        let end = self.end();
         self.unwritten.push_back((end, reply));
     }
 
@@ -131,7 +162,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
     /// Writes until the transport takes no more; whether bytes went.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> bool {
         let mut progressed = false;
-        while !self.out.is_empty() {
+        while !self.out.is_empty() && self.written < self.writable {
             match self.poll_write_once(cx) {
                 Poll::Ready(Ok(written)) if written > 0 => {
                     progressed = true;
@@ -148,12 +179,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
         }
         if self.out.is_empty() {
             self.answers_len = 0;
-            if self.needs_flush {
-                match Pin::new(&mut self.io).poll_flush(cx) {
-                    Poll::Ready(Ok(())) => self.needs_flush = false,
-                    Poll::Ready(Err(error)) => self.on_write_failed(Some(error)),
-                    Poll::Pending => {}
-                }
+        }
+        if self.needs_flush && (self.out.is_empty() || self.written >= self.writable) {
+            match Pin::new(&mut self.io).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.needs_flush = false,
+                Poll::Ready(Err(error)) => self.on_write_failed(Some(error)),
+                Poll::Pending => {}
             }
         }
         while let Some((end, _)) = self.unwritten.front()
@@ -169,6 +200,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
     fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let mut pieces: [&[u8]; PIECES] = [&[]; PIECES];
         let filled = self.out.pieces(&mut pieces);
+        let filled = limit(&mut pieces[..filled], self.writable - self.written);
         let io = Pin::new(&mut self.io);
         if filled == 1 || !io.is_write_vectored() {
             return io.poll_write(cx, pieces[0]);
@@ -268,4 +300,17 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> Link<Io> {
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, until_closed).await;
         }
     }
+}
+
+/// Cuts the pieces down to this many bytes, above zero; gives how many pieces are left.
+fn limit(pieces: &mut [&[u8]], bytes: u64) -> usize {
+    let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+    for (at, piece) in pieces.iter_mut().enumerate() {
+        if piece.len() >= left {
+            *piece = &piece[..left];
+            return at + 1;
+        }
+        left -= piece.len();
+    }
+    pieces.len()
 }

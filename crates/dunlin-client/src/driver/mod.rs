@@ -6,26 +6,31 @@
 //! answers to our own messages arrive however slowly messages are consumed, and a task that
 //! consumes messages may publish and wait for the outcome.
 
+mod handshake;
+mod held;
+mod keeper;
+mod leaving;
 mod link;
+mod messages;
+mod restore;
 mod routes;
 
 use crate::authenticate::Authenticator;
-use crate::received::Content;
 use crate::reconnect::{Backoff, Reconnect};
-use crate::shared::{Control, DisconnectReply, PendingAck, PublishReply, Queued, Settled, Shared};
+use crate::shared::{Control, DisconnectReply, PublishReply, Queued, Settled, Shared};
 use crate::stream::Pushed;
 use crate::transport::Transport;
 use crate::{
-    ConnectError, ConnectionState, DisconnectCause, DisconnectError, Event, PublishAck,
-    PublishError,
+    ConnectError, ConnectionState, DisconnectCause, DisconnectError, Event, PublishError,
+    SessionChange, SessionStore, StoreError,
 };
 use dunlin_protocol::codec::{
-    Auth, AuthProperties, ConnAck, Connect, Disconnect, PacketIdentifier, ProtocolVersion,
-    ReasonCode, Text,
+    ConnAck, Connect, Disconnect, PacketIdentifier, ProtocolVersion, ReasonCode, Text,
 };
-use dunlin_protocol::{
-    Acknowledged, ClientEvent, ConnectionEnd, InFlight, Progress, PublishEvent, Session,
-};
+use dunlin_protocol::{ClientEvent, ConnectionEnd, Progress, Session};
+use handshake::is_old_refusal;
+use held::Held;
+use keeper::Keeper;
 use link::Link;
 use routes::Routes;
 use std::collections::{HashMap, VecDeque};
@@ -33,18 +38,18 @@ use std::future::{Future, poll_fn};
 use std::mem::take;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{debug, warn};
-
-/// Smaller payloads are copied out of the read buffer when they are queued, so that a message of
-/// a few bytes doesn't pin all of it.
-const SHARED_PAYLOAD_LEN_MIN: usize = 16 * 1024;
 
 /// A deadline that is never reached.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// How long the last packets, and the end, wait for the Session Store.
+const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the builder decided.
 pub(crate) struct Config {
@@ -56,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) reconnect: Option<Reconnect>,
     pub(crate) retry_first_connect: bool,
     pub(crate) restore_subscriptions: bool,
+    /// Whether what is sent may have to wait for a Session Store.
+    pub(crate) has_store: bool,
 }
 
 pub(crate) struct Driver {
@@ -64,6 +71,10 @@ pub(crate) struct Driver {
     authenticator: Option<Box<dyn Authenticator>>,
     backoff: Backoff,
     session: Session,
+    keeper: Option<Keeper>,
+    /// Numbers the messages in the Session Store.
+    next_number: u64,
+    held: Held,
     /// Counts connections: an acknowledgement is good for one of them.
     connection: u64,
     was_accepted: bool,
@@ -85,6 +96,8 @@ pub(crate) struct Driver {
 /// A message whose acknowledgement is awaited.
 struct Awaited {
     reply: PublishReply,
+    /// Its number in the Session Store.
+    number: Option<u64>,
     /// What the Server said when it received a QoS 2 message; its completion does not repeat it.
     receipt: ReasonCode,
 }
@@ -116,6 +129,7 @@ impl Driver {
         config: Config,
         seed: u64,
         authenticator: Option<Box<dyn Authenticator>>,
+        store: Option<Box<dyn SessionStore>>,
         first: Option<oneshot::Sender<Result<(), ConnectError>>>,
     ) -> Self {
         Self {
@@ -124,6 +138,9 @@ impl Driver {
             config,
             authenticator,
             session: Session::new(),
+            keeper: store.map(Keeper::new),
+            next_number: 1,
+            held: Held::default(),
             connection: 0,
             was_accepted: false,
             routes: Routes::default(),
@@ -141,7 +158,18 @@ impl Driver {
     }
 
     pub(crate) async fn run<T: Transport>(mut self, mut transport: T) {
-        let cause = self.run_until_over(&mut transport).await;
+        let mut cause = match self.restore().await {
+            Ok(()) => self.run_until_over(&mut transport).await,
+            Err(error) => DisconnectCause::Store(error),
+        };
+        if let Some(mut keeper) = self.keeper.take() {
+            // Here the store is closed, so that whoever is told of the end can open it.
+            let finished = timeout(STORE_TIMEOUT, keeper.finish()).await;
+            if let Err(error) = finished.unwrap_or(Err(StoreError::Hangs)) {
+                warn!(%error, "the session was not stored to the end");
+                cause = DisconnectCause::Store(error);
+            }
+        }
         debug!(%cause, "client is over");
         self.cause = Some(cause);
     }
@@ -168,13 +196,20 @@ impl Driver {
                     cause
                 }
             };
+            if let Some(error) = self.store_failure() {
+                return DisconnectCause::Store(error);
+            }
             let Some(at) = self.retry_at(&cause) else { return cause };
             debug!(%cause, "connection is sought again");
             self.shared.events.push(Event::Disconnected { cause, will_reconnect: true });
             if self.wait_offline(sleep_until(at)).await.is_none() {
-                return DisconnectCause::Local;
+                return self.store_failure().map_or(DisconnectCause::Local, DisconnectCause::Store);
             }
         }
+    }
+
+    fn store_failure(&self) -> Option<StoreError> {
+        self.keeper.as_ref()?.failure().cloned()
     }
 
     /// When to try again, if at all; tells the state.
@@ -211,14 +246,19 @@ impl Driver {
     }
 
     /// Waits for the future and takes commands meanwhile; `None` when one of them is to leave and
-    /// nothing is left to be sent.
+    /// nothing is left to be sent, or the Session Store has failed.
     async fn wait_offline<F: Future>(&mut self, future: F) -> Option<F::Output> {
         let mut future = pin!(future);
         loop {
             self.take_controls();
-            // No connection to acknowledge on.
             self.shared.take_acks(&mut self.acks);
-            self.acks.clear();
+            for settled in take(&mut self.acks) {
+                self.acknowledge_offline(settled);
+            }
+            self.record_queued();
+            if self.store_failure().is_some() {
+                return None;
+            }
             let mut leave_at = far();
             if let Some(leaving) = &mut self.leaving {
                 let unfinished = self.staged.len() + self.in_flight.len() + self.shared.queue_len();
@@ -231,9 +271,15 @@ impl Driver {
                 }
                 leave_at = leaving.deadline;
             }
+            let (keeper, shared) = (&mut self.keeper, &self.shared);
+            let awake = poll_fn(|cx| {
+                let is_stored = keeper.as_mut().is_some_and(|keeper| keeper.poll(cx).is_ready());
+                let inbox = shared.poll_inbox(cx, None);
+                if is_stored { Poll::Ready(()) } else { inbox }
+            });
             tokio::select! {
                 output = &mut future => return Some(output),
-                () = poll_fn(|cx| self.shared.poll_inbox(cx, None)) => {}
+                () = awake => {}
                 () = sleep_until(leave_at) => {}
             }
         }
@@ -268,48 +314,6 @@ impl Driver {
 
     // ---- with a connection
 
-    /// The CONNECT of the next connection. What is in flight is to be published anew when that
-    /// asks for a new Session.
-    fn next_connect(&mut self) -> Connect {
-        let mut connect = self.config.connect.clone();
-        let keeps_session = connect.protocol_version.is_v5()
-            && connect.properties.session_expiry_interval.unwrap_or(0) > 0;
-        if self.was_accepted && keeps_session {
-            connect.clean_start = false;
-        }
-        if connect.clean_start {
-            let lost = self.session.take_in_flight();
-            self.session = Session::new();
-            self.publish_again(lost);
-        }
-        if let Some(authenticator) = &mut self.authenticator {
-            connect.properties.authentication_method = Some(authenticator.method());
-            connect.properties.authentication_data = authenticator.begin();
-        }
-        connect
-    }
-
-    /// Puts messages that were lost with their Session before all others; gives their number.
-    fn publish_again(&mut self, lost: Vec<InFlight>) -> usize {
-        let mut count = 0;
-        for in_flight in lost.into_iter().rev() {
-            let Some(Awaited { reply, receipt: reason_code }) =
-                self.in_flight.remove(&in_flight.packet_identifier)
-            else {
-                continue;
-            };
-            match in_flight.message {
-                Some(message) => {
-                    self.staged.push_front(Queued::again(message, reply));
-                    count += 1;
-                }
-                // The Server had it: PUBREC came.
-                None => drop(reply.send(Ok(PublishAck { reason_code, reason_string: None }))),
-            }
-        }
-        count
-    }
-
     async fn serve<Io: AsyncRead + AsyncWrite + Unpin>(&mut self, io: Io) -> Served {
         let now = self.shared.clock.now();
         self.connection += 1;
@@ -325,8 +329,14 @@ impl Driver {
         loop {
             let now = self.shared.clock.now();
             self.turn(now, &mut link, &mut course);
+            if self.store_failure().is_some() {
+                link.connection.handle_network_closed();
+            }
             if link.connection.end().is_some() {
                 break;
+            }
+            if let Some(keeper) = &self.keeper {
+                link.hold(keeper.needed(), keeper.stored());
             }
             // An early deadline is harmless, so it is moved only when it must be.
             let wanted = self.deadline(&link);
@@ -335,8 +345,13 @@ impl Driver {
                 deadline.as_mut().reset(armed);
             }
             let wants_publishes = link.connection.is_connected() && self.staged.is_empty();
-            poll_fn(|cx| link.poll_turn(cx, &self.shared, wants_publishes, deadline.as_mut()))
-                .await;
+            let (keeper, shared) = (&mut self.keeper, &self.shared);
+            poll_fn(|cx| {
+                let is_stored = keeper.as_mut().is_some_and(|keeper| keeper.poll(cx).is_ready());
+                let turn = link.poll_turn(cx, shared, wants_publishes, deadline.as_mut());
+                if is_stored { Poll::Ready(()) } else { turn }
+            })
+            .await;
         }
         self.conclude(link, course).await
     }
@@ -376,9 +391,11 @@ impl Driver {
         link.connection.poll_transmit(now, &mut link.out, &mut too_large);
         for in_flight in too_large {
             if let Some(awaited) = self.in_flight.remove(&in_flight.packet_identifier) {
+                self.record_settled(in_flight.packet_identifier);
                 let _ = awaited.reply.send(Err(PublishError::PacketTooLarge));
             }
         }
+        self.record_queued();
         self.send_publishes(now, link);
         self.check_leaving(now, link);
     }
@@ -427,10 +444,16 @@ impl Driver {
             ClientEvent::Received { packet_identifier, reason_code } => {
                 if let Some(awaited) = self.in_flight.get_mut(&packet_identifier) {
                     awaited.receipt = reason_code;
+                    if let (Some(keeper), Some(number)) = (&mut self.keeper, awaited.number) {
+                        keeper.record_first(SessionChange::Taken { number, packet_identifier });
+                    }
                 }
             }
             ClientEvent::Released(token) => {
-                // The identifier is known in memory alone: nothing to wait for.
+                if let Some(keeper) = &mut self.keeper {
+                    let packet_identifier = token.packet_identifier();
+                    keeper.record_first(SessionChange::Released { packet_identifier });
+                }
                 let acknowledged =
                     link.connection.acknowledge(now, token, ReasonCode::Success, &mut link.out);
                 debug_assert!(acknowledged.is_ok(), "a release awaits its completion");
@@ -448,344 +471,6 @@ impl Driver {
             }
         }
     }
-
-    fn on_connected<Io: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        now: dunlin_protocol::Instant,
-        connack: Box<ConnAck>,
-        lost: Vec<InFlight>,
-        link: &mut Link<Io>,
-        course: &mut Course,
-    ) {
-        if let Some(authenticator) = &mut self.authenticator
-            && let Err(reason) =
-                authenticator.finish(connack.properties.authentication_data.as_ref())
-        {
-            return distrust(now, reason, link, course);
-        }
-        let is_reconnect = std::mem::replace(&mut self.was_accepted, true);
-        if let Some(identifier) = &connack.properties.assigned_client_identifier {
-            self.config.connect.client_identifier = identifier.detached();
-        }
-        let session_present = connack.session_present
-            // MQTT 3.1 cannot say so: the Session is there if it was asked for.
-            || (link.connection.version() == ProtocolVersion::V3_1
-                && !self.config.connect.clean_start);
-        self.events.push(Event::Connected { session_present, connack });
-        if session_present {
-            self.routes.forget_resent();
-            self.shared.events.forget_resent();
-        } else {
-            let republished = self.publish_again(lost) + self.staged_again();
-            if is_reconnect {
-                self.events.push(Event::SessionLost { republished });
-            }
-        }
-        self.routes.on_connected(session_present, self.config.restore_subscriptions);
-        self.tell_events();
-        self.shared.state.send_replace(ConnectionState::Connected);
-        if let Some(first) = self.first.take() {
-            let _ = first.send(Ok(()));
-        }
-    }
-
-    /// How many messages a Clean Start has already put back, see [`Driver::next_connect`].
-    fn staged_again(&self) -> usize {
-        if self.config.connect.clean_start { self.staged.len() } else { 0 }
-    }
-
-    fn deliver<Io: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        now: dunlin_protocol::Instant,
-        publish: PublishEvent,
-        link: &mut Link<Io>,
-    ) {
-        let PublishEvent { message, dup, subscription_identifiers, ack } = publish;
-        let message_expiry_interval = message.message_expiry_interval(now);
-        let is_small = message.payload.len() < SHARED_PAYLOAD_LEN_MIN;
-        let message = if is_small { message.detached() } else { message };
-        let content = Content { message, dup, subscription_identifiers, message_expiry_interval };
-        let connection = self.connection;
-        let ack = ack.map(|token| PendingAck { connection, token, joint: None });
-        if let Err(stray) = self.routes.deliver(content, ack, &mut self.dropped) {
-            self.dropped.extend(self.shared.events.push_message(*stray).map(Pushed::Dropped));
-        }
-        for pushed in take(&mut self.dropped) {
-            let (delivered, reason_code) = match pushed {
-                Pushed::Dropped(delivered) => (delivered, ReasonCode::Success),
-                Pushed::Refused(delivered) => (delivered, ReasonCode::QuotaExceeded),
-            };
-            if let Some(settled) = delivered.ack.and_then(|ack| ack.settle(reason_code)) {
-                self.acknowledge(now, settled, link);
-            }
-        }
-    }
-
-    fn acknowledge<Io: AsyncRead + AsyncWrite + Unpin>(
-        &self,
-        now: dunlin_protocol::Instant,
-        settled: Settled,
-        link: &mut Link<Io>,
-    ) {
-        if settled.connection != self.connection {
-            return;
-        }
-        let is_v5 = link.connection.version().is_v5();
-        let reason_code = if is_v5 { settled.reason_code } else { ReasonCode::Success };
-        // A connection that has just ended takes no acknowledgement; the Server sends again.
-        let _ = link.connection.acknowledge(now, settled.token, reason_code, &mut link.out);
-    }
-
-    fn on_acknowledged(&mut self, acknowledged: Acknowledged) {
-        let Some(Awaited { reply, receipt }) =
-            self.in_flight.remove(&acknowledged.packet_identifier)
-        else {
-            return;
-        };
-        let Acknowledged { mut reason_code, reason_string, .. } = acknowledged;
-        if reason_code == ReasonCode::Success {
-            reason_code = receipt;
-        }
-        let _ = reply.send(if reason_code.is_error() {
-            Err(PublishError::Refused { reason_code, reason_string })
-        } else {
-            Ok(PublishAck { reason_code, reason_string })
-        });
-    }
-
-    fn send_publishes<Io: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        now: dunlin_protocol::Instant,
-        link: &mut Link<Io>,
-    ) {
-        if !link.connection.is_connected() {
-            return;
-        }
-        loop {
-            if self.staged.is_empty() {
-                self.shared.take_publishes(&link.appetite(), &mut self.staged);
-            }
-            let Some(queued) = self.staged.pop_front() else { return };
-            if link.appetite().bytes == 0 {
-                self.staged.push_front(queued);
-                return;
-            }
-            let error = match link.connection.publish(now, &queued.message, &mut link.out) {
-                Ok(Some(packet_identifier)) => {
-                    let receipt = ReasonCode::Success;
-                    let awaited = Awaited { reply: queued.reply, receipt };
-                    self.in_flight.insert(packet_identifier, awaited);
-                    continue;
-                }
-                Ok(None) => {
-                    link.await_written(queued.reply);
-                    continue;
-                }
-                Err(error) => error,
-            };
-            let error = match error {
-                dunlin_protocol::PublishError::PacketTooLarge(_) => PublishError::PacketTooLarge,
-                dunlin_protocol::PublishError::NotEncodable(_) => PublishError::PropertyTooLong,
-                dunlin_protocol::PublishError::Expired => PublishError::Expired,
-                dunlin_protocol::PublishError::QoSNotSupported => PublishError::QoSNotSupported,
-                dunlin_protocol::PublishError::RetainNotSupported => {
-                    PublishError::RetainNotSupported
-                }
-                _ => {
-                    // No quota now, or no connection: it stays the next to be sent.
-                    self.staged.push_front(queued);
-                    return;
-                }
-            };
-            let _ = queued.reply.send(Err(error));
-        }
-    }
-
-    // ---- enhanced authentication
-
-    fn on_auth<Io: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        now: dunlin_protocol::Instant,
-        auth: &Auth,
-        link: &mut Link<Io>,
-        course: &mut Course,
-    ) {
-        let Some(authenticator) = &mut self.authenticator else { return };
-        let data = auth.properties.authentication_data.as_ref();
-        if auth.reason_code == ReasonCode::ContinueAuthentication {
-            match authenticator.respond(data) {
-                Ok(answer) => send_auth(now, ReasonCode::ContinueAuthentication, answer, link),
-                Err(reason) => distrust(now, reason, link, course),
-            }
-        } else if let Err(reason) = authenticator.finish(data) {
-            distrust(now, reason, link, course);
-        } else if let Some(reply) = self.reauthentication.take() {
-            let _ = reply.send(Ok(()));
-        }
-    }
-
-    fn start_reauthentication<Io: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        now: dunlin_protocol::Instant,
-        link: &mut Link<Io>,
-    ) {
-        if !self.wants_reauthentication {
-            return;
-        }
-        self.wants_reauthentication = false;
-        match &mut self.authenticator {
-            Some(authenticator) if link.connection.is_connected() => {
-                send_auth(now, ReasonCode::ReAuthenticate, authenticator.begin(), link);
-            }
-            _ => {
-                let reply = self.reauthentication.take();
-                reply.map(|reply| reply.send(Err(DisconnectCause::Local)));
-            }
-        }
-    }
-
-    // ---- the end
-
-    /// Leaves once everything is acknowledged, or the time is up.
-    fn check_leaving<Io: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        now: dunlin_protocol::Instant,
-        link: &mut Link<Io>,
-    ) {
-        let Some(leaving) = &mut self.leaving else { return };
-        let unfinished = self.staged.len() + self.in_flight.len() + self.shared.queue_len();
-        if unfinished > 0 && Instant::now() < leaving.deadline {
-            return;
-        }
-        if unfinished > 0 {
-            leaving.outcome = Err(DisconnectError::Unfinished(unfinished));
-        }
-        if link.connection.disconnect(now, &leaving.disconnect, &mut link.out).is_err() {
-            leaving.outcome = Err(DisconnectError::NotAllowed);
-            link.connection.handle_network_closed();
-        }
-    }
-
-    async fn conclude<Io: AsyncRead + AsyncWrite + Unpin>(
-        &mut self,
-        mut link: Link<Io>,
-        course: Course,
-    ) -> Served {
-        self.tell_events();
-        let end = link.connection.end().cloned().unwrap_or(ConnectionEnd::Network);
-        if let ConnectionEnd::Violation(violation) = &end {
-            warn!(%violation, statement = violation.statement(), "the server broke the protocol");
-        }
-        self.session = link.connection.take_session();
-        let farewell_is_awaited = matches!(end, ConnectionEnd::Local(_));
-        link.say_farewell(farewell_is_awaited).await;
-        for reply in link.take_unwritten() {
-            let _ = reply.send(Err(PublishError::ConnectionLost));
-        }
-        if self.leaving.is_some() && matches!(end, ConnectionEnd::Local(_)) {
-            return match course.accepted_at {
-                Some(at) => Served::Lost { cause: DisconnectCause::Local, lasted: at.elapsed() },
-                None => Served::NotAccepted(ConnectError::Abandoned),
-            };
-        }
-        let cause = match (end, link.failure) {
-            (ConnectionEnd::Network, Some(error)) => DisconnectCause::Transport(error),
-            (end, _) => DisconnectCause::Ended(end),
-        };
-        if let Some(reply) = self.reauthentication.take() {
-            let _ = reply.send(Err(cause.clone()));
-        }
-        if let (Some(at), None) = (course.accepted_at, &course.distrust) {
-            return Served::Lost { cause, lasted: at.elapsed() };
-        }
-        Served::NotAccepted(self.connect_error(course, cause))
-    }
-
-    fn connect_error(&self, course: Course, cause: DisconnectCause) -> ConnectError {
-        if let Some(reason) = course.distrust {
-            return ConnectError::Authentication(reason);
-        }
-        if let Some(connack) = course.refusal {
-            if connack.reason_code == ReasonCode::UnsupportedProtocolVersion {
-                return ConnectError::UnsupportedVersion(self.config.connect.protocol_version);
-            }
-            return ConnectError::Refused {
-                reason_code: connack.reason_code,
-                reason_string: connack.properties.reason_string,
-                server_reference: connack.properties.server_reference,
-            };
-        }
-        match cause {
-            DisconnectCause::Ended(ConnectionEnd::ConnectTimeout) => {
-                ConnectError::Timeout(self.config.connect_timeout)
-            }
-            DisconnectCause::Ended(end) => ConnectError::Ended(end),
-            DisconnectCause::Transport(source) => {
-                ConnectError::Transport { peer: "the server".to_owned(), source }
-            }
-            _ => ConnectError::Ended(ConnectionEnd::Network),
-        }
-    }
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let cause = self.cause.take().unwrap_or(DisconnectCause::DriverGone);
-        if let Some(first) = self.first.take() {
-            let error = match &cause {
-                DisconnectCause::Connect(error) => error.clone(),
-                _ => ConnectError::Abandoned,
-            };
-            let _ = first.send(Err(error));
-        }
-        let event = Event::Disconnected { cause: cause.clone(), will_reconnect: false };
-        self.shared.events.push(event);
-        let is_local = matches!(cause, DisconnectCause::Local);
-        self.shared.close(cause);
-        self.routes.close();
-        let staged = take(&mut self.staged).into_iter().map(|queued| queued.reply);
-        let in_flight = take(&mut self.in_flight).into_values().map(|awaited| awaited.reply);
-        for reply in staged.chain(in_flight) {
-            let _ = reply.send(Err(PublishError::Disconnected));
-        }
-        if let Some(leaving) = self.leaving.take() {
-            let outcome =
-                if is_local { leaving.outcome } else { Err(DisconnectError::Disconnected) };
-            for reply in leaving.replies {
-                let _ = reply.send(outcome);
-            }
-        }
-    }
-}
-
-/// Gives the connection up because the authenticator does.
-fn distrust<Io>(
-    now: dunlin_protocol::Instant,
-    reason: Text,
-    link: &mut Link<Io>,
-    course: &mut Course,
-) {
-    course.distrust = Some(reason);
-    let disconnect = Disconnect::new(ReasonCode::NotAuthorized);
-    let _ = link.connection.disconnect(now, &disconnect, &mut link.out);
-}
-
-fn send_auth<Io>(
-    now: dunlin_protocol::Instant,
-    reason_code: ReasonCode,
-    authentication_data: Option<bytes::Bytes>,
-    link: &mut Link<Io>,
-) {
-    let properties = AuthProperties { authentication_data, ..AuthProperties::default() };
-    let auth = Auth { reason_code, properties };
-    // It fails only on a connection that has just ended, which is told elsewhere.
-    let _ = link.connection.auth(now, auth, &mut link.out);
-}
-
-/// A Server that knows only MQTT 3.x refuses a CONNECT of 5.0 in the form of 3.x, which is not
-/// legal in 5.0.
-fn is_old_refusal(input: &[u8], connection: &dunlin_protocol::ClientConnection) -> bool {
-    connection.version().is_v5() && matches!(input, [0x20, 2, _, 1, ..])
 }
 
 fn far() -> Instant {

@@ -7,4 +7,5 @@ mod peer;
 mod publishing;
 mod reconnecting;
 mod saturation;
+mod storing;
 mod subscribing;

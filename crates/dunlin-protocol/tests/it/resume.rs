@@ -2,7 +2,7 @@
 
 use crate::helpers::{ack, brief, id, message, publish};
 use dunlin_protocol::codec::{
-    Ack, ConnAck, ConnAckProperties, Connect, Packet, ProtocolVersion, QoS, ReasonCode,
+    Ack, ConnAck, ConnAckProperties, Connect, Disconnect, Packet, ProtocolVersion, QoS, ReasonCode,
 };
 use dunlin_protocol::{
     ClientConfig, ClientEvent, InFlight, InFlightState, PublishError, ServerConfig,
@@ -333,4 +333,33 @@ fn a_session_that_ends_with_its_connection_knows_no_message_afterwards() {
         let session = client.end.connection.take_session();
         assert_eq!(session.is_empty(), is_over, "{version:?} {clean_start} {asked:?} {granted:?}");
     }
+}
+
+/// Nobody answers a DISCONNECT: a Server that never reads it goes on with the Session as CONNECT
+/// and CONNACK had it.
+#[test]
+fn a_disconnect_ends_no_session_for_its_client() {
+    let mut connect = connect(ProtocolVersion::V5);
+    connect.clean_start = false;
+    connect.properties.session_expiry_interval = Some(60);
+    let config = ClientConfig {
+        connect,
+        connect_timeout: Duration::from_secs(5),
+        in_flight_max: 10,
+        topic_alias_outbound_max: 0,
+    };
+    let mut client = Scripted::client(config, Session::new());
+    let properties = ConnAckProperties::default();
+    let connack = ConnAck { session_present: false, reason_code: ReasonCode::Success, properties };
+    client.send(&Packet::ConnAck(Box::new(connack)));
+    client.send(&publish(2, 9, false));
+    let mut disconnect = Disconnect::new(ReasonCode::Success);
+    disconnect.properties.session_expiry_interval = Some(0);
+    let (now, end) = (client.clock.now(), &mut client.end);
+    end.connection.disconnect(now, &disconnect, &mut end.out).unwrap();
+    let mut session = end.connection.take_session();
+    assert_eq!(session.received().collect::<Vec<_>>(), [id(9)]);
+    // An owner that did not acknowledge it may ask for it again.
+    session.forget_received(id(9));
+    assert!(session.is_empty());
 }

@@ -238,9 +238,10 @@ impl Options {
     /// Draws what concerns queues in a store.
     pub fn draw_queues(&mut self, random: &mut Random) {
         let small = SMALL_HEAD;
+        // A page may be under way when more is there than a session that is away keeps.
         let medium = QueueHead {
-            away: QueuePart { len: 3, bytes: 100 },
-            connected: QueuePart { len: 7, bytes: 2_000 },
+            away: QueuePart { len: 1, bytes: 100 },
+            connected: QueuePart { len: 10, bytes: 9_000 },
         };
         self.queue_head = *random.pick(&[small, small, medium, QueueHead::default()]);
         self.tail_from = *random.pick(&[None, Some(0), Some(1), Some(3), Some(100)]);

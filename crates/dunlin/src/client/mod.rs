@@ -2,9 +2,10 @@
 //!
 //! They drive the protocol's [`ClientConnection`](dunlin_protocol::ClientConnection) themselves
 //! rather than the async client: every packet can be shown (`-d`), and a message is acknowledged
-//! only once it was printed.
+//! only once it was printed. A session in a file (`pub --session-file`) is the async client's.
 
 mod args;
+mod keep;
 mod link;
 mod property;
 pub(crate) mod publish;

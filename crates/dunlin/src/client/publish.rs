@@ -1,6 +1,7 @@
 //! `dunlin pub`: publishes messages.
 
 use super::args::{ConnectArgs, Target, parse_qos, topic_name};
+use super::keep::{Keeper, with_properties};
 use super::{Link, block_on, stop_signal};
 use crate::arguments::number;
 use crate::failure::{EXIT_CODES, Failure};
@@ -9,7 +10,7 @@ use clap::Args;
 use dunlin_codec::{Disconnect, QoS, ReasonCode, TopicName};
 use dunlin_protocol::{ClientEvent, Message, PublishError, Session};
 use std::io::{BufRead as _, Read as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -25,6 +26,11 @@ Examples:
   tail -f log | dunlin pub -t log -l                a message for each line
   dunlin pub mqtt://user:secret@host/a/topic -f photo.jpg
   dunlin pub -t a -m x -D publish content-type text/plain
+  dunlin pub -t meter -l -q 2 -i meter-7 --session-file meter.session
+
+With --session-file a message that was taken arrives even if this program is killed or the machine
+loses power: the next run with the same file and ID sends what is left, also one with nothing to
+publish (-l < /dev/null).
 
 Ends when all is sent and, above QoS 0, acknowledged.";
 
@@ -67,6 +73,10 @@ pub(crate) struct PubArgs {
     /// Seconds between two times
     #[arg(long, value_name = "SECS", default_value_t = 0.0, value_parser = parse_delay)]
     repeat_delay: f64,
+    /// Keep the session in this file, so that no message is lost with this program. Needs --id,
+    /// and a QoS above 0
+    #[arg(long, value_name = "FILE", conflicts_with = "debug")]
+    session_file: Option<PathBuf>,
     #[command(flatten)]
     connect: ConnectArgs,
 }
@@ -95,7 +105,13 @@ impl PubArgs {
             return Err(Failure::usage("no message; add -m TEXT, -f FILE, -l, -s or -n"));
         }
         let quiet = self.connect.quiet;
-        let done = block_on(self.publish(&target, &topic));
+        if self.session_file.is_some() && self.qos == QoS::AtMostOnce {
+            return Err(Failure::usage("--session-file is of no use at QoS 0; add -q 1 or -q 2"));
+        }
+        let done = match &self.session_file {
+            Some(path) => block_on(self.publish_kept(&target, &topic, path)),
+            None => block_on(self.publish(&target, &topic)),
+        };
         done.map_err(|failure| if quiet { failure.silenced() } else { failure })
     }
 
@@ -130,6 +146,24 @@ impl PubArgs {
         }
         outcome?;
         refused.map_or(Ok(()), Err)
+    }
+
+    async fn publish_kept(
+        &self,
+        target: &Target,
+        topic_name: &TopicName,
+        path: &Path,
+    ) -> Result<(), Failure> {
+        let contents = self.contents()?;
+        let keeper = Keeper::connect(target, path).await?;
+        let delay = Duration::from_secs_f64(self.repeat_delay);
+        let properties = &target.properties;
+        let message = |client: &dunlin_client::Client, payload: Bytes| {
+            let publish = client.publish(topic_name.clone(), payload);
+            let publish = publish.qos(self.qos).retain(self.retain);
+            with_properties(publish, &properties.publish, properties.publish_expiry_interval)
+        };
+        keeper.publish(contents, delay, message, path).await
     }
 
     fn message(
@@ -174,9 +208,26 @@ impl PubArgs {
     }
 }
 
-enum Contents {
+pub(super) enum Contents {
     Repeated { payload: Bytes, left: u64 },
     Lines(mpsc::Receiver<Result<Bytes, String>>),
+}
+
+impl Contents {
+    /// The next one; `None` after the last. Cancellation safe.
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        match self {
+            Self::Repeated { left: 0, .. } => Ok(None),
+            Self::Repeated { payload, left } => {
+                *left -= 1;
+                Ok(Some(payload.clone()))
+            }
+            Self::Lines(lines) => {
+                let line = lines.recv().await.transpose();
+                line.map_err(|error| Failure::new(format!("standard input: {error}")))
+            }
+        }
+    }
 }
 
 /// Reads standard input in a thread of its own, a bounded number of lines ahead.
@@ -243,22 +294,12 @@ impl Publisher {
 
     /// The next content to publish, while the connection is kept alive.
     async fn next_content(&mut self, contents: &mut Contents) -> Result<Option<Bytes>, Failure> {
-        match contents {
-            Contents::Repeated { left: 0, .. } => Ok(None),
-            Contents::Repeated { payload, left } => {
-                *left -= 1;
-                Ok(Some(payload.clone()))
+        loop {
+            tokio::select! {
+                biased;
+                content = contents.next() => return content,
+                waited = self.wait() => waited?,
             }
-            Contents::Lines(lines) => loop {
-                tokio::select! {
-                    line = lines.recv() => {
-                        return line.transpose().map_err(|error| {
-                            Failure::new(format!("standard input: {error}"))
-                        });
-                    }
-                    waited = self.wait() => waited?,
-                }
-            },
         }
     }
 

@@ -132,8 +132,8 @@ fn a_takeover_or_a_new_session_during_a_fetch_gets_what_is_its_own() {
             broker.cut(second);
             assert_eq!(broker.counters().dropped_for(DropCause::SessionEnded), 20);
             say(&mut broker, "a", QoS::AtLeastOnce, 21..=30);
-            while broker.give_fetched() {}
             let third = back(&mut broker, 1000);
+            assert_eq!(broker.fetches(), 2, "that of the old session, and one of the new");
             broker.fetches_at_once = true;
             while broker.give_fetched() {}
             broker.run();
