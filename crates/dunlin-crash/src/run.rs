@@ -157,7 +157,8 @@ impl Run<'_> {
 
     /// Waits until all has come that is owed, or nothing comes any more.
     async fn drain(&self) {
-        let mut latest = (0, Instant::now());
+        let began = Instant::now();
+        let mut latest = (0, began);
         loop {
             let (missing, delivered) = self.ledger.missing();
             if missing + self.clients.wills_missing() == 0 {
@@ -166,7 +167,7 @@ impl Run<'_> {
             if delivered != latest.0 {
                 latest = (delivered, Instant::now());
             }
-            if latest.1.elapsed() > QUIET {
+            if latest.1.elapsed() > QUIET || began.elapsed() > CALM {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

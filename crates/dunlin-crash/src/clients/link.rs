@@ -113,6 +113,8 @@ pub(crate) fn builder(stage: &Stage, session: Session<'_>) -> Result<ClientBuild
         .clean_start(false)
         .connect_timeout(Duration::from_secs(5))
         .reconnect(soon)
+        // A broker that recovers badly may send beyond a window: that is not what is compared here.
+        .receive_maximum(u16::MAX)
         .events_buffer(1_000_000);
     Ok(if session.is_v5 {
         builder.session_expiry_interval(Duration::from_secs(24 * 3600))
