@@ -89,10 +89,13 @@ impl Run<'_> {
         // The load goes on for a while: what was resent meets what is new.
         self.pause(0..=300).await;
         if !self.clients.calm(CALM).await {
-            let away = self.clients.away().join(", ");
+            let away = self.clients.away();
             let pending = self.ledger.pending();
-            let what = format!("{pending} publishes without an outcome; not connected: {away}");
-            self.ledger.finding(Kind::Stuck, what);
+            let latest = self.ledger.latest(&away);
+            let away = away.join(", ");
+            let what =
+                format!("{pending} publishes without an outcome; not connected: {away}\n{latest}");
+            self.ledger.finding(Kind::Stuck, &what);
             return Ok(false);
         }
         self.drain().await;
