@@ -144,7 +144,7 @@ impl Engine {
 
 fn options(table: Table) -> KeyspaceCreateOptions {
     let memtable = match table {
-        Table::Queue => 24,
+        Table::Queue => 16,
         Table::Message => 16,
         Table::State | Table::Retained | Table::Session => 4,
         _ => 2,
