@@ -210,13 +210,19 @@ impl Core {
             Outcome { matched: false, .. } => ReasonCode::NoMatchingSubscribers,
         };
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if outcome.refused && !connection.protocol.version().is_v5() {
+        let can_be_told = connection.protocol.version().is_v5();
+        if outcome.refused && !can_be_told && !connection.is_gone {
             self.refuse_by_disconnect(now, key, ack, reason_code);
             return;
         }
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if outcome.refused && connection.is_gone {
+        if outcome.refused && !can_be_told {
+            // Its Client may still read: an acknowledgement would be a lie, and so would one of what
+            // follows. The connection ends by itself, when the rest of the input is taken.
+            connection.forgoes = true;
+            connection.protocol.forgo(now, ack, &mut connection.out);
+        } else if outcome.refused && connection.is_gone {
             connection.protocol.refuse_untold(now, ack, reason_code, &mut connection.out);
         } else {
             // Unknown when the connection has ended meanwhile.

@@ -141,6 +141,31 @@ fn a_publisher_that_goes_leaves_at_most_twice_the_limit() {
 }
 
 #[test]
+fn a_publisher_that_has_closed_its_side_is_told_of_nothing_that_found_no_room() {
+    let (mut broker, _) = with_absent("a", limits(2));
+    let first = old(&mut broker);
+    send(&mut broker, first, QoS::AtLeastOnce, 1..=5);
+    assert_eq!(broker.types(first), [PacketType::PubAck; 2]);
+    broker.close_half(first);
+    assert_eq!(broker.types(first), [PacketType::PubAck; 2], "two more are within twice the limit");
+    let away = back(&mut broker);
+    assert_eq!(broker.drain(away), ["1", "2", "3", "4"]);
+    send(&mut broker, first, QoS::AtLeastOnce, 6..=6);
+    assert!(broker.types(first).is_empty(), "it may not overtake the one that was refused");
+    assert!(!broker.is_closed(first), "its DISCONNECT may follow");
+    broker.send(first, Packet::PingReq);
+    assert_eq!(broker.types(first), [PacketType::PingResp]);
+    assert_eq!(broker.counters().dropped_for(DropCause::Refused), 1);
+    assert_eq!(broker.counters().dropped_total(), 1);
+    broker.cut(first);
+    let again = old(&mut broker);
+    send(&mut broker, again, QoS::AtLeastOnce, 5..=6);
+    assert_eq!(broker.types(again), [PacketType::PubAck; 2]);
+    assert_eq!(broker.drain(away), ["5", "6"]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
 fn a_new_client_is_refused_before_anybody_at_the_other_worker_has_the_message() {
     for topic_filter in ["a", "$share/g/a"] {
         for qos in QOS_ACKNOWLEDGED {
