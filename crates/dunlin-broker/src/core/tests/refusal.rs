@@ -399,6 +399,46 @@ fn a_publisher_that_goes_sends_again_what_found_no_room_at_all() {
 }
 
 #[test]
+fn a_late_decision_counts_for_no_message_of_a_later_session_after_a_crash() {
+    let mut broker = Broker::build(3, limits(1), true);
+    for (worker, prefix, topic_filters) in [(0, "first", &["a"][..]), (2, "second", &["a", "b"])] {
+        let link = client_at(&mut broker, worker, worker, prefix);
+        broker.send(link, subscribe(topic_filters, QoS::ExactlyOnce));
+        broker.cut(link);
+    }
+    let old = old(&mut broker);
+    broker.send(old, Packet::Publish(publish("b", "0", QoS::AtLeastOnce, 9)));
+    assert_eq!(broker.types(old), [PacketType::PubAck]);
+    // One message each for the session of a Client that then has another one, and for the later
+    // one; both wait for room elsewhere.
+    send(&mut broker, old, QoS::ExactlyOnce, 1..=1);
+    let name = name_at(&broker, 0, "first");
+    let (first, _) = broker.join(connect(&name).expiry(60));
+    broker.send(first, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.receive(first);
+    let other = waiting_client(&mut broker, 4);
+    send(&mut broker, other, QoS::ExactlyOnce, 2..=2);
+    let second = resume(&mut broker, 2, "second");
+    assert_eq!(broker.drain(second), ["0"]);
+    broker.cut(second);
+    broker.advance_secs(1);
+    assert_eq!(broker.types(old), [PacketType::PubRec]);
+    assert!(broker.types(other).is_empty() && broker.drain(first).is_empty());
+
+    broker.restart();
+    let first = resume(&mut broker, 0, "first");
+    assert!(broker.drain(first).is_empty(), "its publisher sends it again");
+    let second = resume(&mut broker, 2, "second");
+    assert_eq!(broker.drain(second), ["1"]);
+    let other = waiting_client(&mut broker, 4);
+    send(&mut broker, other, QoS::ExactlyOnce, 2..=2);
+    assert_eq!(broker.types(other), [PacketType::PubRec]);
+    assert_eq!(broker.drain(first), ["2"]);
+    assert_eq!(broker.drain(second), ["2"]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
 fn who_could_not_be_told_of_a_refusal_elsewhere_is_told_later_and_nobody_gets_the_message_twice() {
     for stores in [true, false] {
         let mut broker = Broker::build(2, limits(1), stores);
