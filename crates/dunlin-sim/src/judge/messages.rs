@@ -356,7 +356,8 @@ impl Judge {
         let mut owed = Vec::new();
         for id in self.sessions.present() {
             let life = self.sessions.life(id);
-            if life.is_mixed || self.rules.strangers.contains(&life.device) {
+            let may_have_ended = !life.lasts_at(moment.at);
+            if may_have_ended || life.is_mixed || self.rules.strangers.contains(&life.device) {
                 continue;
             }
             if may_drop && life.full.is_some_and(|full| full >= from) {
