@@ -5,6 +5,7 @@
 mod bench;
 mod command;
 mod conformance;
+mod crash;
 mod differential;
 mod fuzz;
 mod peers;
@@ -43,6 +44,8 @@ enum Task {
     Planted(planted::Arguments),
     /// Run the whole system in simulation, seed by seed
     Sim(sim::Arguments),
+    /// End the real broker under load, cut its power, and compare with what was acknowledged
+    Crash(crash::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
     /// Install other brokers below the build directory, or run one
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Task::Conformance(arguments) => conformance::run(&workspace, arguments),
         Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Sim(arguments) => sim::run(&workspace, arguments),
+        Task::Crash(arguments) => crash::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Peers(arguments) => peers::run(&workspace, arguments),
         Task::Differential(arguments) => differential::run(&workspace, arguments),

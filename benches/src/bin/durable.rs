@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use dunlin_benches::backlog::Backlog;
 use dunlin_benches::broker::{Broker, Program};
+use dunlin_benches::handshake;
 use dunlin_benches::load::Load;
 use dunlin_benches::process;
 use dunlin_benches::statistics::median;
@@ -216,7 +217,9 @@ fn measure_backlog(dunlin: &Program, folder: &Path, options: &BacklogOptions) ->
     drop(broker);
     let clock = Instant::now();
     let broker = dunlin.start_with_data(None, data.path(), level)?;
-    show("start after kill -9", format!("{:.2?}", clock.elapsed()));
+    // It listens before it has read its state, and answers once it has.
+    handshake::connect(broker.address(), 0, "first").with_context(|| broker.log_tail())?;
+    show("first CONNACK after kill -9", format!("{:.2?}", clock.elapsed()));
     show_memory("resident after the start", &broker)?;
     show_disk("disk after the start", data.path(), &backlog)?;
     let cpu = process::cpu_time(broker.pid())?;

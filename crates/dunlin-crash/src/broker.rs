@@ -46,6 +46,8 @@ pub(crate) struct Launch {
     pub(crate) workers: usize,
     /// The library that knows what a power cut leaves; without it the folder is the disk's own.
     pub(crate) bad_disk: Option<PathBuf>,
+    /// Where the data lies instead, on a file system of its own.
+    pub(crate) on: Option<PathBuf>,
     /// Where data, shadow, control file, configuration and log lie.
     pub(crate) folder: PathBuf,
 }
@@ -61,7 +63,11 @@ pub(crate) struct Broker {
 impl Launch {
     /// The folder with the broker's state.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.join("data")
+        let name = self.folder.file_name().unwrap_or_default();
+        match &self.on {
+            Some(on) => on.join(name).join("data"),
+            None => self.folder.join("data"),
+        }
     }
 
     /// What of it a power cut leaves.

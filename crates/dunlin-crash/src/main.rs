@@ -4,6 +4,7 @@
 
 mod broker;
 mod clients;
+mod disk;
 mod ledger;
 mod power_cut;
 mod report;
@@ -17,6 +18,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 
 use crate::broker::{Durability, Kind, Launch};
+use crate::disk::Trouble;
 use crate::report::Report;
 
 /// Kill a real broker at random moments under load from many real clients, start it again, and
@@ -48,11 +50,21 @@ pub(crate) struct Arguments {
     /// Whose broker
     #[arg(long, value_enum, default_value = "dunlin")]
     broker: Kind,
-    /// The broker's program
-    #[arg(long)]
-    program: PathBuf,
+    /// Show instead what becomes of a disk that is full, hangs, fails or is read-only; repeat for
+    /// more
+    #[arg(long, value_enum, value_name = "TROUBLE")]
+    disk: Vec<Trouble>,
+    /// Let the data lie in this folder, on a small file system that can be filled
+    #[arg(long, value_name = "DIR")]
+    on: Option<PathBuf>,
+    /// The program of our broker
+    #[arg(long, value_name = "FILE")]
+    dunlin: PathBuf,
+    /// The program of the other broker
+    #[arg(long, value_name = "FILE", default_value = "/usr/sbin/mosquitto")]
+    mosquitto: PathBuf,
     /// The library that knows what a power cut leaves (dunlin-bad-disk)
-    #[arg(long)]
+    #[arg(long, value_name = "FILE")]
     bad_disk: PathBuf,
     /// Keep the data folder though nothing was found
     #[arg(long)]
@@ -90,18 +102,27 @@ impl Arguments {
             }
     }
 
+    /// The program of the broker that is tried.
+    pub(crate) fn program(&self) -> &Path {
+        match self.broker {
+            Kind::Dunlin => &self.dunlin,
+            Kind::Mosquitto => &self.mosquitto,
+        }
+    }
+
     fn launch(&self, folder: &Path) -> Result<Launch> {
         let real = |path: &Path| {
             path.canonicalize().with_context(|| format!("there is no {}", path.display()))
         };
         // Where only processes are killed the files are the disk's own.
-        let needs_library = self.fault != Fault::Kill;
+        let needs_library = self.fault != Fault::Kill || !self.disk.is_empty();
         Ok(Launch {
             kind: self.broker,
-            program: real(&self.program)?,
+            program: real(self.program())?,
             durability: self.durability,
             workers: self.workers,
             bad_disk: if needs_library { Some(real(&self.bad_disk)?) } else { None },
+            on: self.on.as_deref().map(real).transpose()?,
             folder: real(folder)?,
         })
     }
@@ -130,16 +151,16 @@ fn perform(arguments: &Arguments) -> Result<bool> {
         .enable_all()
         .build()
         .context("making a runtime")?;
+    if !arguments.disk.is_empty() {
+        let is_well = runtime.block_on(disk::run(arguments, seed, &folder));
+        runtime.shutdown_background();
+        leave(arguments, &folder, matches!(is_well, Ok(true)));
+        return is_well;
+    }
     let outcome = runtime.block_on(run::run(arguments, seed, &folder));
     // Clients that still seek the broker are of no interest any more.
     runtime.shutdown_background();
-    let kept = outcome.as_ref().is_ok_and(Report::is_clean);
-    if kept && !arguments.keep {
-        // What stays behind is a folder of the system's for such.
-        let _ = std::fs::remove_dir_all(&folder);
-    } else {
-        println!("data, shadow and log of the broker are in {}", folder.display());
-    }
+    leave(arguments, &folder, outcome.as_ref().is_ok_and(Report::is_clean));
     let report = outcome?;
     print!("{}", report.text());
     if let Some(file) = &arguments.json {
@@ -147,4 +168,14 @@ fn perform(arguments: &Arguments) -> Result<bool> {
             .with_context(|| format!("writing {}", file.display()))?;
     }
     Ok(report.is_clean() || !arguments.is_promised())
+}
+
+/// Keeps the folder if something was found, or is to be kept in any case.
+fn leave(arguments: &Arguments, folder: &Path, is_clean: bool) {
+    if is_clean && !arguments.keep {
+        // What stays behind is a folder of the system's for such.
+        let _ = std::fs::remove_dir_all(folder);
+    } else {
+        println!("data, shadow and log of the broker are in {}", folder.display());
+    }
 }

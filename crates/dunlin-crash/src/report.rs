@@ -41,7 +41,7 @@ impl Report {
                 format!("dunlin at {level}, {workers} workers")
             }
             Whose::Mosquitto => {
-                let help = Command::new(&arguments.program).arg("-h").output();
+                let help = Command::new(arguments.program()).arg("-h").output();
                 let help = help.map(|output| output.stdout).unwrap_or_default();
                 let version = String::from_utf8_lossy(&help);
                 let persistence = match arguments.durability {

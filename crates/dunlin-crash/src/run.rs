@@ -89,10 +89,13 @@ impl Run<'_> {
         // The load goes on for a while: what was resent meets what is new.
         self.pause(0..=300).await;
         if !self.clients.calm(CALM).await {
-            let away = self.clients.away().join(", ");
+            let away = self.clients.away();
             let pending = self.ledger.pending();
-            let what = format!("{pending} publishes without an outcome; not connected: {away}");
-            self.ledger.finding(Kind::Stuck, what);
+            let latest = self.ledger.latest(&away);
+            let away = away.join(", ");
+            let what =
+                format!("{pending} publishes without an outcome; not connected: {away}\n{latest}");
+            self.ledger.finding(Kind::Stuck, &what);
             return Ok(false);
         }
         self.drain().await;
@@ -154,7 +157,8 @@ impl Run<'_> {
 
     /// Waits until all has come that is owed, or nothing comes any more.
     async fn drain(&self) {
-        let mut latest = (0, Instant::now());
+        let began = Instant::now();
+        let mut latest = (0, began);
         loop {
             let (missing, delivered) = self.ledger.missing();
             if missing + self.clients.wills_missing() == 0 {
@@ -163,7 +167,7 @@ impl Run<'_> {
             if delivered != latest.0 {
                 latest = (delivered, Instant::now());
             }
-            if latest.1.elapsed() > QUIET {
+            if latest.1.elapsed() > QUIET || began.elapsed() > CALM {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;

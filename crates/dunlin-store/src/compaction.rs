@@ -12,12 +12,12 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock};
 
 /// Tables with fewer rows are left alone.
-const ROWS_MIN: u64 = 100_000;
+const ROWS_MIN: u64 = if cfg!(test) { 500 } else { 100_000 };
 /// A table is rewritten when one of so many of its rows still counts: what is rewritten is then
 /// always less than what was drained.
 const DRAINED: u64 = 4;
 /// How often to look.
-const LOOK_AFTER: Duration = Duration::from_secs(2);
+const LOOK_AFTER: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 2 });
 
 /// Looks after drained tables.
 #[derive(Debug, Default)]

@@ -21,7 +21,7 @@ use std::time::Duration;
 const JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// The engine stops a writer without end where it has four full memtables, even when those who
 /// could write them have failed. So this is never let happen.
-const SEALED_MAX: usize = 2;
+const SEALED_MAX: usize = 3;
 /// As above, for tables that wait to be merged. The engine stops at 30.
 const UNMERGED_MAX: usize = 26;
 
@@ -52,7 +52,9 @@ impl Engine {
         let database = Database::builder(folder)
             .cache_size(cache_bytes)
             .max_journaling_size(JOURNALS_BYTES_MAX)
-            .worker_threads(2)
+            // With more, the first of them leaves merging to the others, and while they are busy it
+            // takes the request off its channel and puts it back, without a pause.
+            .worker_threads(1)
             .open()?;
         let [a, b, c, d, e, f, g, h, i, j, k] =
             Table::ALL.map(|table| database.keyspace(table.name(), || options(table)));
@@ -142,7 +144,7 @@ impl Engine {
 
 fn options(table: Table) -> KeyspaceCreateOptions {
     let memtable = match table {
-        Table::Queue => 24,
+        Table::Queue => 16,
         Table::Message => 16,
         Table::State | Table::Retained | Table::Session => 4,
         _ => 2,

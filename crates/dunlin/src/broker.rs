@@ -1,6 +1,6 @@
 //! `dunlin broker`: the broker in the foreground.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, causes};
 use clap::Args;
 use dunlin_broker::config::{self, Config, ConfigError, Flag, Listener, LoadedConfig};
 use dunlin_broker::core::Durability;
@@ -234,17 +234,6 @@ fn start_failure(error: &StartError) -> Failure {
         StartError::Exposed { .. } | StartError::NobodyAllowed => Failure::usage(error.to_string()),
         _ => Failure::new(causes(error)),
     }
-}
-
-/// An error with all its causes, in one line.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text
 }
 
 /// Tells what runs and how to stop it; scripts wait for these lines.

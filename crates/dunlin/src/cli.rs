@@ -6,6 +6,7 @@ use crate::client::subscribe::SubArgs;
 use crate::conformance::ConformanceArgs;
 use crate::decode::DecodeArgs;
 use crate::failure::{EXIT_CODES, Failure};
+use crate::store::StoreArgs;
 use clap::{Parser, Subcommand};
 
 /// MQTT 3.1, 3.1.1 and 5.0: a broker, and the tools to talk to any broker.
@@ -38,6 +39,8 @@ enum Command {
     Decode(DecodeArgs),
     /// Check a broker, or a client, against the statements of the standard.
     Conformance(ConformanceArgs),
+    /// Look after a broker's data folder: stat, check, compact, export, import, backup.
+    Store(StoreArgs),
 }
 
 const EXAMPLES: &str = "\
@@ -47,7 +50,8 @@ Examples:
   dunlin sub -t 'sensors/#' -v                  print what arrives
   dunlin pub -t sensors/kitchen -m 21.5 -q 1    publish one message
   dunlin decode 30 05 00 01 61 68 69            explain bytes
-  dunlin conformance mqtt://localhost:1883      check any broker";
+  dunlin conformance mqtt://localhost:1883      check any broker
+  dunlin store stat /var/lib/dunlin             what a broker has stored";
 
 impl Cli {
     pub(crate) fn run(self) -> Result<(), Failure> {
@@ -58,6 +62,7 @@ impl Cli {
             Some(Command::Sub(args)) => args.run(),
             Some(Command::Decode(args)) => args.run(),
             Some(Command::Conformance(args)) => args.run(),
+            Some(Command::Store(args)) => args.run(),
         }
     }
 }

@@ -59,3 +59,14 @@ impl Failure {
         ExitCode::from(self.code)
     }
 }
+
+/// An error with all its causes, in one line.
+pub(crate) fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}

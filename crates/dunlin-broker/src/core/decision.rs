@@ -53,7 +53,21 @@ impl Core {
         self.decide_publish(now, number);
     }
 
-    /// Once the outcome of all workers is known: records it, then waits for the store.
+    /// Once the outcome of all workers is known: decides the message, and those of its publisher
+    /// that have waited for it.
+    fn decide_publish(&mut self, now: Instant, number: PublishNumber) {
+        let Some(publish) = self.pending.get_mut(number) else { return };
+        match publish.source {
+            Source::Client { undecided: Some(publisher), .. } => {
+                while let Some(next) = self.pending.next_in_turn(publisher) {
+                    self.decide_in_turn(now, next);
+                }
+            }
+            _ => self.decide_in_turn(now, number),
+        }
+    }
+
+    /// Records the outcome of all workers, then waits for the store.
     ///
     /// # Exactly once over a crash
     ///
@@ -64,6 +78,9 @@ impl Core {
     /// - Other workers record what their sessions owe *tentatively*, store it, and say so; the
     ///   deciding batch has a [`Record::Confirmed`] for each of them. What was not confirmed
     ///   before a crash is not owed after it.
+    /// - The messages of a publisher are decided in their order, and what comes behind one that is
+    ///   not decided is tentative, though it be for this worker alone: a crash that takes a message
+    ///   takes those after it as well, and the Client sends all of them again [MQTT-4.6.0-6].
     /// - If one of them refuses, what is tentative at the others is withdrawn. A Client that loses
     ///   its connection before PUBREC says so is told when it sends the message again: sessions
     ///   without a number for it, which can't be asked to give it back, have it already. An MQTT 3.x
@@ -91,7 +108,7 @@ impl Core {
     ///
     /// A session that ends with its connection has no state that a crash could contradict: there
     /// nothing of this is recorded, and nothing waits.
-    fn decide_publish(&mut self, now: Instant, number: PublishNumber) {
+    fn decide_in_turn(&mut self, now: Instant, number: PublishNumber) {
         let Some(publish) = self.pending.get_mut(number) else { return };
         if publish.workers > 0 || publish.is_decided {
             return;

@@ -124,6 +124,9 @@ pub(super) enum AfterStored {
 pub(super) struct PendingPublishes {
     next: u64,
     publishes: BTreeMap<PublishNumber, PendingPublish>,
+    /// The QoS 2 messages of each publisher's session, with its generation, that are not decided, in
+    /// their order.
+    undecided: HashMap<(SessionKey, u32), VecDeque<PublishNumber>>,
     after_written: VecDeque<(RecordNumber, AfterStored)>,
     after_synced: VecDeque<(RecordNumber, AfterStored)>,
     pub(super) held: HashMap<ConnectionKey, HeldPublishes>,
@@ -180,8 +183,31 @@ impl PendingPublishes {
     pub(super) fn insert(&mut self, publish: PendingPublish) -> PublishNumber {
         let number = self.next_number();
         self.next += 1;
+        if let Source::Client { undecided: Some(publisher), .. } = publish.source {
+            self.undecided.entry(publisher).or_default().push_back(number);
+        }
         self.publishes.insert(number, publish);
         number
+    }
+
+    /// Whether a QoS 2 message of this publisher's session is not decided.
+    pub(super) fn has_undecided(&self, publisher: (SessionKey, u32)) -> bool {
+        !self.undecided.is_empty() && self.undecided.contains_key(&publisher)
+    }
+
+    /// Takes out the first of the undecided messages of this publisher's session, if no outcome of
+    /// it is awaited any more.
+    pub(super) fn next_in_turn(&mut self, publisher: (SessionKey, u32)) -> Option<PublishNumber> {
+        let waiting = self.undecided.get_mut(&publisher)?;
+        let first = *waiting.front()?;
+        if self.publishes.get(&first).is_some_and(|publish| publish.workers > 0) {
+            return None;
+        }
+        waiting.pop_front();
+        if waiting.is_empty() {
+            self.undecided.remove(&publisher);
+        }
+        Some(first)
     }
 
     /// Lets something wait until a record is so safe; gives it back if it need not.

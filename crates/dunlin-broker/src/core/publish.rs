@@ -101,7 +101,9 @@ impl Core {
         outgoing.durability = self.durability.of_message(&outgoing.message.topic_name, listener);
         let is_exactly_once = outgoing.message.qos == QoS::ExactlyOnce;
         if is_exactly_once && self.remembers_received(session) {
-            outgoing.is_tentative = self.may_concern_others(&outgoing.message.topic_name);
+            let publisher = (session, self.endpoints.sessions.generation(session.0));
+            outgoing.is_tentative = self.pending.has_undecided(publisher)
+                || self.may_concern_others(&outgoing.message.topic_name);
         }
         let mut routed = Routed::default();
         match self.retain(now, outgoing) {

@@ -43,7 +43,7 @@ impl Default for QueueHead {
     fn default() -> Self {
         Self {
             away: QueuePart { len: 16, bytes: 4 * 1024 },
-            connected: QueuePart { len: 256, bytes: 64 * 1024 },
+            connected: QueuePart { len: 128, bytes: 32 * 1024 },
         }
     }
 }

@@ -5,7 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use dunlin_client::{Client, ClientBuilder, Event, Events, ProtocolVersion, Received, Reconnect};
+use dunlin_client::{
+    Client, ClientBuilder, ConnectError, DisconnectCause, Event, Events, ProtocolVersion, Received,
+    Reconnect,
+};
 
 use super::Stage;
 use super::gate::Gate;
@@ -41,7 +44,7 @@ impl Receiving {
     pub(crate) fn enter(&self, received: &Received) {
         let Some((stream, sequence)) = payload::read(received.payload()) else {
             let what = format!("{} bytes of {}", received.payload().len(), received.topic_name());
-            return self.ledger.finding(Kind::Corrupt, what);
+            return self.ledger.finding(Kind::Corrupt, &what);
         };
         let delivery = Delivery {
             stream,
@@ -110,6 +113,8 @@ pub(crate) fn builder(stage: &Stage, session: Session<'_>) -> Result<ClientBuild
         .clean_start(false)
         .connect_timeout(Duration::from_secs(5))
         .reconnect(soon)
+        // A broker that recovers badly may send beyond a window: that is not what is compared here.
+        .receive_maximum(u16::MAX)
         .events_buffer(1_000_000);
     Ok(if session.is_v5 {
         builder.session_expiry_interval(Duration::from_secs(24 * 3600))
@@ -134,11 +139,17 @@ async fn watch(
                 ledger.happened(format!("{name} connected, session present {present}"));
                 if number > 1 && !session_present {
                     let what = format!("{name} came back and its session was not there");
-                    ledger.finding(Kind::SessionLost, what);
+                    ledger.finding(Kind::SessionLost, &what);
                 }
             }
-            Event::Disconnected { will_reconnect: false, cause, .. } => {
-                ledger.happened(format!("{name} is over: {cause}"));
+            // Where nobody listens there is nothing to tell: the broker's own lines say since when.
+            Event::Disconnected {
+                cause: DisconnectCause::Connect(ConnectError::Transport { .. }),
+                ..
+            } => {}
+            Event::Disconnected { will_reconnect, cause, .. } => {
+                let end = if will_reconnect { "is disconnected" } else { "is over" };
+                ledger.happened(format!("{name} {end}: {}", chain(&cause)));
             }
             Event::Message(received) => {
                 if let Some(receiving) = &receiving {
@@ -146,9 +157,20 @@ async fn watch(
                 }
             }
             Event::SubscriptionRefused { .. } | Event::Dropped { .. } => {
-                ledger.finding(Kind::Stuck, format!("{name}: {event:?}"));
+                ledger.finding(Kind::Stuck, &format!("{name}: {event:?}"));
             }
             _ => {}
         }
     }
+}
+
+/// An error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
 }

@@ -2,11 +2,11 @@
 
 mod changing;
 mod gate;
-mod link;
+pub(crate) mod link;
 mod payload;
-mod publisher;
+pub(crate) mod publisher;
 mod retained;
-mod subscriber;
+pub(crate) mod subscriber;
 mod wills;
 
 use std::net::SocketAddr;
@@ -54,6 +54,11 @@ impl Stage {
     pub(crate) fn new(address: SocketAddr, ledger: Arc<Ledger>) -> Self {
         let told = || Arc::new(watch::channel(false).0);
         Self { address, ledger, publishing: told(), moving: told() }
+    }
+
+    /// Tells all publishers to publish, or to stop.
+    pub(crate) fn publish(&self, yes: bool) {
+        self.publishing.send_replace(yes);
     }
 
     fn publishing(&self) -> watch::Receiver<bool> {
@@ -164,9 +169,9 @@ impl Clients {
     }
 
     /// Who is not connected now.
-    pub(crate) fn away(&self) -> Vec<&str> {
+    pub(crate) fn away(&self) -> Vec<String> {
         let away = self.links.iter().filter(|link| !link.is_connected());
-        away.map(|link| link.name.as_str()).collect()
+        away.map(|link| link.name.clone()).collect()
     }
 
     /// How many Wills have not come yet.

@@ -1,6 +1,7 @@
 //! A publisher: as many messages under way as its window allows, each with an outcome.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -18,6 +19,9 @@ const WINDOW_MAX: u64 = 20;
 /// The most bytes of filler.
 const FILLER_MAX: u64 = 2048;
 
+/// How many refusals of a window are told in the history.
+const REFUSALS_TOLD: u32 = 2;
+
 /// One of the Topic Names of a publisher.
 #[derive(Clone, Debug)]
 struct Topic {
@@ -27,12 +31,13 @@ struct Topic {
 }
 
 /// Connects a publisher; it publishes whenever publishers do.
-pub(super) async fn start(stage: &Stage, number: usize, streams: usize, seed: u64) -> Result<Link> {
+pub(crate) async fn start(stage: &Stage, number: usize, streams: usize, seed: u64) -> Result<Link> {
     let name = format!("publisher-{number}");
     let session = Session { name: &name, is_v5: number % 3 != 2 };
     let link = Link::connect(stage, session, None).await?;
     let topic = |nth: usize| {
-        let qos = if (number + nth) % 2 == 0 { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
+        let is_even = (number + nth).is_multiple_of(2);
+        let qos = if is_even { QoS::ExactlyOnce } else { QoS::AtLeastOnce };
         let stream = stage.ledger.add_stream(number, nth, qos);
         Topic { stream, topic_name: format!("c/{number}/{nth}"), qos }
     };
@@ -50,6 +55,7 @@ async fn publish(
 ) {
     let mut publishing = stage.publishing();
     loop {
+        let told = Arc::new(AtomicU32::new(0));
         until(&mut publishing, true).await;
         // A window for a while, then another.
         let window = random.between(1..=WINDOW_MAX) as usize;
@@ -66,7 +72,7 @@ async fn publish(
             let sent =
                 client.publish(topic.topic_name.as_str(), payload).qos(topic.qos).send().await;
             let ledger = Arc::clone(&stage.ledger);
-            let name = name.clone();
+            let (name, told) = (name.clone(), Arc::clone(&told));
             tokio::spawn(async move {
                 let outcome = match sent {
                     Ok(delivery) => delivery.await.map(drop),
@@ -77,8 +83,15 @@ async fn publish(
                     Err(error) => {
                         let refused = matches!(error, PublishError::Refused { .. });
                         let what = if refused { "was refused" } else { "has lost" };
-                        ledger.happened(format!("{name} {what} {sequence}: {error}"));
+                        // The first tell why; thousands would hide what else happened.
+                        if told.fetch_add(1, Ordering::Relaxed) < REFUSALS_TOLD {
+                            let topic_name = &topic.topic_name;
+                            let text = format!("{name} {what} {sequence} of {topic_name}: {error}");
+                            ledger.happened(text);
+                        }
                         ledger.end(topic.stream, sequence, Outcome::Refused);
+                        // Who is refused does not insist.
+                        tokio::time::sleep(Duration::from_millis(5)).await;
                     }
                 }
                 drop(permit);

@@ -110,14 +110,13 @@ impl Retained {
                     let begun = self.state.topics[number].begun.load(Ordering::SeqCst);
                     if value.is_none_or(|value| value < *expected || value > begun) {
                         let what = format!("r/{number} has {value:?}, acknowledged was {expected}");
-                        self.stage.ledger.finding(Kind::RetainedOlder, what);
+                        self.stage.ledger.finding(Kind::RetainedOlder, &what);
                     }
                 }
             }
-            Ok(Err(error)) => self.stage.ledger.finding(Kind::Stuck, format!("{error:#}")),
+            Ok(Err(error)) => self.stage.ledger.finding(Kind::Stuck, &format!("{error:#}")),
             Err(_) => {
-                let what = "retained messages can't be read".to_owned();
-                self.stage.ledger.finding(Kind::Stuck, what);
+                self.stage.ledger.finding(Kind::Stuck, "retained messages can't be read");
             }
         }
     }

@@ -15,7 +15,7 @@ use crate::ledger::{Receiver, Wanted};
 const BUFFER: usize = 1_000_000;
 
 /// A subscriber that is there whenever the broker is.
-pub(super) async fn staying(
+pub(crate) async fn staying(
     stage: &Stage,
     name: &str,
     is_v5: bool,

@@ -43,7 +43,7 @@ impl Wills {
                 let number = std::str::from_utf8(received.payload()).map(str::parse);
                 match number {
                     Ok(Ok(number)) => enter(&ledger, &mut lock(&entered), number),
-                    _ => ledger.finding(Kind::Corrupt, "a Will's payload".to_owned()),
+                    _ => ledger.finding(Kind::Corrupt, "a Will's payload"),
                 }
             }
         });
@@ -99,7 +99,7 @@ impl Wills {
             if account.is_owed && account.received == 0 {
                 account.is_owed = false;
                 let what = format!("Will {number} of a client whose session goes on");
-                self.stage.ledger.finding(Kind::WillLost, what);
+                self.stage.ledger.finding(Kind::WillLost, &what);
             }
         }
     }
@@ -110,7 +110,7 @@ fn enter(ledger: &Ledger, accounts: &mut BTreeMap<u64, Account>, number: u64) {
     account.received += 1;
     ledger.will_received();
     if account.received > 1 {
-        ledger.finding(Kind::WillDoubled, format!("Will {number}"));
+        ledger.finding(Kind::WillDoubled, &format!("Will {number}"));
     }
 }
 

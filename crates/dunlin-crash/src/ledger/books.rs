@@ -168,7 +168,7 @@ impl Books {
         self.totals.delivered += 1;
         self.history.received(receiver, delivery);
         let Some(known) = self.streams.get(stream.0) else {
-            return self.finding(Kind::Corrupt, format!("there is no stream {}", stream.0));
+            return self.finding(Kind::Corrupt, &format!("there is no stream {}", stream.0));
         };
         let account = &mut self.receivers[receiver.0];
         let exactly_once = known.qos.min(account.qos) == QoS::ExactlyOnce;
@@ -185,7 +185,7 @@ impl Books {
         };
         let Some(fate) = known.fate(sequence) else {
             let what = format!("message {sequence} of {} was never published", known.topic_name());
-            return self.finding(Kind::Corrupt, what);
+            return self.finding(Kind::Corrupt, &what);
         };
         let is_allowed = account.is_allowed(fate);
         let offset = usize::try_from(offset).expect("the fate was found");
@@ -264,7 +264,7 @@ impl Books {
     fn broken(&mut self, kind: Kind, receiver: Receiver, stream: Stream, sequence: u64) {
         if self.totals.first.contains_key(&kind) {
             // The first of its kind has its history; the others are counted.
-            return self.finding(kind, String::new());
+            return self.finding(kind, "");
         }
         let (from, to) = (&self.streams[stream.0], &self.receivers[receiver.0]);
         let fate = from.fate(sequence).copied();
@@ -290,10 +290,10 @@ impl Books {
             to.qos as u8,
             self.history.around(since, &names, receiver, stream, sequence),
         );
-        self.finding(kind, what);
+        self.finding(kind, &what);
     }
 
-    pub(super) fn finding(&mut self, kind: Kind, what: String) {
+    pub(super) fn finding(&mut self, kind: Kind, what: &str) {
         *self.totals.findings.entry(kind).or_default() += 1;
         let at = self.history.now().as_secs_f64();
         self.totals.first.entry(kind).or_insert_with(|| format!("at {at:.3} s: {what}"));

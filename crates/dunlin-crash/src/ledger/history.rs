@@ -76,12 +76,9 @@ impl History {
         let near = |delivery: &Delivery| {
             delivery.stream == stream && delivery.sequence.abs_diff(sequence) <= 3
         };
-        let concerned = |what: &str| {
-            what.starts_with("broker") || names.iter().any(|name| what.starts_with(name.as_str()))
-        };
         let mut lines = Vec::new();
         for (at, what) in &self.happenings {
-            if *at >= since && concerned(what) {
+            if *at >= since && concerns(what, names) {
                 lines.push((*at, what.clone()));
             }
         }
@@ -97,12 +94,27 @@ impl History {
             }
         }
         lines.sort();
-        let from = lines.len().saturating_sub(LINES_MAX);
-        let mut text = String::new();
-        for (at, what) in &lines[from..] {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "  {:>10.3} s  {what}", at.as_secs_f64());
-        }
-        text
+        print(&lines)
     }
+
+    /// What happened last to the broker and to the clients with these names.
+    pub(super) fn latest(&self, names: &[String]) -> String {
+        let concerned = self.happenings.iter().filter(|(_, what)| concerns(what, names));
+        print(&concerned.cloned().collect::<Vec<_>>())
+    }
+}
+
+fn concerns(what: &str, names: &[String]) -> bool {
+    what.starts_with("broker") || names.iter().any(|name| what.starts_with(name.as_str()))
+}
+
+/// The last lines.
+fn print(lines: &[(Duration, String)]) -> String {
+    let from = lines.len().saturating_sub(LINES_MAX);
+    let mut text = String::new();
+    for (at, what) in &lines[from..] {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "  {:>10.3} s  {what}", at.as_secs_f64());
+    }
+    text
 }

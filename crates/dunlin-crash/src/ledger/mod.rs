@@ -208,8 +208,13 @@ impl Ledger {
         self.books().history.happened(what.into());
     }
 
+    /// What happened last to the broker and to clients with these names.
+    pub(crate) fn latest(&self, names: &[String]) -> String {
+        self.books().history.latest(names)
+    }
+
     /// A promise was broken that is judged elsewhere.
-    pub(crate) fn finding(&self, kind: Kind, what: String) {
+    pub(crate) fn finding(&self, kind: Kind, what: &str) {
         self.books().finding(kind, what);
     }
 

@@ -251,3 +251,27 @@ fn exchanges_go_on_and_what_was_not_confirmed_is_not_owed() {
     drop(worker);
     assert_eq!(rows(folder.path(), "state"), 0);
 }
+
+#[test]
+fn drained_queues_give_their_room_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || Worker::new(&mut recover(folder.path()).0);
+    let disk_bytes = || {
+        let stat = tools::stat(folder.path()).expect("it is readable");
+        let queue = stat.tables.iter().find(|(name, _)| *name == "queue");
+        queue.expect("a table").1.disk_bytes
+    };
+    let mut worker = open();
+    worker.store(vec![session("a")]);
+    worker.store((1..=1000).map(|number| owed("a", number, &message("t", &[1; 100]))).collect());
+    drop(worker);
+    tools::compact(folder.path()).expect("it works");
+    assert!(disk_bytes() > 100_000);
+    let mut worker = open();
+    worker.store((1..1000).map(|number| settled("a", number)).collect());
+    // A look at the tables comes after a commit, and the last end waits for what it begins.
+    worker.store(vec![session("a")]);
+    drop(worker);
+    assert!((1..10_000).contains(&disk_bytes()), "{}", disk_bytes());
+    assert_eq!(numbers(&open().fetch("a", 0, 9, 9)), [1000]);
+}

@@ -1,21 +1,4 @@
-//! The export: one JSON object on each line, which any program can read.
-//!
-//! The first line is `{"header":{"format":"dunlin-export","version":1}}`, the last one
-//! `{"end":{"records":N}}` with the number of lines between them; a file without it is not whole.
-//! Each line between is one thing that is stored, by its kind:
-//!
-//! | kind | what it is |
-//! |---|---|
-//! | `session` | a session that outlives its connections |
-//! | `subscribed` | a subscription; the Topic Filter is whole, `$share/…` included |
-//! | `received` | a QoS 2 exchange of the Client that awaits its PUBREL |
-//! | `owed` | a message that the session is to get; `taken`: PUBREC was received |
-//! | `will` | a Will |
-//! | `underway` | a message that has not reached all sessions that it is for |
-//! | `retained` | a retained message |
-//!
-//! Lines about a session come after its `session`. Payloads and correlation data are base64 (the
-//! standard alphabet, padded); times are microseconds since 1970 in UTC; intervals are seconds.
+//! The lines of an export; the [module above](super) describes the format.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;

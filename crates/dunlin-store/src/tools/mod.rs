@@ -2,6 +2,28 @@
 //! carrying it elsewhere.
 //!
 //! All but [`backup`] work on the folder of a stopped broker, and refuse one that is in use.
+//!
+//! # The export
+//!
+//! One JSON object on each line, which any program can read.
+//!
+//! The first line is `{"header":{"format":"dunlin-export","version":1}}`, the last one
+//! `{"end":{"records":N}}` with the number of lines between them; a file without it is not whole.
+//! Each line between is one thing that is stored, by its kind:
+//!
+//! | kind | what it is |
+//! |---|---|
+//! | `session` | a session that outlives its connections |
+//! | `subscribed` | a subscription; the Topic Filter is whole, `$share/…` included |
+//! | `received` | a QoS 2 exchange of the Client that awaits its PUBREL |
+//! | `owed` | a message that the session is to get; `message` is what was published |
+//! | `taken` | the Client has sent PUBREC for the message of this number |
+//! | `will` | a Will |
+//! | `underway` | a message that has not reached all sessions that it is for |
+//! | `retained` | a retained message |
+//!
+//! Lines about a session come after its `session`. Payloads and correlation data are base64 (the
+//! standard alphabet, padded); times are microseconds since 1970 in UTC; intervals are seconds.
 
 mod backup;
 mod line;
@@ -156,7 +178,7 @@ fn size(engine: &Engine, table: Table) -> Size {
 }
 
 /// Writes all that is stored as lines of JSON; gives how many things it were. The format is
-/// described in [`tools`](self) as [`import`] reads it.
+/// described [above](self).
 ///
 /// # Errors
 /// When the store can't be opened, or the output can't be written.

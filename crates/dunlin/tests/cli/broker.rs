@@ -25,11 +25,12 @@ impl Broker {
 fn it_says_where_it_listens_and_how_to_stop_it() {
     for args in [&[][..], &["broker"]] {
         let broker = Broker::start(&[args, &["--workers", "2"]].concat());
-        let rest: Vec<String> = (0..3).filter_map(|_| broker.running.line()).collect();
+        let rest: Vec<String> = (0..4).filter_map(|_| broker.running.line()).collect();
         assert_eq!(
             rest,
             [
                 "2 workers",
+                "state lives in memory and ends with the broker; --data FOLDER keeps it",
                 "clients need no credentials: programs on this machine may connect",
                 "stop with Ctrl-C"
             ]
@@ -66,14 +67,4 @@ fn an_address_in_use_is_one_message_and_exit_code_1() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
     assert!(ended.stderr.starts_with(&format!("error: {url} can't be opened: ")), "{ended:?}");
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
-}
-
-#[test]
-fn a_data_folder_is_answered_with_a_warning() {
-    let broker = Broker::start(&["--data", "state"]);
-    assert_eq!(
-        broker.running.wait_for("warning"),
-        "warning: --data state: this version keeps its state in memory only, and loses it when \
-         it stops"
-    );
 }

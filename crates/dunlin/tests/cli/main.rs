@@ -15,4 +15,5 @@ mod faults;
 mod process;
 mod program;
 mod scripted;
+mod store;
 mod tools;

@@ -741,3 +741,49 @@ fn answers_that_wait_for_the_store_are_not_piled_up() {
     assert_eq!(broker.types(link).len(), 400);
     assert!(!broker.is_paused(link));
 }
+
+#[test]
+fn messages_of_a_publisher_are_kept_in_their_order_whoever_they_are_for() {
+    let mut broker = Broker::with_store(2);
+    let name_at = |worker: u8, name: &str| {
+        let mut names = (0..).map(|at| format!("{name}-{at}"));
+        let owner = |name: &str| crate::core::owner(&name.parse().expect("text"), 2, broker::SEED);
+        names.find(|name| owner(name).0 == worker).expect("one of them")
+    };
+    let here = name_at(0, "here");
+    for name in [&here, &name_at(1, "there")] {
+        let link = keeper(&mut broker, name);
+        broker.send(link, subscribe(&["a"], QoS::ExactlyOnce));
+        broker.receive(link);
+    }
+    let publisher = name_at(0, "pub");
+    let first = keeper(&mut broker, &publisher);
+    let leaver = keeper(&mut broker, &name_at(1, "there"));
+    // The first message is on its way to another worker, where nobody wants the second one.
+    broker.prompt = false;
+    broker.send(first, Packet::Publish(publish("a", "1", QoS::ExactlyOnce, 1)));
+    broker.read(first.0);
+    broker.settle(0);
+    broker.send(leaver, unsubscribe(&["a"]));
+    broker.read(leaver.0);
+    broker.settle(1);
+    broker.take_mail(0);
+    broker.send(first, Packet::Publish(publish("a", "2", QoS::ExactlyOnce, 2)));
+    broker.read(first.0);
+    broker.settle(0);
+    assert!(broker.types(first).is_empty(), "neither is decided");
+    // Of the other worker nothing remains, of this one all.
+    let (_, len) = broker.log_len();
+    broker.crash(len, 2, Duration::ZERO);
+    broker.prompt = true;
+    broker.run();
+    let again = keeper(&mut broker, &publisher);
+    for (number, payload) in [(1, "1"), (2, "2")] {
+        let mut packet = publish("a", payload, QoS::ExactlyOnce, number);
+        packet.delivery =
+            Delivery::ExactlyOnce { packet_identifier: identifier(number), dup: true };
+        broker.send(again, Packet::Publish(packet));
+    }
+    let link = keeper(&mut broker, &here);
+    assert_eq!(broker.drain(link), ["1", "2"]);
+}

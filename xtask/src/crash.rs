@@ -1,0 +1,60 @@
+//! `cargo xtask crash`: builds the broker and the program that ends it under load, and runs that;
+//! `cargo xtask test` runs it for a short time.
+
+use anyhow::Result;
+
+use crate::command::{cargo, find_program, run as run_command};
+use crate::workspace::Workspace;
+
+/// What each part of a short run is told.
+const SHORT: [&[&str]; 3] = [
+    &["--cycles", "5", "--fault", "kill"],
+    &["--cycles", "5", "--fault", "power"],
+    &["--cycles", "3", "--fault", "kill", "--durability", "written"],
+];
+
+/// What the program is told.
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// A few cycles with each fault, as in `cargo xtask test`
+    #[arg(long, conflicts_with = "arguments")]
+    short: bool,
+    /// Arguments of the program; `cargo xtask crash -- --help` has them
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// Runs it with these arguments.
+///
+/// # Errors
+/// When it can't be built, or when a promise was broken.
+pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    if arguments.short {
+        return test(workspace);
+    }
+    crash(workspace, "release", &[arguments.arguments.iter().map(String::as_str).collect()])
+}
+
+/// A few cycles with each fault, in the build of the simulator, which has all checks.
+///
+/// # Errors
+/// When it can't be built, or when a promise was broken; the seed is printed.
+pub(crate) fn test(workspace: &Workspace) -> Result<()> {
+    crash(workspace, "sim", &SHORT.map(<[&str]>::to_vec))
+}
+
+fn crash(workspace: &Workspace, profile: &str, runs: &[Vec<&str>]) -> Result<()> {
+    let build = ["build", "-p", "dunlin", "-p", "dunlin-bad-disk", "-p", "dunlin-crash"];
+    run_command(cargo(workspace, &build).args(["--profile", profile]))?;
+    let folder = workspace.target.join(profile);
+    for arguments in runs {
+        let mut command = std::process::Command::new(folder.join("dunlin-crash"));
+        command.arg("--dunlin").arg(folder.join("dunlin"));
+        command.arg("--bad-disk").arg(folder.join("libdunlin_bad_disk.so"));
+        if let Some(mosquitto) = find_program("mosquitto") {
+            command.arg("--mosquitto").arg(mosquitto);
+        }
+        run_command(command.args(arguments))?;
+    }
+    Ok(())
+}
