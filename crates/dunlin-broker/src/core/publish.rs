@@ -212,16 +212,15 @@ impl Core {
             Outcome { matched: false, .. } => ReasonCode::NoMatchingSubscribers,
         };
         let Some(connection) = self.endpoints.connection(key) else { return };
-        let can_be_told = connection.protocol.version().is_v5();
-        if outcome.refused && !can_be_told && !connection.is_gone {
+        let forgoes = connection.is_gone && ack.is_receipt();
+        if outcome.refused && !connection.protocol.version().is_v5() && !forgoes {
             self.refuse_by_disconnect(now, key, ack, reason_code);
             return;
         }
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if outcome.refused && !can_be_told {
-            // Its Client may still read: an acknowledgement would be a lie, and so would one of what
-            // follows. The connection ends by itself, when the rest of the input is taken.
+        if outcome.refused && !connection.protocol.version().is_v5() {
+            // The connection ends by itself, after the rest of its input, which may say goodbye.
             connection.forgoes = true;
             connection.protocol.forgo(now, ack, &mut connection.out);
         } else if outcome.refused && connection.is_gone {

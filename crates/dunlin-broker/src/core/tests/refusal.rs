@@ -145,9 +145,11 @@ fn a_publisher_that_has_closed_its_side_is_told_of_nothing_that_found_no_room() 
     let (mut broker, _) = with_absent("a", limits(2));
     let first = old(&mut broker);
     send(&mut broker, first, QoS::AtLeastOnce, 1..=5);
+    broker.send(first, Packet::Publish(publish("nobody", "", QoS::AtLeastOnce, 7)));
     assert_eq!(broker.types(first), [PacketType::PubAck; 2]);
     broker.close_half(first);
-    assert_eq!(broker.types(first), [PacketType::PubAck; 2], "two more are within twice the limit");
+    // Two more are within twice the limit, and what follows is given up [MQTT3-4.6.0-2].
+    assert_eq!(broker.types(first), [PacketType::PubAck; 2]);
     let away = back(&mut broker);
     assert_eq!(broker.drain(away), ["1", "2", "3", "4"]);
     send(&mut broker, first, QoS::AtLeastOnce, 6..=6);
