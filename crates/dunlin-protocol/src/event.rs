@@ -37,6 +37,12 @@ impl AckToken {
         self.packet_identifier
     }
 
+    /// Whether this is the acknowledgement of a QoS 1 message, PUBACK, after which nobody remembers
+    /// the exchange.
+    pub const fn is_receipt(self) -> bool {
+        matches!(self.kind, AckKind::Receipt)
+    }
+
     /// Whether this is the acknowledgement of a release, PUBCOMP, after which the exchange is over.
     pub const fn is_completion(self) -> bool {
         matches!(self.kind, AckKind::Completion)

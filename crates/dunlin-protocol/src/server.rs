@@ -422,14 +422,15 @@ impl ServerConnection {
 
     /// Gives up the acknowledgement of a message that was not taken and that its Client, which has
     /// closed its side, can't be told about: the message counts as never received, so that it is
-    /// new when it comes again.
+    /// new when it comes again. At QoS 1 so do those after it, whose acknowledgements would be out
+    /// of their order.
     pub fn forgo(&mut self, now: Instant, ack: AckToken, out: &mut TransmitBuf) {
         self.engine.forgo(now, ack, out);
     }
 
     /// Refuses a QoS 2 message, by a Reason Code of 0x80 or above, whose Client has closed its side
     /// and can't be told: it is told when it sends the message again, see
-    /// [`Session::refuse_received`].
+    /// [`Session::refuse_received`]. A QoS 1 message is refused as ever.
     pub fn refuse_untold(
         &mut self,
         now: Instant,

@@ -495,6 +495,7 @@ impl Core {
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);
         let Some(mut session) = self.endpoints.sessions.remove(key.0) else { return };
+        self.endpoints.ended_number = self.endpoints.ended_number.max(session.last_number());
         self.endpoints.keep_drops(&session.client_identifier, session.drops.take());
         if session.is_recorded {
             let client_identifier = session.client_identifier;

@@ -104,6 +104,9 @@ pub(super) struct Endpoints {
     pub(super) stores: bool,
     pub(super) records: Vec<Record>,
     pub(super) last_record: RecordNumber,
+    /// The highest number that a message of a session had which has ended. No later session of its
+    /// Client uses it again: another worker may still record what it has decided about it.
+    pub(super) ended_number: u64,
     /// What is wanted back from the store, once the records before are handed over.
     pub(super) fetches: VecDeque<Fetch>,
     /// How safe what was recorded must become for what waits for it.
@@ -146,6 +149,7 @@ impl Endpoints {
             stores,
             records: Vec::new(),
             last_record: RecordNumber(0),
+            ended_number: 0,
             fetches: VecDeque::new(),
             wanted: Durability::Memory,
             store_is_ready: true,

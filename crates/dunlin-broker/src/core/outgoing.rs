@@ -4,7 +4,7 @@ use super::durability::Durability;
 use super::forward::WhenFull;
 use super::names::TopicNames;
 use dunlin_protocol::Message;
-use dunlin_protocol::codec::TopicName;
+use dunlin_protocol::codec::{QoS, TopicName};
 use std::cell::OnceCell;
 use std::sync::Arc;
 
@@ -52,10 +52,12 @@ impl<'a> Outgoing<'a> {
         self.kept.get().is_some_and(|own| Arc::ptr_eq(own, kept))
     }
 
-    /// Whether it is dropped where it may not exceed the limit any further: nobody sends it again,
-    /// or nobody would know it as new.
+    /// Whether it is dropped where it may not exceed the limit any further: nobody would know it as
+    /// new when it comes again. At QoS 1 it always is.
     pub(super) fn is_lost(&self) -> bool {
-        self.when_full == WhenFull::Exceed && !self.is_tentative
+        self.when_full == WhenFull::Exceed
+            && !self.is_tentative
+            && self.message.qos == QoS::ExactlyOnce
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {

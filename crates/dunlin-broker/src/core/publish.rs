@@ -212,13 +212,18 @@ impl Core {
             Outcome { matched: false, .. } => ReasonCode::NoMatchingSubscribers,
         };
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if outcome.refused && !connection.protocol.version().is_v5() {
+        let forgoes = connection.is_gone && ack.is_receipt();
+        if outcome.refused && !connection.protocol.version().is_v5() && !forgoes {
             self.refuse_by_disconnect(now, key, ack, reason_code);
             return;
         }
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if outcome.refused && connection.is_gone {
+        if outcome.refused && !connection.protocol.version().is_v5() {
+            // The connection ends by itself, after the rest of its input, which may say goodbye.
+            connection.forgoes = true;
+            connection.protocol.forgo(now, ack, &mut connection.out);
+        } else if outcome.refused && connection.is_gone {
             connection.protocol.refuse_untold(now, ack, reason_code, &mut connection.out);
         } else {
             // Unknown when the connection has ended meanwhile.

@@ -127,7 +127,7 @@ impl Core {
             session.exchanges.restore_received(packet_identifier);
         }
         if client.last_number > 0 {
-            session.rare().next_number = client.last_number;
+            session.rare().last_number = client.last_number;
         }
         let key = SessionKey(self.endpoints.sessions.insert(session).0);
         self.registry.insert(&self.endpoints.sessions, key);

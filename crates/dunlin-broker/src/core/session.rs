@@ -48,8 +48,8 @@ pub(super) struct Rare {
     pub(super) notes: HashMap<PacketIdentifier, Note>,
     /// QoS 2 messages of the Client itself of which it is not yet known whether they are taken.
     pub(super) undecided: u32,
-    /// The number that the next stored message gets.
-    pub(super) next_number: u64,
+    /// The number that the last stored message got.
+    pub(super) last_number: u64,
 }
 
 /// What must be known of a message in flight, or in a queue, beyond the message.
@@ -120,10 +120,19 @@ impl Session {
         self.expiry_interval > 0
     }
 
-    pub(super) fn take_number(&mut self) -> u64 {
-        let next = &mut self.rare().next_number;
-        *next += 1;
-        *next
+    /// Numbers the next message to be stored: higher than the last one, and than this.
+    pub(super) fn take_number(&mut self, above: u64) -> u64 {
+        let last = &mut self.rare().last_number;
+        *last = match *last {
+            0 => above + 1,
+            last => last + 1,
+        };
+        *last
+    }
+
+    /// The number that was given last, 0 if none was.
+    pub(super) fn last_number(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.last_number)
     }
 
     pub(super) fn take_note(&mut self, packet_identifier: PacketIdentifier) -> Note {
@@ -144,7 +153,7 @@ impl Session {
         if rare.cursors.is_empty() {
             rare.cursors = VecDeque::new();
         }
-        let is_idle = rare.notes.is_empty() && rare.undecided == 0 && rare.next_number == 0;
+        let is_idle = rare.notes.is_empty() && rare.undecided == 0 && rare.last_number == 0;
         if rare.cursors.is_empty() && is_idle {
             self.rare = None;
         }

@@ -175,7 +175,8 @@ impl Engine {
     }
 
     /// Gives an acknowledgement up: the message counts as never received, and its identifier is
-    /// free again.
+    /// free again. At QoS 1 those of later messages go with it, which would be out of their order
+    /// now [MQTT-4.6.0-2].
     pub(crate) fn forgo(&mut self, now: Instant, token: AckToken, out: &mut TransmitBuf) {
         let is_it = |pending: &PendingAck| {
             pending.ready.is_none()
@@ -183,13 +184,20 @@ impl Engine {
                 && pending.packet_identifier == token.packet_identifier
         };
         let Some(at) = self.pending_acks.iter().position(is_it) else { return };
-        self.pending_acks.remove(at);
-        self.count_over(token.packet_identifier, token.kind);
+        let later = self.pending_acks.split_off(at);
+        for (place, pending) in later.into_iter().enumerate() {
+            let is_it = place == 0;
+            if is_it || (token.kind, pending.kind) == (AckKind::Receipt, AckKind::Receipt) {
+                self.count_over(pending.packet_identifier, pending.kind);
+            } else {
+                self.pending_acks.push_back(pending);
+            }
+        }
         self.flush_acks(now, out);
     }
 
     /// Refuses a QoS 2 message whose peer can't be told now: it is told when it sends the message
-    /// again.
+    /// again. At QoS 1 it is told all the same: nothing is remembered of such a message.
     pub(crate) fn refuse_untold(
         &mut self,
         now: Instant,
@@ -197,9 +205,12 @@ impl Engine {
         reason_code: ReasonCode,
         out: &mut TransmitBuf,
     ) {
-        self.forgo(now, token, out);
         if token.kind == AckKind::FirstReceipt {
+            self.forgo(now, token, out);
             self.session.refuse_received(token.packet_identifier, reason_code);
+        } else {
+            // Unknown when it was given up before.
+            let _ = self.acknowledge(now, token, reason_code, out);
         }
     }
 

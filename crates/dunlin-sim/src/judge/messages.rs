@@ -135,7 +135,8 @@ impl Judge {
             }
             _ => false,
         };
-        let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse;
+        let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse
+            || known.is_some_and(|known| self.store_may_have_failed_since(known.taken));
         let is_v5 = connection.is_v5();
         if let (Some(number), Some(known)) = (number, known)
             && !known.is_accepted
@@ -205,6 +206,11 @@ impl Judge {
             let publishing = Publishing { number, taken: begun, retained };
             connection.publishes.insert(packet_identifier, publishing);
         }
+    }
+
+    /// Whether the broker may have refused what it would have to store, at some time since then.
+    fn store_may_have_failed_since(&self, taken: Moment) -> bool {
+        self.store_failed || self.refused_until.is_some_and(|until| until >= taken.at)
     }
 
     fn record_publish(&mut self, number: u64, id: ConnectionId, topic: TopicId, publish: &Publish) {
@@ -356,7 +362,8 @@ impl Judge {
         let mut owed = Vec::new();
         for id in self.sessions.present() {
             let life = self.sessions.life(id);
-            if life.is_mixed || self.rules.strangers.contains(&life.device) {
+            let may_have_ended = !life.lasts_at(moment.at);
+            if may_have_ended || life.is_mixed || self.rules.strangers.contains(&life.device) {
                 continue;
             }
             if may_drop && life.full.is_some_and(|full| full >= from) {

@@ -97,6 +97,8 @@ pub struct Judge {
     is_stopping: bool,
     /// Nothing becomes safe any more, and so nothing is acknowledged.
     store_failed: bool,
+    /// Until when the broker may have refused the last time because its store failed.
+    refused_until: Option<Instant>,
 }
 
 impl Judge {
@@ -117,6 +119,7 @@ impl Judge {
             stored: Stored::default(),
             is_stopping: false,
             store_failed: false,
+            refused_until: None,
         }
     }
 
@@ -152,7 +155,10 @@ impl Judge {
             Event::Ended { connection } => self.on_ended(connection),
             Event::Closed { connection } => self.on_closed(connection),
             Event::StoreFailed => self.store_failed = true,
-            Event::StoreMended => self.store_failed = false,
+            Event::StoreMended => {
+                self.store_failed = false;
+                self.refused_until = Some(now + self.rules.lateness);
+            }
             Event::Arrived { .. } | Event::FaultsEnded => {}
             Event::Delivered { device, connection, message } => {
                 self.on_delivered(device, connection, message);

@@ -266,6 +266,15 @@ impl Life {
         }
     }
 
+    /// Whether its expiry can't have ended it by then, though a crash may make that undone.
+    pub(super) fn lasts_at(&self, now: Instant) -> bool {
+        let Some((earliest, _)) = self.away.filter(|_| self.attached.is_empty()) else {
+            return true;
+        };
+        let min_secs = self.expiry.min_secs;
+        min_secs == NEVER || now < earliest + seconds(min_secs)
+    }
+
     pub(super) fn attach(&mut self, connection: ConnectionId, device: DeviceId) {
         self.is_mixed |= device != self.device;
         self.attached.push(connection);

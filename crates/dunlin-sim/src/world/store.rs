@@ -3,7 +3,7 @@
 
 use super::{About, Event, Happening, World, note};
 use core::time::Duration;
-use dunlin_broker::core::{Fetch, Fetched, Image, Record, RecordNumber};
+use dunlin_broker::core::{Durability, Fetch, Fetched, Image, Record, RecordNumber};
 use dunlin_protocol::Instant;
 use dunlin_testkit::Random;
 use std::collections::VecDeque;
@@ -147,6 +147,8 @@ impl World {
     /// The process is gone: what was safe is kept, and of the rest a beginning that chance decides;
     /// all of it when the process ended as it should.
     pub(super) fn settle_store(&mut self, in_order: bool) {
+        // At `memory` a process ends in no other way, except that a stop may be cut short.
+        let in_order = in_order || self.options.durability == Durability::Memory;
         let store = &mut self.store;
         let most = store.log.len();
         let kept = match in_order && !store.has_failed {

@@ -190,7 +190,7 @@ impl Endpoints {
         let mut note = Note { group: group.cloned(), ..Note::default() };
         let mut stored = None;
         if self.stores && session.is_persistent() {
-            let number = session.take_number();
+            let number = session.take_number(self.ended_number);
             let qos = outgoing.message.qos.min(granted.maximum_qos);
             note.number = Some(number);
             note.tentative = outgoing.is_tentative && qos == QoS::ExactlyOnce;

@@ -415,6 +415,15 @@ impl Broker {
         self.wires[link.0].key
     }
 
+    /// The Client has closed its side, and may still read.
+    pub(super) fn close_half(&mut self, link: Link) {
+        let wire = &self.wires[link.0];
+        if let Some(key) = wire.key {
+            self.stations[wire.worker].core.handle_peer_gone(self.now, key);
+        }
+        self.run();
+    }
+
     /// Closes the Network Connection from the Client's side, without a word.
     pub(super) fn cut(&mut self, link: Link) {
         self.wires[link.0].input.clear();

@@ -141,6 +141,33 @@ fn a_publisher_that_goes_leaves_at_most_twice_the_limit() {
 }
 
 #[test]
+fn a_publisher_that_has_closed_its_side_is_told_of_nothing_that_found_no_room() {
+    let (mut broker, _) = with_absent("a", limits(2));
+    let first = old(&mut broker);
+    send(&mut broker, first, QoS::AtLeastOnce, 1..=5);
+    broker.send(first, Packet::Publish(publish("nobody", "", QoS::AtLeastOnce, 7)));
+    assert_eq!(broker.types(first), [PacketType::PubAck; 2]);
+    broker.close_half(first);
+    // Two more are within twice the limit, and what follows is given up [MQTT3-4.6.0-2].
+    assert_eq!(broker.types(first), [PacketType::PubAck; 2]);
+    let away = back(&mut broker);
+    assert_eq!(broker.drain(away), ["1", "2", "3", "4"]);
+    send(&mut broker, first, QoS::AtLeastOnce, 6..=6);
+    assert!(broker.types(first).is_empty(), "it may not overtake the one that was refused");
+    assert!(!broker.is_closed(first), "its DISCONNECT may follow");
+    broker.send(first, Packet::PingReq);
+    assert_eq!(broker.types(first), [PacketType::PingResp]);
+    assert_eq!(broker.counters().dropped_for(DropCause::Refused), 1);
+    assert_eq!(broker.counters().dropped_total(), 1);
+    broker.cut(first);
+    let again = old(&mut broker);
+    send(&mut broker, again, QoS::AtLeastOnce, 5..=6);
+    assert_eq!(broker.types(again), [PacketType::PubAck; 2]);
+    assert_eq!(broker.drain(away), ["5", "6"]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
 fn a_new_client_is_refused_before_anybody_at_the_other_worker_has_the_message() {
     for topic_filter in ["a", "$share/g/a"] {
         for qos in QOS_ACKNOWLEDGED {
@@ -370,6 +397,46 @@ fn a_publisher_that_goes_sends_again_what_found_no_room_at_all() {
     broker.advance_secs(1);
     payloads.extend(broker.drain(link));
     assert_eq!(payloads, ["2", "3", "4"]);
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
+fn a_late_decision_counts_for_no_message_of_a_later_session_after_a_crash() {
+    let mut broker = Broker::build(3, limits(1), true);
+    for (worker, prefix, topic_filters) in [(0, "first", &["a"][..]), (2, "second", &["a", "b"])] {
+        let link = client_at(&mut broker, worker, worker, prefix);
+        broker.send(link, subscribe(topic_filters, QoS::ExactlyOnce));
+        broker.cut(link);
+    }
+    let old = old(&mut broker);
+    broker.send(old, Packet::Publish(publish("b", "0", QoS::AtLeastOnce, 9)));
+    assert_eq!(broker.types(old), [PacketType::PubAck]);
+    // One message each for the session of a Client that then has another one, and for the later
+    // one; both wait for room elsewhere.
+    send(&mut broker, old, QoS::ExactlyOnce, 1..=1);
+    let name = name_at(&broker, 0, "first");
+    let (first, _) = broker.join(connect(&name).expiry(60));
+    broker.send(first, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.receive(first);
+    let other = waiting_client(&mut broker, 4);
+    send(&mut broker, other, QoS::ExactlyOnce, 2..=2);
+    let second = resume(&mut broker, 2, "second");
+    assert_eq!(broker.drain(second), ["0"]);
+    broker.cut(second);
+    broker.advance_secs(1);
+    assert_eq!(broker.types(old), [PacketType::PubRec]);
+    assert!(broker.types(other).is_empty() && broker.drain(first).is_empty());
+
+    broker.restart();
+    let first = resume(&mut broker, 0, "first");
+    assert!(broker.drain(first).is_empty(), "its publisher sends it again");
+    let second = resume(&mut broker, 2, "second");
+    assert_eq!(broker.drain(second), ["1"]);
+    let other = waiting_client(&mut broker, 4);
+    send(&mut broker, other, QoS::ExactlyOnce, 2..=2);
+    assert_eq!(broker.types(other), [PacketType::PubRec]);
+    assert_eq!(broker.drain(first), ["2"]);
+    assert_eq!(broker.drain(second), ["2"]);
     check_nothing_pending(&mut broker);
 }
 

@@ -283,6 +283,38 @@ fn a_repetition_of_a_message_may_have_less_time_left() {
     again(50).ends(&[Promise::MessageExpiry]);
 }
 
+#[test]
+fn what_a_failing_store_made_the_broker_refuse_is_new_when_it_comes_again() {
+    for (fails, broken) in [(true, &[][..]), (false, &[Promise::MessageExpiry])] {
+        let mut story = Story::with(|rules| {
+            rules.stores = true;
+            rules.limits.queue_policy = dunlin_broker::QueuePolicy::DropNewest;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q2);
+        if fails {
+            story.tell(Event::StoreFailed);
+        }
+        let mut taken = publish(7, Q2, 5);
+        taken.message_expiry_interval = Some(60);
+        story.take_publish(1, taken.clone());
+        // PUBREC refuses it, and is never written.
+        story.close(1);
+        if fails {
+            story.tell(Event::StoreMended);
+        }
+        story.join(3, 1, connect("publisher"), true);
+        taken.message_expiry_interval = Some(48);
+        story.take_publish(3, again(taken));
+        story.write(3, &Packet::PubRec(ack(5)));
+        let mut sent = publish(7, Q2, 1);
+        sent.message_expiry_interval = Some(48);
+        story.pass_on(2, 2, sent);
+        story.ends(broken);
+    }
+}
+
 fn keep(story: &mut Story, number: u64) {
     story.take_publish(1, retained(publish(number, Q1, 1)));
     story.write(1, &Packet::PubAck(ack(1)));

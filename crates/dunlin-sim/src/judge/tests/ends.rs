@@ -98,6 +98,25 @@ fn a_crash_may_undo_the_end_of_a_session() {
     story.ends(&[Promise::SessionPresent]);
 }
 
+#[test]
+fn nothing_is_owed_to_a_session_that_had_expired_before_a_crash_brought_it_back() {
+    for (away_millis, broken) in [(59_000, &[Promise::AcknowledgedIsKept][..]), (60_100, &[])] {
+        let mut story = Story::with(|rules| rules.stores = true);
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.tell(Event::StoreFailed);
+        story.close(2);
+        story.pass(away_millis);
+        story.publish(1, 7);
+        // That the session has ended was never stored.
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 2, connect("subscriber"), true);
+        story.ends(broken);
+    }
+}
+
 /// A watcher (connection 2) of Wills, and a device (connection 1) with one.
 fn mourners(delay_secs: u32) -> Story {
     let mut story = Story::new();
