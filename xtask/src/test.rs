@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 
 use crate::command::{cargo, run as run_command};
+use crate::crash;
 use crate::planted;
 use crate::setup;
 use crate::sim;
@@ -48,6 +49,8 @@ enum Step {
     Sim,
     /// Faults planted in the broker, which the simulation must find
     Planted,
+    /// The real broker killed, and its power cut, under load
+    Crash,
     /// The examples in the documentation
     DocTests,
     /// The documentation builds without a warning
@@ -105,6 +108,7 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
         Step::Tests => cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]),
         Step::Sim => sim::test(workspace),
         Step::Planted => planted::test(workspace),
+        Step::Crash => crash::test(workspace),
         Step::DocTests => cargo(&["test", "--workspace", "--doc"]),
         Step::Docs => {
             let mut command = crate::command::cargo(workspace, &["doc", "--workspace"]);

@@ -327,11 +327,24 @@ fn show(name: &str, value: impl std::fmt::Display) {
     println!("{name:<32} {value}");
 }
 
+/// Shows the memory of a broker once, and what is left of it when the allocator has given back what
+/// it keeps for a while.
 fn show_memory(name: &str, broker: &Broker) -> Result<()> {
-    let memory = process::Memory::of(broker.pid())?;
+    let at_once = process::Memory::of(broker.pid())?;
+    let mut memory = at_once;
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_secs(2) {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = process::Memory::of(broker.pid())?;
+        if now.rollup_rss < memory.rollup_rss {
+            (memory, since) = (now, Instant::now());
+        }
+    }
+    let at_once = at_once.rollup_rss as f64 / 1e6;
     let [resident, anonymous] =
         [memory.rollup_rss, memory.rollup_anonymous].map(|bytes| bytes as f64 / 1e6);
-    show(name, format!("{resident:.1} MB, {anonymous:.1} MB of it anonymous"));
+    let figures = format!("{resident:.1} MB, {anonymous:.1} MB of it anonymous");
+    show(name, format!("{figures}; {at_once:.1} MB at first"));
     Ok(())
 }
 
