@@ -51,7 +51,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file or folder can't be used.
-    #[error("{} can't be used", path.display())]
+    #[error("{} can't be used{}", path.display(), hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -66,6 +66,17 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// What may help.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            " (a folder is needed, and a file is in its place)"
+        }
+        io::ErrorKind::PermissionDenied => " (this user needs to read and write there)",
+        _ => "",
+    }
 }
 
 /// A folder that this process alone uses.
