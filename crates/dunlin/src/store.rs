@@ -5,8 +5,9 @@ use clap::{Args, Subcommand};
 use dunlin_store::OpenError;
 use dunlin_store::tools::{self, Checked, Stat, ToolError};
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// How many problems are shown one by one.
@@ -63,8 +64,8 @@ enum Task {
     },
     /// Write all that is stored, by a broker that has stopped, as lines of JSON.
     ///
-    /// Payloads are base64, times microseconds since 1970 (UTC), intervals seconds. Whoever can read
-    /// the file can read all messages.
+    /// Payloads are base64, times microseconds since 1970 (UTC), intervals seconds. The file is
+    /// for this user alone.
     Export {
         #[command(flatten)]
         folder: Folder,
@@ -84,8 +85,8 @@ enum Task {
     },
     /// Write a consistent copy of all that is stored, as lines of JSON, also while the broker runs.
     ///
-    /// The copy is an export, for `dunlin store import`: what is stored at one moment. Whoever can
-    /// read the file can read all messages.
+    /// The copy is an export, for `dunlin store import`: what is stored at one moment. The file is
+    /// for this user alone.
     Backup {
         #[command(flatten)]
         folder: Folder,
@@ -190,7 +191,10 @@ impl To {
             PathBuf::from(name)
         };
         let failed = |error: io::Error| Failure::new(format!("{}: {error}", self.to.display()));
-        let file = File::create(&unfinished).map_err(failed)?;
+        // Every message lies in it in the clear.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&unfinished).map_err(failed)?;
         let mut out = BufWriter::new(file);
         let written = write(&mut out).map_err(|error| copy_failure(&error, &self.to));
         let finished = written.and_then(|count| {
