@@ -9,8 +9,9 @@
 //! damaged       files, or parts of them, that could not be read
 //! ```
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// A file or folder can't be used.
-    #[error("{} can't be used", path.display())]
+    #[error("{} can't be used{}", path.display(), hint(source))]
     Io {
         /// The file or folder.
         path: PathBuf,
@@ -66,6 +67,17 @@ pub enum OpenError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+/// What may help.
+fn hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            " (a folder is needed, and a file is in its place)"
+        }
+        io::ErrorKind::PermissionDenied => " (this user needs to read and write there)",
+        _ => "",
+    }
 }
 
 /// A folder that this process alone uses.
@@ -83,7 +95,7 @@ impl Folder {
             let path = path.to_path_buf();
             move |source| OpenError::Io { path, source }
         };
-        std::fs::create_dir_all(path).map_err(at(path))?;
+        make(path).map_err(at(path))?;
         let lock_path = path.join("lock");
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
@@ -153,6 +165,18 @@ impl Folder {
         let (commit, check) = text.trim().split_once(' ')?;
         let (commit, check): (u64, u64) = (commit.parse().ok()?, check.parse().ok()?);
         (check == !commit).then_some(commit)
+    }
+}
+
+/// Makes the folder if there is none, for this user alone: every message lies in it in the clear.
+/// One that is there keeps its rights.
+fn make(path: &Path) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(_) if path.is_dir() => Ok(()),
+        made => made,
     }
 }
 

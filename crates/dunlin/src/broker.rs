@@ -184,9 +184,9 @@ fn serve(config: Config) -> Result<(), Failure> {
         let storage = FileStorage::open(folder, dunlin_store::Options::default());
         builder = builder.storage(storage.map_err(|error| Failure::new(causes(&error)))?);
     }
-    let durability = config.durability.default;
+    let levels = levels(&config);
     let broker = builder.config(config).start().map_err(|error| start_failure(&error))?;
-    announce(&broker, allows_anonymous, data.as_deref(), durability)?;
+    announce(&broker, allows_anonymous, data.as_deref(), &levels)?;
     runtime.block_on(async {
         signals.next().await;
         let stopping = tokio::task::spawn_blocking(move || broker.stop());
@@ -232,8 +232,26 @@ impl StopSignals {
 fn start_failure(error: &StartError) -> Failure {
     match error {
         StartError::Exposed { .. } | StartError::NobodyAllowed => Failure::usage(error.to_string()),
+        // Its cause is in its words, before what may help.
+        StartError::Listen { .. } => Failure::new(error.to_string()),
         _ => Failure::new(causes(error)),
     }
+}
+
+/// What an acknowledgement means, and whether that is all that there is to know.
+fn levels(config: &Config) -> String {
+    let default = config.durability.default;
+    let differs = |level: Durability| level != default;
+    let by_listener = config.listeners.iter().filter_map(|listener| listener.durability);
+    let by_topic = config.durability.topics.iter().map(|(_, level)| *level);
+    let elsewhere = match (by_listener.into_iter().any(differs), by_topic.into_iter().any(differs))
+    {
+        (false, false) => "",
+        (true, false) => ", another for some listeners",
+        (false, true) => ", another for some Topic Names",
+        (true, true) => ", another for some listeners and Topic Names",
+    };
+    format!("{}{elsewhere}", default.name())
 }
 
 /// Tells what runs and how to stop it; scripts wait for these lines.
@@ -241,7 +259,7 @@ fn announce(
     broker: &Broker,
     allows_anonymous: bool,
     data: Option<&Path>,
-    durability: Durability,
+    levels: &str,
 ) -> Result<(), Failure> {
     let mut text = format!("dunlin {}\n", env!("CARGO_PKG_VERSION"));
     for address in broker.addresses() {
@@ -251,7 +269,7 @@ fn announce(
     text.push_str(&format!("{workers} worker{}\n", if workers == 1 { "" } else { "s" }));
     text.push_str(&match data {
         Some(folder) => {
-            format!("state is kept in {} (durability {})\n", folder.display(), durability.name())
+            format!("state is kept in {} (durability {levels})\n", folder.display())
         }
         None => "state lives in memory and ends with the broker; --data FOLDER keeps it\n".into(),
     });

@@ -2,10 +2,12 @@
 
 use crate::failure::{Failure, causes};
 use clap::{Args, Subcommand};
-use dunlin_store::tools::{self, Checked, Stat};
+use dunlin_store::OpenError;
+use dunlin_store::tools::{self, Checked, Stat, ToolError};
 use std::fmt::Write as _;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// How many problems are shown one by one.
@@ -25,9 +27,25 @@ Examples:
   dunlin store backup /var/lib/dunlin --to dunlin.jsonl
   dunlin store import /var/lib/dunlin-2 --from dunlin.jsonl";
 
+const TABLES: &str = "\
+Content is the keys and values, disk what their files take. What was stored last waits in a journal,
+which no table's line counts, and the last line does. The tables:
+  session       sessions that outlive their connections
+  subscription  their subscriptions
+  queue         messages that they are owed, with the message if it is small or owed to no other
+  state         what has changed of these: sent, half acknowledged
+  message       larger messages that several sessions are owed, once for all of them
+  received      Packet Identifiers of QoS 2 messages that clients have yet to release
+  will          Wills
+  underway      messages that have not reached all sessions they are for
+  retained      retained messages
+  meta          counters of the store itself
+  damaged       what could not be read and was set aside";
+
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Say how much of what is there, of a broker that has stopped.
+    #[command(after_help = TABLES)]
     Stat {
         #[command(flatten)]
         folder: Folder,
@@ -38,11 +56,16 @@ enum Task {
         folder: Folder,
     },
     /// Give back to the disk what deleted messages took, of a broker that has stopped.
+    ///
+    /// A table is written anew before its old files go: leave as much room free as it takes.
     Compact {
         #[command(flatten)]
         folder: Folder,
     },
     /// Write all that is stored, by a broker that has stopped, as lines of JSON.
+    ///
+    /// Payloads are base64, times microseconds since 1970 (UTC), intervals seconds. The file is
+    /// for this user alone.
     Export {
         #[command(flatten)]
         folder: Folder,
@@ -50,14 +73,20 @@ enum Task {
         to: To,
     },
     /// Make a store of an export or a backup, in a folder that holds none.
+    ///
+    /// What stands before a fault is imported all the same, for those who have no better copy. To try
+    /// again take another folder, or delete this one.
     Import {
         #[command(flatten)]
         folder: Folder,
-        /// The export; standard input if it is `-`
+        /// The export or backup; standard input if it is `-`
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },
-    /// Write a consistent copy of all that is stored while the broker runs, as lines of JSON.
+    /// Write a consistent copy of all that is stored, as lines of JSON, also while the broker runs.
+    ///
+    /// The copy is an export, for `dunlin store import`: what is stored at one moment. The file is
+    /// for this user alone.
     Backup {
         #[command(flatten)]
         folder: Folder,
@@ -80,6 +109,32 @@ struct To {
     to: PathBuf,
 }
 
+/// Why a copy was not made, or not read; `place` is the other end of it.
+fn copy_failure(error: &ToolError, place: &Path) -> Failure {
+    let why = causes(error);
+    Failure::new(match error {
+        ToolError::Io(cause) => {
+            let place = if place == Path::new("-") { Path::new("standard stream") } else { place };
+            format!("{}: {cause}", place.display())
+        }
+        ToolError::Open(OpenError::InUse { .. }) => {
+            format!("{why}; `dunlin store backup` copies it while it is in use")
+        }
+        _ => why,
+    })
+}
+
+/// The same of an import, which leaves something behind.
+fn import_failure(error: &ToolError, folder: &Path, from: &Path) -> Failure {
+    let folder = folder.display();
+    match error {
+        ToolError::Line { .. } | ToolError::CutOff => Failure::new(format!(
+            "{error}; {folder} has what stands before that: delete it before you try again"
+        )),
+        _ => copy_failure(error, from),
+    }
+}
+
 impl StoreArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.task {
@@ -99,7 +154,10 @@ impl StoreArgs {
                 let before = bytes(tools::stat(&folder).map_err(failed)?);
                 tools::compact(&folder).map_err(failed)?;
                 let after = bytes(tools::stat(&folder).map_err(failed)?);
-                print(&format!("{} became {}\n", size(before), size(after)))
+                print(&match after < before {
+                    true => format!("{} on the disk became {}\n", size(before), size(after)),
+                    false => format!("nothing to give back: {} on the disk\n", size(after)),
+                })
             }
             Task::Export { folder: Folder { folder }, to } => {
                 to.write(|out| tools::export(&folder, out))
@@ -109,7 +167,7 @@ impl StoreArgs {
             }
             Task::Import { folder: Folder { folder }, from } => {
                 let count = tools::import(&folder, &mut *open(&from)?)
-                    .map_err(|error| Failure::new(causes(&error)))?;
+                    .map_err(|error| import_failure(&error, &folder, &from))?;
                 print(&format!("{count} records were imported into {}\n", folder.display()))
             }
         }
@@ -124,7 +182,7 @@ impl To {
     ) -> Result<(), Failure> {
         if self.to == Path::new("-") {
             let mut out = BufWriter::new(io::stdout().lock());
-            write(&mut out).map_err(|error| Failure::new(causes(&error)))?;
+            write(&mut out).map_err(|error| copy_failure(&error, &self.to))?;
             return out.flush().map_err(|error| Failure::new(format!("standard output: {error}")));
         }
         let unfinished = {
@@ -133,9 +191,12 @@ impl To {
             PathBuf::from(name)
         };
         let failed = |error: io::Error| Failure::new(format!("{}: {error}", self.to.display()));
-        let file = File::create(&unfinished).map_err(failed)?;
+        // Every message lies in it in the clear.
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let file = options.open(&unfinished).map_err(failed)?;
         let mut out = BufWriter::new(file);
-        let written = write(&mut out).map_err(|error| Failure::new(causes(&error)));
+        let written = write(&mut out).map_err(|error| copy_failure(&error, &self.to));
         let finished = written.and_then(|count| {
             let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
             file.sync_all().and_then(|()| fs::rename(&unfinished, &self.to)).map_err(failed)?;

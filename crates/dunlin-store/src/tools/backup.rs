@@ -4,6 +4,7 @@
 use super::line::{Line, NAME, VERSION};
 use super::{ToolError, export};
 use crate::engine::Engine;
+use crate::open::OpenError;
 use crate::recovery::Recovery;
 use crate::shared::Shared;
 use std::fs::{DirBuilder, Permissions};
@@ -71,7 +72,10 @@ pub fn backup(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, Tool
         {
             return export(folder, out);
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let source = too_long(error);
+            return Err(OpenError::Io { path: folder.join(SOCKET), source }.into());
+        }
     };
     stream.write_all(REQUEST)?;
     let mut lines = BufReader::new(stream);
@@ -79,7 +83,7 @@ pub fn backup(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, Tool
     loop {
         line.clear();
         if lines.read_until(b'\n', &mut line)? == 0 {
-            return Err(ToolError::CutOff);
+            return Err(ToolError::GivenUp);
         }
         out.write_all(&line)?;
         // Only the last line begins so: it says that all was sent.
@@ -89,6 +93,17 @@ pub fn backup(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, Tool
             return Ok(count.saturating_sub(1));
         }
         count += 1;
+    }
+}
+
+/// Says in words of the folder that the path of a socket in it would be too long.
+fn too_long(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::InvalidInput => io::Error::new(
+            error.kind(),
+            "the path of the folder is too long; keep it within 80 bytes",
+        ),
+        _ => error,
     }
 }
 
@@ -106,7 +121,7 @@ impl Control {
         let _ = std::fs::remove_dir_all(&private);
         DirBuilder::new().mode(0o700).create(&private)?;
         let (draft, path) = (private.join(SOCKET), folder.join(SOCKET));
-        let listener = UnixListener::bind(&draft)?;
+        let listener = UnixListener::bind(&draft).map_err(too_long)?;
         std::fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
         std::fs::rename(&draft, &path)?;
         std::fs::remove_dir(&private)?;

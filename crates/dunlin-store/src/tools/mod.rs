@@ -69,6 +69,9 @@ pub enum ToolError {
     /// The export has no end: it was cut off. What there is was imported.
     #[error("the export is not whole: its last line is missing")]
     CutOff,
+    /// The broker gave up a backup before its end.
+    #[error("the broker ended the backup before it was whole; the broker's log says why")]
+    GivenUp,
     /// The export, the store or the connection to the broker failed.
     #[error("reading or writing failed")]
     Io(#[from] io::Error),
@@ -187,6 +190,14 @@ pub fn export(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, Tool
     Ok(write_export(&engine, out, &|| false)?)
 }
 
+/// What is wrong with a line. That it is line 1 of itself is left out.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    let reason = text.strip_suffix(&place).unwrap_or(&text);
+    format!("{reason} (column {})", error.column())
+}
+
 /// How many records of an import become one append, and how many may wait.
 const IMPORT_BATCH: usize = 256;
 const IMPORT_AHEAD: u64 = 64 * 256;
@@ -198,7 +209,7 @@ const IMPORT_AHEAD: u64 = 64 * 256;
 /// stays, so that nothing is lost that could be read.
 pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64, ToolError> {
     let folder = folder.as_ref();
-    if folder.join("database").exists() {
+    if holds_store(folder)? {
         return Err(ToolError::NotEmpty(folder.into()));
     }
     let mut storage = FileStorage::open(folder, Options::default())?;
@@ -218,7 +229,7 @@ pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64,
     for (number, text) in (1..).zip(export.lines()) {
         let fault = |reason| ToolError::Line { line: number, reason };
         let parsed = text.map_err(ToolError::Io).and_then(|text| {
-            serde_json::from_str::<Line>(&text).map_err(|error| fault(error.to_string()))
+            serde_json::from_str::<Line>(&text).map_err(|error| fault(reason(&error)))
         });
         let record = match parsed {
             Ok(Line::Header { format, version }) if number == 1 => {
@@ -273,8 +284,18 @@ pub fn compact(folder: impl AsRef<Path>) -> Result<(), ToolError> {
         .try_for_each(|table| engine.compact(table).map_err(|error| database(&error)))
 }
 
+/// Whether there is a store; a folder that can't be looked into is not one without.
+fn holds_store(folder: &Path) -> Result<bool, ToolError> {
+    match folder.join("database").try_exists() {
+        Err(source) if source.kind() == io::ErrorKind::PermissionDenied => {
+            Err(OpenError::Io { path: folder.into(), source }.into())
+        }
+        exists => Ok(exists.unwrap_or(false)),
+    }
+}
+
 fn open(folder: &Path) -> Result<(Folder, Engine, u64), ToolError> {
-    if !folder.join("database").exists() {
+    if !holds_store(folder)? {
         return Err(ToolError::NoStore(folder.into()));
     }
     let folder = Folder::open(folder)?;

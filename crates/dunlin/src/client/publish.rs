@@ -30,7 +30,8 @@ Examples:
 
 With --session-file a message that was taken arrives even if this program is killed or the machine
 loses power: the next run with the same file and ID sends what is left, also one with nothing to
-publish (-l < /dev/null).
+publish (-l < /dev/null). Messages are taken once the broker was reached: a run that never reaches it
+takes none and fails. One that was killed doesn't tell how many lines of -l it took.
 
 Ends when all is sent and, above QoS 0, acknowledged.";
 
