@@ -131,6 +131,17 @@ fn an_export_that_is_not_whole_is_noticed() {
     let odd = lines[3].replace("\"topic_filter\":\"", "\"topic_filter\":\"#");
     let odd = [&lines[..3], &[&odd[..]], &lines[4..]].concat();
     assert!(matches!(import(&odd), Err(ToolError::Line { line: 4, .. })));
+    // What nobody could be given, or would hide something else.
+    let at = |part: &str| lines.iter().position(|line| line.contains(part)).expect("such a line");
+    let (session, owed) = (at("\"session\""), at("\"owed\""));
+    let orphaned = [&lines[..session], &lines[session + 1..]].concat();
+    assert!(matches!(import(&orphaned), Err(ToolError::Line { .. })));
+    let twice = [&lines[..=owed], &lines[owed..]].concat();
+    let line = owed as u64 + 2;
+    assert!(matches!(import(&twice), Err(ToolError::Line { line: at, .. }) if at == line));
+    let two = [&lines[..], &lines[..]].concat();
+    let line = lines.len() as u64 + 1;
+    assert!(matches!(import(&two), Err(ToolError::Line { line: at, .. }) if at == line));
 }
 
 #[test]

@@ -38,8 +38,10 @@ use crate::recovery::{Found, Problem, Recovery};
 use crate::scan::scan;
 use crate::storage::{FileStorage, Options, open_engine};
 use dunlin_broker::Store;
-use dunlin_broker::core::{Durability, RecordNumber};
+use dunlin_broker::core::{Durability, Record, RecordNumber};
+use dunlin_protocol::codec::Text;
 use line::Line;
+use std::collections::HashMap;
 use std::io::{self, BufRead, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -226,8 +228,14 @@ pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64,
     };
     let mut records = Vec::new();
     let mut outcome = Err(ToolError::CutOff);
+    let mut order = Order::default();
+    let mut end_line = None;
     for (number, text) in (1..).zip(export.lines()) {
         let fault = |reason| ToolError::Line { line: number, reason };
+        if let Some(end_line) = end_line {
+            outcome = Err(fault(format!("the export has ended with line {end_line}")));
+            break;
+        }
         let parsed = text.map_err(ToolError::Io).and_then(|text| {
             serde_json::from_str::<Line>(&text).map_err(|error| fault(reason(&error)))
         });
@@ -249,9 +257,13 @@ pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64,
                     true => Ok(count),
                     false => Err(fault(format!("{count} records expected, {found} found"))),
                 };
-                break;
+                end_line = Some(number);
+                continue;
             }
-            Ok(line) => line.into_record().map_err(fault),
+            Ok(line) => line.into_record().map_err(fault).and_then(|record| {
+                order.check(&record).map_err(fault)?;
+                Ok(record)
+            }),
             Err(error) => Err(error),
         };
         match record {
@@ -271,6 +283,41 @@ pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64,
     end.append(RecordNumber(last), records, Durability::Fsync);
     wait(&end, last);
     outcome
+}
+
+/// What the lines of an export must be like beyond what each is by itself.
+#[derive(Default)]
+struct Order {
+    /// The sessions, each with the highest number of a message that it is owed.
+    sessions: HashMap<Text, u64>,
+}
+
+impl Order {
+    fn check(&mut self, record: &Record) -> Result<(), String> {
+        let Some(client_identifier) = record.client_identifier() else { return Ok(()) };
+        let known = self.sessions.get_mut(client_identifier);
+        match (record, known) {
+            (Record::Session { .. }, None) => {
+                self.sessions.insert(client_identifier.clone(), 0);
+                Ok(())
+            }
+            (Record::Session { .. }, Some(_)) => Err("its session is there already".to_owned()),
+            // The Will of a session that ended with its connection, and what nobody has yet.
+            (Record::Will { .. } | Record::Underway { .. }, _) => Ok(()),
+            (_, None) => Err("its session must come before".to_owned()),
+            (Record::Owed { number, .. }, Some(last)) if *number <= *last => {
+                Err(format!("number {number} comes after {last}"))
+            }
+            (Record::Owed { number, .. }, Some(last)) => {
+                *last = *number;
+                Ok(())
+            }
+            (Record::Taken { number, .. }, Some(last)) if *number > *last => {
+                Err(format!("message {number} must come before"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Rewrites the database without what was removed from it, which gives its room back to the disk.
