@@ -45,7 +45,7 @@ enum Step {
     Clippy,
     /// Unit, integration and interoperability tests, and the replay of the fuzz corpora
     Tests,
-    /// The whole system in simulation, with fixed seeds
+    /// The whole system in simulation, with fixed and with fresh seeds
     Sim,
     /// Faults planted in the broker, which the simulation must find
     Planted,

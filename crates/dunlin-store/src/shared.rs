@@ -6,6 +6,7 @@ use dunlin_broker::core::{Durability, Fetched};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 /// A lock whose holder panicked is taken over: what it guards is changed in single steps.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -68,6 +69,9 @@ impl End {
     }
 }
 
+/// A disk that has done nothing for so long, with something to do, hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(5);
+
 /// What all of them share.
 pub(crate) struct Shared {
     /// For readers; gone while the disk fails. Who reads holds the lock, so that the database is
@@ -76,6 +80,9 @@ pub(crate) struct Shared {
     /// Bytes that were appended and are not stored.
     backlog: AtomicU64,
     backlog_bytes_max: u64,
+    /// Since when the disk has been busy with the same, in milliseconds since `started`.
+    busy_since: AtomicU64,
+    started: Instant,
     is_failing: AtomicBool,
     is_ready: AtomicBool,
     is_closing: AtomicBool,
@@ -88,6 +95,8 @@ impl Shared {
             engine: RwLock::new(None),
             backlog: AtomicU64::new(0),
             backlog_bytes_max,
+            busy_since: AtomicU64::new(0),
+            started: Instant::now(),
             is_failing: AtomicBool::new(false),
             is_ready: AtomicBool::new(true),
             is_closing: AtomicBool::new(false),
@@ -121,7 +130,26 @@ impl Shared {
 
     /// More waits to be stored.
     pub(crate) fn appended(&self, bytes: u64) {
-        let backlog = self.backlog.fetch_add(bytes, Ordering::AcqRel) + bytes;
+        self.appended_at(bytes, self.millis());
+    }
+
+    fn appended_at(&self, bytes: u64, now: u64) {
+        let before = self.backlog.fetch_add(bytes, Ordering::AcqRel);
+        let backlog = before + bytes;
+        if before == 0 {
+            self.busy_since.store(now, Ordering::Release);
+        }
+        let busy = now.saturating_sub(self.busy_since.load(Ordering::Acquire));
+        if before > 0
+            && u128::from(busy) > HANGS_AFTER.as_millis()
+            && self.is_ready.swap(false, Ordering::AcqRel)
+        {
+            tracing::warn!(
+                seconds = busy / 1000,
+                "the disk hangs; nothing is taken that would have to be stored until it goes on"
+            );
+            self.wake_all();
+        }
         if backlog > self.backlog_bytes_max && self.is_ready.swap(false, Ordering::AcqRel) {
             tracing::warn!(
                 backlog_bytes = backlog,
@@ -133,7 +161,12 @@ impl Shared {
     /// Less waits. Readiness comes back at half of the bound, so that it doesn't flutter.
     pub(crate) fn stored(&self, bytes: u64) {
         let backlog = self.backlog.fetch_sub(bytes, Ordering::AcqRel) - bytes;
+        self.busy_since.store(self.millis(), Ordering::Release);
         self.look(backlog);
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The disk fails, or works again.
@@ -158,5 +191,39 @@ impl Shared {
 
     fn wake_all(&self) {
         lock(&self.ends).iter().for_each(|end| end.wake());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_is_given_nothing_more_until_it_goes_on() {
+        let shared = Shared::new(1000);
+        let hangs = u64::try_from(HANGS_AFTER.as_millis()).expect("seconds");
+        // The first append finds a disk with nothing to do.
+        shared.appended_at(1, 100_000);
+        shared.appended_at(1, 100_000 + hangs);
+        assert!(shared.is_ready(), "not for so long yet");
+        shared.appended_at(1, 100_001 + hangs);
+        assert!(!shared.is_ready());
+        shared.stored(3);
+        assert!(shared.is_ready());
+    }
+
+    #[test]
+    fn a_long_backlog_is_halved_before_more_is_taken() {
+        let shared = Shared::new(1000);
+        shared.appended(1001);
+        assert!(!shared.is_ready());
+        shared.stored(500);
+        assert!(!shared.is_ready());
+        shared.stored(1);
+        assert!(shared.is_ready());
+        shared.set_failing(true);
+        assert!(!shared.is_ready());
+        shared.set_failing(false);
+        assert!(shared.is_ready());
     }
 }

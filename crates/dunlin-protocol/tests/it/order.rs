@@ -165,3 +165,35 @@ fn releases_follow_the_order_of_receipts() {
     }
     expect(&mut server, "PUBLISH1 PUBLISH2 PUBLISH3 PUBREL1 PUBREL2 PUBREL3");
 }
+
+#[test]
+fn a_receipt_that_is_given_up_takes_the_later_ones_with_it() {
+    let mut server = server(ProtocolVersion::V3_1_1);
+    for (qos, value) in [(1, 1), (1, 2), (2, 3), (1, 4)] {
+        server.send(&publish(qos, value, false));
+    }
+    acknowledge(&mut server, 3, ReasonCode::Success);
+    let given_up = server.end.owed.remove(1);
+    let (now, end) = (server.clock.now(), &mut server.end);
+    end.connection.forgo(now, given_up, &mut end.out);
+    acknowledge(&mut server, 0, ReasonCode::Success);
+    expect(&mut server, "PUBACK1");
+    acknowledge(&mut server, 0, ReasonCode::Success);
+    expect(&mut server, "PUBREC3");
+}
+
+#[test]
+fn only_a_qos_2_message_is_refused_without_a_word() {
+    let mut server = server(ProtocolVersion::V5);
+    for (qos, value) in [(1, 1), (2, 2), (1, 3)] {
+        server.send(&publish(qos, value, false));
+    }
+    for token in std::mem::take(&mut server.end.owed) {
+        let (now, end) = (server.clock.now(), &mut server.end);
+        end.connection.refuse_untold(now, token, ReasonCode::QuotaExceeded, &mut end.out);
+    }
+    expect(&mut server, "PUBACK1? PUBACK3?");
+    // It is told when it sends the message again.
+    server.send(&publish(2, 2, true));
+    expect(&mut server, "PUBREC2?");
+}

@@ -67,12 +67,14 @@ pub(super) struct Receipt {
     pub(super) exchanges: [u32; 3],
     pub(super) written: [u32; 3],
     pub(super) delivered: [u32; 3],
+    /// The application was given it by a connection that the session had left.
+    pub(super) is_left_with: bool,
 }
 
 impl Receipt {
     /// Whether the application has it.
     pub(super) fn is_delivered(&self) -> bool {
-        self.delivered.iter().any(|times| *times > 0)
+        self.is_left_with || self.delivered.iter().any(|times| *times > 0)
     }
 }
 
@@ -417,10 +419,13 @@ impl Judge {
         let Some(number) = message_number(&message.payload) else { return };
         let Some(life_id) = self.life_of(id) else { return };
         let is_left = self.connections.get(&id).is_some_and(|connection| connection.is_left);
-        if is_left || message.topic_name.starts_with("$SYS/") {
+        if message.topic_name.starts_with("$SYS/") {
             return;
         }
         let Some(record) = self.messages.get_mut(&number) else {
+            if is_left {
+                return;
+            }
             let text = format!("the application is given message {number} that nobody published");
             self.breach(Promise::OnlyWhatIsWanted, &[id], text);
             return;
@@ -439,6 +444,11 @@ impl Judge {
             return;
         }
         let receipt = life.receipts.entry(number).or_default();
+        if is_left {
+            // How it came is not judged; when it comes again at QoS 2 its device keeps it back.
+            receipt.is_left_with = true;
+            return;
+        }
         let first = !receipt.is_delivered();
         let qos = usize::from(message.qos.value());
         receipt.delivered[qos] += 1;

@@ -1,6 +1,7 @@
 //! Retained messages: which value of a Topic Name may be the last one at a moment.
 
 use super::Judge;
+use super::messages::Receipt;
 use super::moment::Moment;
 use super::names::TopicId;
 use super::promise::Promise;
@@ -203,8 +204,10 @@ impl Judge {
             }
             let is_over =
                 self.connections.get(&version.connection).is_some_and(|known| known.over.is_some());
-            if is_over && !is_lasting {
-                // What goes to nobody at QoS 0 is lost with its connection.
+            let known = self.sessions.life(life).receipts.get(&number);
+            if is_over && (!is_lasting || known.is_some_and(Receipt::is_delivered)) {
+                // What goes to nobody at QoS 0 is lost with its connection, and the rest may have
+                // come by a later one before SUBACK was written.
                 continue;
             }
             owed.push(OwedRetained {

@@ -11,10 +11,17 @@ fn url(port: &str) -> String {
 
 #[test]
 fn our_broker_passes_every_check() {
-    for workers in ["1", "3"] {
-        let broker = Broker::start(&["--workers", workers]);
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("a plain path");
+    for args in [
+        &["--workers", "1"][..],
+        &["--workers", "3"],
+        &["--workers", "1", "--data", data, "--durability", "memory"],
+        &["--workers", "3", "--data", data, "--durability", "fsync"],
+    ] {
+        let broker = Broker::start(args);
         let ended = run(&["conformance", &url(&broker.port), "--jobs", "16", "--patience", "30"]);
-        assert_eq!(ended.code, Some(0), "{workers} workers:\n{}{}", ended.stdout, ended.stderr);
+        assert_eq!(ended.code, Some(0), "{args:?}:\n{}{}", ended.stdout, ended.stderr);
         let last = ended.stdout.lines().last().expect("a report");
         assert!(last.ends_with(" passed, 0 failed, 0 skipped"), "{last}");
     }

@@ -21,9 +21,13 @@ fn leave_messages(port: &str, count: usize) {
     let session = ["-p", port, "-i", "s", "-c", "-q", "2", "-t", "a/#"];
     run(&[&["sub", "-E"][..], &session].concat()).check(0, "", "");
     for number in 0..count {
-        let number = number.to_string();
-        run(&["pub", "-p", port, "-q", "2", "-t", "a/b", "-m", &number]).check(0, "", "");
+        publish(port, number);
     }
+}
+
+fn publish(port: &str, number: usize) {
+    let number = number.to_string();
+    run(&["pub", "-p", port, "-q", "2", "-t", "a/b", "-m", &number]).check(0, "", "");
 }
 
 /// The session has its messages, in their order.
@@ -69,7 +73,7 @@ fn a_store_is_counted_checked_and_carried_elsewhere() {
     let backup = at("backup.jsonl");
     let ended = run(&["store", "backup", text(&data), "--to", text(&backup)]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    leave_messages(&broker.port, 1);
+    publish(&broker.port, 2);
     broker.running.signal("TERM");
     assert_eq!(broker.running.end().code, Some(0));
 

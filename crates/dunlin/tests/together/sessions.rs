@@ -127,11 +127,11 @@ pub(crate) async fn messages_expire(bed: &mut Bed) {
     let mut stream = bed.subscribe(&subscriber, "e").await;
     let will = Will::new("time/is/up", "").qos(bed.case.qos);
     let builder = bed.persistent(bed.client_through(&proxy, "clock"));
-    let clock = builder.will(will.delay_interval(Duration::from_secs(2))).no_reconnect();
+    let clock = builder.will(will.delay_interval(Duration::from_secs(5))).no_reconnect();
     let (_clock, _) = clock.connect().await.expect("connected");
 
     // Both are cut before the message is published, but the Will is due later all the same: its
-    // delay is twice as long, and the acknowledgements below take no second.
+    // delay leaves four seconds for the acknowledgements below.
     let long = Duration::from_secs(600);
     proxy.cut();
     lost(&mut events).await;

@@ -656,6 +656,28 @@ fn a_retained_message_at_qos_0_is_lost_with_a_connection_that_was_over() {
 }
 
 #[test]
+fn a_retained_message_may_come_by_a_new_connection_before_the_old_one_has_suback() {
+    for (comes, broken) in [(true, &[][..]), (false, &[Promise::Retained])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        keep(&mut story, 7);
+        let packet = subscribe("a", Q1);
+        let packet_identifier = packet.packet_identifier;
+        story.take(2, &Packet::Subscribe(Box::new(packet)));
+        story.ask(3, 2, connect("subscriber"));
+        story.tell(Event::Ended { connection: ConnectionId(2) });
+        story.accept(3, true);
+        if comes {
+            story.pass_on(3, 2, again(retained(publish(7, Q1, 1))));
+        }
+        story.suback(2, packet_identifier, vec![ReasonCode::GrantedQoS1]);
+        story.close(2);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn what_is_sent_at_qos_0_makes_no_room_in_a_queue() {
     for (queue_len_max, broken) in [(1, &[][..]), (2, &[Promise::AcknowledgedIsKept])] {
         let mut story = Story::with(|rules| {

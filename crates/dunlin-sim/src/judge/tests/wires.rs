@@ -301,6 +301,32 @@ fn what_an_old_connection_still_writes_counts_for_nothing() {
 }
 
 #[test]
+fn what_an_old_connection_brings_to_its_application_is_owed_no_more() {
+    for (is_given, broken) in [(true, &[][..]), (false, &[Promise::AcknowledgedIsKept])] {
+        let mut story = pair(Q2);
+        for number in [7, 8] {
+            story.take_publish(1, publish(number, Q2, 5));
+            story.write(1, &Packet::PubRec(ack(5)));
+            story.take(1, &Packet::PubRel(ack(5)));
+            story.write(1, &Packet::PubComp(ack(5)));
+        }
+        story.ask(3, 2, connect("subscriber"));
+        story.tell(Event::Ended { connection: ConnectionId(2) });
+        story.accept(3, true);
+        story.deliver_written(3, 2, again(publish(7, Q2, 1)));
+        // Its beginning was written there before the session moved on.
+        story.write_publish(2, publish(8, Q2, 2));
+        if is_given {
+            story.deliver(2, 2, &publish(8, Q2, 2));
+        }
+        story.close(2);
+        // The device knows the exchange.
+        story.write_publish(3, again(publish(8, Q2, 2)));
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_client_that_is_not_read_is_not_silent() {
     for (after, broken) in [(2500, &[][..]), (6000, &[Promise::KeepAlive][..])] {
         let mut story = Story::with(|rules| rules.limits.receive_maximum = 1);
