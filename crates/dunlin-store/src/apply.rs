@@ -13,6 +13,7 @@ use dunlin_protocol::Message;
 use dunlin_protocol::codec::Text;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Instant as Clock;
 
@@ -188,7 +189,7 @@ impl Applier<'_> {
         let name = client_identifier.as_bytes();
         let named = self.index.names.key(Table::Session, None, name);
         self.index.names.forget(Table::Session, None, name);
-        self.index.names.forget_all(client.number);
+        self.index.names.forget_all(Table::Subscription, client.number);
         self.group.remove(Table::Session, &named.key);
         self.index.garbage.push_back(client.number);
     }
@@ -351,8 +352,15 @@ impl Applier<'_> {
             }
         }
         while let Some(session) = self.index.garbage.front().copied() {
-            for table in Table::OF_SESSIONS {
-                for row in self.engine.table(table).prefix(session.to_be_bytes()) {
+            // Behind what was removed before: a walk over the marks of that would take ever longer.
+            let (tables, after) = std::mem::take(&mut self.index.cleaned);
+            let mut after = after.map(|key| Bound::Excluded(key.to_vec()));
+            let end = session.checked_add(1).map(|next| next.to_be_bytes().to_vec());
+            let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+            for (at, table) in Table::OF_SESSIONS.into_iter().enumerate().skip(tables) {
+                let first = || Bound::Included(session.to_be_bytes().to_vec());
+                let range = (after.take().unwrap_or_else(first), end.clone());
+                for row in self.engine.table(table).range(range) {
                     // What can't be read is looked for again at the next start.
                     let Ok((key, value)) = row.into_inner() else { break };
                     if table == Table::Queue {
@@ -367,6 +375,7 @@ impl Applier<'_> {
                     self.group.remove(table, &key);
                     rows += 1;
                     if rows >= rows_max {
+                        self.index.cleaned = (at, Some(key));
                         return true;
                     }
                 }

@@ -146,11 +146,13 @@ impl Committer {
     fn store(&mut self, mut gathered: Gathered) -> bool {
         for row in self.damaged.try_iter() {
             set_aside(&mut gathered.group, Table::Queue, &row.key, &row.value, row.damage);
+            gathered.group.remove(Table::State, &row.key);
         }
         if !self.commit(&mut gathered.group) {
             return false;
         }
-        let mut wants_sync = self.is_sync_due();
+        // What came to nothing is as safe as what was before it, and nothing else would tell.
+        let mut wants_sync = self.is_sync_due() || self.progress.unsynced.is_empty();
         for (end, last, durability) in &gathered.appends {
             end.advance(Durability::Written, *last);
             if *durability == Durability::Fsync {

@@ -3,6 +3,7 @@
 use crate::encoding::{Counters, State};
 use crate::keys::Names;
 use crate::retained::Changes;
+use fjall::UserKey;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use hashbrown::hash_map::EntryRef;
@@ -22,6 +23,9 @@ pub(crate) struct Index {
     pub(crate) changes: Changes,
     /// Sessions that have ended, whose rows have yet to be removed.
     pub(crate) garbage: VecDeque<u64>,
+    /// Of how many tables the first of them has no rows any more, and the last row that was removed
+    /// from the next one.
+    pub(crate) cleaned: (usize, Option<UserKey>),
     /// Messages that nobody refers to, as a start found them.
     pub(crate) orphans: VecDeque<u64>,
 }

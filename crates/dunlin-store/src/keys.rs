@@ -20,7 +20,7 @@
 
 use crate::encoding::Damage;
 use bytes::Bytes;
-use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 /// A table: a keyspace of the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,7 +118,7 @@ const EMPTY: u8 = 0xFE;
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     /// By table, the number before the string, and the string.
-    long: HashMap<(Table, Option<u64>, Bytes), u64>,
+    long: BTreeMap<(Table, Option<u64>, Bytes), u64>,
     next: u64,
 }
 
@@ -155,16 +155,24 @@ impl Names {
         } else if name.len() <= NAME_MAX {
             key.extend_from_slice(name);
         } else {
-            let next = &mut self.next;
-            let number = *self.long.entry((table, before, name.clone())).or_insert_with(|| {
-                *next += 1;
-                *next
-            });
+            let number = self.number(table, before, name);
             key.push(LONG);
             key.extend_from_slice(&number.to_be_bytes());
             return Named { key, long: Some(name.clone()) };
         }
         Named { key, long: None }
+    }
+
+    /// The number of a long name; it gets one if it has none.
+    fn number(&mut self, table: Table, before: Option<u64>, name: &Bytes) -> u64 {
+        let place = (table, before, name.clone());
+        if let Some(number) = self.long.get(&place) {
+            return *number;
+        }
+        self.next += 1;
+        // In memory of its own: the string may be a small part of a packet.
+        self.long.insert((table, before, Bytes::copy_from_slice(name)), self.next);
+        self.next
     }
 
     /// Forgets a long name whose row is gone. Does nothing for others.
@@ -174,10 +182,15 @@ impl Names {
         }
     }
 
-    /// Forgets the long names behind a number.
-    pub(crate) fn forget_all(&mut self, number: u64) {
-        if !self.long.is_empty() {
-            self.long.retain(|(_, before, _), _| *before != Some(number));
+    /// Forgets the long names behind a number in a table.
+    pub(crate) fn forget_all(&mut self, table: Table, number: u64) {
+        let first = (table, Some(number), Bytes::new());
+        while let Some((place, _)) = self.long.range(&first..).next()
+            && place.0 == table
+            && place.1 == Some(number)
+        {
+            let place = place.clone();
+            self.long.remove(&place);
         }
     }
 
@@ -217,5 +230,31 @@ pub(crate) fn split_name(
             Ok((name, rest, Some(u64::from_be_bytes(number))))
         }
         name => Ok((Bytes::copy_from_slice(name), value.clone(), None)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_session_forgets_its_long_names_alone() {
+        let mut names = Names::default();
+        let long = Bytes::from(vec![b'a'; NAME_MAX + 1]);
+        let own = names.key(Table::Subscription, Some(5), &long).key;
+        let next = names.key(Table::Subscription, Some(6), &long).key;
+        let underway = names.key(Table::Underway, Some(5), &long).key;
+        names.forget_all(Table::Subscription, 5);
+        assert_eq!(names.key(Table::Subscription, Some(6), &long).key, next);
+        assert_eq!(names.key(Table::Underway, Some(5), &long).key, underway);
+        assert_ne!(names.key(Table::Subscription, Some(5), &long).key, own);
+    }
+
+    #[test]
+    fn a_long_name_does_not_keep_the_packet_that_it_came_in() {
+        let mut names = Names::default();
+        let packet = Bytes::from(vec![b'a'; 1 << 20]);
+        names.key(Table::Subscription, Some(5), &packet.slice(..2000));
+        assert!(packet.is_unique());
     }
 }

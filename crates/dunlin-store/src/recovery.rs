@@ -189,6 +189,9 @@ impl<'a> Recovery<'a> {
         let owner = self.owners.get(&session).cloned();
         if owner.is_none() {
             self.garbage.insert(session);
+            // Nobody may get these rows with the number, though the counters be lost.
+            let last = &mut self.index.counters.session;
+            *last = session.max(*last);
         }
         owner
     }
@@ -238,6 +241,8 @@ impl<'a> Recovery<'a> {
         let gaps = scan(engine, &snapshot, Table::Queue, (&[], None), |key, value| {
             if let Err(damage) = self.queued(&key, &value, &mut waiting) {
                 self.set_aside(Table::Queue, &key, &value, damage);
+                // It must not be taken for that of a later message with this number.
+                self.mended.remove(Table::State, &key);
             }
             ControlFlow::Continue(())
         });
@@ -259,6 +264,7 @@ impl<'a> Recovery<'a> {
         let header = QueuedHeader::decode(value)?;
         let Some(owner) = self.owners.get(&session) else {
             self.garbage.insert(session);
+            self.index.counters.session = self.index.counters.session.max(session);
             // Counted, so that the removal of the row finds the count as it must be.
             if let Some(reference) = header.reference {
                 *self.index.references.entry(reference).or_default() += 1;

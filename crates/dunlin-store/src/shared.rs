@@ -116,6 +116,10 @@ impl Shared {
         self.is_ready.load(Ordering::Acquire)
     }
 
+    pub(crate) fn is_failing(&self) -> bool {
+        self.is_failing.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::Acquire)
     }

@@ -451,6 +451,9 @@ impl Core {
     /// publisher can't be told, and a Client whose session is to survive is turned away.
     pub fn handle_store_ready(&mut self, is_ready: bool) {
         self.endpoints.store_is_ready = is_ready;
+        if is_ready {
+            self.record_unrecorded();
+        }
     }
 
     /// The earliest moment at which [`Core::handle_timeout`] has something to do.

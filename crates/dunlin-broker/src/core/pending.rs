@@ -3,6 +3,7 @@
 use super::durability::{Durability, StoredUpto};
 use super::forward::{Forwarded, Outcome, OwedTo, PublishNumber};
 use super::granted::SessionKey;
+use super::retained::Unrecorded;
 use super::workers::AwaitedSubAck;
 use super::{ConnectionKey, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{ConnAckProperties, Connect, PacketIdentifier, Text, UnsubAck};
@@ -141,6 +142,7 @@ pub(super) struct PendingPublishes {
     /// what the store does not know to be gone.
     gone: HashMap<Text, RecordNumber>,
     gone_in_order: VecDeque<(RecordNumber, Text)>,
+    pub(super) unrecorded: Unrecorded,
 }
 
 impl PendingPublishes {

@@ -6,6 +6,7 @@ use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber};
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
+use super::retained::Expired;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
@@ -246,18 +247,54 @@ impl Core {
             return Ok(None);
         }
         let message = outgoing.keep().clone();
-        let change = self
-            .endpoints
-            .retained
-            .set(now, message.clone(), &self.endpoints.limits)
-            .map_err(|_| DropCause::RetainedFull)?;
         // What the broker says about itself is said anew by the next process.
-        if !self.endpoints.stores || message.topic_name.starts_with("$SYS/") {
+        let stores = self.endpoints.stores && !message.topic_name.starts_with("$SYS/");
+        // Nobody waits with a message of QoS 0: it must not pile up before a store that takes
+        // nothing, and is stored when that goes on.
+        let is_later = stores && !self.endpoints.store_is_ready && message.qos == QoS::AtMostOnce;
+        if is_later && !self.pending.unrecorded.has_room(&message) {
+            return Err(DropCause::RetainedFull);
+        }
+        let (change, expired) =
+            self.endpoints.retained.set(now, message.clone(), &self.endpoints.limits);
+        self.record_expired(expired);
+        let change = change.map_err(|_| DropCause::RetainedFull)?;
+        if !stores {
             return Ok(None);
         }
+        if is_later {
+            self.pending.unrecorded.put(message, change);
+            return Ok(None);
+        }
+        Ok(Some(self.record_retained(message, change)))
+    }
+
+    /// Records the last change of a Topic Name.
+    fn record_retained(&mut self, message: Arc<Message>, change: u64) -> RecordNumber {
         let topic_name = message.topic_name.clone();
         let message = (!message.payload.is_empty()).then_some(message);
-        Ok(Some(self.endpoints.record(Record::Retained { topic_name, message, change })))
+        self.endpoints.record(Record::Retained { topic_name, message, change })
+    }
+
+    /// Records that retained messages have expired. By the change that had set one, so that it
+    /// takes away no later one.
+    pub(super) fn record_expired(&mut self, expired: Expired) {
+        if !self.endpoints.stores {
+            return;
+        }
+        for (topic_name, change) in expired {
+            if !topic_name.starts_with("$SYS/") {
+                let message = None;
+                self.endpoints.record(Record::Retained { topic_name, message, change });
+            }
+        }
+    }
+
+    /// Records what was retained while the store took nothing.
+    pub(super) fn record_unrecorded(&mut self) {
+        for (message, change) in self.pending.unrecorded.take() {
+            self.record_retained(message, change);
+        }
     }
 
     /// Gives a message to everybody whom it is for: the sessions of this worker, one member of

@@ -64,7 +64,8 @@ impl Core {
     /// What has come due meanwhile is acted on as soon as the other workers have told their
     /// interests; this, and that sessions lost their connections, makes records.
     pub fn finish_recovery(&mut self, now: Instant) {
-        self.endpoints.retained.finish_recovery();
+        let expired = self.endpoints.retained.finish_recovery();
+        self.record_expired(expired);
         for (client_identifier, mut client) in std::mem::take(&mut self.recovery.clients) {
             for (number, underway) in std::mem::take(&mut client.underway) {
                 self.recovery.underway.push((client_identifier.clone(), number, underway));
@@ -114,7 +115,8 @@ impl Core {
         session.is_recorded = stored.is_some();
         session.expiry_interval = stored.map_or(0, |stored| stored.expiry_interval);
         let away_since = stored.and_then(|stored| stored.away_since);
-        let gone_at = away_since.unwrap_or(now);
+        // The clock may have been wrong then, and have gone back since.
+        let gone_at = away_since.map_or(now, |away_since| away_since.min(now));
         let expiry_interval = session.expiry_interval;
         session.expires_at = (expiry_interval != NEVER)
             .then(|| gone_at + Duration::from_secs(u64::from(expiry_interval)));

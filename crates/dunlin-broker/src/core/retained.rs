@@ -24,9 +24,13 @@ pub(super) struct Retained {
     /// Counts the changes.
     change: u64,
     bytes: usize,
-    /// During recovery: the Topic Names whose messages were removed, by which change.
-    removed: BTreeMap<TopicName, u64>,
+    /// During recovery: the Topic Names whose messages were removed, by which change, and whether
+    /// that is because the message has expired.
+    removed: BTreeMap<TopicName, (u64, bool)>,
 }
+
+/// Messages that have expired: their Topic Names, and the changes that had set them.
+pub(super) type Expired = Vec<(TopicName, u64)>;
 
 struct Entry {
     message: Arc<Message>,
@@ -44,23 +48,49 @@ impl std::fmt::Debug for Retained {
 }
 
 impl Retained {
-    fn remove(&mut self, topic_name: &TopicName) {
-        if let Some(old) = self.names.remove(topic_name) {
-            self.bytes -= old.message.size();
-            if let Some(at) = old.message.expires_at {
-                self.expiring.remove(&(at, topic_name.clone()));
-            }
+    /// Removes a message; gives the change that had set it.
+    fn remove(&mut self, topic_name: &TopicName) -> Option<u64> {
+        let old = self.names.remove(topic_name)?;
+        self.bytes -= old.message.size();
+        if let Some(at) = old.message.expires_at {
+            self.expiring.remove(&(at, topic_name.clone()));
         }
+        Some(old.change)
     }
 
     /// Removes what has expired: the limits are for what can still be sent.
-    fn remove_expired(&mut self, now: Instant) {
-        for _ in 0..EXPIRED_AT_ONCE {
-            match self.expiring.first().cloned() {
-                Some((at, topic_name)) if at <= now => self.remove(&topic_name),
-                _ => return,
-            };
+    fn remove_expired(&mut self, now: Instant) -> Expired {
+        let mut expired = Vec::new();
+        while expired.len() < EXPIRED_AT_ONCE
+            && let Some((_, topic_name)) = self.expiring.first().filter(|(at, _)| *at <= now)
+        {
+            let topic_name = topic_name.clone();
+            let Some(change) = self.remove(&topic_name) else { break };
+            expired.push((topic_name, change));
         }
+        expired
+    }
+
+    fn set(&mut self, message: Arc<Message>, limits: &Limits) -> Result<u64, RetainedFull> {
+        self.change += 1;
+        let topic_name = message.topic_name.clone();
+        if message.payload.is_empty() {
+            self.remove(&topic_name);
+            return Ok(self.change);
+        }
+        let old_size = self.names.get(&topic_name).map(|old| old.message.size());
+        let bytes = self.bytes - old_size.unwrap_or(0) + message.size();
+        let full = old_size.is_none() && self.names.len() >= limits.retained_len_max;
+        if full || bytes > limits.retained_bytes_max {
+            return Err(RetainedFull);
+        }
+        self.remove(&topic_name);
+        self.bytes = bytes;
+        self.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
+        let entry = Entry { message, change: self.change };
+        let change = entry.change;
+        self.names.insert(&topic_name, entry);
+        Ok(change)
     }
 }
 
@@ -114,34 +144,17 @@ impl RetainedStore {
     }
 
     /// Sets or removes the retained message of a Topic Name: a message without payload removes it
-    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Gives the number of the change.
+    /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Gives the number of the change, and what has
+    /// expired meanwhile.
     pub(super) fn set(
         &self,
         now: Instant,
         message: Arc<Message>,
         limits: &Limits,
-    ) -> Result<u64, RetainedFull> {
+    ) -> (Result<u64, RetainedFull>, Expired) {
         let mut retained = self.lock();
-        retained.remove_expired(now);
-        retained.change += 1;
-        let topic_name = message.topic_name.clone();
-        if message.payload.is_empty() {
-            retained.remove(&topic_name);
-            return Ok(retained.change);
-        }
-        let old_size = retained.names.get(&topic_name).map(|old| old.message.size());
-        let bytes = retained.bytes - old_size.unwrap_or(0) + message.size();
-        let full = old_size.is_none() && retained.names.len() >= limits.retained_len_max;
-        if full || bytes > limits.retained_bytes_max {
-            return Err(RetainedFull);
-        }
-        retained.remove(&topic_name);
-        retained.bytes = bytes;
-        retained.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
-        let entry = Entry { message, change: retained.change };
-        let change = entry.change;
-        retained.names.insert(&topic_name, entry);
-        Ok(change)
+        let expired = retained.remove_expired(now);
+        (retained.set(message, limits), expired)
     }
 
     /// Takes a change that was stored, unless a later one of its Topic Name was taken before: the
@@ -157,29 +170,32 @@ impl RetainedStore {
         let mut retained = self.lock();
         let known = match retained.names.get(&topic_name) {
             Some(entry) => Some(entry.change),
-            None => retained.removed.get(&topic_name).copied(),
+            None => retained.removed.get(&topic_name).map(|(change, _)| *change),
         };
         if known.is_some_and(|known| known > change) {
             return;
         }
         retained.change = retained.change.max(change);
         retained.remove(&topic_name);
-        match message.filter(|message| !message.is_expired(now)) {
-            Some(message) => {
+        match message {
+            Some(message) if !message.is_expired(now) => {
                 retained.removed.remove(&topic_name);
                 retained.bytes += message.size();
                 retained.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
                 retained.names.insert(&topic_name, Entry { message, change });
             }
-            None => {
-                retained.removed.insert(topic_name, change);
+            gone => {
+                retained.removed.insert(topic_name, (change, gone.is_some()));
             }
         }
     }
 
-    /// All stored changes were taken.
-    pub(super) fn finish_recovery(&self) {
-        self.lock().removed = BTreeMap::new();
+    /// All stored changes were taken; gives what has expired while nothing ran.
+    pub(super) fn finish_recovery(&self) -> Expired {
+        let removed = std::mem::take(&mut self.lock().removed).into_iter();
+        removed
+            .filter_map(|(topic_name, (change, expired))| expired.then_some((topic_name, change)))
+            .collect()
     }
 
     /// A cursor for a subscription that is made now.
@@ -231,5 +247,41 @@ impl RetainedCursor {
     /// Goes back to where the last page began.
     pub(super) fn go_back(&mut self) {
         self.after.clone_from(&self.before);
+    }
+}
+
+/// Retained messages of QoS 0 that came while the store took nothing: the last one of each Topic
+/// Name, and the number of its change.
+#[derive(Debug, Default)]
+pub(super) struct Unrecorded {
+    messages: BTreeMap<TopicName, (Arc<Message>, u64)>,
+    bytes: usize,
+}
+
+/// How many bytes of them may wait for the store, and about what each takes beside its own.
+const UNRECORDED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const UNRECORDED_OVERHEAD: usize = 128;
+
+impl Unrecorded {
+    fn cost(message: &Message) -> usize {
+        message.size() + UNRECORDED_OVERHEAD
+    }
+
+    /// Whether this one may wait as well.
+    pub(super) fn has_room(&self, message: &Message) -> bool {
+        let old = self.messages.get(&message.topic_name);
+        let old = old.map_or(0, |(old, _)| Self::cost(old));
+        self.bytes - old + Self::cost(message) <= UNRECORDED_BYTES_MAX
+    }
+
+    pub(super) fn put(&mut self, message: Arc<Message>, change: u64) {
+        self.bytes += Self::cost(&message);
+        let old = self.messages.insert(message.topic_name.clone(), (message, change));
+        self.bytes -= old.map_or(0, |(old, _)| Self::cost(&old));
+    }
+
+    /// All of them, for the store that goes on.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = (Arc<Message>, u64)> + use<> {
+        std::mem::take(self).messages.into_values()
     }
 }

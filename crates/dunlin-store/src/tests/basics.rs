@@ -275,3 +275,46 @@ fn drained_queues_give_their_room_back() {
     assert!((1..10_000).contains(&disk_bytes()), "{}", disk_bytes());
     assert_eq!(numbers(&open().fetch("a", 0, 9, 9)), [1000]);
 }
+
+#[test]
+fn what_came_to_nothing_is_reported_as_synced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut storage, _) = recover(folder.path());
+    let mut worker = Worker::new(&mut storage);
+    worker.store(vec![session("a")]);
+    let message = message("t", b"payload");
+    let upto = worker.append(vec![owed("a", 1, &message), settled("a", 1)], Durability::Written);
+    worker.wait(Durability::Fsync, upto);
+}
+
+#[test]
+fn a_large_session_that_ends_is_removed_to_the_last_row() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut storage, _) = recover(folder.path());
+    let mut worker = Worker::new(&mut storage);
+    drop(storage);
+    let message = message("t", b"payload");
+    let mut records = vec![session("a"), session("b"), session("c")];
+    for number in 1..=2500 {
+        records.push(owed("a", number, &message));
+        records.push(owed("b", number, &message));
+        if number > 1300 {
+            let client_identifier = text("b");
+            let packet_identifier = PacketIdentifier::new(1).expect("not zero");
+            records.push(Record::Sent { client_identifier, number, packet_identifier });
+        }
+    }
+    records.push(owed("c", 1, &message));
+    worker.store(records);
+    worker.store(["a", "b"].map(|of| Record::SessionEnded { client_identifier: text(of) }).into());
+    // Each group that is committed is followed by the removal of some of the rows.
+    for _ in 0..20 {
+        worker.store(vec![session("c")]);
+    }
+    drop(worker);
+    let stat = tools::stat(folder.path()).expect("it is readable");
+    assert_eq!((stat.sessions, stat.messages), (1, 1));
+    let rows =
+        |name| stat.tables.iter().find(|(table, _)| *table == name).map(|(_, size)| size.rows);
+    assert_eq!((rows("queue"), rows("state")), (Some(1), Some(0)));
+}

@@ -186,3 +186,44 @@ fn a_check_tells_what_is_damaged_and_stat_what_there_is() {
     let error = tools::check(folder.path()).expect_err("in use");
     assert!(matches!(error, ToolError::Open(crate::OpenError::InUse { .. })), "{error}");
 }
+
+#[test]
+fn who_asks_for_a_backup_and_then_nothing_does_not_hold_up_the_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let worker = filled(folder.path());
+    let silent = std::os::unix::net::UnixStream::connect(folder.path().join("control.sock"));
+    let silent = silent.expect("it listens");
+    let (sender, ended) = channel();
+    let ending = std::thread::spawn(move || {
+        drop(worker);
+        sender.send(()).expect("the test waits");
+    });
+    ended.recv_timeout(std::time::Duration::from_secs(20)).expect("it ends by itself");
+    ending.join().expect("it has ended");
+    drop(silent);
+}
+
+#[test]
+fn numbers_that_leave_no_room_for_the_next_one_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(filled(folder.path()));
+    let mut export = Vec::new();
+    tools::export(folder.path(), &mut export).expect("it is readable");
+    let export = String::from_utf8(export).expect("text");
+    for (kind, field, value) in [
+        ("owed", "\"number\":1", "\"number\":18446744073709551615"),
+        ("owed", "\"number\":1", "\"number\":0"),
+        ("underway", "\"number\":1", "\"number\":18446744073709551615"),
+        ("retained", "\"change\":3", "\"change\":18446744073709551615"),
+    ] {
+        let line = |line: &str| match line.starts_with(&format!("{{\"{kind}\"")) {
+            true => line.replace(field, value) + "\n",
+            false => line.to_owned() + "\n",
+        };
+        let changed: String = export.lines().map(line).collect();
+        assert_ne!(changed, export);
+        let folder = tempfile::tempdir().expect("a folder");
+        let error = tools::import(folder.path(), &mut changed.as_bytes()).expect_err("impossible");
+        assert!(matches!(error, ToolError::Line { .. }), "{error}");
+    }
+}

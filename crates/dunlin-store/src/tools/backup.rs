@@ -14,13 +14,15 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 const SOCKET: &str = "control.sock";
 const REQUEST: &[u8] = b"backup\n";
 /// A client that takes nothing for so long is given up: what it has read of is kept on the disk
 /// meanwhile.
 const PATIENCE: Duration = Duration::from_secs(30);
+/// How often to look meanwhile whether the broker stops.
+const LOOK_AFTER: Duration = Duration::from_millis(100);
 
 /// Writes what is stored, as it is at this moment; gives how many records it were.
 pub(crate) fn write_export(
@@ -156,9 +158,59 @@ fn serve(listener: &UnixListener, shared: &Shared) {
     }
 }
 
-fn answer(mut stream: UnixStream, shared: &Shared) -> io::Result<u64> {
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
+/// Whether backups end: the store is to be closed, for good or to be opened anew.
+fn is_over(shared: &Shared) -> bool {
+    shared.is_closing() || shared.is_failing()
+}
+
+/// A client that is waited for, but not while the broker wants to stop.
+struct Patient<'a> {
+    stream: UnixStream,
+    shared: &'a Shared,
+}
+
+impl Patient<'_> {
+    fn wait(
+        &mut self,
+        mut act: impl FnMut(&mut UnixStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let since = Clock::now();
+        loop {
+            match act(&mut self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if is_over(self.shared) {
+                        return Err(io::Error::other("the broker stops, or its disk fails"));
+                    }
+                    if since.elapsed() >= PATIENCE {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.wait(|stream| stream.read(buffer))
+    }
+}
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.wait(|stream| stream.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
+fn answer(stream: UnixStream, shared: &Shared) -> io::Result<u64> {
+    stream.set_read_timeout(Some(LOOK_AFTER))?;
+    stream.set_write_timeout(Some(LOOK_AFTER))?;
+    let mut stream = Patient { stream, shared };
     let mut request = [0; REQUEST.len()];
     stream.read_exact(&mut request)?;
     if request != REQUEST {
@@ -167,5 +219,5 @@ fn answer(mut stream: UnixStream, shared: &Shared) -> io::Result<u64> {
     let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
     let engine = engine.as_ref().ok_or_else(|| io::Error::other("the disk fails"))?;
     let mut out = BufWriter::with_capacity(64 * 1024, stream);
-    write_export(engine, &mut out, &|| shared.is_closing())
+    write_export(engine, &mut out, &|| is_over(shared))
 }

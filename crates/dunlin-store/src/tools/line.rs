@@ -14,6 +14,8 @@ use std::sync::Arc;
 pub(super) const NAME: &str = "dunlin-export";
 /// Its version.
 pub(super) const VERSION: u32 = 1;
+/// Nothing is counted as far as this.
+const COUNTED_MAX: u64 = 1 << 62;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -228,7 +230,7 @@ impl Line {
                 message,
             } => Record::Owed {
                 client_identifier: text(client_identifier)?,
-                number,
+                number: counted("number", number)?,
                 message: Arc::new(message.into_message()?),
                 qos: level(qos)?,
                 retain,
@@ -253,14 +255,14 @@ impl Line {
             }
             Self::Underway { client_identifier, number, group, message } => Record::Underway {
                 client_identifier: text(client_identifier)?,
-                number,
+                number: counted("number", number)?,
                 message: Arc::new(message.into_message()?),
                 group: group.map(LineGroup::into_name),
             },
             Self::Retained { topic_name: name, change, message } => Record::Retained {
                 topic_name: topic_name(&name)?,
                 message: Some(Arc::new(message.into_message()?)),
-                change,
+                change: counted("change", change)?,
             },
         })
     }
@@ -335,6 +337,14 @@ impl LineProperties {
                 .map(|(name, value)| Ok((text(name)?, text(value)?)))
                 .collect::<Result<_, String>>()?,
         })
+    }
+}
+
+/// A number that things were given in turn: the broker counts on from the highest one.
+fn counted(what: &str, number: u64) -> Result<u64, String> {
+    match number {
+        1..=COUNTED_MAX => Ok(number),
+        _ => Err(format!("{what}: {number} is out of range")),
     }
 }
 

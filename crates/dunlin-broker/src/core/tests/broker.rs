@@ -229,6 +229,12 @@ impl Broker {
         while (0..self.stations.len()).any(|worker| self.step(worker)) {}
     }
 
+    /// The clock is set back, for the next process.
+    pub(super) fn set_back(&mut self, by: Duration) {
+        let by = u64::try_from(by.as_micros()).expect("a short time");
+        self.now = Instant::from_micros(self.now.as_micros() - by);
+    }
+
     /// The process dies and comes back at once; all that was handed over is kept.
     pub(super) fn restart(&mut self) {
         let workers = u8::try_from(self.stations.len()).expect("few workers");

@@ -1,7 +1,7 @@
 //! What an acknowledgement means: in memory, written, or on the disk.
 
 use super::*;
-use crate::core::{Durability, DurabilityRules};
+use crate::core::{DropCause, Durability, DurabilityRules};
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
 
@@ -178,4 +178,31 @@ fn a_session_that_must_survive_does_not_begin_while_the_store_takes_nothing() {
     broker.stores_at_once = true;
     let (_, session_present) = broker.join(connect("sub").resume().expiry(60));
     assert!(session_present, "it was not touched");
+}
+
+#[test]
+fn qos_0_that_is_retained_does_not_pile_up_before_a_store_that_takes_nothing() {
+    let mut broker = behind(1, &Limits::default(), &[]);
+    let publisher = broker.client("pub");
+    broker.core(0).handle_store_ready(false);
+    let before = broker.log().count();
+    for at in 0..100 {
+        let packet = publish("r", &at.to_string(), QoS::AtMostOnce, 0).retained();
+        broker.send(publisher, Packet::Publish(packet));
+    }
+    let packet = publish("s", &"x".repeat(15 << 20), QoS::AtMostOnce, 0).retained();
+    broker.send(publisher, Packet::Publish(packet));
+    let packet = publish("t", &"x".repeat(2 << 20), QoS::AtMostOnce, 0).retained();
+    broker.send(publisher, Packet::Publish(packet));
+    assert_eq!(broker.log().count(), before, "nothing was given to the store");
+    assert_eq!(broker.counters().dropped_for(DropCause::RetainedFull), 1);
+    broker.core(0).handle_store_ready(true);
+    broker.stores_at_once = true;
+    broker.send(publisher, Packet::PingReq);
+    broker.receive(publisher);
+    assert_eq!(broker.log().count(), before + 2, "the last of each Topic Name");
+    broker.restart();
+    let reader = broker.client("reader");
+    broker.send(reader, subscribe(&["r"], QoS::AtMostOnce));
+    assert_eq!(broker.drain(reader), ["99"]);
 }

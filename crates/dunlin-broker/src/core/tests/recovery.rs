@@ -402,6 +402,49 @@ fn the_last_retained_message_counts_whatever_the_order_of_the_records() {
 }
 
 #[test]
+fn retained_messages_that_have_expired_are_removed_from_the_store() {
+    let mut broker = Broker::with_store(1);
+    let publisher = broker.client("pub");
+    for (topic_name, secs) in [("a", 10), ("b", 100), ("c", 10)] {
+        let mut packet = publish(topic_name, "x", QoS::AtLeastOnce, 1).retained();
+        packet.message_expiry_interval = Some(secs);
+        broker.send(publisher, Packet::Publish(packet));
+        broker.receive(publisher);
+    }
+    // Its record is there; that it was set anew is as well.
+    let packet = publish("c", "y", QoS::AtLeastOnce, 1).retained();
+    broker.send(publisher, Packet::Publish(packet));
+    let len = broker.log().count();
+    broker.advance_secs(20);
+    let packet = publish("d", "x", QoS::AtLeastOnce, 2).retained();
+    broker.send(publisher, Packet::Publish(packet));
+    assert_eq!(broker.log().count(), len + 2, "that `a` is gone, and that `d` is there");
+    broker.crash(broker.log_len().1, 1, Duration::from_secs(100));
+    assert_eq!(broker.log().count(), len + 3, "`b` has expired while nothing ran");
+    broker.restart();
+    assert_eq!(broker.log().count(), len + 3);
+    let reader = broker.client("reader");
+    broker.send(reader, subscribe(&["+"], QoS::AtMostOnce));
+    assert_eq!(broker.drain(reader), ["y", "x"]);
+}
+
+#[test]
+fn a_clock_that_has_gone_back_does_not_prolong_a_session() {
+    let mut broker = Broker::with_store(1);
+    // The clock of the first process is far ahead.
+    broker.advance_secs(1_000_000);
+    let link = keeper(&mut broker, "sub");
+    broker.cut(link);
+    let (_, len) = broker.log_len();
+    broker.set_back(Duration::from_secs(900_000));
+    broker.crash(len, 1, Duration::ZERO);
+    broker.advance_secs(599);
+    assert_eq!(broker.counters().sessions, 1);
+    broker.advance_secs(2);
+    assert_eq!(broker.counters().sessions, 0);
+}
+
+#[test]
 fn what_a_member_of_a_group_was_owed_goes_to_another_one() {
     for workers in [1, 2, 3] {
         for qos in [QoS::AtLeastOnce, QoS::ExactlyOnce] {
