@@ -93,7 +93,9 @@ struct Offline {
 
 fn main() -> Result<()> {
     let options = Options::parse();
-    let dunlin = Program::Dunlin { name: "Dunlin".to_owned(), path: options.dunlin.clone() };
+    let path = options.dunlin.canonicalize();
+    let path = path.with_context(|| format!("no executable {}", options.dunlin.display()))?;
+    let dunlin = Program::Dunlin { name: "Dunlin".to_owned(), path };
     match &options.command {
         Command::Levels(levels) => measure_levels(&dunlin, &options.folder, levels),
         Command::Backlog(backlog) => measure_backlog(&dunlin, &options.folder, backlog),
