@@ -1,6 +1,7 @@
 //! `dunlin broker`: the broker in the foreground.
 
-use crate::failure::{Failure, causes};
+use crate::failure::Failure;
+use crate::output::print;
 use clap::Args;
 use dunlin_broker::config::{self, Config, ConfigError, Flag, Listener, LoadedConfig};
 use dunlin_broker::core::Durability;
@@ -136,14 +137,6 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads the output has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Failure::new(format!("standard output: {error}"))),
-    }
-}
-
 fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
     // What the store's engine does is its own affair, unless somebody asks for it.
@@ -182,7 +175,7 @@ fn serve(config: Config) -> Result<(), Failure> {
     let mut builder = Broker::builder();
     if let Some(folder) = &data {
         let storage = FileStorage::open(folder, dunlin_store::Options::default());
-        builder = builder.storage(storage.map_err(|error| Failure::new(causes(&error)))?);
+        builder = builder.storage(storage.map_err(|error| Failure::of(&error))?);
     }
     let levels = levels(&config);
     let broker = builder.config(config).start().map_err(|error| start_failure(&error))?;
@@ -234,7 +227,7 @@ fn start_failure(error: &StartError) -> Failure {
         StartError::Exposed { .. } | StartError::NobodyAllowed => Failure::usage(error.to_string()),
         // Its cause is in its words, before what may help.
         StartError::Listen { .. } => Failure::new(error.to_string()),
-        _ => Failure::new(causes(error)),
+        _ => Failure::of(error),
     }
 }
 

@@ -25,6 +25,11 @@ impl Failure {
         Self { code: 1, message: Some(message.into()) }
     }
 
+    /// Something went wrong while running: the error with all its causes.
+    pub(crate) fn of(error: &dyn std::error::Error) -> Self {
+        Self::new(causes(error))
+    }
+
     /// The arguments or the configuration are wrong.
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: 2, message: Some(message.into()) }

@@ -8,6 +8,7 @@ mod conformance;
 mod decode;
 mod failure;
 mod format;
+mod output;
 mod store;
 
 use std::process::ExitCode;

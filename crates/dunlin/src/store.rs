@@ -1,6 +1,7 @@
 //! `dunlin store`: looks after the data folder of a broker.
 
 use crate::failure::{Failure, causes};
+use crate::output::print;
 use clap::{Args, Subcommand};
 use dunlin_store::OpenError;
 use dunlin_store::tools::{self, Checked, Stat, ToolError};
@@ -139,18 +140,17 @@ impl StoreArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.task {
             Task::Stat { folder: Folder { folder } } => {
-                let stat = tools::stat(&folder).map_err(|error| Failure::new(causes(&error)))?;
+                let stat = tools::stat(&folder).map_err(|error| Failure::of(&error))?;
                 print(&show_stat(&stat))
             }
             Task::Check { folder: Folder { folder } } => {
-                let checked =
-                    tools::check(&folder).map_err(|error| Failure::new(causes(&error)))?;
+                let checked = tools::check(&folder).map_err(|error| Failure::of(&error))?;
                 print(&show_checked(&checked))?;
                 if checked.is_sound() { Ok(()) } else { Err(Failure::silent(1)) }
             }
             Task::Compact { folder: Folder { folder } } => {
                 let bytes = |stat: Stat| stat.disk_bytes;
-                let failed = |error| Failure::new(causes(&error));
+                let failed = |error| Failure::of(&error);
                 let before = bytes(tools::stat(&folder).map_err(failed)?);
                 tools::compact(&folder).map_err(failed)?;
                 let after = bytes(tools::stat(&folder).map_err(failed)?);
@@ -277,12 +277,4 @@ fn size(bytes: u64) -> String {
     }
     let digits = usize::from(unit > 0);
     format!("{value:.digits$} {}", UNITS[unit])
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // Whoever reads the output has seen enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Failure::new(format!("standard output: {error}"))),
-    }
 }

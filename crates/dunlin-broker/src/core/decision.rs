@@ -141,11 +141,12 @@ impl Core {
             }
             _ => {}
         }
-        match (publish.stored, publish.durability) {
-            (Some(record), durability) => {
+        let durability = publish.durability;
+        match publish.stored {
+            Some(record) => {
                 self.when_stored(now, record, durability, AfterStored::Publish(number));
             }
-            (None, _) => self.finish_publish(now, number),
+            None => self.finish_publish(now, number),
         }
     }
 
@@ -217,9 +218,8 @@ impl Core {
                 self.underway
             })
         });
-        let durability = self.durability.of_message(&message.topic_name, self.durability.default);
         let source = Source::Own { client_identifier, underway };
-        self.await_outcome(now, source, durability, routed);
+        self.await_outcome(now, source, outgoing.durability, routed);
     }
 
     pub(super) fn answer_forwarded(

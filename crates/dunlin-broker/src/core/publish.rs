@@ -98,8 +98,11 @@ impl Core {
         ack: AckToken,
     ) {
         outgoing.when_full = self.when_full(key, session);
-        let listener = self.durability_of(key);
-        outgoing.durability = self.durability.of_message(&outgoing.message.topic_name, listener);
+        if self.endpoints.stores {
+            let listener = self.durability_of(key);
+            let topic_name = &outgoing.message.topic_name;
+            outgoing.durability = self.durability.of_message(topic_name, listener);
+        }
         let is_exactly_once = outgoing.message.qos == QoS::ExactlyOnce;
         if is_exactly_once && self.remembers_received(session) {
             let publisher = (session, self.endpoints.sessions.generation(session.0));

@@ -11,6 +11,7 @@ use dunlin_broker::core::{
     WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
+use std::sync::Arc;
 
 /// How long a closed connection waits for its peer to close too.
 const LINGER: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ impl World {
             retained: retained.clone(),
             stores: self.options.stores,
             queue_head: self.options.queue_head,
-            durability: std::sync::Arc::new(DurabilityRules {
+            durability: Arc::new(DurabilityRules {
                 default: self.options.durability,
                 topics: Vec::new(),
             }),

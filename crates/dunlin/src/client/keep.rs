@@ -44,7 +44,7 @@ impl Keeper {
                 "--session-file takes no Will, and of the properties those of publish alone",
             ));
         }
-        let store = FileStore::open(path).map_err(|error| failure(&error))?;
+        let store = FileStore::open(path).map_err(|error| Failure::of(&error))?;
         let host = match target.host.contains(':') {
             true => format!("[{}]", target.host),
             false => target.host.clone(),
@@ -96,7 +96,7 @@ impl Keeper {
             }
             self.settle(0).await?;
             let left = self.client.disconnect().timeout(LEAVE_TIMEOUT).await;
-            left.map_err(|error: DisconnectError| failure(&error))
+            left.map_err(|error: DisconnectError| Failure::of(&error))
         };
         tokio::select! {
             outcome = sending => outcome?,
@@ -152,17 +152,6 @@ pub(super) fn with_properties(
     }
 }
 
-/// The error with its causes, in one line.
-fn failure(error: &dyn std::error::Error) -> Failure {
-    let mut words = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        words.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    Failure::new(words)
-}
-
 fn connect_failure(error: &ConnectError, version: ProtocolVersion) -> Failure {
     match error {
         ConnectError::Refused { reason_code, .. } => {
@@ -173,7 +162,7 @@ fn connect_failure(error: &ConnectError, version: ProtocolVersion) -> Failure {
             Failure::new(format!("the broker does not support MQTT {version}; try -V 311"))
         }
         ConnectError::Config(error) => Failure::usage(error.to_string()),
-        error => failure(error),
+        error => Failure::of(error),
     }
 }
 
@@ -182,6 +171,6 @@ fn publish_failure(error: &PublishError) -> Failure {
         PublishError::Refused { reason_code, .. } => {
             Failure::refused(*reason_code, error.to_string())
         }
-        error => failure(error),
+        error => Failure::of(error),
     }
 }

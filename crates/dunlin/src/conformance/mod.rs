@@ -8,6 +8,7 @@ use crate::client::url::Url;
 use crate::client::{block_on, stop_signal};
 use crate::decode::parse_version;
 use crate::failure::Failure;
+use crate::output::print;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use dunlin_codec::{ProtocolVersion, Text};
@@ -15,7 +16,6 @@ use dunlin_conformance::server::{self, Case, Target};
 use dunlin_conformance::{BOTH, Check, Report, cases, run};
 use progress::Progress;
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -239,12 +239,7 @@ impl ConformanceArgs {
         match &self.output {
             Some(file) => std::fs::write(file, text)
                 .map_err(|error| Failure::usage(format!("{}: {error}", file.display()))),
-            None => match io::stdout().write_all(text.as_bytes()) {
-                Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                    Err(Failure::new(format!("standard output: {error}")))
-                }
-                _ => Ok(()),
-            },
+            None => print(text),
         }
     }
 }

@@ -9,10 +9,11 @@ mod tests;
 
 use crate::arguments::number;
 use crate::failure::{EXIT_CODES, Failure};
+use crate::output::print;
 use clap::Args;
 use dunlin_codec::{Packet, ProtocolVersion};
 use std::fmt::Write as _;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use stream::{Decoded, End, decode, decode_guessing};
 
@@ -69,12 +70,7 @@ impl DecodeArgs {
         } else {
             decode_bytes(&bytes, self.version)
         };
-        match io::stdout().write_all(report.lines.as_bytes()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                return Err(Failure::new(format!("standard output: {error}")));
-            }
-            _ => {}
-        }
+        print(&report.lines)?;
         if let Some(note) = report.note {
             eprintln!("{note}");
         }
