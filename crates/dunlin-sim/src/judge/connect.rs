@@ -87,6 +87,11 @@ impl Judge {
             self.stored.note(asked.taken, self.moment);
         }
         let life = self.attach(id, client, device, &asked, connack);
+        let is_over = self.connections.get(&id).is_some_and(|known| known.over.is_some());
+        let latest = self.sessions.life(life).latest;
+        let latest = latest.and_then(|latest| self.connections.get(&latest)?.asked.as_ref());
+        // It was taken over before its CONNACK was written.
+        let is_passed = is_over && latest.is_some_and(|latest| latest.taken > asked.taken);
         let known = self.sessions.life_mut(life);
         known.set_expiry(Expiry::exactly(expiry_secs));
         if let Some(size) = asked.packet_size_max
@@ -94,7 +99,12 @@ impl Judge {
         {
             known.packet_size_max = known.packet_size_max.min(size);
         }
+        let latest = known.latest;
         known.attach(id, device);
+        if let Some(latest) = latest.filter(|_| is_passed) {
+            // Its session has moved on already, to a connection that may be over too.
+            known.latest = Some(latest);
+        }
         let is_mixed = known.is_mixed;
         if is_mixed {
             known.owed.clear();
