@@ -77,6 +77,26 @@ fn connects_at_once_prove_nothing() {
 }
 
 #[test]
+fn a_connection_that_was_passed_before_its_connack_repeats_what_was_said_before() {
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    story.join(2, 2, connect("subscriber"), false);
+    story.subscribe(2, "a", Q1);
+    story.close(2);
+    story.publish(1, 7);
+    story.ask(3, 2, connect("subscriber"));
+    story.tell(Event::Ended { connection: ConnectionId(3) });
+    story.join(4, 2, connect("subscriber"), true);
+    story.deliver_written(4, 2, again(publish(7, Q1, 1)));
+    story.close(4);
+    // What connection 3 was to be sent before it was taken over comes now.
+    story.accept(3, true);
+    story.write_publish(3, publish(7, Q1, 1));
+    story.close(3);
+    story.ends(&[]);
+}
+
+#[test]
 fn a_crash_may_undo_the_end_of_a_session() {
     for present in [true, false] {
         let mut story = Story::new();
