@@ -1,8 +1,11 @@
 //! Faults are planted where they belong, or not at all.
 
-use super::parse;
+use std::path::Path;
+
 use super::search::{self, Found, look_for};
-use super::tree::{NamedEdit, edited};
+use super::tree::{self, NamedEdit, edited};
+use super::{parse, read_faults};
+use crate::workspace::Workspace;
 
 fn edit<'a>(find: &'a str, replace: &'a str) -> NamedEdit<'a> {
     NamedEdit { fault: "lazy", find, replace }
@@ -54,4 +57,12 @@ fn the_simulator_names_the_seed_and_the_promise() {
     let found = Found { seed: 17, promise: "panic: no more".to_owned() };
     assert_eq!(search::parse(text), Some(found));
     assert_eq!(search::parse("seeds from 0\n"), None);
+}
+
+#[test]
+fn the_faults_of_this_repository_have_their_places() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let workspace = Workspace { root: root.to_owned(), target: root.join("target") };
+    let folder = tempfile::tempdir().unwrap();
+    tree::plant(root, folder.path(), &read_faults(&workspace).unwrap()).unwrap();
 }
