@@ -122,10 +122,16 @@ impl Backlog {
         let mut events = Events::with_capacity(1024);
         let mut scratch = vec![0; SCRATCH_LEN];
         let mut receivers = Vec::new();
+        // All come back at once, as after a cut.
+        let mut streams = Vec::new();
         for at in 0..count {
+            let mut stream = handshake::open(address, at)?;
+            handshake::send_resume(&mut stream, &client_identifier(first + at))?;
+            streams.push(stream);
+        }
+        for (at, mut stream) in (0..).zip(streams) {
             let session = first + at;
-            let (stream, is_present) = handshake::resume(address, at, &client_identifier(session))?;
-            ensure!(is_present, "Session {session} is gone");
+            ensure!(handshake::expect_resumed(&mut stream)?, "Session {session} is gone");
             let connection = Connection::new(stream, poll.registry(), Token(at as usize))?;
             receivers.push(Receiver { connection, session, next: 0 });
         }

@@ -71,13 +71,30 @@ pub fn connect(address: SocketAddr, nth: u32, client_identifier: &str) -> Result
 /// When the broker refuses, closes, or sends anything else.
 pub fn resume(address: SocketAddr, nth: u32, client_identifier: &str) -> Result<(TcpStream, bool)> {
     let mut stream = open(address, nth)?;
+    send_resume(&mut stream, client_identifier)?;
+    let is_present = expect_resumed(&mut stream)?;
+    Ok((stream, is_present))
+}
+
+/// Sends a CONNECT for a Session that outlives the connection, without waiting for the answer.
+///
+/// # Errors
+/// Those of `write`.
+pub fn send_resume(stream: &mut TcpStream, client_identifier: &str) -> Result<()> {
     let mut bytes = Vec::new();
     frame::push_connect(&mut bytes, client_identifier, false);
-    stream.write_all(&bytes)?;
-    let answer: [u8; 4] = read_answer(&mut stream).context("no CONNACK")?;
+    Ok(stream.write_all(&bytes)?)
+}
+
+/// Waits for the CONNACK that accepts; whether the Session was there before.
+///
+/// # Errors
+/// When the broker refuses, closes, or sends anything else.
+pub fn expect_resumed(stream: &mut TcpStream) -> Result<bool> {
+    let answer: [u8; 4] = read_answer(stream).context("no CONNACK")?;
     ensure!(answer[..2] == [frame::CONNACK, 2], "not a CONNACK: {answer:02x?}");
     ensure!(answer[2] <= 1 && answer[3] == 0, "refused: CONNACK {answer:02x?}");
-    Ok((stream, answer[2] == 1))
+    Ok(answer[2] == 1)
 }
 
 /// Subscribes to one Topic Filter and waits for the SUBACK that grants it.
