@@ -519,15 +519,16 @@ impl Judge {
         for id in lives {
             let life = self.sessions.life(id);
             let [connection] = life.attached[..] else { continue };
-            let owed: Vec<u64> = life.owed.keys().copied().collect();
-            let owed_retained: Vec<u64> =
-                life.owed_retained.iter().map(|owed| owed.number).collect();
+            let owed: Vec<(u64, Moment)> =
+                life.owed.iter().map(|(number, from)| (*number, *from)).collect();
+            let owed_retained: Vec<(u64, Moment)> =
+                life.owed_retained.iter().map(|owed| (owed.number, owed.since)).collect();
             let device = life.device;
             for (promise, numbers) in
                 [(Promise::AcknowledgedIsKept, owed), (Promise::Retained, owed_retained)]
             {
-                for number in numbers {
-                    if self.may_be_missing(id, number, now) {
+                for (number, since) in numbers {
+                    if self.may_be_missing(id, number, since, now) {
                         continue;
                     }
                     let record = &self.messages[&number];
@@ -559,8 +560,15 @@ impl Judge {
             })
     }
 
-    /// Whether a message may be kept from a session by expiry or by its size.
-    pub(super) fn may_be_missing(&self, life: LifeId, number: u64, now: Instant) -> bool {
+    /// Whether a message that is owed since then may be kept from a session by expiry or by its
+    /// size.
+    pub(super) fn may_be_missing(
+        &self,
+        life: LifeId,
+        number: u64,
+        since: Moment,
+        now: Instant,
+    ) -> bool {
         let Some(record) = self.messages.get(&number) else { return true };
         if record.is_ambiguous || self.may_be_replaced(number, record) {
             return true;
@@ -569,7 +577,7 @@ impl Judge {
             let begun = record.begun.unwrap_or(record.last_taken).at;
             now + self.rules.lateness >= begun + super::sessions::seconds(secs)
         });
-        let size_max = self.sessions.life(life).packet_size_max as usize;
+        let size_max = self.sessions.life(life).packet_size_max_since(since) as usize;
         let size = record.cost() + self.names.topic_text(record.topic).len() + 80;
         is_expired || size > size_max
     }

@@ -206,8 +206,8 @@ impl Judge {
                 || life.is_merged
                 || life.full.is_some()
                 || self.rules.strangers.contains(&life.device)
-                || (!life.has_ended && self.may_be_missing(id, owed.number, now))
-                || life.packet_size_max < u32::MAX
+                || (!life.has_ended && self.may_be_missing(id, owed.number, owed.from, now))
+                || life.packet_size_max_since(owed.from) < u32::MAX
             {
                 return true;
             }
