@@ -1,7 +1,7 @@
 //! Application Messages from the PUBLISH that begins them to the applications that are given them.
 
 use super::Judge;
-use super::connections::Publishing;
+use super::connections::{Connection, Publishing};
 use super::moment::Moment;
 use super::names::{FilterId, TopicId};
 use super::promise::Promise;
@@ -40,6 +40,9 @@ pub(super) struct Record {
     /// How many times it was taken again after the broker may have forgotten it: in a crash, or
     /// because it was refused when its MQTT 3.x publisher was gone.
     pub(super) after_crash: u32,
+    /// How many times it was taken again after a PUBREC that refused it may have been said and not
+    /// written: it is a new message then [MQTT-4.3.3-9].
+    pub(super) after_refusal: u32,
     /// Publishes that nobody has answered for: they may still take effect.
     pub(super) open: u32,
     /// When its publisher was last told that it is taken, or refused: what is routed is routed.
@@ -98,6 +101,8 @@ pub(super) struct Exchange {
 pub(super) struct Received {
     pub(super) number: Option<u64>,
     pub(super) taken: Moment,
+    /// The connection that its PUBLISH was last taken from.
+    pub(super) connection: ConnectionId,
     pub(super) retained: Option<(TopicId, usize)>,
     /// PUBREC was written for it, and took it.
     pub(super) is_accepted: bool,
@@ -148,11 +153,10 @@ impl Judge {
         {
             // Whoever can be told of a refusal is told now, and nobody gets the message again. A
             // PUBREC that refuses may have been said and not written.
-            let may_be_said = self
-                .connections
-                .get(&record.connection)
-                .is_some_and(|earlier| earlier.blocked.is_some());
+            let may_be_said =
+                self.connections.get(&known.connection).is_some_and(Connection::may_be_unheard);
             record.after_crash += u32::from(is_after_crash || !is_v5 || may_be_said);
+            record.after_refusal += u32::from(is_v5 && may_be_said);
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
             // On its way it has lost time that its publisher counts and the broker did not.
@@ -201,7 +205,7 @@ impl Judge {
             let is_accepted = known.is_some_and(|known| known.is_accepted);
             self.sessions.life_mut(life).received.insert(
                 packet_identifier,
-                Received { number, taken: begun, retained, is_accepted },
+                Received { number, taken: begun, connection: id, retained, is_accepted },
             );
         }
         if let Some(connection) = self.connections.get_mut(&id) {
@@ -236,6 +240,7 @@ impl Judge {
             last_taken: moment,
             attempts: 0,
             after_crash: 0,
+            after_refusal: 0,
             open: 0,
             settled: None,
             is_acknowledged: false,
@@ -388,6 +393,12 @@ impl Judge {
             self.sessions.life_mut(id).owed.insert(number, from);
         }
         self.oblige_groups(number, from);
+    }
+
+    /// Whether a session may have got a message that another one had no room for. Of one that is
+    /// stored it is taken back.
+    pub(super) fn keeps_what_is_refused(&self, life: LifeId) -> bool {
+        !(self.rules.stores && self.sessions.life(life).may_be_stored())
     }
 
     /// The client has answered a message that the broker sent.

@@ -152,6 +152,11 @@ impl Judge {
                     connection.blocked = None;
                 }
             }
+            Event::OutputLost { connection } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.has_lost_output = true;
+                }
+            }
             Event::Ended { connection } => self.on_ended(connection),
             Event::Closed { connection } => self.on_closed(connection),
             Event::StoreFailed => self.store_failed = true,
