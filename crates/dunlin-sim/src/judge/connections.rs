@@ -81,6 +81,7 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Publishing {
     pub(super) number: Option<u64>,
+    pub(super) topic: TopicId,
     /// When the exchange began: at QoS 2 perhaps on an earlier connection.
     pub(super) taken: Moment,
     /// Where it stands among the changes of its retained message.

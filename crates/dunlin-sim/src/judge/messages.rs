@@ -119,10 +119,13 @@ impl Judge {
     pub(super) fn on_publish_taken(&mut self, id: ConnectionId, publish: &Publish) {
         let moment = self.moment;
         let Some(topic) = self.resolve_alias(id, publish) else { return };
-        let Some(connection) = self.connections.get(&id) else { return };
-        let life = connection.life;
         let number = message_number(&publish.payload);
         let delivery = publish.delivery;
+        if number.is_none() {
+            self.note_unnumbered(topic, delivery.qos());
+        }
+        let Some(connection) = self.connections.get(&id) else { return };
+        let life = connection.life;
         let packet_identifier = delivery.packet_identifier().map(PacketIdentifier::value);
         // A repetition of a QoS 2 exchange that the broker knows is no new publish.
         let known = match (delivery.qos(), life, packet_identifier) {
@@ -209,7 +212,7 @@ impl Judge {
             );
         }
         if let Some(connection) = self.connections.get_mut(&id) {
-            let publishing = Publishing { number, taken: begun, retained };
+            let publishing = Publishing { number, topic, taken: begun, retained };
             connection.publishes.insert(packet_identifier, publishing);
         }
     }
@@ -341,7 +344,10 @@ impl Judge {
                 self.breach(Promise::Answers, &[id], text);
             }
         }
-        let Some(number) = publishing.number else { return };
+        let Some(number) = publishing.number else {
+            self.note_unnumbered(publishing.topic, qos);
+            return;
+        };
         let Some(record) = self.messages.get_mut(&number) else { return };
         record.is_acknowledged |= success;
         if record.qos != qos || record.is_ambiguous {
@@ -556,21 +562,6 @@ impl Judge {
         }
     }
 
-    /// Whether a queue that keeps the last message of each Topic Name may have dropped this one:
-    /// another one came later, or nobody knows which of them did.
-    pub(super) fn may_be_replaced(&self, number: u64, record: &Record) -> bool {
-        let limits = &self.rules.limits;
-        let begun = record.begun.unwrap_or(record.last_taken);
-        limits.queue_policy == QueuePolicy::KeepLast
-            && self.messages.iter().any(|(other_number, other)| {
-                *other_number != number
-                    && other.topic == record.topic
-                    && other.takes_room(limits)
-                    && (other.last_taken >= begun
-                        || other.settled.is_none_or(|settled| settled >= begun))
-            })
-    }
-
     /// Whether a message that is owed since then may be kept from a session by expiry or by its
     /// size.
     pub(super) fn may_be_missing(
@@ -616,7 +607,7 @@ impl Record {
     }
 }
 
-fn takes_room(qos: QoS, limits: &Limits) -> bool {
+pub(super) fn takes_room(qos: QoS, limits: &Limits) -> bool {
     qos > QoS::AtMostOnce || limits.queue_qos0_offline
 }
 

@@ -890,6 +890,56 @@ fn a_refusal_that_was_lost_may_bring_a_message_to_another_member() {
 }
 
 #[test]
+fn what_has_no_number_replaces_an_earlier_message_where_the_last_one_is_kept() {
+    use QueuePolicy::{DropNewest, KeepLast};
+    let kept: &[Promise] = &[Promise::AcknowledgedIsKept];
+    for (policy, qos, is_taken_later, is_answered_later, broken) in [
+        (KeepLast, Q1, true, true, &[][..]),
+        (KeepLast, Q1, false, true, &[]),
+        (KeepLast, Q1, false, false, kept),
+        (KeepLast, Q0, true, true, kept),
+        (DropNewest, Q1, true, true, kept),
+    ] {
+        let mut story = Story::with(|rules| rules.limits.queue_policy = policy);
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.join(3, 3, connect("another publisher"), false);
+        story.subscribe(2, "a", Q1);
+        let removal = retained(publish(0, qos, if qos == Q0 { 0 } else { 5 }));
+        let removal = Publish { payload: Bytes::new(), ..removal };
+        for is_later in [false, true] {
+            if is_later {
+                story.publish(1, 7);
+            }
+            if is_later == is_taken_later {
+                story.take_publish(3, removal.clone());
+            }
+            if is_later == is_answered_later && qos > Q0 {
+                story.write(3, &Packet::PubAck(ack(5)));
+            }
+        }
+        story.ends(broken);
+    }
+}
+
+#[test]
+fn what_has_no_number_may_be_queued_a_little_later_than_its_publisher_goes() {
+    for (millis, broken) in [(100, &[][..]), (300, &[Promise::AcknowledgedIsKept])] {
+        let mut story = Story::with(|rules| rules.limits.queue_policy = QueuePolicy::KeepLast);
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.join(3, 3, connect("another publisher"), false);
+        story.subscribe(2, "a", Q1);
+        let removal = retained(publish(0, Q1, 5));
+        story.take_publish(3, Publish { payload: Bytes::new(), ..removal });
+        story.close(3);
+        story.pass(millis);
+        story.publish(1, 7);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_refused_subscription_leaves_what_a_later_subscribe_replaces() {
     let mut story = pair(Q1);
     let mut first = subscribe("a", Q1);
