@@ -2,7 +2,7 @@
 
 use super::counters::DropCause;
 use super::endpoints::{Delivered, Endpoints};
-use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber};
+use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber, Turn};
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
@@ -119,6 +119,7 @@ impl Core {
             }
         }
         let answer = self.pending.next_number();
+        outgoing.turn = Turn::new(answer, self.worker);
         self.route(now, Some(session), outgoing, Some(answer), &mut routed);
         let is_known = routed.workers == 0 && routed.stored.is_none();
         if is_known && !(is_exactly_once && self.remembers_received(session)) {
