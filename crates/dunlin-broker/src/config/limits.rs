@@ -122,8 +122,8 @@ limits! {
     /// Bytes of topic and payload that wait for one session before `queue_policy` decides.
     queue_bytes_max: usize [bytes 1, 1 << 40] = 64 * MIB as usize;
     /// What becomes of a QoS 1 or 2 message for a session whose queue is full: "refuse" tells the
-    /// publisher, or lets it wait if it speaks MQTT 3 (when it leaves while it waits for another
-    /// worker, its messages may take the queue up to twice its limits); "drop-oldest" makes room;
+    /// publisher, or lets it wait if it speaks MQTT 3 (while it waits for another worker, and when it
+    /// leaves, its messages may take the queue up to twice its limits); "drop-oldest" makes room;
     /// "drop-newest" skips the session; "keep-last" keeps the newest message of each topic alone,
     /// full or not, and then makes room as "drop-oldest" does.
     queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;

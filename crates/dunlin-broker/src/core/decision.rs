@@ -3,7 +3,7 @@
 
 use super::durability::Durability;
 use super::endpoints::Connection;
-use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Receiver};
+use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Receiver, Turn};
 use super::given::{Given, GivenTo};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
@@ -194,6 +194,7 @@ impl Core {
         outgoing.durability =
             self.durability.of_message(&message.topic_name, self.durability.default);
         let answer = is_stored.then(|| self.pending.next_number());
+        outgoing.turn = answer.and_then(|publish| Turn::new(publish, self.worker));
         let mut routed = Routed::default();
         match group {
             None => self.route(now, publisher, &outgoing, answer, &mut routed),

@@ -2,7 +2,7 @@
 
 use super::counters::DropCause;
 use super::endpoints::{Delivered, Endpoints};
-use super::forward::{Forward, Forwarded, Outcome, PublishNumber, Receiver};
+use super::forward::{Forward, Forwarded, Outcome, PublishNumber, Receiver, Turn};
 use super::given::GivenTo;
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
@@ -154,6 +154,7 @@ impl Core {
             self.endpoints.sessions[session.0].forget_given(ack.packet_identifier());
         }
         let answer = self.pending.next_number();
+        outgoing.turn = Turn::new(answer, self.worker);
         self.route(now, Some(session), outgoing, Some(answer), &mut routed);
         let is_known = routed.workers == 0 && routed.stored.is_none();
         if is_known && !(is_exactly_once && self.remembers_received(session)) {

@@ -2,6 +2,7 @@
 
 use super::RecordNumber;
 use super::drops::Drops;
+use super::forward::Turn;
 use super::given::Given;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
@@ -64,6 +65,8 @@ pub(super) struct Note {
     pub(super) group: Option<Arc<GroupName>>,
     /// Whether it waits until the publisher's exchange is decided. See `Record::Confirmed`.
     pub(super) tentative: bool,
+    /// When it was taken, compared to others that are not decided.
+    pub(super) turn: Option<Turn>,
     /// The record that the Client has received it.
     pub(super) taken: Option<RecordNumber>,
 }

@@ -281,10 +281,10 @@ impl Judge {
             _ => None,
         };
         let cost = record.cost();
-        let took_room = record.takes_room(&self.rules.limits);
         let life = self.sessions.life_mut(life_id);
         let receipt = life.receipts.entry(number).or_default();
-        if took_room && receipt.written == [0; 3] {
+        // What is retained may never have waited.
+        if receipt.written == [0; 3] && life.counted.remove(&number) {
             life.waiting = life.waiting.saturating_sub(1);
             life.waiting_bytes = life.waiting_bytes.saturating_sub(cost);
         }

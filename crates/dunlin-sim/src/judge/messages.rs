@@ -180,7 +180,7 @@ impl Judge {
                     }
                     self.count_waiting(number);
                 } else if takes_room(delivery.qos(), &self.rules.limits) {
-                    self.count_waiting_for(topic, unnumbered_cost(publish));
+                    self.count_waiting_for(topic, None, unnumbered_cost(publish));
                 }
                 let retained = publish.retain.then(|| {
                     let removes = publish.payload.is_empty();
@@ -273,11 +273,11 @@ impl Judge {
     pub(super) fn count_waiting(&mut self, number: u64) {
         let Some(record) = self.messages.get(&number) else { return };
         if record.takes_room(&self.rules.limits) {
-            self.count_waiting_for(record.topic, record.cost());
+            self.count_waiting_for(record.topic, Some(number), record.cost());
         }
     }
 
-    fn count_waiting_for(&mut self, topic: TopicId, bytes: usize) {
+    fn count_waiting_for(&mut self, topic: TopicId, number: Option<u64>, bytes: usize) {
         let moment = self.moment;
         let limits = &self.rules.limits;
         let present: Vec<LifeId> = self.sessions.present().collect();
@@ -299,6 +299,7 @@ impl Judge {
             let life = self.sessions.life_mut(id);
             life.waiting += copies;
             life.waiting_bytes += copies * bytes;
+            life.counted.extend(number);
             if life.waiting > limits.queue_len_max || life.waiting_bytes > limits.queue_bytes_max {
                 life.full = Some(moment);
                 if limits.queue_policy != QueuePolicy::Refuse {
