@@ -221,6 +221,7 @@ impl Judge {
         connection.over = Some(moment);
         let (client, life) = (connection.client, connection.life);
         self.leave_publishes(id);
+        self.leave_unnumbered(id);
         if let (Some(client), Some(life)) = (client, life) {
             self.leave(id, client, life, moment.at);
         } else {

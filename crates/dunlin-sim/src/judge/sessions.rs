@@ -7,7 +7,7 @@ use super::subscriptions::Version;
 use crate::history::{ConnectionId, DeviceId};
 use dunlin_codec::QoS;
 use dunlin_protocol::Instant;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -85,6 +85,8 @@ pub(super) struct Life {
     /// Messages that may wait for it, and their bytes.
     pub(super) waiting: usize,
     pub(super) waiting_bytes: usize,
+    /// The numbers of those that were counted, and have not been sent since.
+    pub(super) counted: HashSet<u64>,
     /// When its queue may have been full the last time.
     pub(super) full: Option<Moment>,
     /// The smallest Maximum Packet Size of its connections.
@@ -218,6 +220,7 @@ impl Life {
             order: HashMap::new(),
             waiting: 0,
             waiting_bytes: 0,
+            counted: HashSet::new(),
             full: None,
             packet_size_max: u32::MAX,
             unanswered_sizes: Vec::new(),
