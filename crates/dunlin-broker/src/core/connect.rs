@@ -324,6 +324,10 @@ impl Core {
         self.endpoints.touch(key.index);
         let session = &mut self.endpoints.sessions[session_key.0];
         let exchanges = std::mem::take(&mut session.exchanges);
+        for note in session.rare.iter_mut().flat_map(|rare| rare.notes.values_mut()) {
+            // All that has an exchange is sent from here on.
+            note.unsent = false;
+        }
         let holds_releases = self.endpoints.stores && session.is_persistent();
         let Some(connection) = self.endpoints.connection(key) else { return };
         if holds_releases {

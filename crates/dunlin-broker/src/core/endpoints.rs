@@ -124,6 +124,8 @@ struct Prepared {
     record: RecordNumber,
     connection: ConnectionKey,
     packet_identifier: PacketIdentifier,
+    /// Whether it came by a Shared Subscription.
+    is_shared: bool,
     size: usize,
     payload_len: usize,
 }

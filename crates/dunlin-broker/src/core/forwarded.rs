@@ -37,17 +37,24 @@ impl Forwarded {
 impl Core {
     /// What becomes of an acknowledged message of a Client where a queue is full.
     pub(super) fn when_full(&mut self, key: ConnectionKey, session: SessionKey) -> WhenFull {
-        if self.endpoints.limits.queue_policy != QueuePolicy::Refuse
-            && self.endpoints.store_is_ready
-        {
+        let is_v5 = self.endpoints.sessions[session.0].version.is_v5();
+        // Those before it may wait for the store of another worker.
+        let may_follow = self.endpoints.stores && !is_v5;
+        if self.always_finds_room() && !may_follow {
             WhenFull::Drop
-        } else if self.endpoints.sessions[session.0].version.is_v5() {
+        } else if is_v5 {
             WhenFull::Refuse
         } else if self.endpoints.connection(key).is_some_and(|connection| connection.is_gone) {
             WhenFull::Exceed
         } else {
             WhenFull::Hold(key)
         }
+    }
+
+    /// Whether no session of this worker refuses anything: the store takes more, and full queues
+    /// drop what is too much.
+    fn always_finds_room(&self) -> bool {
+        self.endpoints.store_is_ready && self.endpoints.limits.queue_policy != QueuePolicy::Refuse
     }
 
     /// Whether a session of this worker that is to have the message of a Client would refuse it.
@@ -65,7 +72,7 @@ impl Core {
             {
                 return true;
             }
-        } else if self.endpoints.limits.queue_policy != QueuePolicy::Refuse {
+        } else if self.always_finds_room() {
             return false;
         }
         let Some(groups) = self.groups_if_room(now, Some(publisher), outgoing) else { return true };
@@ -144,6 +151,9 @@ impl Core {
     }
 
     fn forwarded_would_refuse(&mut self, now: Instant, forwarded: &Forwarded) -> bool {
+        if self.always_finds_room() {
+            return false;
+        }
         let outgoing = forwarded.outgoing();
         match &forwarded.group {
             Some(name) => self.shared_would_refuse(now, name, &outgoing),
@@ -226,15 +236,15 @@ impl Core {
     }
 
     /// Tells the other workers that the connection of an MQTT 3.x Client is over, if messages of it
-    /// may wait for room there: nobody is left who waits with them, and what became of them must be
-    /// known before the Client comes back.
+    /// may wait there, for room or for the store: nobody is left who waits with them, and what
+    /// became of them must be known before the Client comes back.
     pub(super) fn tell_publisher_gone(&mut self, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
         let is_told = connection.is_gone;
         if is_told || connection.awaited == 0 || connection.protocol.version().is_v5() {
             return;
         }
-        if self.endpoints.limits.queue_policy == QueuePolicy::Refuse {
+        if self.endpoints.limits.queue_policy == QueuePolicy::Refuse || self.endpoints.stores {
             for worker in self.others() {
                 self.outbox.push(worker, Forward::PublisherGone { connection: key });
             }

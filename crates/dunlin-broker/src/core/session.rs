@@ -69,6 +69,9 @@ pub(super) struct Note {
     pub(super) turn: Option<Turn>,
     /// The record that the Client has received it.
     pub(super) taken: Option<RecordNumber>,
+    /// Whether it came by a Shared Subscription and has its exchange, and is not sent before that
+    /// is stored: nobody else has seen it.
+    pub(super) unsent: bool,
 }
 
 impl Note {

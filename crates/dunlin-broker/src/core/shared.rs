@@ -177,7 +177,8 @@ impl Core {
 
     /// A member has gone away: what it has not acknowledged of its groups' messages goes to other
     /// members that are connected, or to any when its session ends. QoS 2 messages that were sent
-    /// stay with it [MQTT-4.8.2-5].
+    /// stay with it [MQTT-4.8.2-5]; those that wait for the store before they are sent are left
+    /// when its session ends.
     pub(super) fn hand_on(&mut self, now: Instant, key: SessionKey, session_ends: bool) {
         let client_identifier = self.endpoints.sessions[key.0].client_identifier.clone();
         for (name, message) in self.take_group_messages(key, session_ends) {
@@ -196,7 +197,9 @@ impl Core {
             Some(rare) => rare
                 .notes
                 .iter()
-                .filter_map(|(identifier, note)| Some((*identifier, note.group.clone()?)))
+                .filter_map(|(identifier, note)| {
+                    Some((*identifier, note.group.clone()?, note.unsent))
+                })
                 .collect(),
             None => Vec::new(),
         };
@@ -205,14 +208,20 @@ impl Core {
             let in_flight: Vec<_> = session
                 .exchanges
                 .in_flight()
-                .filter(|exchange| exchange.state == InFlightState::AwaitingPubAck)
                 .filter_map(|exchange| {
-                    let (_, group) = noted
+                    let (_, group, unsent) = noted
                         .iter()
-                        .find(|(identifier, _)| *identifier == exchange.packet_identifier)?;
-                    Some((exchange.packet_identifier, group.clone(), exchange.message.clone()?))
+                        .find(|(identifier, ..)| *identifier == exchange.packet_identifier)?;
+                    let is_movable = match exchange.state {
+                        InFlightState::AwaitingPubAck => {
+                            session_ends || self.has_connected_member(group)
+                        }
+                        InFlightState::AwaitingPubRec => session_ends && *unsent,
+                        _ => false,
+                    };
+                    let message = exchange.message.clone().filter(|_| is_movable)?;
+                    Some((exchange.packet_identifier, group.clone(), message))
                 })
-                .filter(|(_, group, _)| session_ends || self.has_connected_member(group))
                 .collect();
             for (identifier, group, message) in in_flight {
                 self.endpoints.give_up(key, identifier);

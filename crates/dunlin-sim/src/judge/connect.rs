@@ -354,6 +354,7 @@ impl Judge {
                 connection: id,
                 taken: moment,
                 made: None,
+                may_be_gone: false,
                 ending: None,
                 ended: None,
                 before,
@@ -369,6 +370,7 @@ impl Judge {
         let moment = self.moment;
         let Some(life) = self.life_of(id) else { return };
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        let is_over = connection.over.is_some();
         let packet_identifier = suback.packet_identifier.value();
         let asked = connection
             .subscribes
@@ -423,12 +425,18 @@ impl Judge {
                 }
             }
             known.versions[at].granted = granted;
-            known.versions[at].made = Some(moment);
+            // Behind an output that nobody read it comes after the end of its connection.
+            let is_late = is_over && known.versions[at].may_be_gone;
+            if !is_late {
+                known.versions[at].made = Some(moment);
+            }
             if granted > known.versions[at].options.maximum_qos {
                 let text = "more was granted than asked for".into();
                 self.breach(Promise::GrantedQos, &[id], text);
             }
-            made.push(at);
+            if !is_late {
+                made.push(at);
+            }
         }
         for at in made {
             let version = self.sessions.life(life).versions[at].clone();

@@ -342,6 +342,7 @@ impl Life {
         self.exchanges_unsure = true;
         for version in &mut self.versions {
             version.made = None;
+            version.may_be_gone = true;
         }
         self.owed.clear();
         self.owed_retained.clear();

@@ -24,6 +24,8 @@ pub(super) struct Version {
     pub(super) taken: Moment,
     /// SUBACK was written: from here on it is there.
     pub(super) made: Option<Moment>,
+    /// Its Session may have ended since SUBSCRIBE was taken.
+    pub(super) may_be_gone: bool,
     /// What removes or replaces it was taken: from here on it may be gone.
     pub(super) ending: Option<Moment>,
     /// That was answered: from here on it is gone.

@@ -396,10 +396,13 @@ impl Endpoints {
             };
         let (size, payload_len) = (queued.message.size(), queued.message.payload.len());
         connection.prepared_bytes += size;
-        if let Some(note) = queued.note {
+        let mut is_shared = false;
+        if let Some(mut note) = queued.note {
             if let Some(number) = note.number {
                 self.record_sent(key, number, packet_identifier);
             }
+            is_shared = note.group.is_some();
+            note.unsent = is_shared;
             self.sessions[key.0].rare().notes.insert(packet_identifier, *note);
         }
         let durability = self.connections[index].durability;
@@ -408,6 +411,7 @@ impl Endpoints {
             record: self.last_record,
             connection: self.key_of(index),
             packet_identifier,
+            is_shared,
             size,
             payload_len,
         };
@@ -447,6 +451,11 @@ impl Endpoints {
         let Some(connection) = self.connection(key) else { return };
         connection.prepared_bytes -= size;
         let Some(session) = connection.session else { return };
+        if prepared.is_shared
+            && let Some(note) = self.sessions[session.0].rare().notes.get_mut(&packet_identifier)
+        {
+            note.unsent = false;
+        }
         self.touch(key.index);
         let Some(connection) = self.connection(key) else { return };
         let dropped =

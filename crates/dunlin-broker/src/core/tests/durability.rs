@@ -154,6 +154,48 @@ fn an_mqtt_3_publisher_waits_until_the_store_goes_on() {
 }
 
 #[test]
+fn what_comes_after_the_store_goes_on_does_not_overtake_what_waited_for_it_at_another_worker() {
+    // Where the last message alone is kept there is no order to be seen.
+    for policy in [QueuePolicy::Refuse, QueuePolicy::DropOldest, QueuePolicy::DropNewest] {
+        for (qos, goes) in [
+            (QoS::AtLeastOnce, None),
+            (QoS::ExactlyOnce, None),
+            (QoS::AtLeastOnce, Some(Broker::cut as fn(&mut Broker, Link))),
+            (QoS::AtLeastOnce, Some(Broker::close_half)),
+        ] {
+            let limits = Limits { queue_policy: policy, ..Limits::default() };
+            let mut broker = behind(2, &limits, &[]);
+            let text = "sub".parse().expect("text");
+            let there = usize::from(crate::core::owner(&text, 2, broker::SEED).0);
+            let name = workers::name_at(&broker, 1 - there, "pub");
+            let (mut publisher, _) = broker.join(connect_v311(&name, true));
+            for worker in 0..2 {
+                broker.core(worker).handle_store_ready(false);
+            }
+            for at in 1..=3 {
+                let packet = publish("a", &at.to_string(), qos, at);
+                broker.send(publisher, Packet::Publish(packet));
+            }
+            assert_eq!(broker.core(there).census().pending, 3, "{policy:?} {qos:?}");
+            if let Some(goes) = goes {
+                goes(&mut broker, publisher);
+                broker.cut(publisher);
+                publisher = broker.join(connect_v311(&name, true)).0;
+            }
+            broker.stores_at_once = true;
+            for worker in 0..2 {
+                broker.core(worker).handle_store_ready(true);
+            }
+            broker.send(publisher, Packet::Publish(publish("a", "4", qos, 4)));
+            broker.advance_secs(1);
+            let (subscriber, _) = broker.join(connect("sub").resume().expiry(60));
+            let payloads = broker.drain(subscriber);
+            assert_eq!(payloads, ["1", "2", "3", "4"], "{policy:?} {qos:?}");
+        }
+    }
+}
+
+#[test]
 fn a_session_that_must_survive_does_not_begin_while_the_store_takes_nothing() {
     let mut broker = behind(1, &Limits::default(), &[]);
     broker.core(0).handle_store_ready(false);

@@ -11,7 +11,15 @@ fn broker(workers: u8) -> Broker {
 
 /// Members of `$share/g/a`, each with this Receive Maximum, and a publisher.
 fn group(workers: u8, members: usize, qos: QoS, receive_maximum: u16) -> (Broker, Vec<Link>, Link) {
-    let mut broker = broker(workers);
+    group_of(broker(workers), members, qos, receive_maximum)
+}
+
+fn group_of(
+    mut broker: Broker,
+    members: usize,
+    qos: QoS,
+    receive_maximum: u16,
+) -> (Broker, Vec<Link>, Link) {
     let members = (0..members)
         .map(|at| {
             let packet = connect(&format!("m-{at}")).expiry(60).receive_maximum(receive_maximum);
@@ -117,6 +125,54 @@ fn a_qos_2_message_that_was_sent_stays_with_its_member() {
         }
         let dropped = broker.counters().dropped_for(DropCause::SessionEnded);
         assert_eq!(dropped, u64::from(session_ends));
+    }
+}
+
+#[test]
+fn a_qos_2_message_that_waited_for_the_store_goes_to_another_member_when_its_session_ends() {
+    type Step = fn(&mut Broker, Link);
+    let cases: [(Step, bool); 4] = [
+        (|broker, member| broker.cut(member), false),
+        (
+            |broker, member| {
+                broker.cut(member);
+                broker.store_all();
+            },
+            false,
+        ),
+        (
+            |broker, member| {
+                broker.store_all();
+                broker.cut(member);
+            },
+            true,
+        ),
+        (
+            |broker, member| {
+                broker.cut(member);
+                // It comes to its member after all, as a repetition.
+                let (link, _) = broker.join(connect("m-0").resume().expiry(60));
+                assert_eq!(broker.payloads(link).len(), 1);
+                broker.cut(link);
+            },
+            true,
+        ),
+    ];
+    for (step, is_sent) in cases {
+        let limits = Limits { sys_interval_secs: 0, ..Limits::default() };
+        let broker = Broker::build(1, limits, true);
+        let (mut broker, members, publisher) = group_of(broker, 2, QoS::ExactlyOnce, 100);
+        broker.stores_at_once = false;
+        for (at, payload) in [(1, "1"), (2, "2")] {
+            let packet = publish("a", payload, QoS::ExactlyOnce, at);
+            broker.send(publisher, Packet::Publish(packet));
+        }
+        step(&mut broker, members[0]);
+        broker.stores_at_once = true;
+        broker.join(connect("m-0"));
+        assert_eq!(broker.drain(members[1]).len(), if is_sent { 1 } else { 2 });
+        let dropped = broker.counters().dropped_for(DropCause::SessionEnded);
+        assert_eq!(dropped, u64::from(is_sent));
     }
 }
 

@@ -43,6 +43,25 @@ fn a_clean_start_without_an_answer_leaves_a_doubt() {
 }
 
 #[test]
+fn a_suback_to_a_connection_that_is_over_tells_nothing_of_a_session_that_may_have_begun_since() {
+    for (clean_start, broken) in [(true, &[][..]), (false, &[Promise::AcknowledgedIsKept])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.take(2, &Packet::Subscribe(Box::new(subscribe("a", Q1))));
+        story.ask(3, 2, Connect { clean_start, ..connect("subscriber") });
+        story.tell(Event::Ended { connection: ConnectionId(2) });
+        story.close(3);
+        // It lay in an output that nobody read.
+        story.suback(2, id(1), vec![ReasonCode::GrantedQoS1]);
+        story.close(2);
+        story.publish(1, 7);
+        story.join(4, 2, connect("subscriber"), true);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_connect_without_an_answer_may_have_found_the_session_expired() {
     for (away_millis, broken) in [(59_000, &[Promise::AcknowledgedIsKept][..]), (60_100, &[])] {
         let mut story = Story::new();
