@@ -26,7 +26,10 @@ pub(super) struct Handed {
     pub(super) is_refused: bool,
     /// The broker has crashed since.
     pub(super) is_unsure: bool,
-    /// How often the message had come again after a crash by then, and after a refusal.
+    /// A crash may have left it to its member: it came to the same one before.
+    pub(super) is_left: bool,
+    /// How often the message had come again after a crash by then, and after a refusal; of what a
+    /// crash left, by when it came first.
     pub(super) after_crash: u32,
     pub(super) after_refusal: u32,
 }
@@ -63,7 +66,16 @@ impl Judge {
     ) {
         let Some(record) = self.messages.get_mut(&number) else { return };
         let once = record.attempts <= 1;
-        let earlier = record.handed.iter().rev().find(|handed| handed.group == group).copied();
+        let of_group = || record.handed.iter().rev().filter(|handed| handed.group == group);
+        // Below QoS 2 a crash may undo that it was published, and not that this member was sent it.
+        let left = of_group()
+            .find(|handed| handed.life == life)
+            .filter(|handed| handed.is_unsure && qos == QoS::AtLeastOnce);
+        let is_left = left.is_some();
+        let after_crash = left.map_or(record.after_crash, |left| left.after_crash);
+        let is_another =
+            |handed: &Handed| (handed.is_left || is_left) && handed.after_crash != after_crash;
+        let earlier = of_group().find(|handed| !is_another(handed)).copied();
         record.handed.push(Handed {
             group,
             life,
@@ -72,7 +84,8 @@ impl Judge {
             is_answered: false,
             is_refused: false,
             is_unsure: false,
-            after_crash: record.after_crash,
+            is_left,
+            after_crash,
             after_refusal: record.after_refusal,
         });
         let Some(earlier) = earlier else { return };

@@ -4,6 +4,7 @@ mod delivery;
 mod ends;
 mod retained;
 mod room;
+mod shared;
 mod wires;
 
 use super::{Judge, Promise, Rules};
