@@ -43,14 +43,20 @@ pub(super) struct GroupOwed {
 }
 
 impl Record {
-    /// Whether another message of the same content may be there for a group: a QoS 1 Will that waits
-    /// for members is there, and after a crash it is published again if that was not stored.
+    /// Whether another message of the same content may be there for a group that has it at QoS 1: a
+    /// QoS 1 Will that waits for members is there, and after a crash any above QoS 0 is published
+    /// again if that was not stored.
     fn may_have_another(&self, group: FilterId) -> bool {
         let is_answered =
             |handed: &&Handed| handed.group == group && handed.is_answered && !handed.is_unsure;
         let answered = self.handed.iter().filter(is_answered).count();
+        let may_be_there = match self.qos {
+            QoS::AtMostOnce => false,
+            QoS::AtLeastOnce => true,
+            QoS::ExactlyOnce => self.after_crash > 0,
+        };
         self.is_will
-            && self.qos == QoS::AtLeastOnce
+            && may_be_there
             && answered <= usize::try_from(self.after_crash).unwrap_or(usize::MAX)
     }
 }

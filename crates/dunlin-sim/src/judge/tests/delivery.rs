@@ -516,36 +516,6 @@ fn after_a_crash_another_member_may_get_what_nobody_was_told() {
 }
 
 #[test]
-fn a_will_that_is_published_anew_after_a_crash_may_find_another_member() {
-    for (crashes, broken) in [(true, &[][..]), (false, &[Promise::OneMember])] {
-        let mut story = Story::new();
-        let mut mortal = connect("mortal");
-        mortal.will = Some(will(7, 0));
-        story.join(1, 1, mortal, false);
-        for member in [2, 3] {
-            story.join(member, member, connect(&format!("member-{member}")), false);
-            story.subscribe(member, "$share/g/will", Q1);
-        }
-        story.close(1);
-        story.pass(100);
-        let mut connections = [2, 3];
-        if crashes {
-            story.tell(Event::Crashed);
-            story.tell(Event::Restarted);
-            connections = [4, 5];
-            story.join(4, 2, connect("member-2"), true);
-            story.join(5, 3, connect("member-3"), true);
-        }
-        for (connection, device) in connections.into_iter().zip([2, 3]) {
-            let mut sent = publish(7, Q1, 1);
-            sent.topic = PublishTopic::Name(TopicName::from_static("will"));
-            story.pass_on(connection, device, sent);
-        }
-        story.ends(broken);
-    }
-}
-
-#[test]
 fn some_member_gets_a_message() {
     let mut story = group(Q1);
     story.publish(1, 7);
