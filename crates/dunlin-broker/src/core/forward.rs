@@ -119,8 +119,8 @@ impl WhenFull {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PublishNumber(pub(super) u64);
 
-/// The place of a message in an order that all workers agree on: with each worker, that in which it
-/// took them.
+/// The place of a message in an order that all workers agree on: what a worker takes comes after all
+/// that it took before, and after all that others had sent it by then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Turn(NonZeroU64);
 

@@ -113,6 +113,9 @@ impl Core {
 
     /// A message that another worker has matched with an interest of this one.
     pub(super) fn handle_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
+        if let Some(number) = forwarded.answer {
+            self.pending.follow(number);
+        }
         match forwarded.when_full {
             WhenFull::Drop | WhenFull::Exceed | WhenFull::GiveUp => {}
             WhenFull::Refuse if self.forwarded_would_refuse(now, &forwarded) => {

@@ -182,6 +182,12 @@ impl PendingPublishes {
         PublishNumber(self.next)
     }
 
+    /// Another worker has taken a message by this number: what is taken here from now on comes after
+    /// it, however many more that worker has taken.
+    pub(super) fn follow(&mut self, number: PublishNumber) {
+        self.next = self.next.max(number.0 + 1);
+    }
+
     pub(super) fn insert(&mut self, publish: PendingPublish) -> PublishNumber {
         let number = self.next_number();
         self.next += 1;

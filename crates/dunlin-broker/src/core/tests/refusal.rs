@@ -292,6 +292,41 @@ fn messages_do_not_wait_for_each_other() {
 }
 
 #[test]
+fn what_is_taken_later_waits_though_its_worker_has_taken_less() {
+    let mut broker = Broker::build(2, limits(1), true);
+    let away = client_at(&mut broker, 0, 0, "away");
+    broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.cut(away);
+    let there = client_at(&mut broker, 1, 1, "there");
+    broker.send(there, subscribe(&["a", "b"], QoS::ExactlyOnce));
+    broker.receive(there);
+    let busy = old(&mut broker);
+    for at in 1..=10 {
+        broker.send(busy, Packet::Publish(publish("b", "", QoS::ExactlyOnce, at)));
+    }
+    broker.drain(there);
+    assert_eq!(broker.types(busy), [PacketType::PubRec; 10]);
+    // The second one finds no room with who is away, and is undecided where it has room.
+    send(&mut broker, busy, QoS::ExactlyOnce, 11..=12);
+    assert_eq!(broker.types(busy), [PacketType::PubRec]);
+    assert_eq!(broker.drain(there), ["11"]);
+    let name = name_at(&broker, 0, "other");
+    let other = broker.join(connect_v311(&name, false)).0;
+    broker.send(other, Packet::Publish(publish("b", "13", QoS::ExactlyOnce, 1)));
+    broker.advance_secs(1);
+    assert!(broker.types(other).is_empty(), "what is before it was taken first");
+    assert_eq!(broker.counters().queued, 2, "no queue is beyond its limit");
+    let away = back(&mut broker);
+    broker.advance_secs(1);
+    assert_eq!(broker.drain(away), ["11", "12"]);
+    assert_eq!(broker.drain(there), ["12", "13"]);
+    for publisher in [busy, other] {
+        assert_eq!(broker.types(publisher), [PacketType::PubRec]);
+    }
+    check_nothing_pending(&mut broker);
+}
+
+#[test]
 fn a_session_with_many_ways_to_a_message_takes_all_copies_in_turn() {
     let mut broker = Broker::build(2, limits(1), true);
     let name = name_at(&broker, 0, "all");
