@@ -3,7 +3,8 @@
 
 use super::durability::Durability;
 use super::endpoints::Connection;
-use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Turn};
+use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Receiver, Turn};
+use super::given::{Given, GivenTo};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::pending::{AfterStored, PendingPublish, Source};
@@ -36,7 +37,7 @@ impl Core {
         durability: Durability,
         routed: Routed,
     ) {
-        let Routed { outcome, workers, stored, owed } = routed;
+        let Routed { outcome, workers, stored, receivers } = routed;
         if stored.is_some() {
             self.endpoints.want(durability);
         }
@@ -48,7 +49,7 @@ impl Core {
         }
         let is_decided = false;
         let publish =
-            PendingPublish { source, workers, stored, durability, outcome, owed, is_decided };
+            PendingPublish { source, workers, stored, durability, outcome, receivers, is_decided };
         let number = self.pending.insert(publish);
         self.decide_publish(now, number);
     }
@@ -84,7 +85,8 @@ impl Core {
     /// - If one of them refuses, what is tentative at the others is withdrawn. A Client that loses
     ///   its connection before PUBREC says so is told when it sends the message again: sessions
     ///   without a number for it, which can't be asked to give it back, have it already. An MQTT 3.x
-    ///   Client can't be told, and its message is a new one then.
+    ///   Client can't be told, and its message is a new one then, but not for those sessions: they
+    ///   are remembered with its Packet Identifier, as long as both sessions last.
     ///
     /// PUBREC leaves when the batch is stored. So after a crash either all of it is there, and the
     /// PUBLISH that the Client may send again is known as a repetition, or nothing is, and then the
@@ -114,8 +116,9 @@ impl Core {
             return;
         }
         publish.is_decided = true;
-        let confirmed = if publish.is_refused() { &[][..] } else { &publish.owed };
-        for owed in confirmed {
+        let confirmed = if publish.is_refused() { &[][..] } else { &publish.receivers };
+        for receiver in confirmed {
+            let Receiver::Owed(owed) = receiver else { continue };
             let client_identifier = owed.client_identifier.clone();
             let record = Record::Confirmed { client_identifier, number: owed.number };
             publish.stored = Some(self.endpoints.record(record));
@@ -203,7 +206,7 @@ impl Core {
                 }
             }
         }
-        if routed.workers == 0 && routed.owed.is_empty() && recovered.is_none() {
+        if routed.workers == 0 && routed.receivers.is_empty() && recovered.is_none() {
             return;
         }
         let client_identifier = client_identifier.clone();
@@ -232,14 +235,14 @@ impl Core {
         routed: Routed,
     ) {
         let Some(publish) = answer else { return };
-        let Routed { outcome, owed, .. } = routed;
+        let Routed { outcome, receivers, .. } = routed;
         match routed.stored {
             // The publisher is acknowledged when the store of each session's worker has it.
             Some(record) => {
-                let answer = AfterStored::Answer(from, publish, outcome, owed);
+                let answer = AfterStored::Answer(from, publish, outcome, receivers);
                 self.when_stored(now, record, durability, answer);
             }
-            None => self.tell_outcome(now, from, publish, outcome, owed),
+            None => self.tell_outcome(now, from, publish, outcome, receivers),
         }
     }
 
@@ -251,12 +254,12 @@ impl Core {
         to: WorkerNumber,
         publish: PublishNumber,
         outcome: Outcome,
-        owed: Vec<OwedTo>,
+        receivers: Vec<Receiver>,
     ) {
         if to == self.worker {
-            self.handle_outcome(now, publish, outcome, owed);
+            self.handle_outcome(now, publish, outcome, receivers);
         } else {
-            self.outbox.push(to, Forward::Outcome { publish, outcome, owed });
+            self.outbox.push(to, Forward::Outcome { publish, outcome, receivers });
         }
     }
 
@@ -266,12 +269,12 @@ impl Core {
         now: Instant,
         number: PublishNumber,
         outcome: Outcome,
-        owed: Vec<OwedTo>,
+        receivers: Vec<Receiver>,
     ) {
         let Some(publish) = self.pending.get_mut(number) else { return };
         publish.workers -= 1;
         publish.outcome.join(outcome);
-        publish.owed.extend(owed);
+        publish.receivers.extend(receivers);
         if publish.workers == 0
             && let Source::Client { connection, .. } = publish.source
             && let Some(connection) = self.endpoints.connection(connection)
@@ -284,31 +287,37 @@ impl Core {
     fn finish_publish(&mut self, now: Instant, number: PublishNumber) {
         if let Some(publish) = self.pending.take_ready(number) {
             let is_refused = publish.is_refused();
-            let PendingPublish { source, outcome, owed, .. } = publish;
-            self.settle_tentative(now, owed, is_refused);
+            let PendingPublish { source, outcome, receivers, .. } = publish;
+            let given = self.settle_tentative(now, receivers, is_refused);
             let Source::Client { connection, ack, undecided } = source else { return };
             let packet_identifier = ack.packet_identifier();
             self.acknowledge(now, connection, ack, outcome);
             let Some((session, generation)) = undecided else { return };
             if self.endpoints.sessions.is_current(session.0, generation) {
-                self.decide_received(session, packet_identifier, outcome);
+                self.decide_received(session, packet_identifier, outcome, given);
             }
             self.unpark(now);
         }
     }
 
     /// What was owed tentatively is owed, and it is stored that it is; or it was refused, and is
-    /// owed to nobody.
-    fn settle_tentative(&mut self, now: Instant, owed: Vec<OwedTo>, is_refused: bool) {
+    /// owed to nobody, though it can't be taken back from those who are returned.
+    fn settle_tentative(
+        &mut self,
+        now: Instant,
+        receivers: Vec<Receiver>,
+        is_refused: bool,
+    ) -> Vec<GivenTo> {
+        let mut given = Vec::new();
         let mut elsewhere: BTreeMap<WorkerNumber, Vec<OwedTo>> = BTreeMap::new();
-        for owed in owed {
-            if owed.worker == self.worker {
-                match is_refused {
-                    true => self.endpoints.withdraw(now, &owed),
-                    false => self.endpoints.confirm(now, &owed),
+        for receiver in receivers {
+            match receiver {
+                Receiver::Given(receiver) => given.push(receiver),
+                Receiver::Owed(owed) if owed.worker != self.worker => {
+                    elsewhere.entry(owed.worker).or_default().push(owed);
                 }
-            } else {
-                elsewhere.entry(owed.worker).or_default().push(owed);
+                Receiver::Owed(owed) if is_refused => self.endpoints.withdraw(now, &owed),
+                Receiver::Owed(owed) => self.endpoints.confirm(now, &owed),
             }
         }
         for (worker, owed) in elsewhere {
@@ -318,20 +327,29 @@ impl Core {
             };
             self.outbox.push(worker, forward);
         }
+        given
     }
 
     /// It is known now what became of a QoS 2 message: when its Client sends it again, it gets
     /// PUBREC, which may refuse it. An MQTT 3.x Client can't be told so: its message gets a new
-    /// chance.
+    /// chance, with those who do not have it.
     fn decide_received(
         &mut self,
         key: SessionKey,
         packet_identifier: PacketIdentifier,
         outcome: Outcome,
+        given: Vec<GivenTo>,
     ) {
+        let len_max = usize::from(self.endpoints.limits.receive_maximum);
         let session = &mut self.endpoints.sessions[key.0];
         session.rare().undecided -= 1;
-        if !outcome.refused || session.connection.is_some() {
+        if !outcome.refused {
+            return;
+        }
+        if !given.is_empty() && !session.version.is_v5() {
+            session.remember_given(packet_identifier, Given::new(given), len_max);
+        }
+        if session.connection.is_some() {
             return;
         }
         if session.version.is_v5() {

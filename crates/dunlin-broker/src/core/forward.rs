@@ -4,6 +4,7 @@
 use super::ConnectionKey;
 use super::counters::Counters;
 use super::durability::Durability;
+use super::given::{Given, GivenTo};
 use super::granted::{SessionKey, WorkerNumber};
 use super::session::GroupName;
 use dunlin_protocol::Message;
@@ -38,7 +39,7 @@ pub(super) enum Forward {
     /// The connection of an MQTT 3.x Client is over: its messages wait for room no longer.
     PublisherGone { connection: ConnectionKey },
     /// What became of a message that the other worker forwarded.
-    Outcome { publish: PublishNumber, outcome: Outcome, owed: Vec<OwedTo> },
+    Outcome { publish: PublishNumber, outcome: Outcome, receivers: Vec<Receiver> },
     /// What was owed tentatively by sessions of the other worker is owed.
     Confirmed { owed: Vec<OwedTo> },
     /// What was owed tentatively by sessions of the other worker is not owed: it was refused.
@@ -69,6 +70,8 @@ pub(super) struct Forwarded {
     pub(super) is_tentative: bool,
     pub(super) when_full: WhenFull,
     pub(super) durability: Durability,
+    /// Those who have it since it came the last time.
+    pub(super) given: Option<Arc<Given>>,
 }
 
 /// What becomes of a message when the queue of a session that is to have it is full, and its
@@ -105,6 +108,11 @@ impl WhenFull {
             Self::Refuse | Self::Hold(_) => usize::MAX,
         }
     }
+
+    /// Whether nobody can be told that a message is refused: its publisher is an MQTT 3.x Client.
+    pub(super) const fn tells_nobody(self) -> bool {
+        matches!(self, Self::Hold(_) | Self::Exceed | Self::GiveUp)
+    }
 }
 
 /// Names a publish that waits for other workers or the store, within the worker that took it.
@@ -120,6 +128,15 @@ impl Turn {
     pub(super) fn new(publish: PublishNumber, taken_by: WorkerNumber) -> Option<Self> {
         NonZeroU64::new(((publish.0 + 1) << u8::BITS) | u64::from(taken_by.0)).map(Self)
     }
+}
+
+/// A receiver of a message of which it is not yet decided whether it is taken.
+#[derive(Clone, Debug)]
+pub(super) enum Receiver {
+    /// It is stored, and owes the message tentatively.
+    Owed(OwedTo),
+    /// It is not, and has the message for good, which may be refused and come again.
+    Given(GivenTo),
 }
 
 /// A message that is owed to a session tentatively.

@@ -29,6 +29,7 @@ impl Forwarded {
         outgoing.turn = self.answer.and_then(|publish| Turn::new(publish, self.taken_by));
         outgoing.when_full = self.when_full;
         outgoing.durability = self.durability;
+        outgoing.given = self.given.clone();
         outgoing
     }
 }
@@ -101,7 +102,9 @@ impl Core {
                         || !granted.some_no_local
                         || Granted::of_own_message(index, session, topic_name)
                             .is_some_and(|own| own.maximum_qos > QoS::AtMostOnce);
-                    wants && self.endpoints.would_refuse(now, session, outgoing)
+                    wants
+                        && !outgoing.was_given(|| self.endpoints.given_to(self.worker, session))
+                        && self.endpoints.would_refuse(now, session, outgoing)
                 }
                 _ => false,
             });
@@ -170,10 +173,13 @@ impl Core {
         for (key, granted) in recipients.subscribers() {
             if let Subscriber::Session(session) = key.subscriber() {
                 routed.outcome.matched = true;
+                if routed.has_before(&self.endpoints, self.worker, session, &outgoing) {
+                    continue;
+                }
                 let retain = granted.retain_as_published && outgoing.message.retain;
                 let delivered =
                     self.endpoints.deliver(now, session, granted, &outgoing, retain, None);
-                routed.add(&self.endpoints, self.worker, session, delivered);
+                routed.add(&self.endpoints, self.worker, session, None, delivered);
             }
         }
         self.answer_forwarded(

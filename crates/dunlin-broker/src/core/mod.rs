@@ -27,6 +27,7 @@ mod forward;
 mod forwarded;
 #[doc(hidden)]
 pub mod fuzzing;
+mod given;
 mod granted;
 mod image;
 mod inspect;

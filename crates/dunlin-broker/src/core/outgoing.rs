@@ -2,6 +2,7 @@
 
 use super::durability::Durability;
 use super::forward::{Turn, WhenFull};
+use super::given::{Given, GivenTo};
 use super::names::TopicNames;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, TopicName};
@@ -20,6 +21,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) when_full: WhenFull,
     /// What its acknowledgement means.
     pub(super) durability: Durability,
+    /// Those who have it since it came the last time.
+    pub(super) given: Option<Arc<Given>>,
     /// The Topic Name in memory of its own, when it was found before.
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
@@ -46,7 +49,16 @@ impl<'a> Outgoing<'a> {
         kept: OnceCell<Arc<Message>>,
     ) -> Self {
         let (when_full, durability) = (WhenFull::Drop, Durability::Memory);
-        Self { message, is_tentative: false, turn: None, when_full, durability, topic_name, kept }
+        Self {
+            message,
+            is_tentative: false,
+            turn: None,
+            when_full,
+            durability,
+            given: None,
+            topic_name,
+            kept,
+        }
     }
 
     /// Whether what a session keeps is this very message, and not one that is only alike.
@@ -60,6 +72,17 @@ impl<'a> Outgoing<'a> {
         self.when_full == WhenFull::Exceed
             && !self.is_tentative
             && self.message.qos == QoS::ExactlyOnce
+    }
+
+    /// Whether it may be refused without its publisher being told, which sends it again then.
+    pub(super) const fn comes_again(&self) -> bool {
+        self.is_tentative && self.when_full.tells_nobody()
+    }
+
+    /// Whether somebody has it since it came the last time, and must not get it again.
+    #[inline]
+    pub(super) fn was_given(&self, receiver: impl FnOnce() -> GivenTo) -> bool {
+        self.given.as_ref().is_some_and(|given| given.contains(&receiver()))
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {

@@ -1,7 +1,7 @@
 //! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
 
 use super::durability::{Durability, StoredUpto};
-use super::forward::{Forwarded, Outcome, OwedTo, PublishNumber};
+use super::forward::{Forwarded, Outcome, PublishNumber, Receiver};
 use super::granted::SessionKey;
 use super::retained::Unrecorded;
 use super::workers::AwaitedSubAck;
@@ -23,8 +23,8 @@ pub(super) struct PendingPublish {
     /// How safe it must be.
     pub(super) durability: Durability,
     pub(super) outcome: Outcome,
-    /// The sessions of all workers that owe it tentatively.
-    pub(super) owed: Vec<OwedTo>,
+    /// The sessions of all workers that owe it tentatively, or have it though it may be refused.
+    pub(super) receivers: Vec<Receiver>,
     /// Whether nothing but the store is awaited.
     pub(super) is_decided: bool,
 }
@@ -110,7 +110,7 @@ pub(super) enum AfterStored {
     /// A release may be acknowledged.
     Release(ConnectionKey, AckToken),
     /// The worker that forwarded a publish may be told what became of it.
-    Answer(WorkerNumber, PublishNumber, Outcome, Vec<OwedTo>),
+    Answer(WorkerNumber, PublishNumber, Outcome, Vec<Receiver>),
     /// A Client may be told that its CONNECT was accepted: Session Present, and the rest.
     ConnAck(ConnectionKey, bool, Box<ConnAckProperties>),
     /// A Client may be told that its subscriptions are made.

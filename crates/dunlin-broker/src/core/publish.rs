@@ -2,11 +2,13 @@
 
 use super::counters::DropCause;
 use super::endpoints::{Delivered, Endpoints};
-use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber, Turn};
+use super::forward::{Forward, Forwarded, Outcome, PublishNumber, Receiver, Turn};
+use super::given::GivenTo;
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
 use super::retained::Expired;
+use super::session::GroupName;
 use super::sys::is_sys;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
@@ -25,8 +27,8 @@ pub(super) struct Routed {
     /// Other workers whose outcome is awaited.
     pub(super) workers: u32,
     pub(super) stored: Option<RecordNumber>,
-    /// The sessions of this worker that owe it tentatively.
-    pub(super) owed: Vec<OwedTo>,
+    /// The sessions of this worker that owe it tentatively, or have it though it may be refused.
+    pub(super) receivers: Vec<Receiver>,
 }
 
 impl Routed {
@@ -37,13 +39,35 @@ impl Routed {
         endpoints: &Endpoints,
         worker: WorkerNumber,
         session: SessionKey,
+        group: Option<&Arc<GroupName>>,
         delivered: Delivered,
     ) {
         self.outcome.refused |= delivered.refused;
         self.stored = delivered.stored.or(self.stored);
         if let Some(number) = delivered.tentative {
-            self.owed.push(endpoints.owed_to(worker, session, number));
+            self.receivers.push(Receiver::Owed(endpoints.owed_to(worker, session, number)));
+        } else if delivered.is_given {
+            self.receivers.push(Receiver::Given(match group {
+                Some(group) => GivenTo::Group(group.clone()),
+                None => endpoints.given_to(worker, session),
+            }));
         }
+    }
+
+    /// Whether a session has the message since it came the last time; if so, it still has it.
+    #[inline]
+    pub(super) fn has_before(
+        &mut self,
+        endpoints: &Endpoints,
+        worker: WorkerNumber,
+        session: SessionKey,
+        outgoing: &Outgoing<'_>,
+    ) -> bool {
+        let has = outgoing.was_given(|| endpoints.given_to(worker, session));
+        if has {
+            self.receivers.push(Receiver::Given(endpoints.given_to(worker, session)));
+        }
+        has
     }
 }
 
@@ -55,7 +79,7 @@ impl Core {
         session: SessionKey,
         publish: PublishEvent,
     ) {
-        let PublishEvent { message, ack, .. } = publish;
+        let PublishEvent { message, dup, ack, .. } = publish;
         let counters = &mut self.endpoints.counters;
         counters.publish_received += 1;
         counters.publish_bytes_received += message.payload.len() as u64;
@@ -73,6 +97,13 @@ impl Core {
             return;
         };
         let mut outgoing = Outgoing::to_be_kept(&message, &mut self.names);
+        if message.qos == QoS::ExactlyOnce {
+            if !dup {
+                // Of an exchange that its Client has given up.
+                self.endpoints.sessions[session.0].forget_given(ack.packet_identifier());
+            }
+            outgoing.given = self.endpoints.sessions[session.0].given(ack.packet_identifier());
+        }
         if self.endpoints.connection(key).is_some_and(|connection| connection.forgoes) {
             self.hold(now, key, ack, outgoing.keep().clone());
         } else if !self.pending.held.is_empty() && self.pending.held.contains_key(&key) {
@@ -117,6 +148,10 @@ impl Core {
                 self.refuse_publish(now, key, Some(ack), ReasonCode::QuotaExceeded, cause);
                 return;
             }
+        }
+        if outgoing.given.is_some() {
+            // If it is refused once more, those who have it by then are remembered.
+            self.endpoints.sessions[session.0].forget_given(ack.packet_identifier());
         }
         let answer = self.pending.next_number();
         outgoing.turn = Turn::new(answer, self.worker);
@@ -323,6 +358,9 @@ impl Core {
                     if granted.no_local && publisher == Some(session) {
                         continue;
                     }
+                    if routed.has_before(&self.endpoints, self.worker, session, outgoing) {
+                        continue;
+                    }
                     let own = (granted.some_no_local && publisher == Some(session))
                         .then(|| {
                             let index = &self.routing.index;
@@ -333,7 +371,7 @@ impl Core {
                     let retain = granted.retain_as_published && message.retain;
                     let delivered =
                         self.endpoints.deliver(now, session, granted, outgoing, retain, None);
-                    routed.add(&self.endpoints, self.worker, session, delivered);
+                    routed.add(&self.endpoints, self.worker, session, None, delivered);
                 }
                 Subscriber::Worker(worker) => {
                     routed.workers += u32::from(answer.is_some());
@@ -346,6 +384,7 @@ impl Core {
                         is_tentative: outgoing.is_tentative,
                         when_full: outgoing.when_full,
                         durability: outgoing.durability,
+                        given: outgoing.given.clone(),
                     };
                     self.outbox.push(worker, Forward::Publish(forwarded));
                 }
@@ -387,6 +426,9 @@ impl Core {
             let Some(connection) = self.endpoints.connection(key) else { return };
             let Some(session) = connection.session else { return };
             let mut outgoing = Outgoing::shared(&message);
+            if message.qos == QoS::ExactlyOnce {
+                outgoing.given = self.endpoints.sessions[session.0].given(ack.packet_identifier());
+            }
             if self.would_refuse(now, session, &outgoing) {
                 self.timers.set(now + HELD_RETRY, Timer::Held(key));
                 break;

@@ -2,7 +2,8 @@
 //! member that goes away. Spec: §4.8.2.
 
 use super::endpoints::Endpoints;
-use super::forward::{Forward, Forwarded, PublishNumber, WhenFull};
+use super::forward::{Forward, Forwarded, PublishNumber, Receiver, WhenFull};
+use super::given::GivenTo;
 use super::granted::{Granted, SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::publish::Routed;
@@ -34,11 +35,12 @@ impl Core {
         answer: Option<PublishNumber>,
         routed: &mut Routed,
     ) {
-        let Some(group) = self.routing.index.group(id) else { return };
-        let name = Arc::new(GroupName {
-            share_name: group.share_name().into(),
-            topic_filter: group.topic_filter().into(),
-        });
+        let Some(name) = self.routing.index.group(id).map(name_of) else { return };
+        if outgoing.was_given(|| GivenTo::Group(name.clone())) {
+            routed.outcome.matched = true;
+            routed.receivers.push(Receiver::Given(GivenTo::Group(name)));
+            return;
+        }
         let chosen = choose(&self.routing, &self.interest, &self.endpoints, id);
         let turn = self.routing.turns.entry(id).or_default();
         turn.count = turn.count.wrapping_add(1);
@@ -58,6 +60,7 @@ impl Core {
                     is_tentative: outgoing.is_tentative,
                     when_full: outgoing.when_full,
                     durability: outgoing.durability,
+                    given: None,
                 };
                 self.outbox.push(worker, Forward::Publish(forwarded));
             }
@@ -73,6 +76,11 @@ impl Core {
         id: GroupId,
         outgoing: &Outgoing<'_>,
     ) -> bool {
+        if let Some(group) = self.routing.index.group(id)
+            && outgoing.was_given(|| GivenTo::Group(name_of(group)))
+        {
+            return false;
+        }
         match choose(&self.routing, &self.interest, &self.endpoints, id) {
             Some(Chosen::Session(session)) => self.member_would_refuse(now, id, session, outgoing),
             Some(Chosen::Worker(_)) | None => false,
@@ -123,7 +131,7 @@ impl Core {
         routed.outcome.matched = true;
         let retain = granted.retain_as_published && outgoing.message.retain;
         let delivered = self.endpoints.deliver(now, session, granted, outgoing, retain, Some(name));
-        routed.add(&self.endpoints, self.worker, session, delivered);
+        routed.add(&self.endpoints, self.worker, session, Some(name), delivered);
     }
 
     /// A message of a group that another worker gives to a member here. When the last member here
@@ -252,6 +260,13 @@ impl Core {
                 .shared(&group.share_name, &group.topic_filter)
                 .is_some_and(|group| workers(group).any(|(_, connected)| connected > 0))
     }
+}
+
+fn name_of(group: &Group<SubscriberKey, Granted>) -> Arc<GroupName> {
+    Arc::new(GroupName {
+        share_name: group.share_name().into(),
+        topic_filter: group.topic_filter().into(),
+    })
 }
 
 /// Whom the next message of a group goes to: turns go over the workers by how many connected

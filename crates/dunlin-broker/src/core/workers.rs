@@ -175,8 +175,8 @@ impl Core {
                 Forward::PublisherGone { connection } => {
                     self.handle_publisher_gone(now, from, connection);
                 }
-                Forward::Outcome { publish, outcome, owed } => {
-                    self.handle_outcome(now, publish, outcome, owed);
+                Forward::Outcome { publish, outcome, receivers } => {
+                    self.handle_outcome(now, publish, outcome, receivers);
                 }
                 Forward::Confirmed { owed } => {
                     owed.iter().for_each(|owed| self.endpoints.confirm(now, owed));

@@ -5,6 +5,7 @@ use super::{Endpoints, Prepared};
 use crate::core::counters::DropCause;
 use crate::core::durability::{Durability, StoredUpto};
 use crate::core::forward::{OwedTo, WhenFull};
+use crate::core::given::GivenTo;
 use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
 use crate::core::queue::Queued;
@@ -24,6 +25,8 @@ pub(in crate::core) struct Delivered {
     pub(in crate::core) refused: bool,
     /// The number of the message, when it is owed tentatively.
     pub(in crate::core) tentative: Option<u64>,
+    /// The session has it for good, though it may be refused elsewhere and come again.
+    pub(in crate::core) is_given: bool,
 }
 
 impl Endpoints {
@@ -211,6 +214,9 @@ impl Endpoints {
             stored = Some(self.record(record));
         }
         let tentative = note.number.filter(|_| note.tentative);
+        let is_given = note.number.is_none()
+            && outgoing.comes_again()
+            && outgoing.message.qos.min(granted.maximum_qos) == QoS::ExactlyOnce;
         let queued = Queued::new(outgoing.keep().clone(), granted, retain, note);
         if is_direct && tentative.is_none() {
             if let Some(queued) = self.send_queued(now, key, queued) {
@@ -219,7 +225,7 @@ impl Endpoints {
         } else {
             self.enqueue(key, queued);
         }
-        Delivered { stored, refused: false, tentative }
+        Delivered { stored, refused: false, tentative, is_given }
     }
 
     /// Makes room in a full queue if its policy says how; counts what is dropped.
@@ -490,6 +496,12 @@ impl Endpoints {
             client_identifier: self.sessions[session.0].client_identifier.clone(),
             number,
         }
+    }
+
+    /// Names a session that has a message by a subscription of its own.
+    #[inline]
+    pub(in crate::core) fn given_to(&self, worker: WorkerNumber, session: SessionKey) -> GivenTo {
+        GivenTo::Session(worker, session, self.sessions.generation(session.0))
     }
 
     /// A message that was owed tentatively is owed.
