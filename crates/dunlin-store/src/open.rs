@@ -6,7 +6,8 @@
 //! progress      the number of a group that was surely stored
 //! database      the engine's files
 //! control.sock  where a running broker is asked for a copy
-//! damaged       files, or parts of them, that could not be read
+//! damaged       what of journals was damaged, and notes of what it cost
+//! partial       there while an import goes on
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -14,6 +15,9 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The file that is there while an import goes on.
+const PARTIAL: &str = "partial";
 
 /// The version of the format that this program writes.
 pub const FORMAT: u32 = 1;
@@ -50,6 +54,25 @@ pub enum OpenError {
     Format {
         /// The file.
         path: PathBuf,
+    },
+    /// The folder had a store, whose database is not there any more.
+    #[error(
+        "{} had a store, and its database is gone: mount it if it is elsewhere, or import a \
+         backup into a new folder, or delete this one to begin anew", folder.display()
+    )]
+    Gone {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// An import has not come to its end.
+    #[error(
+        "{} has a part of an import that did not come to its end: delete the folder and import \
+         again, or, if there is no better copy, delete {} to go on with that part",
+        folder.display(), folder.join(PARTIAL).display()
+    )]
+    Partial {
+        /// The folder.
+        folder: PathBuf,
     },
     /// A file or folder can't be used.
     #[error("{} can't be used{}", path.display(), hint(source))]
@@ -114,6 +137,9 @@ impl Folder {
         named.map_err(at(&lock_path))?;
         let mut folder = Self { path: path.into(), is_new: false, _lock: Arc::new(lock) };
         folder.is_new = folder.check_format()?;
+        if folder.path.join(PARTIAL).exists() {
+            return Err(OpenError::Partial { folder: folder.path });
+        }
         Ok(folder)
     }
 
@@ -159,6 +185,22 @@ impl Folder {
         }
     }
 
+    /// Whether the database is not there, though something was stored in it: the folder of another
+    /// volume that is not mounted looks so.
+    pub(crate) fn has_lost_database(&self) -> io::Result<bool> {
+        had_store(&self.path)
+    }
+
+    /// Says that an import begins, or has come to its end.
+    pub(crate) fn set_partial(&self, is_partial: bool) -> Result<(), OpenError> {
+        let path = self.path.join(PARTIAL);
+        let done = match is_partial {
+            true => write_synced(&path, "an import has not come to its end\n"),
+            false => std::fs::remove_file(&path).and_then(|()| File::open(&self.path)?.sync_all()),
+        };
+        done.map_err(|source| OpenError::Io { path, source })
+    }
+
     /// Notes that a group is stored for sure. Not being able to costs no more than the check.
     pub(crate) fn mark(&self, commit: u64) {
         let text = format!("{commit} {}\n", !commit);
@@ -176,6 +218,15 @@ impl Folder {
         let (commit, check): (u64, u64) = (commit.parse().ok()?, check.parse().ok()?);
         (check == !commit).then_some(commit)
     }
+}
+
+/// Whether a folder has the mark of what was stored, and no database with it.
+pub(crate) fn had_store(folder: &Path) -> io::Result<bool> {
+    let has_database = match std::fs::read_dir(folder.join("database")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        entries => entries?.next().transpose()?.is_some(),
+    };
+    Ok(!has_database && folder.join("progress").try_exists()?)
 }
 
 /// Makes the folder if there is none, for this user alone: every message lies in it in the clear.
