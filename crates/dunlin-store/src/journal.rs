@@ -17,6 +17,7 @@
 use crate::encoding::Counters;
 use crate::keys::COUNTERS;
 use crate::loss::{self, Loss};
+use crate::open::make;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -112,7 +113,7 @@ const TORN: &str = "torn";
 fn cut_off(path: &Path, aside: &Path, end: u64, has_batches: bool) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).open(path)?;
     if has_batches {
-        std::fs::create_dir_all(aside)?;
+        make(aside)?;
         let is_torn = |entry: &io::Result<std::fs::DirEntry>| {
             entry.as_ref().is_ok_and(|entry| entry.path().extension() == Some(TORN.as_ref()))
         };
@@ -163,7 +164,7 @@ fn rewrite(
     end: u64,
     loss: &Loss,
 ) -> io::Result<()> {
-    std::fs::create_dir_all(aside)?;
+    make(aside)?;
     let draft = path.with_extension("draft");
     let mut from = File::open(path)?;
     let mut to = private(&draft)?;

@@ -33,4 +33,4 @@ pub use encoding::Damage;
 pub use loss::{Loss, Note};
 pub use open::{FORMAT, OpenError};
 pub use recovery::{Found, Problem};
-pub use storage::{FileStorage, FileStore, Options};
+pub use storage::{Ending, FileStorage, FileStore, Options};

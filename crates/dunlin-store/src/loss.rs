@@ -2,6 +2,7 @@
 //! is known until somebody has the notes removed.
 
 use crate::keys::{self, Table};
+use crate::open::make;
 use std::fmt::{self, Display};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -156,7 +157,7 @@ pub(crate) fn note(aside: &Path, losses: &[Loss]) -> io::Result<()> {
     if losses.is_empty() {
         return Ok(());
     }
-    std::fs::create_dir_all(aside)?;
+    make(aside)?;
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let mut file = OpenOptions::new().append(true).create(true).open(aside.join(NOTES))?;
     for loss in losses {

@@ -8,6 +8,7 @@
 //! control.sock  where a running broker is asked for a copy
 //! damaged       what of journals was damaged, and notes of what it cost
 //! partial       there while an import goes on
+//! probe         written to see whether a disk that failed has room again
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -98,6 +99,9 @@ fn hint(error: &io::Error) -> &'static str {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             " (a folder is needed, and a file is in its place)"
         }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            " (the file system is read-only, and whoever opens a store writes to it: use a copy)"
+        }
         io::ErrorKind::PermissionDenied => " (this user needs to read and write there)",
         _ => "",
     }
@@ -185,6 +189,13 @@ impl Folder {
         }
     }
 
+    /// Makes the folders of files that have messages in them for this user alone, so that nobody else
+    /// reads them, whatever the rights of the folder are in which they lie.
+    pub(crate) fn make_private(&self) -> Result<(), OpenError> {
+        let path = self.database();
+        make(&path).map_err(|source| OpenError::Io { path, source })
+    }
+
     /// Whether the database is not there, though something was stored in it: the folder of another
     /// volume that is not mounted looks so.
     pub(crate) fn has_lost_database(&self) -> io::Result<bool> {
@@ -231,7 +242,7 @@ pub(crate) fn had_store(folder: &Path) -> io::Result<bool> {
 
 /// Makes the folder if there is none, for this user alone: every message lies in it in the clear.
 /// One that is there keeps its rights.
-fn make(path: &Path) -> io::Result<()> {
+pub(crate) fn make(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -245,7 +256,7 @@ fn user(lock: &mut File) -> String {
     let mut text = String::new();
     let _ = lock.rewind().and_then(|()| lock.take(32).read_to_string(&mut text));
     match text.trim().parse::<u32>() {
-        Ok(process) => format!("another broker (process {process})"),
+        Ok(process) => format!("process {process}"),
         Err(_) => "another process".to_owned(),
     }
 }

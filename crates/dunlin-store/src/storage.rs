@@ -20,6 +20,7 @@ use dunlin_broker::{Storage, Store, StoreWaker};
 use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -49,6 +50,20 @@ pub struct FileStorage {
     engine: Option<Engine>,
     found: Found,
     threads: Option<(Sender<Job>, Arc<Threads>)>,
+    ending: Ending,
+}
+
+/// Tells of the end of a store to whoever has given it away.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    pub(crate) lost: Arc<AtomicU64>,
+}
+
+impl Ending {
+    /// How many changes the disk had not taken when the store ended, at least; 0 before that.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
+    }
 }
 
 impl std::fmt::Debug for FileStorage {
@@ -73,6 +88,7 @@ pub(crate) fn open_engine(folder: &Folder, options: &Options) -> Result<Opened, 
     if folder.has_lost_database().map_err(at(&path))? {
         return Err(OpenError::Gone { folder: folder.path().into() });
     }
+    folder.make_private()?;
     let marked = folder.marked();
     let mut losses = journal::mend(&path, &folder.damaged(), marked).map_err(at(&path))?;
     let engine = Engine::open(&path, options.cache_bytes).map_err(|error| OpenError::Database {
@@ -141,7 +157,14 @@ impl FileStorage {
     fn open_folder(folder: Folder, options: Options) -> Result<Self, OpenError> {
         let Opened { engine, losses } = open_engine(&folder, &options)?;
         let found = of_journals(&losses);
-        Ok(Self { folder, options, engine: Some(engine), found, threads: None })
+        Ok(Self {
+            folder,
+            options,
+            engine: Some(engine),
+            found,
+            threads: None,
+            ending: Ending::default(),
+        })
     }
 
     /// Opens a new store that counts as a part of one until the folder, which is given too, is told
@@ -155,6 +178,11 @@ impl FileStorage {
     /// Whether there was no store in the folder, so that this one begins empty.
     pub const fn is_new(&self) -> bool {
         self.folder.is_new()
+    }
+
+    /// Tells whether everything was stored, once the store has ended.
+    pub fn ending(&self) -> Ending {
+        self.ending.clone()
     }
 
     /// What the recovery found; all zero before it.
@@ -204,6 +232,7 @@ impl FileStorage {
             damaged: damaged_end,
             progress: Progress::default(),
             compaction: Compaction::default(),
+            ending: self.ending.clone(),
         };
         // A store without backups is better than none.
         let control = Control::listen(self.folder.path(), shared.clone())

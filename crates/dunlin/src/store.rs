@@ -38,8 +38,9 @@ told with the rest. A damaged journal is mended when a broker or any of these op
 file as it was goes to the folder `damaged`, with a note that `check` tells until `forget`.";
 
 const TABLES: &str = "\
-Content is the keys and values, disk what their files take. What was stored last waits in a journal,
-which no table's line counts, and the last line does. The tables:
+Content is the keys and values, disk what their files take. What was stored last waits in a journal
+and has no files of its own yet. A journal can have a length of 64 MiB; of the disk it takes as much as
+is written. The tables:
   session       sessions that outlive their connections
   subscription  their subscriptions
   queue         messages that they are owed, with the message if it is small or owed to no other
@@ -75,7 +76,8 @@ enum Task {
     },
     /// Give back to the disk what deleted messages took, of a broker that has stopped.
     ///
-    /// A table is written anew before its old files go: leave as much room free as it takes.
+    /// A table is written anew before its old files go: leave as much room free as it takes. What is
+    /// in the journal alone is written to tables, so a small store can become larger at first.
     Compact {
         #[command(flatten)]
         folder: Folder,
@@ -126,18 +128,27 @@ struct To {
     /// Where it goes; standard output if it is `-`. A file appears when it is whole
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+    /// Replace a file that is there already, once the new one is whole
+    #[arg(long)]
+    force: bool,
 }
 
 /// Why a copy was not made, or not read; `place` is the other end of it.
 fn copy_failure(error: &ToolError, place: &Path) -> Failure {
-    let why = causes(error);
     Failure::new(match error {
         ToolError::Io(cause) => format!("{}: {cause}", name(place)),
-        ToolError::Open(OpenError::InUse { .. }) => {
-            format!("{why}; `dunlin store backup` copies it while it is in use")
-        }
-        _ => why,
+        ToolError::Open(OpenError::InUse { folder, user }) => format!(
+            "{} is in use by {user}; stop it (`dunlin store backup` copies a store while its broker \
+             runs)",
+            folder.display()
+        ),
+        _ => causes(error),
     })
+}
+
+/// Why a tool without a copy has failed.
+fn failure(error: &ToolError) -> Failure {
+    copy_failure(error, Path::new("-"))
 }
 
 /// The same of an import, which may leave something behind.
@@ -194,17 +205,17 @@ impl StoreArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.task {
             Task::Stat { folder: Folder { folder } } => {
-                let stat = tools::stat(&folder).map_err(|error| Failure::of(&error))?;
+                let stat = tools::stat(&folder).map_err(|error| failure(&error))?;
                 print(&show_stat(&stat.value))?;
                 tell(&folder, &stat.losses, &stat.notes, WITHOUT)
             }
             Task::Check { folder: Folder { folder } } => {
-                let checked = tools::check(&folder).map_err(|error| Failure::of(&error))?;
+                let checked = tools::check(&folder).map_err(|error| failure(&error))?;
                 print(&show_checked(&checked, &folder))?;
                 if checked.is_sound() { Ok(()) } else { Err(Failure::silent(1)) }
             }
             Task::Forget { folder: Folder { folder } } => {
-                tools::forget(&folder).map_err(|error| Failure::of(&error))
+                tools::forget(&folder).map_err(|error| failure(&error))
             }
             Task::Compact { folder: Folder { folder } } => compact(&folder),
             Task::Export { folder: Folder { folder }, to } => {
@@ -237,7 +248,7 @@ fn compact(folder: &Path) -> Result<(), Failure> {
             "{error}; `dunlin store check` says what is damaged, and an export that is imported \
              into a new folder has the rest"
         )),
-        error => Failure::of(&error),
+        error => failure(&error),
     };
     // What is damaged is told even if nothing more can be done.
     let before = tools::stat(folder).map_err(failed)?;
@@ -253,6 +264,12 @@ fn compact(folder: &Path) -> Result<(), Failure> {
         before if after < before => {
             format!("{} on the disk became {}\n", size(before), size(after))
         }
+        before if after > before => format!(
+            "nothing to give back: {} on the disk became {}, since what was in the journal alone has \
+             tables now; the journal goes when a broker has filled it\n",
+            size(before),
+            size(after)
+        ),
         _ => format!("nothing to give back: {} on the disk\n", size(after)),
     })?;
     match before.losses[..] {
@@ -298,6 +315,10 @@ impl To {
             let failed = |error| Failure::new(format!("standard output: {error}"));
             return out.flush().map(|()| outcome).map_err(failed);
         }
+        if !self.force && fs::symlink_metadata(&self.to).is_ok() {
+            let to = self.to.display();
+            return Err(Failure::new(format!("{to} is there already; --force replaces it")));
+        }
         let unfinished = {
             let mut name = self.to.clone().into_os_string();
             name.push(".unfinished");
@@ -339,20 +360,30 @@ fn show_stat(stat: &Stat) -> String {
         let (content, disk) = (size(table.bytes), size(table.disk_bytes));
         let _ = writeln!(text, "{name:<12} {:>12} {content:>12} {disk:>12}", table.rows);
     }
+    let _ =
+        writeln!(text, "{:<12} {:>12} {:>12} {:>12}", "journal", "", "", size(stat.journal_bytes));
     let _ = writeln!(
         text,
-        "\n{} sessions, {} messages owed to them, {} on the disk",
-        stat.sessions,
-        stat.messages,
+        "\n{}, {} on the disk",
+        counts(stat.sessions, stat.messages),
         size(stat.disk_bytes)
     );
     text
 }
 
+fn counts(sessions: u64, messages: u64) -> String {
+    let plural = |count| if count == 1 { "" } else { "s" };
+    format!(
+        "{sessions} session{}, {messages} message{} owed to {}",
+        plural(sessions),
+        plural(messages),
+        if sessions == 1 { "it" } else { "them" }
+    )
+}
+
 fn show_checked(checked: &Checked, folder: &Path) -> String {
     let found = checked.found;
-    let mut text =
-        format!("{} sessions, {} messages owed to them\n", found.sessions, found.messages);
+    let mut text = format!("{}\n", counts(found.sessions, found.messages));
     let mut count = |number: u64, what: &str| {
         if number > 0 {
             let _ = writeln!(text, "{number} {what}");

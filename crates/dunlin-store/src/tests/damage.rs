@@ -258,3 +258,28 @@ fn a_store_whose_database_is_gone_is_refused() {
     std::fs::remove_file(folder.path().join("progress")).expect("a mark");
     drop(open(folder.path()));
 }
+
+#[test]
+fn messages_are_for_this_user_alone_in_whatever_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let open_to_all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open_to_all).expect("a folder of our own");
+    filled(folder.path());
+    flip(&journal(folder.path()), 0.5);
+    drop(recover(folder.path()));
+    for name in ["database", "damaged"] {
+        let rights = std::fs::metadata(folder.path().join(name)).expect("it is there");
+        assert_eq!(rights.permissions().mode() & 0o777, 0o700, "{name}");
+    }
+}
+
+#[test]
+fn a_path_that_is_too_long_for_a_socket_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = folder.path().join("x".repeat(120));
+    let (mut storage, _) = recover(&long);
+    let worker = Worker::new(&mut storage);
+    assert!(!long.join("control.new").exists());
+    drop((storage, worker));
+}

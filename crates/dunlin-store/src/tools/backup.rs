@@ -133,10 +133,16 @@ impl Control {
         let _ = std::fs::remove_dir_all(&private);
         DirBuilder::new().mode(0o700).create(&private)?;
         let (draft, path) = (private.join(SOCKET), folder.join(SOCKET));
-        let listener = UnixListener::bind(&draft).map_err(too_long)?;
-        std::fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
-        std::fs::rename(&draft, &path)?;
-        std::fs::remove_dir(&private)?;
+        let bind = || {
+            let listener = UnixListener::bind(&draft).map_err(too_long)?;
+            std::fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
+            std::fs::rename(&draft, &path)?;
+            Ok(listener)
+        };
+        let listener: io::Result<_> = bind();
+        let removed = std::fs::remove_dir_all(&private);
+        let listener = listener?;
+        removed?;
         let thread = std::thread::Builder::new().name("dunlin-control".to_owned());
         let thread = thread.spawn(move || serve(&listener, &shared))?;
         Ok(Self { path, thread: Some(thread) })

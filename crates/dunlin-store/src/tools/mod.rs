@@ -37,6 +37,7 @@ pub(crate) use backup::{Control, write_export};
 use crate::engine::Engine;
 use crate::group::Group;
 use crate::health::Cause;
+use crate::journal::journals;
 use crate::keys::Table;
 use crate::loss::{self, Loss, Note};
 use crate::open::{Folder, OpenError, had_store};
@@ -51,6 +52,7 @@ use line::Line;
 use std::collections::HashMap;
 use std::io::{self, BufRead, Read, Write};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 
@@ -85,7 +87,10 @@ pub enum ToolError {
     #[error("the export is not whole: its last line is missing")]
     CutOff,
     /// The broker gave up a backup before its end.
-    #[error("the broker ended the backup before it was whole; the broker's log says why")]
+    #[error(
+        "the broker ended the backup before it was whole: it stops, or its disk fails (a full one \
+         does; look for `the disk fails` in its log)"
+    )]
     GivenUp,
     /// The export, the store or the connection to the broker failed.
     #[error("reading or writing failed")]
@@ -223,6 +228,8 @@ pub struct Stat {
     pub messages: u64,
     /// Each table by its name.
     pub tables: Vec<(&'static str, Size)>,
+    /// What journals take of the disk. They have what was stored last, whatever table it is for.
+    pub journal_bytes: u64,
     /// All of the database on the disk, journals included.
     pub disk_bytes: u64,
 }
@@ -232,15 +239,25 @@ pub struct Stat {
 /// # Errors
 /// When the store can't be opened or read.
 pub fn stat(folder: impl AsRef<Path>) -> Result<Outcome<Stat>, ToolError> {
-    let Open { engine, mut losses, notes, .. } = Open::new(folder.as_ref())?;
+    let Open { folder, engine, mut losses, notes } = Open::new(folder.as_ref())?;
+    let journal_bytes = journal_bytes(&folder.database())
+        .map_err(|source| OpenError::Io { path: folder.database(), source })?;
     let tables = Table::ALL.map(|table| (table.name(), size(&engine, table, &mut losses)));
     let stat = Stat {
         sessions: tables[Table::Session as usize].1.rows,
         messages: tables[Table::Queue as usize].1.rows,
         tables: tables.to_vec(),
-        disk_bytes: engine.disk_bytes().map_err(|error| database(&error))?,
+        journal_bytes,
+        disk_bytes: journal_bytes + tables.iter().map(|(_, table)| table.disk_bytes).sum::<u64>(),
     };
     Ok(Outcome { value: stat, losses, notes })
+}
+
+/// Room is set aside for a journal that it does not take yet, so its length says little.
+fn journal_bytes(database: &Path) -> io::Result<u64> {
+    const BLOCK: u64 = 512;
+    let blocks = |(_, path): &(u64, PathBuf)| Ok(std::fs::metadata(path)?.blocks() * BLOCK);
+    journals(database)?.iter().map(blocks).sum()
 }
 
 fn size(engine: &Engine, table: Table, losses: &mut Vec<Loss>) -> Size {

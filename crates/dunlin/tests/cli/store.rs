@@ -61,7 +61,9 @@ fn a_folder_has_one_broker() {
     ] {
         let ended = run(args);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{args:?}");
-        assert!(ended.stderr.contains("is in use by another broker (process "), "{ended:?}");
+        assert!(ended.stderr.contains(" is in use by process "), "{ended:?}");
+        let names_backup = ended.stderr.contains("`dunlin store backup`");
+        assert_eq!(names_backup, args[0] == "store", "{ended:?}");
     }
 }
 
@@ -75,16 +77,26 @@ fn a_store_is_counted_checked_and_carried_elsewhere() {
     let backup = at("backup.jsonl");
     let ended = run(&["store", "backup", text(&data), "--to", text(&backup)]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let ended = run(&["store", "backup", text(&data), "--to", text(&backup)]);
+    ended.check(
+        1,
+        "",
+        &format!("error: {} is there already; --force replaces it\n", text(&backup)),
+    );
+    let ended = run(&["store", "backup", text(&data), "--to", text(&backup), "--force"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     publish(&broker.port, 2);
     broker.running.signal("TERM");
     assert_eq!(broker.running.end().code, Some(0));
 
     let ended = run(&["store", "stat", text(&data)]);
-    assert!(ended.stdout.contains("1 sessions, 3 messages owed to them"), "{ended:?}");
+    assert!(ended.stdout.contains("1 session, 3 messages owed to it"), "{ended:?}");
     let ended = run(&["store", "check", text(&data)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.ends_with("nothing is damaged\n"), "{ended:?}");
-    assert_eq!(run(&["store", "compact", text(&data)]).code, Some(0));
+    let ended = run(&["store", "compact", text(&data)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("since what was in the journal alone has tables now"));
     let export = run(&["store", "export", text(&data), "--to", "-"]);
     assert_eq!((export.code, export.stdout.lines().count()), (Some(0), 1 + 5 + 1), "{export:?}");
 
@@ -137,7 +149,7 @@ fn what_is_damaged_is_told_by_every_tool_and_remembered() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);
     for (task, goes_on) in [
-        (&["stat"][..], "sessions, "),
+        (&["stat"][..], "\njournal "),
         (&["export", "--to", "-"], "{\"end\":{\"records\":"),
         (&["backup", "--to", "-"], "\"lost\":1}}\n"),
         (&["compact"], "on the disk"),
