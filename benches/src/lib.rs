@@ -6,15 +6,14 @@
 
 #![forbid(unsafe_code)]
 
+pub use dunlin_bench::{connection, frame, process};
+
 pub mod backlog;
 pub mod broker;
-pub mod connection;
-pub mod frame;
 pub mod handshake;
 pub mod idle;
 pub mod ledger;
 pub mod load;
-pub mod process;
 pub mod relay;
 pub mod report;
 pub mod statistics;
