@@ -7,7 +7,19 @@
 
 #![forbid(unsafe_code)]
 
+mod books;
 pub mod connection;
+mod engine;
+mod error;
 pub mod frame;
+mod layout;
 pub mod outcome;
+mod packet;
+mod payload;
+pub mod plan;
 pub mod process;
+mod run;
+
+pub use error::BenchError;
+pub use payload::PAYLOAD_MIN;
+pub use run::run;

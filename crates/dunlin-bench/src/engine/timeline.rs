@@ -1,0 +1,185 @@
+//! A run, second by second, for those who watch it and for the plots.
+
+use std::time::Duration;
+
+use super::tally::{Tally, growing};
+use crate::error::BenchError;
+use crate::outcome::{BrokerUse, Interval, Latencies, Observer, latencies};
+use crate::process;
+
+/// Nanoseconds between two intervals.
+const STEP: u64 = 1_000_000_000;
+
+/// Intervals that are kept. When there are more, two become one, so that a long run takes no more
+/// memory than a short one.
+const KEPT_MAX: usize = 1_000;
+
+/// The intervals, and what the present one began with.
+pub(super) struct Timeline<'a> {
+    observer: &'a mut dyn Observer,
+    pid: Option<u32>,
+    phase: &'static str,
+    began: u64,
+    from: Counts,
+    kept: Vec<Interval>,
+    /// How many intervals become one.
+    merged: u32,
+    /// How many have become the last one.
+    in_last: u32,
+    /// Of the measured part.
+    pub(super) arrivals: Latencies,
+    pub(super) acknowledgements: Latencies,
+    pub(super) connects: Latencies,
+    pub(super) is_measuring: bool,
+}
+
+/// What the tally said at some time.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    published: u64,
+    delivered: u64,
+    connected: u64,
+    disconnected: u64,
+    cpu: Duration,
+}
+
+impl<'a> Timeline<'a> {
+    pub(super) fn new(observer: &'a mut dyn Observer, pid: Option<u32>) -> Self {
+        Self {
+            observer,
+            pid,
+            phase: "connecting",
+            began: 0,
+            from: Counts::default(),
+            kept: Vec::new(),
+            merged: 1,
+            in_last: 1,
+            arrivals: latencies(),
+            acknowledgements: latencies(),
+            connects: latencies(),
+            is_measuring: false,
+        }
+    }
+
+    /// When the present interval ends.
+    pub(super) fn due(&self) -> u64 {
+        self.began + STEP
+    }
+
+    /// What the broker has used since it began.
+    pub(super) fn broker(&self) -> Result<Option<BrokerUse>, BenchError> {
+        let Some(pid) = self.pid else { return Ok(None) };
+        let of = |source| BenchError::Process { pid, source };
+        let cpu = process::cpu_time(pid).map_err(of)?;
+        let resident = process::resident(pid).map_err(of)?;
+        Ok(Some(BrokerUse { cpu, resident }))
+    }
+
+    /// Begins another phase, and an interval with it.
+    pub(super) fn enter(
+        &mut self,
+        phase: &'static str,
+        tally: &mut Tally,
+        now: u64,
+    ) -> Result<(), BenchError> {
+        self.end_interval(tally, now)?;
+        self.phase = phase;
+        Ok(())
+    }
+
+    /// Ends the interval, and tells the observer.
+    pub(super) fn end_interval(&mut self, tally: &mut Tally, now: u64) -> Result<(), BenchError> {
+        // A broker that has ended tells nothing any more; that it has ended shows elsewhere.
+        let broker = self.broker().unwrap_or_default();
+        let counts = Counts {
+            published: tally.published,
+            delivered: tally.delivered,
+            connected: tally.connected,
+            disconnected: tally.disconnected,
+            cpu: broker.map_or(Duration::ZERO, |broker| broker.cpu),
+        };
+        let from = std::mem::replace(&mut self.from, counts);
+        tally.samples.write();
+        let taken = std::mem::replace(&mut tally.samples.arrivals, growing());
+        if self.is_measuring {
+            add(&mut self.arrivals, &taken);
+            add(&mut self.acknowledgements, &tally.samples.acknowledgements);
+        }
+        tally.samples.acknowledgements.reset();
+        add(&mut self.connects, &tally.samples.connects);
+        tally.samples.connects.reset();
+        let interval = Interval {
+            end: Duration::from_nanos(now),
+            length: Duration::from_nanos(now - self.began),
+            phase: self.phase,
+            published: counts.published - from.published,
+            delivered: counts.delivered - from.delivered,
+            connected: counts.connected - from.connected,
+            disconnected: counts.disconnected - from.disconnected,
+            latencies: taken,
+            broker: broker
+                .map(|broker| BrokerUse { cpu: counts.cpu.saturating_sub(from.cpu), ..broker }),
+        };
+        self.began = now;
+        if interval.length > Duration::from_millis(1) {
+            self.observer.interval(&interval);
+            self.keep(interval);
+        }
+        Ok(())
+    }
+
+    fn keep(&mut self, interval: Interval) {
+        match self.kept.last_mut() {
+            Some(last) if self.in_last < self.merged && last.phase == interval.phase => {
+                self.in_last += 1;
+                merge(last, &interval);
+            }
+            _ => {
+                self.in_last = 1;
+                self.kept.push(interval);
+            }
+        }
+        if self.kept.len() > KEPT_MAX {
+            self.merged *= 2;
+            let mut kept: Vec<Interval> = Vec::with_capacity(KEPT_MAX);
+            let mut is_open = false;
+            for interval in self.kept.drain(..) {
+                match kept.last_mut() {
+                    Some(last) if is_open && last.phase == interval.phase => {
+                        merge(last, &interval);
+                        is_open = false;
+                    }
+                    _ => {
+                        kept.push(interval);
+                        is_open = true;
+                    }
+                }
+            }
+            self.kept = kept;
+            self.in_last = self.merged;
+        }
+    }
+
+    /// The intervals that were kept.
+    pub(super) fn take(&mut self) -> Vec<Interval> {
+        std::mem::take(&mut self.kept)
+    }
+}
+
+fn merge(last: &mut Interval, next: &Interval) {
+    last.end = next.end;
+    last.length += next.length;
+    last.published += next.published;
+    last.delivered += next.delivered;
+    last.connected += next.connected;
+    last.disconnected += next.disconnected;
+    add(&mut last.latencies, &next.latencies);
+    if let (Some(last), Some(next)) = (&mut last.broker, next.broker) {
+        last.cpu += next.cpu;
+        last.resident = next.resident;
+    }
+}
+
+fn add(to: &mut Latencies, from: &Latencies) {
+    to.add(from).expect("both hold what can be recorded");
+}
