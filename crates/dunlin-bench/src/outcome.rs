@@ -84,6 +84,7 @@ pub struct BrokerUse {
     #[serde(serialize_with = "seconds", rename = "cpu_secs")]
     pub cpu: Duration,
     /// Resident bytes at the end of the time in question.
+    #[serde(rename = "resident_bytes")]
     pub resident: u64,
 }
 
