@@ -143,6 +143,12 @@ pub struct Outcome {
     pub delivered: u64,
     /// Faults by QoS 0, 1 and 2, in the whole run.
     pub faults: [Faults; 3],
+    /// By QoS, what the standard allows once a connection has been cut: messages of QoS 0 lost, those
+    /// of QoS 1 doubled. They are none of `faults`.
+    pub allowed: [Faults; 3],
+    /// What else was wrong, a sentence each: a broker that went silent, connections that it closed,
+    /// Sessions that were gone.
+    pub complaints: Vec<String>,
     /// From the moment when a message was due to its arrival, of the measured part. In a paced run
     /// that is the moment of the schedule, be the sender late or not.
     pub latencies: Latencies,
@@ -171,6 +177,12 @@ impl Outcome {
     /// All faults of all QoS together.
     pub fn faults(&self) -> u64 {
         self.faults.iter().map(Faults::sum).sum()
+    }
+
+    /// Whether nothing was seen that the standard forbids. A lost message of QoS 0 is a fault, but
+    /// "at most once" allows it.
+    pub fn is_clean(&self) -> bool {
+        self.complaints.is_empty() && self.faults() == self.faults[0].lost
     }
 }
 
