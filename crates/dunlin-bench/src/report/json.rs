@@ -19,7 +19,9 @@ pub const FORMAT: u32 = 1;
 /// Each field names its unit: `_us` is microseconds, `_secs` seconds, `_bytes` bytes; what has no
 /// unit counts messages or connections. What is not known, or was measured on no message, is `null`.
 /// Percentiles come from a histogram of three significant figures. `cpu` belongs to the measured
-/// part, `faults` to the whole run. Times of `timeline` and `marks` count from the beginning of the
+/// part, `faults`, `allowed` and `complaints` to the whole run: `allowed` is what the standard allows
+/// once a connection has been cut, `complaints` are sentences, and `is_clean` says that nothing was
+/// seen that the standard forbids. Times of `timeline` and `marks` count from the beginning of the
 /// run.
 ///
 /// ```json
@@ -40,6 +42,14 @@ pub const FORMAT: u32 = 1;
 ///     "qos2": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
 ///     "sum": 0
 ///   },
+///   "allowed": {
+///     "qos0": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
+///     "qos1": { "lost": 0, "doubled": 12, "out_of_order": 0, "corrupted": 0, "refused": 0 },
+///     "qos2": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
+///     "sum": 12
+///   },
+///   "complaints": [],
+///   "is_clean": true,
 ///   "delivery_us": {
 ///     "count": 3712000, "p50": 212.0, "p90": 401.4, "p99": 1205.2, "p99_9": 2310.1,
 ///     "p99_99": 4001.8, "max": 5210.1
@@ -86,6 +96,9 @@ struct Document<'a> {
     published_per_sec: Option<f64>,
     delivered_per_sec: Option<f64>,
     faults: FaultsByQoS,
+    allowed: FaultsByQoS,
+    complaints: &'a [String],
+    is_clean: bool,
     delivery_us: Option<Micros>,
     delivery_curve: Vec<Point>,
     acknowledgement_us: Option<Micros>,
@@ -159,7 +172,6 @@ struct Moment<'a> {
 
 impl<'a> Document<'a> {
     fn of(outcome: &'a Outcome) -> Self {
-        let [qos0, qos1, qos2] = outcome.faults;
         let parameters = outcome.parameters.iter();
         let started = outcome.started.duration_since(UNIX_EPOCH).unwrap_or_default();
         let broker = outcome.broker.map(|used| used.cpu);
@@ -175,7 +187,10 @@ impl<'a> Document<'a> {
             delivered: outcome.delivered,
             published_per_sec: words::per_second(outcome.published, outcome.elapsed),
             delivered_per_sec: words::per_second(outcome.delivered, outcome.elapsed),
-            faults: FaultsByQoS { qos0, qos1, qos2, sum: outcome.faults() },
+            faults: FaultsByQoS::of(outcome.faults),
+            allowed: FaultsByQoS::of(outcome.allowed),
+            complaints: &outcome.complaints,
+            is_clean: outcome.is_clean(),
             delivery_us: Micros::of(&Percentiles::of(&outcome.latencies)),
             delivery_curve: curve(&outcome.latencies),
             acknowledgement_us: Micros::of(&Percentiles::of(&outcome.acknowledged_after)),
@@ -191,6 +206,13 @@ impl<'a> Document<'a> {
             timeline: outcome.timeline.iter().map(Part::of).collect(),
             marks: outcome.marks.iter().map(Moment::of).collect(),
         }
+    }
+}
+
+impl FaultsByQoS {
+    fn of(faults: [Faults; 3]) -> Self {
+        let [qos0, qos1, qos2] = faults;
+        Self { qos0, qos1, qos2, sum: faults.iter().map(Faults::sum).sum() }
     }
 }
 

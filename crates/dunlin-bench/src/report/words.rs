@@ -20,9 +20,15 @@ pub(super) const fn kinds(faults: &Faults) -> [(&'static str, u64); 5] {
     ]
 }
 
-/// One line for each QoS that has faults: `QoS 1: 12 lost, 3 doubled`.
+/// One line for each QoS that has faults: `QoS 1: 12 lost, 3 doubled`; then what else was wrong.
 pub(super) fn fault_lines(outcome: &Outcome) -> Vec<String> {
-    let faulty = outcome.faults.iter().enumerate().filter(|(_, faults)| faults.sum() > 0);
+    let mut lines = by_qos(&outcome.faults);
+    lines.extend(outcome.complaints.iter().map(|line| printable(line).into_owned()));
+    lines
+}
+
+fn by_qos(faults: &[Faults; 3]) -> Vec<String> {
+    let faulty = faults.iter().enumerate().filter(|(_, faults)| faults.sum() > 0);
     let line = |(qos, faults)| {
         let present = kinds(faults).into_iter().filter(|&(_, messages)| messages > 0);
         let parts: Vec<_> =
@@ -34,22 +40,25 @@ pub(super) fn fault_lines(outcome: &Outcome) -> Vec<String> {
 
 /// The sentence for a run without faults.
 pub(super) fn faultless(outcome: &Outcome) -> &'static str {
-    match outcome.owed.max(outcome.delivered) {
-        0 => "no message was due to anyone",
-        _ => "nothing lost, nothing doubled, in order",
+    if outcome.owed.max(outcome.delivered) == 0 {
+        "no message was due to anyone"
+    } else if outcome.allowed.iter().any(|allowed| allowed.sum() > 0) {
+        "nothing lost or doubled but what a cut connection allows, in order"
+    } else {
+        "nothing lost, nothing doubled, in order"
     }
 }
 
 /// What a reader has to know to judge the figures.
 pub(super) fn notes(outcome: &Outcome) -> Vec<String> {
     let mut notes = Vec::new();
+    for line in by_qos(&outcome.allowed) {
+        notes.push(format!("No fault, as a connection had been cut: {line}"));
+    }
     if outcome.faults[0].lost > 0 {
         notes.push(
             "At QoS 0 a broker may drop messages, for instance when a reader is slow.".to_owned(),
         );
-    }
-    if outcome.faults[1].doubled > 0 {
-        notes.push("At QoS 1 a message may come again after its connection was cut.".to_owned());
     }
     let load = share(outcome.load_cpu, outcome.elapsed).unwrap_or(0.0);
     if load >= LOAD_AT_ITS_LIMIT {

@@ -55,6 +55,24 @@ fn faults_are_named_by_qos() {
 }
 
 #[test]
+fn what_a_cut_allows_is_told_but_is_no_fault() {
+    let mut outcome = sample::outcome();
+    outcome.allowed[1].doubled = 12;
+    let text = plain(&outcome);
+    assert!(text.contains("nothing lost or doubled but what a cut connection allows"), "{text}");
+    assert!(text.contains("No fault, as a connection had been cut: QoS 1: 12 doubled"), "{text}");
+}
+
+#[test]
+fn a_complaint_takes_the_good_word_away() {
+    let mut outcome = sample::outcome();
+    outcome.complaints.push("the broker closed 3 connections".to_owned());
+    let text = plain(&outcome);
+    assert!(text.contains("the broker closed 3 connections"), "{text}");
+    assert!(!text.contains("nothing lost"), "{text}");
+}
+
+#[test]
 fn an_empty_run_claims_nothing() {
     let text = plain(&sample::empty());
     assert!(text.contains("no message was due to anyone"), "{text}");
