@@ -122,8 +122,22 @@ impl Summary<'_> {
 pub(super) const HEADS: [&str; 6] = ["p50", "p90", "p99", "p99.9", "p99.99", "max"];
 
 /// The latencies as they are shown, one for each of [`HEADS`].
+///
+/// A percentile that too few messages were measured for would be the slowest of them under another
+/// name, and is left out.
 pub(super) fn cells(at: &Percentiles) -> [String; 6] {
-    [at.p50, at.p90, at.p99, at.p999, at.p9999, at.max].map(units::latency)
+    let from = |count, value| match at.count >= count {
+        true => units::latency(value),
+        false => "–".to_owned(),
+    };
+    [
+        from(1, at.p50),
+        from(10, at.p90),
+        from(100, at.p99),
+        from(1_000, at.p999),
+        from(10_000, at.p9999),
+        from(1, at.max),
+    ]
 }
 
 /// The kinds of latencies that a run has any of, with their names.
