@@ -74,7 +74,7 @@ fn run(seconds: u64) -> Outcome {
         }
         let broker = BrokerUse {
             cpu: Duration::from_secs_f64(0.02 + 0.45 * busy * (0.97 + 0.06 * noise.next())),
-            resident: (9 << 20) + second.min(warm) * (1 << 18) + second * 3_000,
+            resident: (9 << 20) + second.min(12) * (1 << 18),
         };
         let interval = Interval {
             end: Duration::from_secs(second),

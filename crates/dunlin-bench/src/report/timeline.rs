@@ -11,7 +11,7 @@ pub(super) struct Row {
     /// Sums of the intervals, except for what a sum says nothing about: of latencies and memory it
     /// is the highest.
     pub(super) sum: Interval,
-    /// Connections that were open at the end.
+    /// Connections that were open at the end of the interval: of several, at the lowest.
     pub(super) open: u64,
 }
 
@@ -70,7 +70,7 @@ impl Timeline {
             match rows.last_mut() {
                 Some(last) if in_last < joined && continues(&last.sum, interval) => {
                     join(&mut last.sum, interval);
-                    last.open = open;
+                    last.open = last.open.min(open);
                     in_last += 1;
                 }
                 _ => {

@@ -266,7 +266,6 @@ impl<'a> Plots<'a> {
             }
             let (left, width) = (left / EXTENT, (right - left) / EXTENT);
             if width >= ROOM_FOR_NAME {
-                // Counted by the name's length: a phone shows those that are long enough for it.
                 let class = if width < 0.3 { "phase wide-only" } else { "phase" };
                 words += &format!(
                     "<span class=\"{class}\" style=\"left:{:.2}%;width:{:.2}%\">{}</span>",
@@ -314,8 +313,8 @@ impl<'a> Plots<'a> {
             if self.timeline.joined > 1 {
                 write!(
                     out,
-                    " Each step of the plots stands for up to {} intervals: their mean rate, and the \
-                     highest of their latencies.",
+                    " Each step of the plots stands for up to {} intervals: their mean rate, the \
+                     highest of their latencies, the fewest of their connections.",
                     self.timeline.joined
                 )?;
             }

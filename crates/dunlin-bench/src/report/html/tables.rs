@@ -124,8 +124,8 @@ pub(super) fn intervals(outcome: &Outcome, out: &mut String) -> fmt::Result {
     if timeline.joined > 1 {
         writeln!(
             out,
-            "<p>Each row stands for up to {} intervals: their mean rates, and the highest of their \
-             latencies and of the memory.</p>",
+            "<p>Each row stands for up to {} intervals: their mean rates, the highest of their \
+             latencies and of the memory, the fewest of their connections.</p>",
             timeline.joined
         )?;
     }

@@ -17,6 +17,7 @@ fn joined_rows_hold_sums_means_and_the_highest() {
     let mut intervals: Vec<_> = (1..=40).map(|number| second(number, "measuring")).collect();
     intervals[0].connected = 30;
     intervals[1].disconnected = 10;
+    intervals[2].connected = 5;
     intervals[2].published = 5_000;
     intervals[3].latencies = Percentiles::of(&micros([9_000]));
     intervals[4].broker = None;
