@@ -93,7 +93,11 @@ fn verdict(outcome: &Outcome, out: &mut String) -> fmt::Result {
         let sentence = escape(&capitalized(words::faultless(outcome)));
         writeln!(out, "<div class=\"verdict good\"><p>{sentence}.</p>")?;
     } else {
-        out.push_str("<div class=\"verdict bad\"><p>Not all arrived as it should.</p><ul>");
+        let (class, sentence) = match outcome.is_clean() {
+            true => ("fair", "Not all arrived, which QoS 0 allows."),
+            false => ("bad", "Not all went as it should."),
+        };
+        write!(out, "<div class=\"verdict {class}\"><p>{sentence}</p><ul>")?;
         for line in lines {
             write!(out, "<li>{}</li>", escape(&line))?;
         }

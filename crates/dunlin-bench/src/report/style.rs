@@ -41,6 +41,7 @@ pub(super) const BOLD: u8 = 1;
 pub(super) const FAINT: u8 = 2;
 pub(super) const RED: u8 = 31;
 pub(super) const GREEN: u8 = 32;
+pub(super) const YELLOW: u8 = 33;
 
 #[cfg(test)]
 mod tests {

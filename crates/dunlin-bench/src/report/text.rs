@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::style::{BOLD, FAINT, GREEN, RED, Style};
+use super::style::{BOLD, FAINT, GREEN, RED, Style, YELLOW};
 use super::{units, words};
 use crate::outcome::{Latencies, Outcome, Percentiles};
 
@@ -108,8 +108,9 @@ impl Summary<'_> {
             let sentence = words::faultless(self.outcome);
             writeln!(out, "  {}", self.style.paint(GREEN, sentence))?;
         }
+        let color = if self.outcome.is_clean() { YELLOW } else { RED };
         for line in lines {
-            writeln!(out, "  {}", self.style.paint(RED, &line))?;
+            writeln!(out, "  {}", self.style.paint(color, &line))?;
         }
         for note in words::notes(self.outcome) {
             writeln!(out, "  {note}")?;

@@ -174,6 +174,17 @@ fn faults_come_first() {
 }
 
 #[test]
+fn what_qos_0_allows_is_no_alarm() {
+    let mut outcome = sample::outcome();
+    outcome.faults[0].lost = 7;
+    let page = to_html(&outcome);
+    check(&page);
+    assert!(
+        page.contains("<div class=\"verdict fair\"><p>Not all arrived, which QoS 0 allows.</p>")
+    );
+}
+
+#[test]
 fn all_that_comes_from_outside_is_escaped() {
     let hostile = "\"'></title></style><script>alert(1)</script>&\0";
     let mut outcome = sample::outcome();
