@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use crate::plan::{Plan, Quality, Scenario};
+use crate::plan::{Length, Plan, Quality, Scenario};
 
 /// The roles of a run.
 #[derive(Debug, Clone)]
@@ -44,6 +44,13 @@ impl Layout {
         let topics = match plan.scenario {
             // One for each Session that a publisher serves.
             Scenario::Offline | Scenario::Reconnect => plan.subscribers / plan.publishers.max(1),
+            // One for each message.
+            Scenario::Retained => match plan.length {
+                Length::Messages(messages) => {
+                    messages.div_ceil(plan.publishers.max(1).into()).min(u32::MAX.into()) as u32
+                }
+                Length::Time(_) => plan.topics,
+            },
             _ => plan.topics,
         };
         Self {
@@ -145,7 +152,9 @@ impl Layout {
     pub(crate) fn topic_name(&self, publisher: u32, topic: u32) -> String {
         let root = &self.root;
         match self.scenario {
-            Scenario::Wildcards if topic % 2 == 0 => format!("{root}/{publisher}/x/{topic}"),
+            Scenario::Wildcards if topic.is_multiple_of(2) => {
+                format!("{root}/{publisher}/x/{topic}")
+            }
             Scenario::Wildcards => format!("{root}/{publisher}/{topic}/x"),
             _ if self.topics == 1 => format!("{root}/{publisher}"),
             _ => format!("{root}/{publisher}/{topic}"),
@@ -173,7 +182,7 @@ impl Layout {
             Scenario::Shared => format!("$share/bench/{root}/#"),
             Scenario::FanIn | Scenario::Retained => format!("{root}/#"),
             Scenario::FanOut if self.publishers > 1 => format!("{root}/#"),
-            Scenario::Wildcards if nth % 2 == 0 => format!("{root}/{publisher}/+/{nth}"),
+            Scenario::Wildcards if nth.is_multiple_of(2) => format!("{root}/{publisher}/+/{nth}"),
             Scenario::Wildcards => format!("{root}/{publisher}/{nth}/#"),
             Scenario::Idle => format!("{root}/{subscriber}"),
             Scenario::Offline | Scenario::Reconnect => {

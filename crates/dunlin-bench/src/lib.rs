@@ -18,6 +18,7 @@ mod packet;
 mod payload;
 pub mod plan;
 pub mod process;
+pub mod report;
 mod run;
 
 pub use error::BenchError;

@@ -218,6 +218,11 @@ impl Plan {
             || self.disturbances.iter().any(|one| matches!(one, Disturbance::Cut { .. }))
     }
 
+    /// Clients whose subscriptions come and go, in a soak.
+    pub fn wanderers(&self) -> u32 {
+        if self.scenario == Scenario::Soak { (self.subscribers / 10).max(2) } else { 0 }
+    }
+
     /// Whether the scenario has messages.
     pub fn has_traffic(&self) -> bool {
         !matches!(self.scenario, Scenario::Connect | Scenario::Idle)
@@ -289,6 +294,9 @@ impl Plan {
         if is_pair && self.publishers != self.subscribers {
             return Err(PlanError::Pairs(self.publishers, self.subscribers));
         }
+        if self.scenario == Scenario::Retained && !matches!(self.length, Length::Messages(_)) {
+            return Err(PlanError::RetainedTime);
+        }
         let is_scattered = matches!(self.scenario, Scenario::Offline | Scenario::Reconnect);
         if is_scattered && !self.subscribers.is_multiple_of(self.publishers) {
             return Err(PlanError::Scattered(self.publishers, self.subscribers));
@@ -355,6 +363,9 @@ pub enum PlanError {
     /// Nobody stores messages of QoS 0.
     #[error("--qos 0: brokers need not keep such messages for Sessions that are away; take 1 or 2")]
     OfflineQoS0,
+    /// Each retained message has its own Topic Name.
+    #[error("--duration: retained messages are counted; give --messages")]
+    RetainedTime,
     /// A pause that ends before it begins.
     #[error("--pause: it has to begin before it ends, as in 10@2-5")]
     PauseOrder,

@@ -102,6 +102,15 @@ impl Engine<'_> {
         Ok(waited)
     }
 
+    /// Waits until all that is owed has come.
+    pub(crate) fn drain(&mut self) -> Result<Waited, BenchError> {
+        let waited = self.wait(u64::MAX, |engine| engine.tally.settled >= engine.tally.owed)?;
+        if waited == Waited::Silent {
+            self.complain_of_silence();
+        }
+        Ok(waited)
+    }
+
     /// Tells each publisher how many messages it may send; with a rate that is: none yet.
     fn begin_flow(&mut self, now: u64, count: Option<u64>) {
         let publishers = self.senders.len() as u64;
@@ -166,12 +175,69 @@ impl Engine<'_> {
         self.complain(complaint);
     }
 
+    /// Lets clients say goodbye; their Sessions stay.
+    pub(crate) fn send_away(&mut self, indexes: std::ops::Range<usize>) -> Result<(), BenchError> {
+        for index in indexes {
+            if let Some(link) = &mut self.clients[index].link {
+                crate::packet::push_disconnect(&mut link.output, self.plan.version, false);
+                self.flush(index)?;
+                self.lose(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes connections without a word; their clients come back at once.
+    pub(crate) fn cut_all(&mut self, indexes: std::ops::Range<usize>) {
+        let now = self.now();
+        for index in indexes {
+            if self.clients[index].link.is_some() {
+                self.lose(index);
+                self.bring(index, now);
+            }
+        }
+    }
+
+    /// Waits until all clients are there.
+    pub(crate) fn gather(&mut self) -> Result<Waited, BenchError> {
+        let waited = self.wait(u64::MAX, |engine| {
+            engine.opening.active == 0 && engine.opening.queue.is_empty()
+        })?;
+        if waited == Waited::Silent {
+            self.complain_of_silence();
+        }
+        Ok(waited)
+    }
+
+    /// Deletes the retained messages that were set.
+    pub(crate) fn clear_retained(&mut self) -> Result<(), BenchError> {
+        for index in self.publishers() {
+            let lanes = self.senders[index].sent.min(self.common.lanes);
+            for lane in 0..lanes {
+                let topic_name = self.common.layout.topic_name(index as u32, lane as u32);
+                let Some(link) = &mut self.clients[index].link else { break };
+                let head = crate::packet::publish_head(self.plan.version, 0x31, &topic_name, 0);
+                link.output.extend_from_slice(&head);
+                if link.output.len() < super::OUTPUT_MAX {
+                    continue;
+                }
+                self.flush(index)?;
+                let has_room = |engine: &Self| {
+                    let link = engine.clients[index].link.as_ref();
+                    link.is_none_or(|link| link.output.len() < super::OUTPUT_MAX / 2)
+                };
+                self.wait(u64::MAX, has_room)?;
+            }
+            self.flush(index)?;
+        }
+        self.fence()
+    }
+
     /// Waits for a moment.
     pub(crate) fn rest(&mut self, time: Duration) -> Result<(), BenchError> {
         let until = self.now() + time.as_nanos() as u64;
-        while self.wait(until, |_| false)? == Waited::Silent {
+        if self.wait(until, |_| false)? == Waited::Silent {
             self.complain_of_silence();
-            break;
         }
         Ok(())
     }
@@ -228,6 +294,11 @@ impl Engine<'_> {
             let due = self.tally.pings_due;
             self.complain(format!("{due} clients have got no PINGRESP"));
         }
+        // [MQTT-3.1.4-3]
+        let replaced = self.clients.iter().filter(|client| client.replaced.is_some()).count();
+        if replaced > 0 {
+            self.complain(format!("{replaced} connections stay open that others have taken over"));
+        }
         Ok(())
     }
 
@@ -255,6 +326,9 @@ impl Engine<'_> {
             let known = self.tally.unidentified[qos] + self.tally.refused[qos];
             self.tally.faults[qos].lost = missing.lost.saturating_sub(known);
             self.tally.allowed[qos].lost = missing.forgiven;
+        }
+        if self.tally.unsent > 0 {
+            self.figure("messages that were due and never sent", self.tally.unsent as f64);
         }
         if self.tally.out_of_turn > 0 {
             let complaint = "an acknowledgement came that no message waited for".to_owned();
@@ -306,8 +380,10 @@ impl Engine<'_> {
             1 => complaint.clone(),
             times => format!("{complaint} ({times} times)"),
         };
+        let (timeline, marks) = self.timeline.take();
         Outcome {
             scenario: self.plan.scenario.name(),
+            started: self.started,
             parameters: self.plan.parameters(),
             elapsed: Duration::from_nanos(to.at.saturating_sub(from.at)),
             published: to.published - from.published,
@@ -319,18 +395,16 @@ impl Engine<'_> {
             latencies: self.timeline.arrivals.clone(),
             acknowledged_after: self.timeline.acknowledgements.clone(),
             connected_after: self.timeline.connects.clone(),
-            figures: self.figures(),
+            figures: std::mem::take(&mut self.figures),
             load_cpu: to.load_cpu.saturating_sub(from.load_cpu),
             broker,
-            timeline: self.timeline.take(),
+            timeline,
+            marks,
         }
     }
 
-    fn figures(&self) -> std::collections::BTreeMap<&'static str, f64> {
-        let mut figures = std::collections::BTreeMap::new();
-        if self.tally.unsent > 0 {
-            figures.insert("messages that were due and never sent", self.tally.unsent as f64);
-        }
-        figures
+    /// Takes a note of a figure that only this scenario has.
+    pub(crate) fn figure(&mut self, name: &'static str, value: f64) {
+        self.figures.insert(name, value);
     }
 }

@@ -123,7 +123,8 @@ impl Engine<'_> {
                 let code = frame.body.first().copied().unwrap_or(0);
                 self.handle_closed(index, &format!("DISCONNECT with Reason Code {code:#04x}"))?;
             }
-            (frame::UNSUBACK, _) => {}
+            // Of subscriptions that come and go.
+            (frame::SUBACK | frame::UNSUBACK, Stage::Online) => {}
             (first, _) => {
                 self.handle_closed(index, &format!("packet {first:#04x} comes out of turn"))?;
             }
@@ -140,6 +141,10 @@ impl Engine<'_> {
             return self.handle_closed(index, &format!("CONNACK: {reason}"));
         }
         self.check_offer(connack)?;
+        if connack.keep_alive_secs > 0 {
+            let half = u64::from(connack.keep_alive_secs) * 500_000_000;
+            self.ping_nanos = self.ping_nanos.min(half);
+        }
         let now = self.now();
         let publishers = self.senders.len();
         let client = &mut self.clients[index];
@@ -325,6 +330,10 @@ impl Engine<'_> {
         for publisher in receiver.arrivals.publishers() {
             let sender = &mut self.senders[publisher as usize];
             sender.counting = if is_shared { 1 } else { sender.counting + 1 };
+            if !sender.is_ready {
+                sender.is_ready = true;
+                self.tally.ready.push(publisher as usize);
+            }
         }
     }
 

@@ -5,10 +5,11 @@
 //! that has something to say; publishers then fill their windows with one write each.
 
 mod client;
+mod disturb;
 mod flow;
 mod handshake;
 mod inbound;
-mod pause;
+
 mod receiver;
 mod sender;
 mod tally;
@@ -17,7 +18,7 @@ mod wait;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token};
 
@@ -29,10 +30,10 @@ use crate::outcome::Observer;
 use crate::payload::Payloads;
 use crate::plan::{Plan, Scenario};
 use client::{Client, Stage};
+use disturb::Disturbing;
 pub(crate) use flow::Measured;
 use flow::Pacing;
 use inbound::Desk;
-use pause::Disturbing;
 use receiver::Receiver;
 use sender::{Common, Sender};
 use tally::Tally;
@@ -53,6 +54,7 @@ pub(crate) struct Engine<'a> {
     pub(crate) plan: &'a Plan,
     common: Common,
     start: Instant,
+    started: SystemTime,
     poll: Poll,
     events: Events,
     ready_events: Vec<Ready>,
@@ -72,7 +74,11 @@ pub(crate) struct Engine<'a> {
     progressed_at: u64,
     /// The run is over, and only what it has left is still to be taken away.
     is_leaving: bool,
+    /// Half of the shortest Keep Alive that the broker has asked for, in nanoseconds.
+    ping_nanos: u64,
+    pinged_at: u64,
     complaints: BTreeMap<String, u64>,
+    figures: BTreeMap<&'static str, f64>,
     timeline: Timeline<'a>,
 }
 
@@ -110,25 +116,29 @@ impl<'a> Engine<'a> {
             lanes,
             publish: frame::PUBLISH | u8::from(is_retained),
             pace: None,
+            waits_for_subscribers: layout.qos_max() == 0 && !is_retained,
             layout,
         };
         let layout = &common.layout;
         let reach = 8 * plan.window as usize;
         let groups = if layout.is_shared() { plan.publishers } else { 0 };
         let groups = (0..groups).map(|_| Gathered::new(reach.max(1 << 14))).collect();
-        let clients = plan.publishers as usize + plan.subscribers as usize;
+        // Those whose subscriptions come and go are subscribers like the others, behind them.
+        let subscribers = plan.subscribers + plan.wanderers();
+        let clients = plan.publishers as usize + subscribers as usize;
         let has_traffic = plan.has_traffic();
         let frame_len = plan.payload_len + 2 * usize::from(u16::MAX);
         Ok(Self {
             plan,
             start: Instant::now(),
+            started: SystemTime::now(),
             poll: Poll::new()?,
             events: Events::with_capacity(1024),
             ready_events: Vec::new(),
             scratch: vec![0; SCRATCH_MIN.max(2 * frame_len)],
             clients: (0..clients).map(|_| Client::new()).collect(),
             senders: (0..plan.publishers).map(|index| Sender::new(plan, &common, index)).collect(),
-            receivers: (0..if has_traffic { plan.subscribers } else { 0 })
+            receivers: (0..if has_traffic { subscribers } else { 0 })
                 .map(|index| Receiver::new(layout, index))
                 .collect(),
             tally: Tally::new(groups),
@@ -138,7 +148,10 @@ impl<'a> Engine<'a> {
             disturbing: Disturbing::new(plan.run),
             progressed_at: 0,
             is_leaving: false,
+            ping_nanos: u64::MAX,
+            pinged_at: 0,
             complaints: BTreeMap::new(),
+            figures: BTreeMap::new(),
             timeline: Timeline::new(observer, plan.pid),
             common,
         })

@@ -17,21 +17,29 @@ pub(super) struct Receiver {
     pub(super) resumed_at: u64,
     /// Messages due from here on count for the windows of their publishers; `u64::MAX`: none does.
     pub(super) counts_from: u64,
-    /// A subscription that comes and goes is owed nothing.
+    /// Its subscription comes and goes: it is owed nothing.
     pub(super) is_loose: bool,
+    /// It has its subscription at present.
+    pub(super) is_subscribed: bool,
 }
 
 impl Receiver {
     pub(super) fn new(layout: &Layout, subscriber: u32) -> Self {
+        let mut arrivals = Arrivals::new(layout, subscriber);
+        let is_loose = subscriber >= layout.subscribers;
+        if is_loose {
+            arrivals.begin_anywhere();
+        }
         let places = u64::from(layout.publishers) * layout.lanes();
         Self {
-            arrivals: Arrivals::new(layout, subscriber),
+            arrivals,
             least: vec![0; if layout.is_shared() { places as usize } else { 0 }].into(),
             received: Identifiers::default(),
             carried: Identifiers::default(),
             resumed_at: 0,
             counts_from: u64::MAX,
-            is_loose: false,
+            is_loose,
+            is_subscribed: true,
         }
     }
 }
@@ -63,10 +71,6 @@ impl Identifiers {
         let was_there = *word & bit != 0;
         *word &= !bit;
         was_there
-    }
-
-    pub(super) fn clear(&mut self) {
-        self.words.clear();
     }
 
     fn place(packet_identifier: u16) -> (usize, u64) {

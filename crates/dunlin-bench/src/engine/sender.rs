@@ -5,7 +5,7 @@ use crate::frame;
 use crate::layout::Layout;
 use crate::packet;
 use crate::payload::{Payloads, Stamp};
-use crate::plan::{Plan, Version};
+use crate::plan::{Plan, Quality, Version};
 
 /// What is the same for all clients of a run.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(super) struct Common {
     /// First byte of a PUBLISH without QoS and DUP.
     pub(super) publish: u8,
     pub(super) pace: Option<Pace>,
+    /// Nothing but deliveries tells publishers that there is room: without subscribers they wait.
+    pub(super) waits_for_subscribers: bool,
 }
 
 /// When the messages of an open loop are due.
@@ -176,9 +178,12 @@ impl Sender {
         };
         if common.pace.is_some() {
             return match common.layout.quality {
-                crate::plan::Quality::All(0) => left,
+                Quality::All(0) => left,
                 _ => left.min(by_quota),
             };
+        }
+        if self.counting == 0 && common.waits_for_subscribers {
+            return 0;
         }
         let under_way = self.in_flight.div_ceil(u64::from(self.counting.max(1)));
         let room = u64::from(window).saturating_sub(under_way).min(by_quota);

@@ -77,6 +77,13 @@ impl Samples {
         }
     }
 
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.arrivals.reset();
+        self.acknowledgements.reset();
+        self.connects.reset();
+    }
+
     /// Records how long an acknowledgement took.
     pub(super) fn acknowledgement(&mut self, nanos: u64) {
         record(&mut self.acknowledgements, nanos, 1);
@@ -88,8 +95,8 @@ impl Samples {
     }
 }
 
-/// Small, until something takes long: there is one for each second of the run.
-pub(super) fn growing() -> Latencies {
+/// Small, until something takes long.
+fn growing() -> Latencies {
     let mut latencies =
         Latencies::new_with_bounds(1_000, 1_000_000, 3).expect("the bounds are in order");
     latencies.auto(true);

@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
-use super::tally::{Tally, growing};
+use super::tally::Tally;
 use crate::error::BenchError;
-use crate::outcome::{BrokerUse, Interval, Latencies, Observer, latencies};
+use crate::outcome::latencies;
+use crate::outcome::{BrokerUse, Faults, Interval, Latencies, Mark, Observer, Percentiles};
 use crate::process;
 
 /// Nanoseconds between two intervals.
 const STEP: u64 = 1_000_000_000;
 
-/// Intervals that are kept. When there are more, two become one, so that a long run takes no more
-/// memory than a short one.
-const KEPT_MAX: usize = 1_000;
+/// Intervals that are kept. When there are more, two become one, so that a run of a week takes no
+/// more memory than one of hours.
+const KEPT_MAX: usize = 10_000;
+
+/// Moments that are kept: more would hide the plots.
+const MARKS_MAX: usize = 100;
 
 /// The intervals, and what the present one began with.
 pub(super) struct Timeline<'a> {
@@ -22,6 +26,7 @@ pub(super) struct Timeline<'a> {
     began: u64,
     from: Counts,
     kept: Vec<Interval>,
+    marks: Vec<Mark>,
     /// How many intervals become one.
     merged: u32,
     /// How many have become the last one.
@@ -40,7 +45,9 @@ struct Counts {
     delivered: u64,
     connected: u64,
     disconnected: u64,
-    cpu: Duration,
+    faults: u64,
+    load_cpu: Duration,
+    broker_cpu: Duration,
 }
 
 impl<'a> Timeline<'a> {
@@ -52,6 +59,7 @@ impl<'a> Timeline<'a> {
             began: 0,
             from: Counts::default(),
             kept: Vec::new(),
+            marks: Vec::new(),
             merged: 1,
             in_last: 1,
             arrivals: latencies(),
@@ -96,18 +104,17 @@ impl<'a> Timeline<'a> {
             delivered: tally.delivered,
             connected: tally.connected,
             disconnected: tally.disconnected,
-            cpu: broker.map_or(Duration::ZERO, |broker| broker.cpu),
+            faults: tally.faults.iter().map(Faults::sum).sum(),
+            load_cpu: process::cpu_time(std::process::id())?,
+            broker_cpu: broker.map_or(Duration::ZERO, |broker| broker.cpu),
         };
         let from = std::mem::replace(&mut self.from, counts);
         tally.samples.write();
-        let taken = std::mem::replace(&mut tally.samples.arrivals, growing());
         if self.is_measuring {
-            add(&mut self.arrivals, &taken);
+            add(&mut self.arrivals, &tally.samples.arrivals);
             add(&mut self.acknowledgements, &tally.samples.acknowledgements);
         }
-        tally.samples.acknowledgements.reset();
         add(&mut self.connects, &tally.samples.connects);
-        tally.samples.connects.reset();
         let interval = Interval {
             end: Duration::from_nanos(now),
             length: Duration::from_nanos(now - self.began),
@@ -116,10 +123,15 @@ impl<'a> Timeline<'a> {
             delivered: counts.delivered - from.delivered,
             connected: counts.connected - from.connected,
             disconnected: counts.disconnected - from.disconnected,
-            latencies: taken,
-            broker: broker
-                .map(|broker| BrokerUse { cpu: counts.cpu.saturating_sub(from.cpu), ..broker }),
+            faults: counts.faults - from.faults,
+            latencies: Percentiles::of(&tally.samples.arrivals),
+            load_cpu: counts.load_cpu.saturating_sub(from.load_cpu),
+            broker: broker.map(|broker| BrokerUse {
+                cpu: counts.broker_cpu.saturating_sub(from.broker_cpu),
+                ..broker
+            }),
         };
+        tally.samples.clear();
         self.began = now;
         if interval.length > Duration::from_millis(1) {
             self.observer.interval(&interval);
@@ -160,9 +172,16 @@ impl<'a> Timeline<'a> {
         }
     }
 
-    /// The intervals that were kept.
-    pub(super) fn take(&mut self) -> Vec<Interval> {
-        std::mem::take(&mut self.kept)
+    /// Remembers a moment that explains what comes after it.
+    pub(super) fn mark(&mut self, at: u64, what: String) {
+        if self.marks.len() < MARKS_MAX {
+            self.marks.push(Mark { at: Duration::from_nanos(at), what });
+        }
+    }
+
+    /// The intervals that were kept, and the moments.
+    pub(super) fn take(&mut self) -> (Vec<Interval>, Vec<Mark>) {
+        (std::mem::take(&mut self.kept), std::mem::take(&mut self.marks))
     }
 }
 
@@ -173,10 +192,25 @@ fn merge(last: &mut Interval, next: &Interval) {
     last.delivered += next.delivered;
     last.connected += next.connected;
     last.disconnected += next.disconnected;
-    add(&mut last.latencies, &next.latencies);
+    last.faults += next.faults;
+    last.load_cpu += next.load_cpu;
+    last.latencies = worse(last.latencies, next.latencies);
     if let (Some(last), Some(next)) = (&mut last.broker, next.broker) {
         last.cpu += next.cpu;
         last.resident = next.resident;
+    }
+}
+
+/// Percentiles can't be joined; the larger ones promise no more than what was seen.
+fn worse(one: Percentiles, other: Percentiles) -> Percentiles {
+    Percentiles {
+        count: one.count + other.count,
+        p50: one.p50.max(other.p50),
+        p90: one.p90.max(other.p90),
+        p99: one.p99.max(other.p99),
+        p999: one.p999.max(other.p999),
+        p9999: one.p9999.max(other.p9999),
+        max: one.max.max(other.max),
     }
 }
 

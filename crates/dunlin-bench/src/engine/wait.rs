@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::Engine;
+use super::client::Stage;
 use crate::error::BenchError;
+use crate::frame;
 
 /// Why waiting has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +51,7 @@ impl Engine<'_> {
             }
             if now >= self.timeline.due() {
                 self.timeline.end_interval(&mut self.tally, now)?;
+                self.keep_alive(now)?;
             }
             self.disturb(now)?;
             self.open_more()?;
@@ -61,6 +64,24 @@ impl Engine<'_> {
         let is_opening = self.opening.active > 0 || !self.opening.queue.is_empty();
         let owes = self.tally.settled < self.tally.owed || self.tally.unacknowledged > 0;
         (is_opening || owes || self.tally.pings_due > 0) && !self.is_paused()
+    }
+
+    /// Sends PINGREQs, if the broker wants to hear from its clients now and then.
+    fn keep_alive(&mut self, now: u64) -> Result<(), BenchError> {
+        if now - self.pinged_at < self.ping_nanos {
+            return Ok(());
+        }
+        self.pinged_at = now;
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if let Some(link) = &mut client.link
+                && client.stage == Stage::Online
+            {
+                link.output.extend_from_slice(&[frame::PINGREQ, 0]);
+                self.flush(index)?;
+            }
+        }
+        Ok(())
     }
 
     /// How long nothing is to be done but to wait for the broker.

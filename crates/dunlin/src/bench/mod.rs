@@ -1,15 +1,15 @@
 //! `dunlin bench`: puts load on a broker, and checks what arrives.
 
 mod options;
-mod text;
+mod output;
 
-use crate::client::url::Url;
 use crate::failure::Failure;
-use crate::output::print;
 use clap::{Args, Subcommand};
 use dunlin_bench::plan::{Plan, Scenario};
-use options::{Clients, Common, Flow};
-use std::net::{SocketAddr, ToSocketAddrs as _};
+use dunlin_bench::report::Progress;
+use options::{Common, Length, Messages, Sides, Trouble};
+use std::io;
+use std::time::Duration;
 
 const HELP: &str = "\
 This is a load tool: point it only at brokers that you may put under load.
@@ -27,6 +27,9 @@ Examples:
   dunlin bench pairs mqtt://localhost --qos 2 --cut 10@3 --cut 10@6
   dunlin bench connect mqtt://127.0.0.1 --clients 19000 --source 127.0.0.1 --source 127.0.0.2
 
+Topic Names and Client Identifiers begin with bench/ and bench-; what a run has
+left on the broker it takes away, unless it is stopped before its end.
+
 Exit codes:
   0  nothing was seen that the standard forbids; it allows QoS 0 to be lost
   1  messages were lost, doubled, ...; or the broker went silent, or was not there
@@ -42,60 +45,168 @@ pub(crate) struct BenchArgs {
 
 #[derive(Debug, Subcommand)]
 enum ScenarioArgs {
-    /// Many publishers; every subscriber gets all messages by one wildcard.
+    /// Many publishers; every subscriber gets all messages by one wildcard
     FanIn(Traffic),
-    /// Few publishers; many subscribers that all get the same.
+    /// Few publishers; many subscribers that all get the same
     FanOut(Traffic),
-    /// As many publishers as subscribers, in pairs.
+    /// As many publishers as subscribers, in pairs
     Pairs(Traffic),
+    /// Subscribers that share one subscription: each message goes to one of them
+    Shared(Traffic),
+    /// All clients connect as fast as the broker takes them, and stay for --duration
+    Connect(Held),
+    /// All clients connect, subscribe, and are silent for --duration
+    Idle(Held),
+    /// Messages for Sessions that are away, and their delivery when they come back
+    Offline(Stored),
+    /// Retained messages are set, each with its own Topic Name, and delivered to new subscriptions
+    Retained(Stored),
+    /// Pairs, with --topics wildcard filters on the connection of each subscriber
+    Wildcards(Traffic),
+    /// All subscribers lose their connections and come back to their Sessions, again and again
+    Reconnect(Storm),
+    /// All QoS mixed; each second a connection is cut, one taken over, a subscription comes or goes
+    Soak(Traffic),
 }
 
-/// The options of a scenario with messages.
+/// The options of a scenario in which messages flow.
 #[derive(Debug, Args)]
 struct Traffic {
     #[command(flatten)]
     common: Common,
     #[command(flatten)]
-    clients: Clients,
+    sides: Sides,
+    /// Topic Names of each publisher
+    #[arg(long, value_name = "N")]
+    topics: Option<u32>,
     #[command(flatten)]
-    flow: Flow,
+    messages: Messages,
+    #[command(flatten)]
+    length: Length,
+    #[command(flatten)]
+    trouble: Trouble,
+}
+
+/// The options of a scenario in which clients are there and say nothing.
+#[derive(Debug, Args)]
+struct Held {
+    #[command(flatten)]
+    common: Common,
+    /// How many clients
+    #[arg(long, value_name = "N")]
+    clients: Option<u32>,
+    /// Seconds to stay
+    #[arg(long, value_name = "SECS", value_parser = options::duration)]
+    duration: Option<Duration>,
+}
+
+/// The options of a scenario in which the broker keeps messages.
+#[derive(Debug, Args)]
+struct Stored {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    sides: Sides,
+    #[command(flatten)]
+    messages: Messages,
+    /// Messages to publish, of all publishers together
+    #[arg(long = "messages", value_name = "N")]
+    count: Option<u64>,
+}
+
+/// The options of a scenario in which all come back.
+#[derive(Debug, Args)]
+struct Storm {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    sides: Sides,
+    #[command(flatten)]
+    messages: Messages,
+    /// Seconds after which no further storm begins
+    #[arg(long, value_name = "SECS", value_parser = options::duration)]
+    duration: Option<Duration>,
 }
 
 impl BenchArgs {
     /// Runs the scenario and reports.
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let (scenario, traffic) = match self.scenario {
-            ScenarioArgs::FanIn(traffic) => (Scenario::FanIn, traffic),
-            ScenarioArgs::FanOut(traffic) => (Scenario::FanOut, traffic),
-            ScenarioArgs::Pairs(traffic) => (Scenario::Pairs, traffic),
-        };
-        let url = Url::parse(&traffic.common.url).map_err(Failure::usage)?;
-        let mut plan = Plan::new(scenario, address(&url)?);
-        traffic.common.apply(&url, &mut plan);
-        traffic.clients.apply(&mut plan);
-        traffic.flow.apply(&mut plan);
+        let (common, plan) = self.scenario.plan()?;
         plan.validate().map_err(|error| Failure::usage(error.to_string()))?;
-        let mut progress = text::Progress::new();
-        let outcome = dunlin_bench::run(&plan, &mut progress);
+        common.output.check()?;
+        let mut progress = Progress::new(io::stderr(), common.output.progress_style());
+        let outcome = match common.output.is_quiet() {
+            true => dunlin_bench::run(&plan, &mut ()),
+            false => dunlin_bench::run(&plan, &mut progress),
+        };
+        // Progress that nobody can read is no reason to fail.
+        let _ = progress.finish();
         let outcome = outcome.map_err(|error| Failure::of(&error))?;
-        print(&text::summary(&outcome))?;
+        common.output.write(&outcome)?;
         if outcome.is_clean() { Ok(()) } else { Err(Failure::silent(1)) }
     }
 }
 
-/// The first address of the host.
-fn address(url: &Url) -> Result<SocketAddr, Failure> {
-    let (host, port) = (url.host.as_str(), url.port.unwrap_or(1883));
-    if let Some(topic) = &url.topic {
-        return Err(Failure::usage(format!("the URL goes on with {topic:?} behind the broker")));
+impl ScenarioArgs {
+    /// What is to be run, and the options that every scenario has.
+    fn plan(self) -> Result<(Common, Plan), Failure> {
+        match self {
+            Self::FanIn(args) => args.plan(Scenario::FanIn),
+            Self::FanOut(args) => args.plan(Scenario::FanOut),
+            Self::Pairs(args) => args.plan(Scenario::Pairs),
+            Self::Shared(args) => args.plan(Scenario::Shared),
+            Self::Wildcards(args) => args.plan(Scenario::Wildcards),
+            Self::Soak(args) => args.plan(Scenario::Soak),
+            Self::Connect(args) => args.plan(Scenario::Connect),
+            Self::Idle(args) => args.plan(Scenario::Idle),
+            Self::Offline(args) => args.plan(Scenario::Offline),
+            Self::Retained(args) => args.plan(Scenario::Retained),
+            Self::Reconnect(args) => {
+                let mut plan = args.common.plan(Scenario::Reconnect)?;
+                args.sides.apply(&mut plan);
+                args.messages.apply(&mut plan);
+                set_time(&mut plan, args.duration);
+                Ok((args.common, plan))
+            }
+        }
     }
-    let mut addresses = (host, port)
-        .to_socket_addrs()
-        .map_err(|error| Failure::usage(format!("{host}:{port}: {error}")))?;
-    // Brokers on this machine often listen on the older family alone.
-    let first = addresses.next();
-    addresses
-        .chain(first)
-        .min_by_key(SocketAddr::is_ipv6)
-        .ok_or_else(|| Failure::usage(format!("{host}:{port}: no such host")))
+}
+
+impl Traffic {
+    fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        self.sides.apply(&mut plan);
+        plan.topics = self.topics.unwrap_or(plan.topics);
+        self.messages.apply(&mut plan);
+        self.length.apply(&mut plan);
+        self.trouble.apply(&mut plan);
+        Ok((self.common, plan))
+    }
+}
+
+impl Held {
+    fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        plan.subscribers = self.clients.unwrap_or(plan.subscribers);
+        set_time(&mut plan, self.duration);
+        Ok((self.common, plan))
+    }
+}
+
+impl Stored {
+    fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        self.sides.apply(&mut plan);
+        self.messages.apply(&mut plan);
+        if let Some(count) = self.count {
+            plan.length = dunlin_bench::plan::Length::Messages(count);
+        }
+        Ok((self.common, plan))
+    }
+}
+
+fn set_time(plan: &mut Plan, duration: Option<Duration>) {
+    if let Some(duration) = duration {
+        plan.length = dunlin_bench::plan::Length::Time(duration);
+    }
 }

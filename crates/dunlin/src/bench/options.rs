@@ -1,9 +1,11 @@
 //! The options of `dunlin bench`, in the groups that scenarios share.
 
+use super::output::Output;
 use crate::client::url::Url;
+use crate::failure::Failure;
 use clap::Args;
-use dunlin_bench::plan::{Disturbance, Length, Plan, Quality, Version};
-use std::net::IpAddr;
+use dunlin_bench::plan::{self, Disturbance, Plan, Quality, Scenario, Version};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, SystemTime};
 
 /// What every scenario has.
@@ -11,7 +13,7 @@ use std::time::{Duration, SystemTime};
 pub(super) struct Common {
     /// The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]
     #[arg(value_name = "URL")]
-    pub(super) url: String,
+    url: String,
     /// The version of MQTT: 3.1.1 or 5
     #[arg(long, value_name = "VERSION", default_value = "3.1.1", value_parser = version)]
     version: Version,
@@ -37,12 +39,14 @@ pub(super) struct Common {
     /// Seconds that the broker may be silent while something is owed
     #[arg(long, value_name = "SECS", default_value = "20", value_parser = duration)]
     patience: Duration,
+    #[command(flatten)]
+    pub(super) output: Output,
 }
 
-/// How many there are of each.
+/// How many clients there are of each kind.
 #[derive(Debug, Args)]
-pub(super) struct Clients {
-    /// The larger of both sides
+pub(super) struct Sides {
+    /// Publishers and subscribers, where the scenario has several of them
     #[arg(long, value_name = "N")]
     clients: Option<u32>,
     /// Clients that publish
@@ -51,14 +55,11 @@ pub(super) struct Clients {
     /// Clients that subscribe
     #[arg(long, value_name = "N")]
     subscribers: Option<u32>,
-    /// Topic Names of each publisher
-    #[arg(long, value_name = "N")]
-    topics: Option<u32>,
 }
 
-/// Messages, and what happens meanwhile.
+/// What the messages are like, and how fast they come.
 #[derive(Debug, Args)]
-pub(super) struct Flow {
+pub(super) struct Messages {
     /// 0, 1, 2, or mixed
     #[arg(short, long, value_name = "QOS", value_parser = quality)]
     qos: Option<Quality>,
@@ -71,6 +72,11 @@ pub(super) struct Flow {
     /// Messages per second of all publishers together, whether or not the broker keeps up
     #[arg(long, value_name = "N")]
     rate: Option<f64>,
+}
+
+/// How long the run is.
+#[derive(Debug, Args)]
+pub(super) struct Length {
     /// Seconds to measure
     #[arg(long, value_name = "SECS", value_parser = duration, conflicts_with = "messages")]
     duration: Option<Duration>,
@@ -80,6 +86,11 @@ pub(super) struct Flow {
     /// Seconds of traffic before that
     #[arg(long, value_name = "SECS", value_parser = duration)]
     warm_up: Option<Duration>,
+}
+
+/// What happens to the connections meanwhile.
+#[derive(Debug, Args)]
+pub(super) struct Trouble {
     /// Close so many of a hundred connections that many seconds after the beginning, without a word;
     /// they come back to their Sessions. May be repeated
     #[arg(long, value_name = "PERCENT@SECS", value_parser = cut)]
@@ -90,11 +101,14 @@ pub(super) struct Flow {
 }
 
 impl Common {
-    pub(super) fn apply(&self, url: &Url, plan: &mut Plan) {
+    /// The usual plan of a scenario, for this broker.
+    pub(super) fn plan(&self, scenario: Scenario) -> Result<Plan, Failure> {
+        let url = Url::parse(&self.url).map_err(Failure::usage)?;
+        let mut plan = Plan::new(scenario, address(&url)?);
         plan.version = self.version;
         plan.user_name = self.username.clone().or_else(|| url.user_name.clone());
         let password = self.password.clone().map(String::into_bytes);
-        plan.password = password.or_else(|| url.password.clone());
+        plan.password = password.or(url.password);
         plan.prefix.clone_from(&self.prefix);
         plan.sources.clone_from(&self.source);
         plan.parallel = self.parallel.unwrap_or(plan.parallel);
@@ -103,10 +117,11 @@ impl Common {
         // Runs one after another, or at once, need other names.
         let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         plan.run = (clock.as_millis() as u32).rotate_left(16) ^ std::process::id();
+        Ok(plan)
     }
 }
 
-impl Clients {
+impl Sides {
     pub(super) fn apply(&self, plan: &mut Plan) {
         if let Some(clients) = self.clients {
             if plan.publishers > 1 {
@@ -118,25 +133,49 @@ impl Clients {
         }
         plan.publishers = self.publishers.unwrap_or(plan.publishers);
         plan.subscribers = self.subscribers.unwrap_or(plan.subscribers);
-        plan.topics = self.topics.unwrap_or(plan.topics);
     }
 }
 
-impl Flow {
+impl Messages {
     pub(super) fn apply(&self, plan: &mut Plan) {
         plan.quality = self.qos.unwrap_or(plan.quality);
         plan.payload_len = self.payload.unwrap_or(plan.payload_len);
         plan.window = self.window.unwrap_or(plan.window);
         plan.rate = self.rate.or(plan.rate);
+    }
+}
+
+impl Length {
+    pub(super) fn apply(&self, plan: &mut Plan) {
         plan.warm_up = self.warm_up.unwrap_or(plan.warm_up);
         if let Some(duration) = self.duration {
-            plan.length = Length::Time(duration);
+            plan.length = plan::Length::Time(duration);
         }
         if let Some(messages) = self.messages {
-            plan.length = Length::Messages(messages);
+            plan.length = plan::Length::Messages(messages);
         }
+    }
+}
+
+impl Trouble {
+    pub(super) fn apply(&self, plan: &mut Plan) {
         plan.disturbances = self.cut.iter().chain(&self.pause).copied().collect();
     }
+}
+
+/// The first address of the host.
+fn address(url: &Url) -> Result<SocketAddr, Failure> {
+    let (host, port) = (url.host.as_str(), url.port.unwrap_or(1883));
+    if let Some(topic) = &url.topic {
+        return Err(Failure::usage(format!("the URL goes on with {topic:?} behind the broker")));
+    }
+    let addresses = (host, port)
+        .to_socket_addrs()
+        .map_err(|error| Failure::usage(format!("{host}:{port}: {error}")))?;
+    // Brokers on this machine often listen on the older family alone.
+    addresses
+        .min_by_key(SocketAddr::is_ipv6)
+        .ok_or_else(|| Failure::usage(format!("{host}:{port}: no such host")))
 }
 
 fn version(text: &str) -> Result<Version, String> {
@@ -155,7 +194,7 @@ fn quality(text: &str) -> Result<Quality, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let secs = text.strip_suffix('s').unwrap_or(text).parse().ok();
     secs.filter(|secs| (0.0..=1e7).contains(secs))
         .map(Duration::from_secs_f64)

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::Engine;
 use super::client::Stage;
 use crate::error::BenchError;
-use crate::plan::Disturbance;
+use crate::packet;
+use crate::plan::{Disturbance, Scenario};
 
 /// What is still to come.
 #[derive(Debug)]
@@ -19,12 +20,29 @@ pub(super) struct Disturbing {
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Act {
-    Cut { percent: f64 },
-    Pause { percent: f64 },
+    Cut {
+        percent: f64,
+    },
+    Pause {
+        percent: f64,
+    },
     Resume,
+    /// What a soak has each second.
+    Stir,
 }
 
+/// A share so small that it is one client.
+const ONE: f64 = 1e-6;
+
+/// How often a soak is stirred.
+const STIR_NANOS: u64 = 1_000_000_000;
+
 impl Disturbing {
+    /// The next one goes last.
+    fn sort(&mut self) {
+        self.ahead.sort_by_key(|&(at, _)| std::cmp::Reverse(at));
+    }
+
     pub(super) fn new(seed: u32) -> Self {
         let random = u64::from(seed) << 32 | 0x9E37_79B9;
         Self { ahead: Vec::new(), paused: Vec::new(), random }
@@ -65,7 +83,10 @@ impl Engine<'_> {
                 }
             }
         }
-        self.disturbing.ahead.sort_by_key(|&(at, _)| std::cmp::Reverse(at));
+        if self.plan.scenario == Scenario::Soak {
+            self.disturbing.ahead.push((now + STIR_NANOS, Act::Stir));
+        }
+        self.disturbing.sort();
     }
 
     /// Forgets the disturbances that have not come, and ends those under way.
@@ -81,13 +102,20 @@ impl Engine<'_> {
         {
             self.disturbing.ahead.pop();
             match act {
+                Act::Stir => {
+                    self.stir()?;
+                    self.disturbing.ahead.push((at + STIR_NANOS, Act::Stir));
+                    self.disturbing.sort();
+                }
                 Act::Cut { percent } => {
+                    self.timeline.mark(now, format!("cut {percent} % of the connections"));
                     let online = self.online(0);
                     for index in self.disturbing.pick(online, percent) {
                         self.cut(index);
                     }
                 }
                 Act::Pause { percent } => {
+                    self.timeline.mark(now, format!("{percent} % of the subscribers stop reading"));
                     let online = self.online(self.senders.len());
                     for index in self.disturbing.pick(online, percent) {
                         self.clients[index].is_paused = true;
@@ -95,10 +123,46 @@ impl Engine<'_> {
                         self.count_out(index - self.senders.len());
                     }
                 }
-                Act::Resume => self.resume_reading()?,
+                Act::Resume => {
+                    self.timeline.mark(now, "all subscribers read again".to_owned());
+                    self.resume_reading()?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// Cuts one connection, has another taken over, and lets a subscription come or go.
+    fn stir(&mut self) -> Result<(), BenchError> {
+        for index in self.disturbing.pick(self.online(0), ONE) {
+            self.cut(index);
+        }
+        for index in self.disturbing.pick(self.online(0), ONE) {
+            self.take_over(index)?;
+        }
+        let wanderers = self.senders.len() + self.plan.subscribers as usize;
+        for index in self.disturbing.pick(self.online(wanderers), ONE) {
+            self.wander(index)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a subscription, or gives it up.
+    fn wander(&mut self, index: usize) -> Result<(), BenchError> {
+        let subscriber = index - self.senders.len();
+        let layout = &self.common.layout;
+        let topic_filters = layout.topic_filters(subscriber as u32, 0..layout.filters());
+        let receiver = &mut self.receivers[subscriber];
+        let Some(link) = &mut self.clients[index].link else { return Ok(()) };
+        if receiver.is_subscribed {
+            packet::push_unsubscribe(&mut link.output, self.plan.version, 2, &topic_filters);
+        } else {
+            let (version, qos) = (self.plan.version, layout.qos_max());
+            packet::push_subscribe(&mut link.output, version, 1, &topic_filters, qos);
+            receiver.arrivals.begin_anywhere();
+        }
+        receiver.is_subscribed = !receiver.is_subscribed;
+        self.flush(index)
     }
 
     /// When the next one is due.
