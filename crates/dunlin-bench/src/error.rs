@@ -15,7 +15,7 @@ pub enum BenchError {
     #[error(transparent)]
     Plan(#[from] PlanError),
     /// Nobody takes connections there.
-    #[error("{address} takes no connection: {source}")]
+    #[error("{address} takes no connection")]
     Connect {
         /// Where the broker was expected.
         address: SocketAddr,
@@ -64,12 +64,12 @@ pub enum BenchError {
     )]
     Silent {
         /// How long.
-        secs: u64,
+        secs: f64,
         /// Clients that had been accepted and subscribed.
         online: u32,
     },
     /// The process whose use of the machine is to be read.
-    #[error("--pid {pid}: {source}")]
+    #[error("--pid {pid}")]
     Process {
         /// Its number.
         pid: u32,

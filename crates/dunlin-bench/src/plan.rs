@@ -241,7 +241,6 @@ impl Plan {
         parameters.extend([
             ("publishers", self.publishers.to_string()),
             ("subscribers", self.subscribers.to_string()),
-            ("topics", self.topics.to_string()),
             (
                 "qos",
                 match self.quality {
@@ -252,8 +251,19 @@ impl Plan {
             ("payload", format!("{} bytes", self.payload_len)),
             ("window", self.window.to_string()),
         ]);
+        if self.topics > 1 {
+            parameters.push(("topics of each publisher", self.topics.to_string()));
+        }
         if let Some(rate) = self.rate {
             parameters.push(("rate", format!("{rate}/s")));
+        }
+        for disturbance in &self.disturbances {
+            parameters.push(match *disturbance {
+                Disturbance::Cut { percent, at } => ("cut", format!("{percent} % at {at:?}")),
+                Disturbance::Pause { percent, from, to } => {
+                    ("pause", format!("{percent} % from {from:?} to {to:?}"))
+                }
+            });
         }
         parameters
     }

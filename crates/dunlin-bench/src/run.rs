@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{Engine, Measured};
+use crate::engine::{Engine, Measured, Waited};
 use crate::error::BenchError;
 use crate::outcome::{Observer, Outcome};
 use crate::plan::{Length, Plan, Scenario};
@@ -24,6 +24,8 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, BenchErr
         return Err(BenchError::Files { clients, limit });
     }
     let mut engine = Engine::new(plan, observer)?;
+    // A process that can't be read is better known before the run than behind it.
+    engine.measured()?;
     let (from, to) = match plan.scenario {
         Scenario::Connect => connect(&mut engine)?,
         Scenario::Idle => idle(&mut engine)?,
@@ -36,6 +38,8 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, BenchErr
     engine.count_missing();
     if plan.scenario == Scenario::Retained {
         engine.enter("clearing")?;
+        // The empty messages that delete are not for them.
+        engine.send_away(engine.subscribers())?;
         engine.clear_retained()?;
     }
     engine.leave()?;
@@ -195,12 +199,11 @@ fn reconnect(engine: &mut Engine<'_>) -> Result<Span, BenchError> {
     engine.be_lenient();
     let subscribers = u64::from(engine.plan.subscribers);
     let from = engine.begin_measuring("reconnecting")?;
-    let (mut rounds, mut waited);
-    rounds = 0;
-    loop {
+    let mut rounds = 0;
+    let waited = loop {
         engine.cut_all(engine.subscribers());
-        waited = engine.flow(Length::Messages(subscribers), true)?;
-        if waited == crate::engine::Waited::Done {
+        let mut waited = engine.flow(Length::Messages(subscribers), true)?;
+        if waited == Waited::Done {
             waited = engine.gather()?;
         }
         rounds += 1;
@@ -208,10 +211,10 @@ fn reconnect(engine: &mut Engine<'_>) -> Result<Span, BenchError> {
             Length::Time(time) => engine.now() - from.at >= time.as_nanos() as u64,
             Length::Messages(messages) => rounds * subscribers >= messages,
         };
-        if is_over || waited != crate::engine::Waited::Done {
-            break;
+        if is_over || waited != Waited::Done {
+            break waited;
         }
-    }
+    };
     let to = engine.end_measuring(waited)?;
     engine.figure("rounds", rounds as f64);
     let connected = to.connected - from.connected;

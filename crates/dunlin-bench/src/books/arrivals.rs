@@ -1,8 +1,8 @@
 //! The messages that one subscriber has to see next, by publisher and lane.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
-use super::gaps::Gaps;
+use super::gaps::{Gaps, Kind};
 use super::{Missing, Verdict};
 use crate::layout::{Layout, Share};
 
@@ -21,6 +21,8 @@ pub(crate) struct Arrivals {
     /// The message that is due, by publisher and lane.
     next: Box<[u64]>,
     gaps: HashMap<usize, Gaps>,
+    /// Messages that the broker has refused, of those that are not passed yet.
+    refused: HashMap<usize, BTreeSet<u64>>,
 }
 
 impl Arrivals {
@@ -41,6 +43,7 @@ impl Arrivals {
             width: share.topics as usize * kinds as usize,
             next: (0..share.publishers).flat_map(|_| lanes_of_one()).collect(),
             gaps: HashMap::new(),
+            refused: HashMap::new(),
         }
     }
 
@@ -72,7 +75,7 @@ impl Arrivals {
     pub(crate) fn book(&mut self, publisher: u32, sequence: u64) -> Verdict {
         let Some(place) = self.place(publisher, sequence) else { return Verdict::Stray };
         let due = self.next[place];
-        if sequence == due {
+        if sequence == due && self.refused.is_empty() {
             self.next[place] += self.lanes;
             return Verdict::Fresh { skipped: 0 };
         }
@@ -85,16 +88,78 @@ impl Arrivals {
             self.next[place] = sequence + self.lanes;
             return Verdict::Fresh { skipped: 0 };
         }
-        if sequence > due {
-            self.gaps.entry(place).or_default().add(due, sequence, false, self.lanes);
+        if sequence >= due {
+            let is_refused = self.refused.get(&place).is_some_and(|set| set.contains(&sequence));
+            let skipped = self.pass(place, sequence, Kind::Skipped);
             self.next[place] = sequence + self.lanes;
-            return Verdict::Fresh { skipped: (sequence - due) / self.lanes };
+            if is_refused {
+                self.forget_refused(place, sequence);
+                return Verdict::Forgiven;
+            }
+            return Verdict::Fresh { skipped };
         }
         match self.gaps.get_mut(&place).and_then(|gaps| gaps.fill(sequence, self.lanes)) {
-            Some(filled) if filled.is_forgiven => Verdict::Forgiven,
-            Some(_) => Verdict::Late,
+            Some(Kind::Forgiven | Kind::Refused) => Verdict::Forgiven,
+            Some(Kind::Skipped) => Verdict::Late,
             None => Verdict::Doubled,
         }
+    }
+
+    /// Passes over all that is due before `to`; returns how many messages these are, those not
+    /// counted that were refused.
+    fn pass(&mut self, place: usize, to: u64, kind: Kind) -> u64 {
+        let (mut from, mut passed) = (self.next[place], 0);
+        let gaps = self.gaps.entry(place).or_default();
+        let refused = self.refused.get(&place).into_iter().flat_map(|set| set.range(..to));
+        let refused: Vec<u64> = refused.copied().collect();
+        for &sequence in &refused {
+            if from < sequence {
+                gaps.add(from, sequence, kind, self.lanes);
+                passed += (sequence - from) / self.lanes;
+            }
+            gaps.add(sequence, sequence + self.lanes, Kind::Refused, self.lanes);
+            from = sequence + self.lanes;
+        }
+        if from < to {
+            gaps.add(from, to, kind, self.lanes);
+            passed += (to - from) / self.lanes;
+        }
+        for sequence in refused {
+            self.forget_refused(place, sequence);
+        }
+        self.next[place] = to;
+        passed
+    }
+
+    fn forget_refused(&mut self, place: usize, sequence: u64) {
+        if let Some(set) = self.refused.get_mut(&place) {
+            set.remove(&sequence);
+            if set.is_empty() {
+                self.refused.remove(&place);
+            }
+        }
+    }
+
+    /// Takes note that the broker has refused a message; true if it was due until now.
+    pub(crate) fn refuse(&mut self, publisher: u32, sequence: u64) -> bool {
+        let Some(place) = self.place(publisher, sequence) else { return false };
+        let due = self.next[place];
+        if due == ANY {
+            return false;
+        }
+        if sequence < due {
+            // Passed: it has come, or is not missed any more.
+            if let Some(gaps) = self.gaps.get_mut(&place) {
+                gaps.fill(sequence, self.lanes);
+            }
+            return false;
+        }
+        self.refused.entry(place).or_default().insert(sequence)
+    }
+
+    /// Refused messages of a lane that are not passed yet, of so many that were sent.
+    fn refused(&self, place: usize) -> u64 {
+        self.refused.get(&place).map_or(0, |set| set.len() as u64)
     }
 
     /// Forgives whatever has not come of a publisher that has sent so many, in lanes that `may_lose`
@@ -111,25 +176,31 @@ impl Arrivals {
             if due == ANY || due >= sent || !may_lose(due % self.lanes) {
                 continue;
             }
-            let messages = (sent - due).div_ceil(self.lanes);
-            let to = due + messages * self.lanes;
-            self.gaps.entry(place).or_default().add(due, to, true, self.lanes);
-            self.next[place] = to;
-            forgiven += messages;
+            let to = due + (sent - due).next_multiple_of(self.lanes);
+            forgiven += self.pass(place, to, Kind::Forgiven);
         }
         forgiven
     }
 
     /// How many messages of a publisher are still due, that has sent so many.
     pub(crate) fn outstanding(&self, publisher: u32, sent: u64) -> u64 {
-        let due = self.places(publisher).map(|place| self.next[place]);
-        due.map(|due| sent.saturating_sub(due).div_ceil(self.lanes)).sum()
+        self.places(publisher).map(|place| self.pending(place, sent)).sum()
+    }
+
+    /// How many messages of a lane have been sent, and not come or been passed over.
+    fn pending(&self, place: usize, sent: u64) -> u64 {
+        // A lane that may begin anywhere is owed nothing that could be counted.
+        match self.next[place] {
+            ANY => 0,
+            due => sent.saturating_sub(due).div_ceil(self.lanes) - self.refused(place),
+        }
     }
 
     /// Takes any message of each lane as the first: the subscription is new.
     pub(crate) fn begin_anywhere(&mut self) {
         self.next.fill(ANY);
         self.gaps.clear();
+        self.refused.clear();
     }
 
     /// Adds up what has not come, by QoS; `sent` tells how many messages a publisher has sent.
@@ -138,12 +209,7 @@ impl Arrivals {
         for publisher in self.publishers() {
             let sent = sent(publisher);
             for place in self.places(publisher) {
-                // A lane that may begin anywhere is owed nothing that could be counted.
-                let due = self.next[place];
-                if due != ANY {
-                    let messages = sent.saturating_sub(due).div_ceil(self.lanes);
-                    missing[self.qos(layout, place)].lost += messages;
-                }
+                missing[self.qos(layout, place)].lost += self.pending(place, sent);
             }
         }
         for (&place, gaps) in &self.gaps {

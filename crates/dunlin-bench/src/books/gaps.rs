@@ -1,4 +1,4 @@
-//! Runs of messages that have not come: skipped, or forgiven.
+//! Runs of messages that have not come: skipped, forgiven, or refused.
 
 use super::Missing;
 
@@ -14,26 +14,31 @@ pub(crate) struct Gaps {
     forgotten: Missing,
 }
 
+/// Why messages have been passed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A later one came first.
+    Skipped,
+    /// A connection was cut.
+    Forgiven,
+    /// The broker has refused them.
+    Refused,
+}
+
 /// Messages `from`, `from + step`, ... before `to`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Run {
     from: u64,
     to: u64,
-    is_forgiven: bool,
-}
-
-/// What a gap says of a message that fills it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Filled {
-    pub(crate) is_forgiven: bool,
+    kind: Kind,
 }
 
 impl Gaps {
     /// Remembers messages that have been passed over. They follow all that were added before.
-    pub(crate) fn add(&mut self, from: u64, to: u64, is_forgiven: bool, step: u64) {
+    pub(crate) fn add(&mut self, from: u64, to: u64, kind: Kind, step: u64) {
         if let Some(last) = self.runs.last_mut()
             && last.to == from
-            && last.is_forgiven == is_forgiven
+            && last.kind == kind
         {
             last.to = to;
             return;
@@ -42,11 +47,11 @@ impl Gaps {
             let oldest = self.runs.remove(0);
             oldest.count(&mut self.forgotten, step);
         }
-        self.runs.push(Run { from, to, is_forgiven });
+        self.runs.push(Run { from, to, kind });
     }
 
     /// Takes a message out, if it is in a gap.
-    pub(crate) fn fill(&mut self, sequence: u64, step: u64) -> Option<Filled> {
+    pub(crate) fn fill(&mut self, sequence: u64, step: u64) -> Option<Kind> {
         let holds = |run: &Run| run.from <= sequence && sequence < run.to;
         let at = self.runs.iter().rposition(holds)?;
         let run = self.runs[at];
@@ -54,7 +59,7 @@ impl Gaps {
         let behind = Run { from: sequence + step, ..run };
         let rest = [before, behind].into_iter().filter(|run| run.from < run.to);
         self.runs.splice(at..=at, rest);
-        Some(Filled { is_forgiven: run.is_forgiven })
+        Some(run.kind)
     }
 
     /// What has not come.
@@ -70,10 +75,10 @@ impl Gaps {
 impl Run {
     fn count(&self, missing: &mut Missing, step: u64) {
         let messages = (self.to - self.from).div_ceil(step);
-        if self.is_forgiven {
-            missing.forgiven += messages;
-        } else {
-            missing.lost += messages;
+        match self.kind {
+            Kind::Skipped => missing.lost += messages,
+            Kind::Forgiven => missing.forgiven += messages,
+            Kind::Refused => {}
         }
     }
 }

@@ -74,6 +74,11 @@ impl Gathered {
         forgiven
     }
 
+    /// Takes note that the broker has refused a message; true if it was due until now.
+    pub(crate) fn refuse(&mut self, sequence: u64) -> bool {
+        matches!(self.book(sequence), Verdict::Fresh { .. })
+    }
+
     /// What has not come, of so many that were sent.
     pub(crate) fn missing(&self, sent: u64) -> Missing {
         let mut missing = self.missing;

@@ -41,6 +41,8 @@ pub(crate) enum Answer {
     Complete {
         /// Its QoS.
         qos: u8,
+        /// Which one it is.
+        sequence: u64,
     },
     /// No message of this Packet Identifier waits for it.
     OutOfTurn,
@@ -101,13 +103,13 @@ impl Outgoing {
             _ => return Answer::OutOfTurn,
         }
         slot.step = Step::Complete;
-        let qos = slot.qos;
+        let (qos, sequence) = (slot.qos, slot.sequence);
         while self.complete < self.issued
             && self.slots[self.place(self.complete)].step == Step::Complete
         {
             self.complete += 1;
         }
-        Answer::Complete { qos }
+        Answer::Complete { qos, sequence }
     }
 
     /// What has to be sent again, in the order in which it was sent first [MQTT3-4.6.0-1].

@@ -45,7 +45,7 @@ impl Engine<'_> {
         }
         let waited = self.wait(u64::MAX, |engine| engine.opening.online >= target)?;
         if waited == Waited::Silent && !self.is_lenient {
-            let (secs, online) = (self.plan.patience.as_secs(), self.opening.online);
+            let (secs, online) = (self.plan.patience.as_secs_f64(), self.opening.online);
             return Err(BenchError::Silent { secs, online });
         }
         Ok(waited)
@@ -323,7 +323,7 @@ impl Engine<'_> {
             sum.forgiven += of.forgiven;
         }
         for (qos, missing) in missing.into_iter().enumerate() {
-            let known = self.tally.unidentified[qos] + self.tally.refused[qos];
+            let known = self.tally.unidentified[qos];
             self.tally.faults[qos].lost = missing.lost.saturating_sub(known);
             self.tally.allowed[qos].lost = missing.forgiven;
         }
@@ -364,8 +364,7 @@ impl Engine<'_> {
                     count += 1;
                 }
             }
-            let before = self.tally.connected;
-            self.wait(u64::MAX, |engine| engine.tally.connected - before >= count)?;
+            self.wait(u64::MAX, |engine| engine.opening.online >= count)?;
         }
         self.enter("done")
     }

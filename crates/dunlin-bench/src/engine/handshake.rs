@@ -148,10 +148,6 @@ impl Engine<'_> {
         let now = self.now();
         let publishers = self.senders.len();
         let client = &mut self.clients[index];
-        self.tally.connected += 1;
-        self.tally.samples.connect(now - client.opened_at);
-        let had_session = client.has_session;
-        client.has_session = self.plan.has_lasting_sessions();
         if self.is_leaving {
             if let Some(link) = &mut client.link {
                 packet::push_disconnect(&mut link.output, self.plan.version, true);
@@ -161,6 +157,10 @@ impl Engine<'_> {
             client.stage = Stage::Online;
             return Ok(());
         }
+        self.tally.connected += 1;
+        self.tally.samples.connect(now - client.opened_at);
+        let had_session = client.has_session;
+        client.has_session = self.plan.has_lasting_sessions();
         if had_session && !connack.session_present {
             self.complain("a client came back, and its Session was gone".to_owned());
         }
@@ -247,6 +247,9 @@ impl Engine<'_> {
         self.opening.online += 1;
         self.clients[index].stage = Stage::Online;
         let now = self.now();
+        if self.opening.active == 0 && self.opening.queue.is_empty() {
+            self.tally.unsteady_until = now;
+        }
         let Some(subscriber) = index.checked_sub(self.senders.len()) else {
             if is_back {
                 let sender = &mut self.senders[index];
@@ -305,7 +308,8 @@ impl Engine<'_> {
             Stage::Online => self.opening.online -= 1,
             _ => self.opening.active -= 1,
         }
-        self.tally.disconnected += 1;
+        self.tally.disconnected += u64::from(!self.is_leaving);
+        self.tally.unsteady_until = u64::MAX;
         match index.checked_sub(self.senders.len()) {
             None => self.forgive_publisher(index),
             Some(subscriber) if subscriber < self.receivers.len() => {
@@ -344,12 +348,14 @@ impl Engine<'_> {
             return;
         }
         receiver.counts_from = u64::MAX;
+        let now = self.start.elapsed().as_nanos() as u64;
         let is_shared = self.common.layout.is_shared();
         for publisher in receiver.arrivals.publishers() {
             let sender = &mut self.senders[publisher as usize];
             if is_shared {
                 // Nobody knows which of the messages under way were for this one.
                 sender.in_flight = 0;
+                sender.counts_from = now;
             } else {
                 let outstanding = receiver.arrivals.outstanding(publisher, sender.sent);
                 sender.in_flight = sender.in_flight.saturating_sub(outstanding);
@@ -405,6 +411,27 @@ impl Engine<'_> {
             let group: &mut Gathered = &mut self.tally.groups[publisher];
             self.tally.settled += group.forgive(sender.sent);
             sender.in_flight = 0;
+        }
+    }
+
+    /// Messages that the broker has refused are not owed to anyone.
+    pub(super) fn spread_refusals(&mut self) {
+        for (publisher, sequence) in std::mem::take(&mut self.tally.refusals) {
+            let sender = &mut self.senders[publisher as usize];
+            if let Some(group) = self.tally.groups.get_mut(publisher as usize) {
+                let was_due = u64::from(group.refuse(sequence));
+                self.tally.settled += was_due;
+                sender.in_flight = sender.in_flight.saturating_sub(was_due);
+                continue;
+            }
+            for subscriber in self.common.layout.subscribers_of(publisher) {
+                let receiver = &mut self.receivers[subscriber as usize];
+                let was_due = u64::from(receiver.arrivals.refuse(publisher, sequence));
+                self.tally.settled += was_due;
+                if receiver.counts_from != u64::MAX {
+                    sender.in_flight = sender.in_flight.saturating_sub(was_due);
+                }
+            }
         }
     }
 

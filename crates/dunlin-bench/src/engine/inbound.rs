@@ -60,14 +60,12 @@ impl Desk<'_> {
         let sender = &mut self.senders[sender];
         match sender.outgoing.acknowledge(frame.first, packet_identifier, is_refused) {
             Answer::Release => frame::push_ack(self.output, frame::PUBREL, packet_identifier),
-            Answer::Complete { qos } => {
+            Answer::Complete { qos, sequence } => {
                 self.tally.unacknowledged -= 1;
                 self.tally.progress += 1;
                 if is_refused {
                     self.tally.faults[usize::from(qos)].refused += 1;
-                    let receivers = self.common.layout.receivers(sender.index);
-                    self.tally.refused[usize::from(qos)] += u64::from(receivers);
-                    sender.in_flight = sender.in_flight.saturating_sub(sender.counting.into());
+                    self.tally.refusals.push((sender.index, sequence));
                 }
                 if let Some((timed, sent)) = sender.timed
                     && timed == packet_identifier
@@ -163,16 +161,17 @@ impl Desk<'_> {
             let lane = publisher as usize * self.common.lanes as usize
                 + (sequence % self.common.lanes) as usize;
             let least = &mut receiver.least[lane];
-            if sequence < *least && due > receiver.resumed_at {
-                // A doubled one is counted as that.
-                faults.out_of_order += 1;
-            }
+            // What was meant for a member that is away comes late to another.
+            faults.out_of_order += u64::from(sequence < *least && due > self.tally.unsteady_until);
             *least = sequence.max(*least);
             self.tally.groups[publisher as usize].book(sequence)
         } else {
             receiver.arrivals.book(publisher, sequence)
         };
-        let is_late_allowed = due <= receiver.resumed_at.max(sender.resumed_at);
+        let is_late_allowed = match self.common.layout.is_shared() {
+            false => due <= receiver.resumed_at.max(sender.resumed_at),
+            true => due <= self.tally.unsteady_until,
+        };
         self.tally.progress += 1;
         match verdict {
             Verdict::Fresh { skipped } => {
@@ -180,7 +179,7 @@ impl Desk<'_> {
                     self.tally.settled += 1 + skipped;
                     self.tally.delivered += 1;
                 }
-                if due >= receiver.counts_from {
+                if due >= receiver.counts_from && due >= sender.counts_from {
                     sender.in_flight = sender.in_flight.saturating_sub(1 + skipped);
                     if !sender.is_ready {
                         sender.is_ready = true;

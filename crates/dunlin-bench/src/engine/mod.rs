@@ -267,6 +267,9 @@ impl<'a> Engine<'a> {
             let read = match index.checked_sub(publishers) {
                 None => {
                     let read = desk.read_acks(&bytes[used..], index)?;
+                    if !self.tally.refusals.is_empty() {
+                        self.spread_refusals();
+                    }
                     self.mark_ready(index);
                     read
                 }

@@ -53,6 +53,8 @@ pub(super) struct Sender {
     pub(super) paced_from: u64,
     /// Deliveries of its messages that are expected and have not come.
     pub(super) in_flight: u64,
+    /// Messages due before do not count as that any more.
+    pub(super) counts_from: u64,
     /// Subscribers that are there to get its messages.
     pub(super) counting: u32,
     pub(super) outgoing: Outgoing,
@@ -95,6 +97,7 @@ impl Sender {
             limit: 0,
             paced_from: 0,
             in_flight: 0,
+            counts_from: 0,
             counting: 0,
             outgoing: Outgoing::new(if layout.qos_max() > 0 { plan.window } else { 1 }),
             quota: plan.window,

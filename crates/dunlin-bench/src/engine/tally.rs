@@ -18,8 +18,11 @@ pub(super) struct Tally {
     pub(super) allowed: [Faults; 3],
     /// Messages so altered that nobody knows which they were; they are not counted as lost as well.
     pub(super) unidentified: [u64; 3],
-    /// Deliveries that are not owed, since the broker has refused the message.
-    pub(super) refused: [u64; 3],
+    /// Messages that the broker has refused, by publisher, whose subscribers do not know it yet.
+    pub(super) refusals: Vec<(u32, u64)>,
+    /// Messages due before may have gone to another one of a group than was meant; `u64::MAX` while
+    /// a client is away.
+    pub(super) unsteady_until: u64,
     /// Acknowledgements that nobody waited for.
     pub(super) out_of_turn: u64,
     /// Messages that were due, and had no room until the end.
@@ -118,7 +121,8 @@ impl Tally {
             faults: [Faults::default(); 3],
             allowed: [Faults::default(); 3],
             unidentified: [0; 3],
-            refused: [0; 3],
+            refusals: Vec::new(),
+            unsteady_until: 0,
             out_of_turn: 0,
             unsent: 0,
             connected: 0,

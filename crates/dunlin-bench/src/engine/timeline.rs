@@ -77,10 +77,9 @@ impl<'a> Timeline<'a> {
     /// What the broker has used since it began.
     pub(super) fn broker(&self) -> Result<Option<BrokerUse>, BenchError> {
         let Some(pid) = self.pid else { return Ok(None) };
-        let of = |source| BenchError::Process { pid, source };
-        let cpu = process::cpu_time(pid).map_err(of)?;
-        let resident = process::resident(pid).map_err(of)?;
-        Ok(Some(BrokerUse { cpu, resident }))
+        let read =
+            || Ok(BrokerUse { cpu: process::cpu_time(pid)?, resident: process::resident(pid)? });
+        read().map(Some).map_err(|source| BenchError::Process { pid, source })
     }
 
     /// Begins another phase, and an interval with it.

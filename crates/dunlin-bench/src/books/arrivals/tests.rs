@@ -108,3 +108,33 @@ fn memory_is_bounded_however_much_is_lost() {
     assert_eq!(arrivals.missing(&layout, sent)[0], lost(50_000));
     assert!(arrivals.gaps.len() == 1);
 }
+
+#[test]
+fn what_was_refused_is_not_missed() {
+    let (layout, mut arrivals) = one_lane();
+    let lost_of = |arrivals: &Arrivals, sent| {
+        arrivals.missing(&layout, |publisher| if publisher == 0 { sent } else { 0 })[0]
+    };
+    arrivals.book(0, 0);
+    // The next, one further on, one that has come, and one twice.
+    assert!(arrivals.refuse(0, 1));
+    assert!(arrivals.refuse(0, 4));
+    assert!(!arrivals.refuse(0, 4));
+    assert!(!arrivals.refuse(0, 0));
+    assert_eq!(lost_of(&arrivals, 5), lost(2));
+    assert_eq!(arrivals.book(0, 2), FRESH);
+    assert_eq!(arrivals.book(0, 5), Verdict::Fresh { skipped: 1 });
+    assert_eq!(lost_of(&arrivals, 6), lost(1));
+    assert!(arrivals.refused.is_empty());
+    // Passed before it was refused.
+    assert!(!arrivals.refuse(0, 3));
+    assert_eq!(lost_of(&arrivals, 6), lost(0));
+    // Refused, and delivered all the same.
+    assert!(arrivals.refuse(0, 6));
+    assert_eq!(arrivals.book(0, 6), Verdict::Forgiven);
+    assert_eq!(arrivals.book(0, 4), Verdict::Forgiven);
+    assert_eq!(arrivals.book(0, 7), FRESH);
+    assert!(arrivals.refuse(0, 8));
+    assert_eq!(arrivals.forgive(0, 10, |_| true), 1);
+    assert_eq!(lost_of(&arrivals, 10), Missing { lost: 0, forgiven: 1 });
+}

@@ -6,15 +6,19 @@ fn stamp(sequence: u64) -> Stamp {
     Stamp { publisher: 0, sequence, due: 10 * sequence }
 }
 
+fn complete(qos: u8, sequence: u64) -> Answer {
+    Answer::Complete { qos, sequence }
+}
+
 #[test]
 fn room_comes_back_in_order() {
     let mut outgoing = Outgoing::new(4);
     for sequence in 0..4 {
         assert_eq!(outgoing.issue(stamp(sequence), 1), sequence as u16 + 1);
     }
-    assert_eq!(outgoing.acknowledge(PUBACK, 2, false), Answer::Complete { qos: 1 });
+    assert_eq!(outgoing.acknowledge(PUBACK, 2, false), complete(1, 1));
     assert_eq!(outgoing.under_way(), 4);
-    assert_eq!(outgoing.acknowledge(PUBACK, 1, false), Answer::Complete { qos: 1 });
+    assert_eq!(outgoing.acknowledge(PUBACK, 1, false), complete(1, 0));
     assert_eq!(outgoing.under_way(), 2);
     assert_eq!(outgoing.issue(stamp(4), 1), 1);
 }
@@ -30,10 +34,10 @@ fn an_acknowledgement_that_nobody_waits_for_is_out_of_turn() {
         let answer = outgoing.acknowledge(first, packet_identifier, false);
         assert_eq!(answer, Answer::OutOfTurn, "{first:#x} {packet_identifier}");
     }
-    assert_eq!(outgoing.acknowledge(PUBACK, 1, false), Answer::Complete { qos: 1 });
+    assert_eq!(outgoing.acknowledge(PUBACK, 1, false), complete(1, 0));
     assert_eq!(outgoing.acknowledge(PUBACK, 1, false), Answer::OutOfTurn);
     assert_eq!(outgoing.acknowledge(PUBREC, 2, false), Answer::Release);
-    assert_eq!(outgoing.acknowledge(PUBCOMP, 2, false), Answer::Complete { qos: 2 });
+    assert_eq!(outgoing.acknowledge(PUBCOMP, 2, false), complete(2, 1));
 }
 
 #[test]
