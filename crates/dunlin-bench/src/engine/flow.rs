@@ -357,14 +357,15 @@ impl Engine<'_> {
         }
         if is_lasting {
             let now = self.now();
-            let mut count = 0;
             for index in 0..self.clients.len() {
                 if self.clients[index].has_session {
                     self.bring(index, now);
-                    count += 1;
                 }
             }
-            self.wait(u64::MAX, |engine| engine.opening.online >= count)?;
+            // Each leaves as soon as it is there.
+            self.wait(u64::MAX, |engine| {
+                engine.opening.active == 0 && engine.opening.queue.is_empty()
+            })?;
         }
         self.enter("done")
     }
