@@ -97,7 +97,7 @@ impl Engine<'_> {
             })?;
         }
         if waited == Waited::Silent {
-            self.complain_of_silence();
+            self.note_silence();
         }
         Ok(waited)
     }
@@ -106,7 +106,7 @@ impl Engine<'_> {
     pub(crate) fn drain(&mut self) -> Result<Waited, BenchError> {
         let waited = self.wait(u64::MAX, |engine| engine.tally.settled >= engine.tally.owed)?;
         if waited == Waited::Silent {
-            self.complain_of_silence();
+            self.note_silence();
         }
         Ok(waited)
     }
@@ -162,17 +162,16 @@ impl Engine<'_> {
         }
     }
 
-    /// Says what is missing from a broker that does nothing any more.
-    pub(crate) fn complain_of_silence(&mut self) {
+    /// Takes a note of what is missing from a broker that does nothing any more.
+    pub(crate) fn note_silence(&mut self) {
         let (secs, tally) = (self.plan.patience.as_secs_f64(), &self.tally);
         let missing = tally.owed.saturating_sub(tally.settled);
-        let complaint = format!(
+        self.silence = Some(format!(
             "nothing has come for {secs} s, and missing are {missing} deliveries, {} \
              acknowledgements and {} clients",
             tally.unacknowledged,
             self.opening.active as usize + self.opening.queue.len()
-        );
-        self.complain(complaint);
+        ));
     }
 
     /// Lets clients say goodbye; their Sessions stay.
@@ -204,7 +203,7 @@ impl Engine<'_> {
             engine.opening.active == 0 && engine.opening.queue.is_empty()
         })?;
         if waited == Waited::Silent {
-            self.complain_of_silence();
+            self.note_silence();
         }
         Ok(waited)
     }
@@ -237,7 +236,7 @@ impl Engine<'_> {
     pub(crate) fn rest(&mut self, time: Duration) -> Result<(), BenchError> {
         let until = self.now() + time.as_nanos() as u64;
         if self.wait(until, |_| false)? == Waited::Silent {
-            self.complain_of_silence();
+            self.note_silence();
         }
         Ok(())
     }
@@ -293,6 +292,16 @@ impl Engine<'_> {
         if waited == Waited::Silent {
             let due = self.tally.pings_due;
             self.complain(format!("{due} clients have got no PINGRESP"));
+        }
+        // A broker that answers everything but for some deliveries has lost these, and is not silent.
+        let is_silent = waited == Waited::Silent
+            || self.tally.unacknowledged > 0
+            || self.opening.active > 0
+            || !self.opening.queue.is_empty();
+        if let Some(silence) = self.silence.take()
+            && is_silent
+        {
+            self.complain(silence);
         }
         // [MQTT-3.1.4-3]
         let replaced = self.clients.iter().filter(|client| client.replaced.is_some()).count();

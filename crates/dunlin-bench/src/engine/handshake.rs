@@ -257,7 +257,6 @@ impl Engine<'_> {
                 if let Some(link) = &mut self.clients[index].link {
                     sender.push_unanswered(&mut link.output, &self.common);
                 }
-                self.flush(index)?;
             }
             self.mark_ready(index);
             return Ok(());

@@ -72,6 +72,8 @@ pub(crate) struct Engine<'a> {
     disturbing: Disturbing,
     /// When the broker last did something.
     progressed_at: u64,
+    /// What was missing when nothing more came.
+    silence: Option<String>,
     /// The run is over, and only what it has left is still to be taken away.
     is_leaving: bool,
     /// Half of the shortest Keep Alive that the broker has asked for, in nanoseconds.
@@ -147,6 +149,7 @@ impl<'a> Engine<'a> {
             pacing: Pacing::default(),
             disturbing: Disturbing::new(plan.run),
             progressed_at: 0,
+            silence: None,
             is_leaving: false,
             ping_nanos: u64::MAX,
             pinged_at: 0,

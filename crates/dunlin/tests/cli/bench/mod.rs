@@ -57,8 +57,9 @@ fn every_message_arrives_at_every_qos_in_both_versions() {
 fn payloads_of_any_size_are_carried_and_checked() {
     let broker = Broker::start(&[]);
     for (payload, messages) in [("24", "500"), ("2000", "500"), ("200000", "20")] {
+        // At QoS 0 the broker may drop what is more than it keeps for a subscriber.
         let options = ["--payload", payload, "--messages", messages, "--warm-up", "0"];
-        clean(&broker, "fan-in", &[&options[..], &["--publishers", "2"]].concat());
+        clean(&broker, "fan-in", &[&options[..], &["--publishers", "2", "--qos", "1"]].concat());
     }
 }
 
