@@ -48,6 +48,8 @@ pub struct Setup<'a> {
     /// saves there every second. Without one nothing is kept on the disk, except by NATS, which can't
     /// do without.
     pub data: Option<(&'a Path, &'a str)>,
+    /// Whether a message is to go out at once, rather than cheaply with others.
+    pub at_once: bool,
 }
 
 /// How long a broker may take until it accepts a client.

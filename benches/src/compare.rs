@@ -147,7 +147,7 @@ impl Cell {
 }
 
 /// The causes of an error on one line, without the broker's log.
-fn reason(error: &anyhow::Error) -> String {
+pub fn reason(error: &anyhow::Error) -> String {
     let causes = error.chain().map(ToString::to_string);
     let lines = causes.filter_map(|cause| cause.lines().next().map(ToOwned::to_owned));
     let told = lines.filter(|line| !line.starts_with("the broker's log ends"));

@@ -55,9 +55,15 @@ impl Figures {
         let mut load = Load::connect(broker.address(), traffic)?;
         let per_second =
             |delivered: u64, clock: Instant| delivered as f64 / clock.elapsed().as_secs_f64();
-        let clock = Instant::now();
-        let warm_up = load.run(traffic.messages_each(WARM_UP).max(traffic.topics))?;
-        let judged = per_second(warm_up, clock) * JUDGED_FOR.as_secs_f64();
+        // In steps, since a broker may be slow with a Topic Name that it sees for the first time.
+        let step = traffic.messages_each(WARM_UP);
+        let steps = if traffic.is_fresh { 1 } else { traffic.topics.div_ceil(step) };
+        let mut warm_up = 0.0;
+        for _ in 0..steps {
+            let clock = Instant::now();
+            warm_up = per_second(load.run(step)?, clock);
+        }
+        let judged = warm_up * JUDGED_FOR.as_secs_f64();
         let clock = Instant::now();
         let judged = load.run(traffic.messages_each(JUDGED.min(judged as u64)))?;
         let rate = per_second(judged, clock);

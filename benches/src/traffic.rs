@@ -54,7 +54,13 @@ pub struct Traffic {
     /// Whether the Sessions of the subscribers outlive their connections, so that what is owed to
     /// them has to be stored.
     pub persistent: bool,
+    /// Whether each message has a Topic Name that was never used before, so that no broker remembers
+    /// who receives it; with wildcards only.
+    pub is_fresh: bool,
 }
+
+/// Hexadecimal digits at the end of a Topic Name that is never used again.
+pub const FRESH_LEN: usize = 8;
 
 /// Bytes at the start of each payload: publisher and sequence number, four each.
 pub const PAYLOAD_MIN: usize = 8;
@@ -75,7 +81,16 @@ impl Traffic {
             Shape::Pairs => (100, 1),
             Shape::Wildcards => (100, 100),
         };
-        Self { shape, clients, topics, payload_len: 64, qos: 0, window: 100, persistent: false }
+        Self {
+            shape,
+            clients,
+            topics,
+            payload_len: 64,
+            qos: 0,
+            window: 100,
+            persistent: false,
+            is_fresh: false,
+        }
     }
 
     /// Refuses parameters that the load cannot carry.
@@ -90,6 +105,7 @@ impl Traffic {
             "payload of {PAYLOAD_MIN} to {PAYLOAD_MAX} bytes"
         );
         ensure!(self.qos <= 2, "qos 0, 1 or 2");
+        ensure!(!self.is_fresh || self.shape == Shape::Wildcards, "fresh names need wildcards");
         ensure!((1..=WINDOW_MAX).contains(&self.window), "window of 1 to {WINDOW_MAX}");
         Ok(())
     }
@@ -122,10 +138,10 @@ impl Traffic {
         }
     }
 
-    /// A Topic Name of a publisher.
+    /// A Topic Name of a publisher; what is fresh replaces its end.
     pub fn topic_name(&self, publisher: u32, topic: u32) -> String {
         match self.shape {
-            Shape::Wildcards => format!("bench/{publisher}/{topic}/state"),
+            Shape::Wildcards => format!("bench/{publisher}/{topic}/{:0FRESH_LEN$}", 0),
             _ if self.topics == 1 => format!("bench/{publisher}"),
             _ => format!("bench/{publisher}/{topic}"),
         }

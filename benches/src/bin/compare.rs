@@ -95,11 +95,13 @@ fn main() -> Result<()> {
     let mut results = Results::new(&programs, cases);
     for round in 1..=rounds {
         results.add_round(&scale, &folder, |case, program, figures| {
-            let (case, name) = (&case.name, program.name());
-            match figures {
-                Ok(figures) => eprintln!("round {round}/{rounds}: {case}: {name}: {figures:.3?}"),
-                Err(error) => eprintln!("round {round}/{rounds}: {case}: {name}: {error:#}"),
-            }
+            let told = match figures {
+                Ok(figures) => format!("{figures:.3?}"),
+                // The log of our own broker is worth its lines.
+                Err(error) if matches!(program, Program::Dunlin { .. }) => format!("{error:#}"),
+                Err(error) => compare::reason(error),
+            };
+            eprintln!("round {round}/{rounds}: {}: {}: {told}", case.name, program.name());
         })?;
         // After each round, since a long measurement may be cut short.
         let circumstances = circumstances(&options, round);

@@ -109,7 +109,8 @@ fn main() -> Result<()> {
 
 /// Nothing is pinned: a broker that writes has a thread for that.
 fn setup<'a>(data: &'a Path, level: Option<&'a str>) -> Setup<'a> {
-    Setup { core: None, shape: Shape::FanIn, data: level.map(|level| (data, level)) }
+    let data = level.map(|level| (data, level));
+    Setup { core: None, shape: Shape::FanIn, data, at_once: false }
 }
 
 /// What one run at one level gave.

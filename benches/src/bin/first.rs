@@ -73,7 +73,12 @@ fn main() -> Result<()> {
             let traffic = scenario.traffic;
             for (program, figures) in programs.iter().zip(&mut scenario.rounds) {
                 let core = Some(options.broker_core);
-                let broker = program.start(Setup { core, shape: traffic.shape, data: None })?;
+                let broker = program.start(Setup {
+                    core,
+                    shape: traffic.shape,
+                    data: None,
+                    at_once: false,
+                })?;
                 let run = Figures::measure(&broker, traffic, length);
                 let run = run.with_context(|| format!("{} with {traffic:?}", program.name()))?;
                 eprintln!(

@@ -108,13 +108,12 @@ struct Flow {
 impl Flow {
     fn traffic(&self, shape: Shape, clients: u32) -> Traffic {
         Traffic {
-            shape,
             clients,
             topics: self.topics,
             payload_len: self.payload,
             qos: self.qos,
             window: self.window,
-            persistent: false,
+            ..Traffic::new(shape)
         }
     }
 }
@@ -127,7 +126,8 @@ fn main() -> Result<()> {
     }
     process::pin_self(options.load_core)?;
     let core = Some(options.broker_core);
-    let start = |shape| program.start(Setup { core, shape, data: None });
+    let at_once = matches!(options.command, Command::Latency { .. });
+    let start = |shape| program.start(Setup { core, shape, data: None, at_once });
     let explain = |broker: &Broker| format!("the broker's log ends:\n{}", broker.log_tail());
     match options.command {
         Command::FanIn { publishers, flow } => {

@@ -98,7 +98,7 @@ impl Case {
 
 /// All cases, in the order of the tables.
 pub fn all() -> Vec<Case> {
-    use Shape::{FanIn, FanOut, Pairs, Shared, Wildcards};
+    use Shape::{FanIn, FanOut, Pairs, Shared};
     let mut cases = vec![
         flow(FanIn, 0, 64, 0.33),
         flow(FanIn, 0, 1024, 0.60),
@@ -111,10 +111,12 @@ pub fn all() -> Vec<Case> {
         flow(Pairs, 1, 64, 0.60),
         flow(Shared, 0, 64, 0.35),
         flow(Shared, 1, 64, 0.55),
-        flow(Wildcards, 0, 64, 0.60),
+        wildcards(true),
+        wildcards(false),
     ];
     for is_kept in [false, true] {
-        cases.push(stored("offline", "for Sessions that are away", is_kept, [0.60, 1.2]));
+        let offline = "offline messages of 50 Sessions";
+        cases.push(stored("offline", offline, is_kept, [0.60, 1.2]));
         cases.push(stored("retained", "retained messages", is_kept, [0.50, 1.3]));
     }
     for rate in [2_000, 20_000] {
@@ -141,16 +143,30 @@ fn flow(shape: Shape, qos: u8, payload_len: usize, reach: f64) -> Case {
     let traffic = Traffic { qos, payload_len, ..Traffic::new(shape) };
     let what = match shape {
         Shape::Shared => format!("shared group, {}", traffic.ends()),
-        Shape::Wildcards => "10,100 wildcard filters on 100 connections".to_owned(),
         _ => format!("{shape} {}", traffic.ends()),
     };
-    let title = format!("{what}, QoS {qos}, {payload_len} B");
-    let line = |section, reach| Line { title: title.clone(), section, reach };
-    Case {
-        name: format!("{shape}-qos{qos}-{payload_len}"),
-        kind: Kind::Flow(traffic),
-        lines: vec![line(Section::Cpu, Some(Reach::AtMost(reach))), line(Section::Rate, None)],
-    }
+    flow_of(
+        format!("{shape}-qos{qos}-{payload_len}"),
+        &format!("{what}, QoS {qos}, {payload_len} B"),
+        traffic,
+        Some(reach),
+    )
+}
+
+fn wildcards(is_fresh: bool) -> Case {
+    let traffic = Traffic { is_fresh, ..Traffic::new(Shape::Wildcards) };
+    let (name, topics, reach) = match is_fresh {
+        true => ("wildcards", "each Topic Name new", Some(0.60)),
+        false => ("wildcards-hot", "10,000 Topic Names in turn", None),
+    };
+    let title = format!("10,100 wildcard filters on 100 connections, {topics}");
+    flow_of(name.to_owned(), &title, traffic, reach)
+}
+
+fn flow_of(name: String, title: &str, traffic: Traffic, reach: Option<f64>) -> Case {
+    let line = |section, reach| Line { title: title.to_owned(), section, reach };
+    let lines = vec![line(Section::Cpu, reach.map(Reach::AtMost)), line(Section::Rate, None)];
+    Case { name, kind: Kind::Flow(traffic), lines }
 }
 
 fn stored(name: &str, what: &str, is_kept: bool, [deliver, store]: [f64; 2]) -> Case {

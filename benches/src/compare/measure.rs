@@ -85,11 +85,14 @@ pub(super) fn run(kind: Kind, program: &Program, scale: &Scale, data: &Path) -> 
         core: scale.broker_core,
         shape,
         data: is_kept.then_some((data.path(), DURABILITY)),
+        at_once: matches!(kind, Kind::Latency { .. }),
     };
     let broker = program.start(setup)?;
     let figures = match kind {
-        Kind::Flow(traffic) => Figures::measure(&broker, traffic, Length::Time(scale.flow))
-            .map(|figures| vec![figures.broker_micros(), figures.rate()]),
+        Kind::Flow(traffic) => {
+            let figures = Figures::measure(&broker, traffic, Length::Time(scale.flow))?;
+            return Ok(vec![figures.broker_micros(), figures.rate()]);
+        }
         Kind::Offline { .. } => offline(&broker, scale.stored),
         Kind::Retained { .. } => retained(&broker, scale.stored),
         Kind::Latency { rate, qos } => latency(&broker, rate, qos, scale.latency),

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::frame;
 use crate::ledger::PublisherLedger;
-use crate::traffic::Traffic;
+use crate::traffic::{FRESH_LEN, Traffic};
 
 /// A publisher: what it sends, and its books.
 #[derive(Debug)]
@@ -62,7 +62,19 @@ impl Publisher {
         if traffic.qos > 0 {
             output[payload_at - 2..payload_at].copy_from_slice(&packet_identifier.to_be_bytes());
         }
+        if traffic.is_fresh {
+            let end = payload_at - if traffic.qos > 0 { 2 } else { 0 };
+            write_hexadecimal(&mut output[end - FRESH_LEN..end], sequence);
+        }
         output[payload_at + 4..payload_at + 8].copy_from_slice(&sequence.to_be_bytes());
+    }
+}
+
+/// Fills `digits` with a number, the lowest digit last.
+#[inline]
+fn write_hexadecimal(digits: &mut [u8], number: u32) {
+    for (place, digit) in digits.iter_mut().rev().enumerate() {
+        *digit = b"0123456789abcdef"[(number >> (4 * place)) as usize & 15];
     }
 }
 
@@ -88,3 +100,6 @@ pub(super) fn handle_acks(
     }
     Ok(used)
 }
+
+#[cfg(test)]
+mod tests;

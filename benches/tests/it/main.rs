@@ -79,6 +79,14 @@ fn several_topic_names_and_a_window_of_one() {
 }
 
 #[test]
+fn topic_names_that_are_new_each_time() {
+    for qos in [0, 1] {
+        let usual = Traffic::new(Shape::Wildcards);
+        check_run(Traffic { clients: 3, topics: 7, qos, is_fresh: true, ..usual });
+    }
+}
+
+#[test]
 fn a_relay_of_another_shape_is_found_out() {
     // It hands each message to all subscribers, where each is owed only those of its own publisher.
     let relay = Running::start(Shape::FanOut);
