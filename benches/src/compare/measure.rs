@@ -77,15 +77,16 @@ pub(super) fn run(kind: Kind, program: &Program, scale: &Scale, data: &Path) -> 
     let is_kept =
         matches!(kind, Kind::Offline { is_kept: true } | Kind::Retained { is_kept: true });
     let data = TempDir::with_prefix_in("compare-", data).context("no folder for data")?;
-    let shape = match kind {
-        Kind::Flow(traffic) => traffic.shape,
-        _ => Shape::Pairs,
+    let (shape, at_once) = match kind {
+        Kind::Flow(traffic) => (traffic.shape, traffic.qos == 2),
+        Kind::Latency { .. } => (Shape::Pairs, true),
+        _ => (Shape::Pairs, false),
     };
     let setup = Setup {
         core: scale.broker_core,
         shape,
         data: is_kept.then_some((data.path(), DURABILITY)),
-        at_once: matches!(kind, Kind::Latency { .. }),
+        at_once,
     };
     let broker = program.start(setup)?;
     let figures = match kind {
