@@ -11,3 +11,4 @@ pub mod connection;
 pub mod frame;
 pub mod outcome;
 pub mod process;
+pub mod report;

@@ -1,7 +1,7 @@
 //! What a run came to: what arrived, what did not, how long it took, and what it cost.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
@@ -12,6 +12,46 @@ pub type Latencies = Histogram<u64>;
 /// An empty histogram of [`Latencies`].
 pub fn latencies() -> Latencies {
     Histogram::new_with_bounds(1_000, 600_000_000_000, 3).expect("the bounds are in order")
+}
+
+/// What is kept of [`Latencies`] when there are too many of them to keep whole.
+///
+/// A histogram takes some hundred kilobytes, and an hour's run has thousands of intervals.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Percentiles {
+    /// Messages that were measured. While this is 0 the rest says nothing.
+    pub count: u64,
+    /// Half of the messages took no longer.
+    pub p50: Duration,
+    /// 90 % of the messages took no longer.
+    pub p90: Duration,
+    /// 99 % of the messages took no longer.
+    pub p99: Duration,
+    /// 99.9 % of the messages took no longer.
+    pub p999: Duration,
+    /// 99.99 % of the messages took no longer.
+    pub p9999: Duration,
+    /// The slowest message.
+    pub max: Duration,
+}
+
+impl Percentiles {
+    /// Reads them from a histogram.
+    pub fn of(latencies: &Latencies) -> Self {
+        let at = |quantile| Duration::from_nanos(latencies.value_at_quantile(quantile));
+        match latencies.len() {
+            0 => Self::default(),
+            count => Self {
+                count,
+                p50: at(0.5),
+                p90: at(0.9),
+                p99: at(0.99),
+                p999: at(0.999),
+                p9999: at(0.9999),
+                max: Duration::from_nanos(latencies.max()),
+            },
+        }
+    }
 }
 
 /// What has gone wrong, in messages.
@@ -44,6 +84,7 @@ pub struct BrokerUse {
     #[serde(serialize_with = "seconds", rename = "cpu_secs")]
     pub cpu: Duration,
     /// Resident bytes at the end of the time in question.
+    #[serde(rename = "resident_bytes")]
     pub resident: u64,
 }
 
@@ -64,10 +105,23 @@ pub struct Interval {
     pub connected: u64,
     /// Connections that were lost or cut.
     pub disconnected: u64,
+    /// Faults that were found. What is lost is known at the end of the run only.
+    pub faults: u64,
     /// From the moment when a message was due to its arrival.
-    pub latencies: Latencies,
+    pub latencies: Percentiles,
+    /// User and system time of the load itself.
+    pub load_cpu: Duration,
     /// What the broker used during this time.
     pub broker: Option<BrokerUse>,
+}
+
+/// A moment of the run that explains what comes after it, e.g. a disturbance on demand.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// When, counted from the beginning of the run.
+    pub at: Duration,
+    /// What happened, in a few words, e.g. `cut 10 % of the connections`.
+    pub what: String,
 }
 
 /// A run of one scenario.
@@ -75,6 +129,8 @@ pub struct Interval {
 pub struct Outcome {
     /// The scenario's name, as it is typed.
     pub scenario: &'static str,
+    /// When it began.
+    pub started: SystemTime,
     /// Its parameters, each with its name, as they are to be shown.
     pub parameters: Vec<(&'static str, String)>,
     /// Length of the measured part, from the first message to the last acknowledgement.
@@ -87,6 +143,12 @@ pub struct Outcome {
     pub delivered: u64,
     /// Faults by QoS 0, 1 and 2, in the whole run.
     pub faults: [Faults; 3],
+    /// By QoS, what the standard allows once a connection has been cut: messages of QoS 0 lost, those
+    /// of QoS 1 doubled. They are none of `faults`.
+    pub allowed: [Faults; 3],
+    /// What else was wrong, a sentence each: a broker that went silent, connections that it closed,
+    /// Sessions that were gone.
+    pub complaints: Vec<String>,
     /// From the moment when a message was due to its arrival, of the measured part. In a paced run
     /// that is the moment of the schedule, be the sender late or not.
     pub latencies: Latencies,
@@ -102,6 +164,8 @@ pub struct Outcome {
     pub broker: Option<BrokerUse>,
     /// The run, interval by interval, from its beginning.
     pub timeline: Vec<Interval>,
+    /// Disturbances and other moments of note, in their order.
+    pub marks: Vec<Mark>,
 }
 
 impl Outcome {
@@ -113,6 +177,12 @@ impl Outcome {
     /// All faults of all QoS together.
     pub fn faults(&self) -> u64 {
         self.faults.iter().map(Faults::sum).sum()
+    }
+
+    /// Whether nothing was seen that the standard forbids. A lost message of QoS 0 is a fault, but
+    /// "at most once" allows it.
+    pub fn is_clean(&self) -> bool {
+        self.complaints.is_empty() && self.faults() == self.faults[0].lost
     }
 }
 
