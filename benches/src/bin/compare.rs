@@ -87,7 +87,7 @@ fn main() -> Result<()> {
     let folder = options.folder.clone().unwrap_or_else(std::env::temp_dir);
     let mut scale = if options.quick { Scale::QUICK } else { Scale::FULL };
     // The broker inherits the limit.
-    process::raise_file_limit(scale.idle as usize * 2)?;
+    process::raise_file_limit(scale.idle as usize + 500)?;
     if !options.free {
         scale.broker_core = Some(options.broker_core);
         process::pin_self(options.load_core)?;
