@@ -73,7 +73,8 @@ impl Retained {
         while !receiver.is_answered {
             poll.poll(&mut events, Some(PATIENCE))?;
             if events.is_empty() {
-                bail!("stalled: {} messages are missing", self.messages - receiver.received);
+                let missing = self.messages - receiver.received;
+                bail!("stalled: nothing arrived for {PATIENCE:?}, {missing} messages are missing");
             }
             receiver.read(&mut scratch)?;
             if receiver.is_subscribed && receiver.received == self.messages && !is_asked {

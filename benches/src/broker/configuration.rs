@@ -96,7 +96,7 @@ fn rumqttd(address: SocketAddr) -> String {
 fn nats(address: SocketAddr, own_protocol: SocketAddr, data: &Path) -> String {
     format!(
         "server_name: bench\nlisten: \"{own_protocol}\"\njetstream {{ store_dir: \"{}\" }}\n\
-         mqtt {{ listen: \"{address}\", max_ack_pending: 20000 }}\n",
+         mqtt {{ listen: \"{address}\", max_ack_pending: 20000, js_api_timeout: \"60s\" }}\n",
         data.display()
     )
 }

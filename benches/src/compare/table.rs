@@ -70,7 +70,11 @@ fn row(results: &Results<'_>, case: usize, place: usize) -> Vec<String> {
         let figure = results.figure(case, place, program);
         figure.map_or_else(|| "n/a".to_owned(), number)
     }));
-    let ratio = |ratio: Option<f64>| ratio.map_or_else(|| "-".to_owned(), |r| format!("{r:.3}"));
+    let ratio = |ratio: Option<f64>| match ratio {
+        None => "-".to_owned(),
+        Some(ratio) if ratio < 0.01 => format!("{ratio:.5}"),
+        Some(ratio) => format!("{ratio:.3}"),
+    };
     row.extend(others.map(|other| ratio(results.ratio(case, place, other))));
     row.push(ratio(results.ratio_to_best(case, place)));
     if line.section != Section::Rate {
