@@ -10,11 +10,14 @@ pub use dunlin_bench::{connection, frame, process};
 
 pub mod backlog;
 pub mod broker;
+pub mod bulk;
+pub mod compare;
 pub mod handshake;
 pub mod idle;
 pub mod ledger;
 pub mod load;
 pub mod relay;
 pub mod report;
+pub mod retained;
 pub mod statistics;
 pub mod traffic;

@@ -7,16 +7,17 @@ use crate::command::{cargo, find_program, run as run_command};
 use crate::workspace::Workspace;
 
 /// What each part of a short run is told.
-const SHORT: [&[&str]; 3] = [
+const SHORT: [&[&str]; 4] = [
     &["--cycles", "5", "--fault", "kill"],
     &["--cycles", "5", "--fault", "power"],
     &["--cycles", "3", "--fault", "kill", "--durability", "written"],
+    &["--disk", "full", "--disk", "fail", "--disk", "read-only", "--disk", "hang"],
 ];
 
 /// What the program is told.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// A few cycles with each fault, as in `cargo xtask test`
+    /// A few cycles with each fault, and each trouble of a disk, as in `cargo xtask test`
     #[arg(long, conflicts_with = "arguments")]
     short: bool,
     /// Arguments of the program; `cargo xtask crash -- --help` has them
@@ -35,7 +36,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     crash(workspace, "release", &[arguments.arguments.iter().map(String::as_str).collect()])
 }
 
-/// A few cycles with each fault, in the build of the simulator, which has all checks.
+/// A few cycles with each fault, and each trouble of a disk, in the build of the simulator, which has all checks.
 ///
 /// # Errors
 /// When it can't be built, or when a promise was broken; the seed is printed.

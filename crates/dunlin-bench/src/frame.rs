@@ -142,10 +142,10 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Appends a CONNECT with Clean Session and no Keep Alive.
+/// Appends a CONNECT with a Keep Alive of 18 hours: some brokers refuse a client without one.
 pub fn push_connect(out: &mut Vec<u8>, client_identifier: &str, clean_session: bool) {
     let mut body = b"\x00\x04MQTT\x04".to_vec();
-    body.extend_from_slice(&[if clean_session { 2 } else { 0 }, 0, 0]);
+    body.extend_from_slice(&[if clean_session { 2 } else { 0 }, 0xFF, 0xFF]);
     push_string(&mut body, client_identifier.as_bytes());
     push_frame(out, CONNECT, &body);
 }

@@ -8,6 +8,9 @@ use crate::plan::Version;
 /// How long a Session outlives its connection, in seconds: longer than any absence of a run.
 const SESSION_EXPIRY_SECS: u32 = 3600;
 
+/// The longest Keep Alive there is: some brokers refuse a client without one.
+pub(crate) const KEEP_ALIVE_SECS: u16 = u16::MAX;
+
 /// Property identifiers of CONNECT, DISCONNECT and CONNACK that have numbers.
 mod property {
     pub(super) const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
@@ -63,7 +66,8 @@ pub(crate) fn push_connect(out: &mut Vec<u8>, version: Version, hello: &Hello<'_
     let mut flags = if hello.is_lasting { 0 } else { 0x02 };
     flags |= if hello.user_name.is_some() { 0x80 } else { 0 };
     flags |= if hello.password.is_some() { 0x40 } else { 0 };
-    body.extend_from_slice(&[flags, 0, 0]);
+    body.push(flags);
+    body.extend_from_slice(&KEEP_ALIVE_SECS.to_be_bytes());
     if version == Version::V5 {
         if hello.is_lasting {
             body.extend_from_slice(&[5, property::SESSION_EXPIRY_INTERVAL]);

@@ -69,6 +69,11 @@ pub enum Event<'a> {
         /// The connection.
         connection: ConnectionId,
     },
+    /// The socket failed: all that the broker had to say and had not written is gone.
+    OutputLost {
+        /// The connection.
+        connection: ConnectionId,
+    },
     /// The broker ended the connection: nothing is taken after, and its session is away or over.
     /// What it still had to say may be written until `Closed`.
     Ended {

@@ -84,6 +84,7 @@ fn hint(error: &io::Error) -> &'static str {
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
+    is_new: bool,
     /// Locked until the last clone is gone.
     _lock: Arc<File>,
 }
@@ -111,9 +112,14 @@ impl Folder {
         }
         let named = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
         named.map_err(at(&lock_path))?;
-        let folder = Self { path: path.into(), _lock: Arc::new(lock) };
-        folder.check_format()?;
+        let mut folder = Self { path: path.into(), is_new: false, _lock: Arc::new(lock) };
+        folder.is_new = folder.check_format()?;
         Ok(folder)
+    }
+
+    /// Whether it had no store.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.is_new
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -128,19 +134,23 @@ impl Folder {
         self.path.join("damaged")
     }
 
-    fn check_format(&self) -> Result<(), OpenError> {
+    /// Whether there was none yet.
+    fn check_format(&self) -> Result<bool, OpenError> {
         let path = self.path.join("format");
         let text = match std::fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let is_written = write_synced(&path, &format!("dunlin-store {FORMAT}\n"));
-                return is_written.map_err(|source| OpenError::Io { path, source });
+                return match is_written {
+                    Ok(()) => Ok(true),
+                    Err(source) => Err(OpenError::Io { path, source }),
+                };
             }
             Err(source) => return Err(OpenError::Io { path, source }),
         };
         let found = text.trim().strip_prefix("dunlin-store ").and_then(|found| found.parse().ok());
         match found {
-            Some(FORMAT) => Ok(()),
+            Some(FORMAT) => Ok(false),
             Some(found) if found > FORMAT => {
                 Err(OpenError::Newer { folder: self.path.clone(), found })
             }

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Instant as Clock;
 
 /// What a store may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,6 +97,11 @@ impl FileStorage {
         Ok(Self { folder, options, engine: Some(engine), found, threads: None })
     }
 
+    /// Whether there was no store in the folder, so that this one begins empty.
+    pub const fn is_new(&self) -> bool {
+        self.folder.is_new()
+    }
+
     /// What the recovery found; all zero before it.
     pub const fn found(&self) -> Found {
         self.found
@@ -169,6 +175,7 @@ impl Storage for FileStorage {
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let engine = self.engine.take().ok_or("recovered already")?;
         let damaged_journals = self.found.damaged_journals;
+        let clock = Clock::now();
         let Recovered { index, mended, found, .. } = Recovery::new(&engine, each).run();
         if let Some(marked) = self.folder.marked()
             && marked > index.counters.commit
@@ -190,6 +197,14 @@ impl Storage for FileStorage {
             engine
                 .commit(&mended, fjall::PersistMode::SyncData)
                 .map_err(|error| Cause(&error).to_string())?;
+        }
+        if !self.is_new() {
+            tracing::info!(
+                sessions = found.sessions,
+                messages = found.messages,
+                millis = clock.elapsed().as_millis(),
+                "what was stored is taken up"
+            );
         }
         self.threads = Some(self.start(engine, index)?);
         self.found = Found { damaged_journals, ..found };

@@ -9,7 +9,7 @@ use dunlin_broker::{Broker, StartError};
 use dunlin_store::FileStorage;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -162,7 +162,6 @@ const fn prefer_small_pages() {}
 fn serve(config: Config) -> Result<(), Failure> {
     prefer_small_pages();
     let allows_anonymous = config.allows_anonymous();
-    let data = config.data.clone();
     // Signals are caught from here on, so that none comes too early.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -173,13 +172,18 @@ fn serve(config: Config) -> Result<(), Failure> {
         StopSignals::new().map_err(|error| Failure::new(format!("can't start: {error}")))?
     };
     let mut builder = Broker::builder();
-    if let Some(folder) = &data {
+    let mut state =
+        "state lives in memory and ends with the broker; --data FOLDER keeps it".to_owned();
+    if let Some(folder) = &config.data {
         let storage = FileStorage::open(folder, dunlin_store::Options::default());
-        builder = builder.storage(storage.map_err(|error| Failure::of(&error))?);
+        let storage = storage.map_err(|error| Failure::of(&error))?;
+        let is_new = if storage.is_new() { ", which begins empty" } else { "" };
+        let (folder, levels) = (folder.display(), levels(&config));
+        state = format!("state is kept in {folder}{is_new} (durability {levels})");
+        builder = builder.storage(storage);
     }
-    let levels = levels(&config);
     let broker = builder.config(config).start().map_err(|error| start_failure(&error))?;
-    announce(&broker, allows_anonymous, data.as_deref(), &levels)?;
+    announce(&broker, allows_anonymous, &state)?;
     runtime.block_on(async {
         signals.next().await;
         let stopping = tokio::task::spawn_blocking(move || broker.stop());
@@ -248,24 +252,14 @@ fn levels(config: &Config) -> String {
 }
 
 /// Tells what runs and how to stop it; scripts wait for these lines.
-fn announce(
-    broker: &Broker,
-    allows_anonymous: bool,
-    data: Option<&Path>,
-    levels: &str,
-) -> Result<(), Failure> {
+fn announce(broker: &Broker, allows_anonymous: bool, state: &str) -> Result<(), Failure> {
     let mut text = format!("dunlin {}\n", env!("CARGO_PKG_VERSION"));
     for address in broker.addresses() {
         text.push_str(&format!("listening on {}\n", Listener::tcp(*address)));
     }
     let workers = broker.workers();
     text.push_str(&format!("{workers} worker{}\n", if workers == 1 { "" } else { "s" }));
-    text.push_str(&match data {
-        Some(folder) => {
-            format!("state is kept in {} (durability {levels})\n", folder.display())
-        }
-        None => "state lives in memory and ends with the broker; --data FOLDER keeps it\n".into(),
-    });
+    text.push_str(&format!("{state}\n"));
     let is_exposed = broker.addresses().iter().any(|address| !address.ip().is_loopback());
     text.push_str(match (allows_anonymous, is_exposed) {
         (true, true) => {

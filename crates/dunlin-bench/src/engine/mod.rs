@@ -27,6 +27,7 @@ use crate::error::BenchError;
 use crate::frame::{self, FrameError};
 use crate::layout::Layout;
 use crate::outcome::Observer;
+use crate::packet;
 use crate::payload::Payloads;
 use crate::plan::{Plan, Scenario};
 use client::{Client, Stage};
@@ -151,7 +152,7 @@ impl<'a> Engine<'a> {
             progressed_at: 0,
             silence: None,
             is_leaving: false,
-            ping_nanos: u64::MAX,
+            ping_nanos: u64::from(packet::KEEP_ALIVE_SECS) * 500_000_000,
             pinged_at: 0,
             complaints: BTreeMap::new(),
             figures: BTreeMap::new(),

@@ -12,10 +12,10 @@ fn a_connect_says_who_comes_and_what_it_asks_for() {
         is_lasting,
     };
     for (version, hello, expected) in [
-        (V311, hello(false, None), &b"\x10\x0d\0\x04MQTT\x04\x02\0\0\0\x01a"[..]),
-        (V311, hello(true, Some("u")), b"\x10\x14\0\x04MQTT\x04\xC0\0\0\0\x01a\0\x01u\0\x02pw"),
-        (V5, hello(false, None), b"\x10\x0e\0\x04MQTT\x05\x02\0\0\0\0\x01a"),
-        (V5, hello(true, None), b"\x10\x13\0\x04MQTT\x05\0\0\0\x05\x11\0\0\x0e\x10\0\x01a"),
+        (V311, hello(false, None), &b"\x10\x0d\0\x04MQTT\x04\x02\xff\xff\0\x01a"[..]),
+        (V311, hello(true, Some("u")), b"\x10\x14\0\x04MQTT\x04\xC0\xff\xff\0\x01a\0\x01u\0\x02pw"),
+        (V5, hello(false, None), b"\x10\x0e\0\x04MQTT\x05\x02\xff\xff\0\0\x01a"),
+        (V5, hello(true, None), b"\x10\x13\0\x04MQTT\x05\0\xff\xff\x05\x11\0\0\x0e\x10\0\x01a"),
     ] {
         let mut out = Vec::new();
         push_connect(&mut out, version, &hello);

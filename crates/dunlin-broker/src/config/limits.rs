@@ -122,8 +122,8 @@ limits! {
     /// Bytes of topic and payload that wait for one session before `queue_policy` decides.
     queue_bytes_max: usize [bytes 1, 1 << 40] = 64 * MIB as usize;
     /// What becomes of a QoS 1 or 2 message for a session whose queue is full: "refuse" tells the
-    /// publisher, or lets it wait if it speaks MQTT 3 (when it leaves while it waits for another
-    /// worker, its messages may take the queue up to twice its limits); "drop-oldest" makes room;
+    /// publisher, or lets it wait if it speaks MQTT 3 (while it waits for another worker, and when it
+    /// leaves, its messages may take the queue up to twice its limits); "drop-oldest" makes room;
     /// "drop-newest" skips the session; "keep-last" keeps the newest message of each topic alone,
     /// full or not, and then makes room as "drop-oldest" does.
     queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;
@@ -136,9 +136,9 @@ limits! {
     subscriptions_per_session_max: usize [1, 100_000_000] = 10_000;
     /// Levels of a Topic Name or Topic Filter: `a/b/c` has three.
     topic_levels_max: usize [1, 65_536] = 128;
-    /// Retained messages of the whole broker.
+    /// Retained messages of all clients; those of the broker itself, under `$SYS`, are not counted.
     retained_len_max: usize [0, 1_000_000_000] = 1_000_000;
-    /// Bytes of topic and payload of all retained messages.
+    /// Bytes of topic and payload of all retained messages, those under `$SYS` not counted.
     retained_bytes_max: usize [bytes 0, 1 << 40] = 256 * MIB as usize;
     /// Sessions, connected or not; a client that needs a new one is refused then.
     sessions_max: usize [1, 1_000_000_000] = 200_000;

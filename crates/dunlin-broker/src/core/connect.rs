@@ -6,6 +6,7 @@ use super::outgoing::Outgoing;
 use super::pending::{AfterStored, HeldPublishes};
 use super::publish::Routed;
 use super::session::{NEVER, Session, Will};
+use super::sys::is_sys;
 use super::timers::{Timer, Timers};
 use super::{ConnectionKey, Core, DropCause, Output, Record, owner};
 use dunlin_protocol::codec::{ConnAckProperties, Connect, Disconnect, QoS, ReasonCode, Text};
@@ -149,7 +150,7 @@ impl Core {
             if levels > self.endpoints.limits.topic_levels_max {
                 return Err(ReasonCode::TopicNameInvalid);
             }
-            if will.topic_name.starts_with("$SYS/") {
+            if is_sys(&will.topic_name) {
                 return Err(ReasonCode::NotAuthorized);
             }
         }

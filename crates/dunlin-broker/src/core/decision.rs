@@ -3,7 +3,7 @@
 
 use super::durability::Durability;
 use super::endpoints::Connection;
-use super::forward::{Forward, Outcome, OwedTo, PublishNumber};
+use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Turn};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::pending::{AfterStored, PendingPublish, Source};
@@ -191,6 +191,7 @@ impl Core {
         outgoing.durability =
             self.durability.of_message(&message.topic_name, self.durability.default);
         let answer = is_stored.then(|| self.pending.next_number());
+        outgoing.turn = answer.and_then(|publish| Turn::new(publish, self.worker));
         let mut routed = Routed::default();
         match group {
             None => self.route(now, publisher, &outgoing, answer, &mut routed),

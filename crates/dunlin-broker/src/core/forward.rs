@@ -9,6 +9,7 @@ use super::session::GroupName;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::Text;
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// All that one worker has for another at the end of a turn, in its order.
@@ -83,7 +84,8 @@ pub(super) enum WhenFull {
     /// No session of the worker gets it, and its MQTT 5.0 publisher is told so.
     Refuse,
     /// It waits for room, and so do those after it: the publisher, an MQTT 3.x Client by this
-    /// connection to the worker that took the message, can't be told.
+    /// connection to the worker that took the message, can't be told. Up to twice the limit it waits
+    /// for none that came after it and is not decided.
     Hold(ConnectionKey),
     /// It is queued up to twice the limit: that publisher's connection is over, or the message has
     /// waited for long behind one that may itself wait for it. Beyond that it is refused at QoS 1, and
@@ -108,6 +110,17 @@ impl WhenFull {
 /// Names a publish that waits for other workers or the store, within the worker that took it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct PublishNumber(pub(super) u64);
+
+/// The place of a message in an order that all workers agree on: with each worker, that in which it
+/// took them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Turn(NonZeroU64);
+
+impl Turn {
+    pub(super) fn new(publish: PublishNumber, taken_by: WorkerNumber) -> Option<Self> {
+        NonZeroU64::new(((publish.0 + 1) << u8::BITS) | u64::from(taken_by.0)).map(Self)
+    }
+}
 
 /// A message that is owed to a session tentatively.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Full queues under the policy that refuses: who is asked before a message is delivered, and what
 //! becomes of one that another worker took and that has no room here.
 
-use super::forward::{Forward, Forwarded, Outcome, WhenFull};
+use super::forward::{Forward, Forwarded, Outcome, Turn, WhenFull};
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::HeldForwards;
@@ -17,13 +17,16 @@ use std::time::Duration;
 /// again as long for room within twice the limit, before it is given up.
 ///
 /// A QoS 2 message is tentative where it has room while it waits at another worker. Two of them
-/// could wait for each other for ever: each fills the queue that the other needs.
+/// could wait for each other for ever: each fills the queue that the other needs. So the one that
+/// was taken first does not wait for the other; where twice the limit is full too, or the other one
+/// has come back from the store alone, time decides.
 const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Forwarded {
     pub(super) fn outgoing(&self) -> Outgoing<'_> {
         let mut outgoing = Outgoing::shared(&self.message);
         outgoing.is_tentative = self.is_tentative;
+        outgoing.turn = self.answer.and_then(|publish| Turn::new(publish, self.taken_by));
         outgoing.when_full = self.when_full;
         outgoing.durability = self.durability;
         outgoing

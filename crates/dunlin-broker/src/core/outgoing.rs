@@ -1,7 +1,7 @@
 //! A message on its way to sessions.
 
 use super::durability::Durability;
-use super::forward::WhenFull;
+use super::forward::{Turn, WhenFull};
 use super::names::TopicNames;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, TopicName};
@@ -14,6 +14,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) message: &'a Message,
     /// Whether sessions that are stored owe it tentatively. See `Record::Confirmed`.
     pub(super) is_tentative: bool,
+    /// When it was taken, if it is known what becomes of it.
+    pub(super) turn: Option<Turn>,
     /// What becomes of it where a queue is full.
     pub(super) when_full: WhenFull,
     /// What its acknowledgement means.
@@ -44,7 +46,7 @@ impl<'a> Outgoing<'a> {
         kept: OnceCell<Arc<Message>>,
     ) -> Self {
         let (when_full, durability) = (WhenFull::Drop, Durability::Memory);
-        Self { message, is_tentative: false, when_full, durability, topic_name, kept }
+        Self { message, is_tentative: false, turn: None, when_full, durability, topic_name, kept }
     }
 
     /// Whether what a session keeps is this very message, and not one that is only alike.

@@ -2,11 +2,12 @@
 
 use super::counters::DropCause;
 use super::endpoints::{Delivered, Endpoints};
-use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber};
+use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber, Turn};
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
 use super::retained::Expired;
+use super::sys::is_sys;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
@@ -118,6 +119,7 @@ impl Core {
             }
         }
         let answer = self.pending.next_number();
+        outgoing.turn = Turn::new(answer, self.worker);
         self.route(now, Some(session), outgoing, Some(answer), &mut routed);
         let is_known = routed.workers == 0 && routed.stored.is_none();
         if is_known && !(is_exactly_once && self.remembers_received(session)) {
@@ -139,11 +141,10 @@ impl Core {
 
     /// Why a Topic Name may not be published to, if it may not.
     fn forbidden(&self, message: &Message) -> Option<ReasonCode> {
-        let topic_name = message.topic_name.as_text().as_bytes();
-        // The Server alone speaks there [MQTT-4.7.2-1 comment].
-        if topic_name.starts_with(b"$SYS/") {
+        if is_sys(&message.topic_name) {
             return Some(ReasonCode::NotAuthorized);
         }
+        let topic_name = message.topic_name.as_text().as_bytes();
         let levels_max = self.endpoints.limits.topic_levels_max;
         let too_deep = topic_name.len() >= levels_max
             && topic_name.iter().filter(|byte| **byte == b'/').count() >= levels_max;
@@ -251,7 +252,7 @@ impl Core {
         }
         let message = outgoing.keep().clone();
         // What the broker says about itself is said anew by the next process.
-        let stores = self.endpoints.stores && !message.topic_name.starts_with("$SYS/");
+        let stores = self.endpoints.stores && !is_sys(&message.topic_name);
         // Nobody waits with a message of QoS 0: it must not pile up before a store that takes
         // nothing, and is stored when that goes on.
         let is_later = stores && !self.endpoints.store_is_ready && message.qos == QoS::AtMostOnce;
@@ -286,7 +287,7 @@ impl Core {
             return;
         }
         for (topic_name, change) in expired {
-            if !topic_name.starts_with("$SYS/") {
+            if !is_sys(&topic_name) {
                 let message = None;
                 self.endpoints.record(Record::Retained { topic_name, message, change });
             }

@@ -127,6 +127,12 @@ impl Queued {
         self.note.as_ref().is_some_and(|note| note.tentative)
     }
 
+    /// Whether it waits for a decision, and this one was taken before it.
+    pub(super) fn is_undecided_after(&self, outgoing: &Outgoing<'_>) -> bool {
+        let turn = self.note.as_ref().filter(|note| note.tentative).and_then(|note| note.turn);
+        turn.zip(outgoing.turn).is_some_and(|(own, earlier)| earlier < own)
+    }
+
     fn number(&self) -> Option<u64> {
         self.note.as_ref()?.number
     }

@@ -1,6 +1,7 @@
 //! Retained messages: the last one of each Topic Name, and the cursors that send them.
 
 use super::granted::Granted;
+use super::sys::is_sys;
 use crate::Limits;
 use dunlin_protocol::codec::{TopicFilter, TopicName};
 use dunlin_protocol::{Instant, Message};
@@ -24,6 +25,9 @@ pub(super) struct Retained {
     /// Counts the changes.
     change: u64,
     bytes: usize,
+    /// How many of them, and of their bytes, are the broker's own: the limits don't count these.
+    own_len: usize,
+    own_bytes: usize,
     /// During recovery: the Topic Names whose messages were removed, by which change, and whether
     /// that is because the message has expired.
     removed: BTreeMap<TopicName, (u64, bool)>,
@@ -51,11 +55,40 @@ impl Retained {
     /// Removes a message; gives the change that had set it.
     fn remove(&mut self, topic_name: &TopicName) -> Option<u64> {
         let old = self.names.remove(topic_name)?;
-        self.bytes -= old.message.size();
+        let size = old.message.size();
+        self.bytes -= size;
+        if is_sys(topic_name) {
+            self.own_len -= 1;
+            self.own_bytes -= size;
+        }
         if let Some(at) = old.message.expires_at {
             self.expiring.remove(&(at, topic_name.clone()));
         }
         Some(old.change)
+    }
+
+    /// Puts a message where there is none.
+    fn insert(&mut self, topic_name: &TopicName, message: Arc<Message>, change: u64) {
+        let size = message.size();
+        self.bytes += size;
+        if is_sys(topic_name) {
+            self.own_len += 1;
+            self.own_bytes += size;
+        }
+        self.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
+        self.names.insert(topic_name, Entry { message, change });
+    }
+
+    /// Whether a message fits within the limits. They are for Clients: what the broker says about
+    /// itself is a few dozen Topic Names, and takes no room from what Clients retain.
+    fn has_room(&self, message: &Message, limits: &Limits) -> bool {
+        if is_sys(&message.topic_name) {
+            return true;
+        }
+        let old_size = self.names.get(&message.topic_name).map(|old| old.message.size());
+        let full = old_size.is_none() && self.names.len() - self.own_len >= limits.retained_len_max;
+        let bytes = self.bytes - self.own_bytes - old_size.unwrap_or(0) + message.size();
+        !full && bytes <= limits.retained_bytes_max
     }
 
     /// Removes what has expired: the limits are for what can still be sent.
@@ -78,19 +111,12 @@ impl Retained {
             self.remove(&topic_name);
             return Ok(self.change);
         }
-        let old_size = self.names.get(&topic_name).map(|old| old.message.size());
-        let bytes = self.bytes - old_size.unwrap_or(0) + message.size();
-        let full = old_size.is_none() && self.names.len() >= limits.retained_len_max;
-        if full || bytes > limits.retained_bytes_max {
+        if !self.has_room(&message, limits) {
             return Err(RetainedFull);
         }
         self.remove(&topic_name);
-        self.bytes = bytes;
-        self.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
-        let entry = Entry { message, change: self.change };
-        let change = entry.change;
-        self.names.insert(&topic_name, entry);
-        Ok(change)
+        self.insert(&topic_name, message, self.change);
+        Ok(self.change)
     }
 }
 
@@ -180,9 +206,7 @@ impl RetainedStore {
         match message {
             Some(message) if !message.is_expired(now) => {
                 retained.removed.remove(&topic_name);
-                retained.bytes += message.size();
-                retained.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
-                retained.names.insert(&topic_name, Entry { message, change });
+                retained.insert(&topic_name, message, change);
             }
             gone => {
                 retained.removed.insert(topic_name, (change, gone.is_some()));

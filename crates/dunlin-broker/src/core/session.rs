@@ -2,6 +2,7 @@
 
 use super::RecordNumber;
 use super::drops::Drops;
+use super::forward::Turn;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
@@ -61,6 +62,8 @@ pub(super) struct Note {
     pub(super) group: Option<Arc<GroupName>>,
     /// Whether it waits until the publisher's exchange is decided. See `Record::Confirmed`.
     pub(super) tentative: bool,
+    /// When it was taken, compared to others that are not decided.
+    pub(super) turn: Option<Turn>,
     /// The record that the Client has received it.
     pub(super) taken: Option<RecordNumber>,
 }

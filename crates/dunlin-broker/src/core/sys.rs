@@ -15,6 +15,12 @@ const LOADS: [(&str, f64); 3] = [("1min", 1.0), ("5min", 5.0), ("15min", 15.0)];
 /// Clients of which one update tells what was dropped for them; further ones wait for the next.
 const DROPS_CLIENTS_MAX: usize = 100;
 
+/// Whether the broker alone speaks here, about itself [MQTT-4.7.2-1 comment].
+#[inline]
+pub(super) fn is_sys(topic_name: &TopicName) -> bool {
+    topic_name.starts_with("$SYS/")
+}
+
 /// What the first worker keeps for `$SYS`.
 #[derive(Debug)]
 pub(super) struct Sys {

@@ -221,6 +221,7 @@ impl Judge {
         connection.over = Some(moment);
         let (client, life) = (connection.client, connection.life);
         self.leave_publishes(id);
+        self.leave_unnumbered(id);
         if let (Some(client), Some(life)) = (client, life) {
             self.leave(id, client, life, moment.at);
         } else {
@@ -276,7 +277,9 @@ impl Judge {
                 self.maybe_will(other);
             }
         }
-        let device = self.connections.get(&id).map_or(DeviceId(u32::MAX), |known| known.device);
+        let known = self.connections.get(&id);
+        let device = known.map_or(DeviceId(u32::MAX), |known| known.device);
+        let over = known.and_then(|known| known.over).unwrap_or(self.moment);
         let life = self.sessions.of(client).life.filter(|life| {
             let known = self.sessions.life(*life);
             known.presence(asked.taken.at, now, self.rules.lateness) > Presence::Absent
@@ -291,6 +294,10 @@ impl Judge {
                 // before.
                 if asked.clean_start || asked.expiry_secs == 0 || presence < Presence::Certain {
                     known.doubt();
+                }
+                if let Some(size) = asked.packet_size_max {
+                    // It may have been accepted, and have met what is too large for it.
+                    known.unanswered_sizes.push((size, over));
                 }
                 known.is_mixed |= device != known.device;
                 let expiry = known.expiry().or(asked.expiry_secs);

@@ -48,6 +48,8 @@ pub(super) struct Connection {
     pub(super) last_heard: Instant,
     /// Since when the broker may have said things that are not written.
     pub(super) blocked: Option<Instant>,
+    /// What the broker had said was thrown away, unwritten: the socket had failed.
+    pub(super) has_lost_output: bool,
     pub(super) malformed: Option<Moment>,
     pub(super) will: Option<Will>,
     pub(super) wire: Wire,
@@ -79,6 +81,7 @@ pub(super) struct Asked {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Publishing {
     pub(super) number: Option<u64>,
+    pub(super) topic: TopicId,
     /// When the exchange began: at QoS 2 perhaps on an earlier connection.
     pub(super) taken: Moment,
     /// Where it stands among the changes of its retained message.
@@ -118,6 +121,7 @@ impl Connection {
             last_taken: now,
             last_heard: now,
             blocked: None,
+            has_lost_output: false,
             malformed: None,
             will: None,
             wire: Wire::default(),
@@ -131,6 +135,11 @@ impl Connection {
 
     pub(super) fn is_v5(&self) -> bool {
         self.asked.as_ref().is_none_or(|asked| asked.version.is_v5())
+    }
+
+    /// Whether the broker may have said things that were never written.
+    pub(super) const fn may_be_unheard(&self) -> bool {
+        self.blocked.is_some() || self.has_lost_output
     }
 
     pub(super) const fn is_live(&self) -> bool {

@@ -253,8 +253,11 @@ impl Judge {
             true => (receipt.retained, retained_max.max(1)),
         };
         let is_shared = live.groups > 0;
+        let after_refusal =
+            if self.keeps_what_is_refused(life_id) { record.after_refusal } else { 0 };
+        let exactly_max = times_max + after_refusal * routes.max(1);
         let (times, times_max) = match qos {
-            QoS::ExactlyOnce if sent[2] >= times_max => (sent[2] + 1, times_max),
+            QoS::ExactlyOnce if sent[2] >= exactly_max => (sent[2] + 1, exactly_max),
             // Below QoS 2 a crash may undo that it was published, and not that it was sent.
             _ => {
                 let times_max = times_max + record.after_crash * routes.max(1);
@@ -278,10 +281,10 @@ impl Judge {
             _ => None,
         };
         let cost = record.cost();
-        let took_room = record.takes_room(&self.rules.limits);
         let life = self.sessions.life_mut(life_id);
         let receipt = life.receipts.entry(number).or_default();
-        if took_room && receipt.written == [0; 3] {
+        // What is retained may never have waited.
+        if receipt.written == [0; 3] && life.counted.remove(&number) {
             life.waiting = life.waiting.saturating_sub(1);
             life.waiting_bytes = life.waiting_bytes.saturating_sub(cost);
         }

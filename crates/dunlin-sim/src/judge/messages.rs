@@ -1,7 +1,7 @@
 //! Application Messages from the PUBLISH that begins them to the applications that are given them.
 
 use super::Judge;
-use super::connections::Publishing;
+use super::connections::{Connection, Publishing};
 use super::moment::Moment;
 use super::names::{FilterId, TopicId};
 use super::promise::Promise;
@@ -40,6 +40,9 @@ pub(super) struct Record {
     /// How many times it was taken again after the broker may have forgotten it: in a crash, or
     /// because it was refused when its MQTT 3.x publisher was gone.
     pub(super) after_crash: u32,
+    /// How many times it was taken again after a PUBREC that refused it may have been said and not
+    /// written: it is a new message then [MQTT-4.3.3-9].
+    pub(super) after_refusal: u32,
     /// Publishes that nobody has answered for: they may still take effect.
     pub(super) open: u32,
     /// When its publisher was last told that it is taken, or refused: what is routed is routed.
@@ -98,6 +101,8 @@ pub(super) struct Exchange {
 pub(super) struct Received {
     pub(super) number: Option<u64>,
     pub(super) taken: Moment,
+    /// The connection that its PUBLISH was last taken from.
+    pub(super) connection: ConnectionId,
     pub(super) retained: Option<(TopicId, usize)>,
     /// PUBREC was written for it, and took it.
     pub(super) is_accepted: bool,
@@ -114,10 +119,13 @@ impl Judge {
     pub(super) fn on_publish_taken(&mut self, id: ConnectionId, publish: &Publish) {
         let moment = self.moment;
         let Some(topic) = self.resolve_alias(id, publish) else { return };
-        let Some(connection) = self.connections.get(&id) else { return };
-        let life = connection.life;
         let number = message_number(&publish.payload);
         let delivery = publish.delivery;
+        if number.is_none() {
+            self.note_unnumbered(topic, delivery.qos());
+        }
+        let Some(connection) = self.connections.get(&id) else { return };
+        let life = connection.life;
         let packet_identifier = delivery.packet_identifier().map(PacketIdentifier::value);
         // A repetition of a QoS 2 exchange that the broker knows is no new publish.
         let known = match (delivery.qos(), life, packet_identifier) {
@@ -148,11 +156,10 @@ impl Judge {
         {
             // Whoever can be told of a refusal is told now, and nobody gets the message again. A
             // PUBREC that refuses may have been said and not written.
-            let may_be_said = self
-                .connections
-                .get(&record.connection)
-                .is_some_and(|earlier| earlier.blocked.is_some());
+            let may_be_said =
+                self.connections.get(&known.connection).is_some_and(Connection::may_be_unheard);
             record.after_crash += u32::from(is_after_crash || !is_v5 || may_be_said);
+            record.after_refusal += u32::from(is_v5 && may_be_said);
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
             // On its way it has lost time that its publisher counts and the broker did not.
@@ -173,7 +180,7 @@ impl Judge {
                     }
                     self.count_waiting(number);
                 } else if takes_room(delivery.qos(), &self.rules.limits) {
-                    self.count_waiting_for(topic, unnumbered_cost(publish));
+                    self.count_waiting_for(topic, None, unnumbered_cost(publish));
                 }
                 let retained = publish.retain.then(|| {
                     let removes = publish.payload.is_empty();
@@ -201,11 +208,11 @@ impl Judge {
             let is_accepted = known.is_some_and(|known| known.is_accepted);
             self.sessions.life_mut(life).received.insert(
                 packet_identifier,
-                Received { number, taken: begun, retained, is_accepted },
+                Received { number, taken: begun, connection: id, retained, is_accepted },
             );
         }
         if let Some(connection) = self.connections.get_mut(&id) {
-            let publishing = Publishing { number, taken: begun, retained };
+            let publishing = Publishing { number, topic, taken: begun, retained };
             connection.publishes.insert(packet_identifier, publishing);
         }
     }
@@ -236,6 +243,7 @@ impl Judge {
             last_taken: moment,
             attempts: 0,
             after_crash: 0,
+            after_refusal: 0,
             open: 0,
             settled: None,
             is_acknowledged: false,
@@ -265,11 +273,11 @@ impl Judge {
     pub(super) fn count_waiting(&mut self, number: u64) {
         let Some(record) = self.messages.get(&number) else { return };
         if record.takes_room(&self.rules.limits) {
-            self.count_waiting_for(record.topic, record.cost());
+            self.count_waiting_for(record.topic, Some(number), record.cost());
         }
     }
 
-    fn count_waiting_for(&mut self, topic: TopicId, bytes: usize) {
+    fn count_waiting_for(&mut self, topic: TopicId, number: Option<u64>, bytes: usize) {
         let moment = self.moment;
         let limits = &self.rules.limits;
         let present: Vec<LifeId> = self.sessions.present().collect();
@@ -291,6 +299,7 @@ impl Judge {
             let life = self.sessions.life_mut(id);
             life.waiting += copies;
             life.waiting_bytes += copies * bytes;
+            life.counted.extend(number);
             if life.waiting > limits.queue_len_max || life.waiting_bytes > limits.queue_bytes_max {
                 life.full = Some(moment);
                 if limits.queue_policy != QueuePolicy::Refuse {
@@ -336,7 +345,10 @@ impl Judge {
                 self.breach(Promise::Answers, &[id], text);
             }
         }
-        let Some(number) = publishing.number else { return };
+        let Some(number) = publishing.number else {
+            self.note_unnumbered(publishing.topic, qos);
+            return;
+        };
         let Some(record) = self.messages.get_mut(&number) else { return };
         record.is_acknowledged |= success;
         if record.qos != qos || record.is_ambiguous {
@@ -388,6 +400,12 @@ impl Judge {
             self.sessions.life_mut(id).owed.insert(number, from);
         }
         self.oblige_groups(number, from);
+    }
+
+    /// Whether a session may have got a message that another one had no room for. Of one that is
+    /// stored it is taken back.
+    pub(super) fn keeps_what_is_refused(&self, life: LifeId) -> bool {
+        !(self.rules.stores && self.sessions.life(life).may_be_stored())
     }
 
     /// The client has answered a message that the broker sent.
@@ -519,15 +537,16 @@ impl Judge {
         for id in lives {
             let life = self.sessions.life(id);
             let [connection] = life.attached[..] else { continue };
-            let owed: Vec<u64> = life.owed.keys().copied().collect();
-            let owed_retained: Vec<u64> =
-                life.owed_retained.iter().map(|owed| owed.number).collect();
+            let owed: Vec<(u64, Moment)> =
+                life.owed.iter().map(|(number, from)| (*number, *from)).collect();
+            let owed_retained: Vec<(u64, Moment)> =
+                life.owed_retained.iter().map(|owed| (owed.number, owed.since)).collect();
             let device = life.device;
             for (promise, numbers) in
                 [(Promise::AcknowledgedIsKept, owed), (Promise::Retained, owed_retained)]
             {
-                for number in numbers {
-                    if self.may_be_missing(id, number, now) {
+                for (number, since) in numbers {
+                    if self.may_be_missing(id, number, since, now) {
                         continue;
                     }
                     let record = &self.messages[&number];
@@ -544,23 +563,15 @@ impl Judge {
         }
     }
 
-    /// Whether a queue that keeps the last message of each Topic Name may have dropped this one:
-    /// another one came later, or nobody knows which of them did.
-    pub(super) fn may_be_replaced(&self, number: u64, record: &Record) -> bool {
-        let limits = &self.rules.limits;
-        let begun = record.begun.unwrap_or(record.last_taken);
-        limits.queue_policy == QueuePolicy::KeepLast
-            && self.messages.iter().any(|(other_number, other)| {
-                *other_number != number
-                    && other.topic == record.topic
-                    && other.takes_room(limits)
-                    && (other.last_taken >= begun
-                        || other.settled.is_none_or(|settled| settled >= begun))
-            })
-    }
-
-    /// Whether a message may be kept from a session by expiry or by its size.
-    pub(super) fn may_be_missing(&self, life: LifeId, number: u64, now: Instant) -> bool {
+    /// Whether a message that is owed since then may be kept from a session by expiry or by its
+    /// size.
+    pub(super) fn may_be_missing(
+        &self,
+        life: LifeId,
+        number: u64,
+        since: Moment,
+        now: Instant,
+    ) -> bool {
         let Some(record) = self.messages.get(&number) else { return true };
         if record.is_ambiguous || self.may_be_replaced(number, record) {
             return true;
@@ -569,7 +580,7 @@ impl Judge {
             let begun = record.begun.unwrap_or(record.last_taken).at;
             now + self.rules.lateness >= begun + super::sessions::seconds(secs)
         });
-        let size_max = self.sessions.life(life).packet_size_max as usize;
+        let size_max = self.sessions.life(life).packet_size_max_since(since) as usize;
         let size = record.cost() + self.names.topic_text(record.topic).len() + 80;
         is_expired || size > size_max
     }
@@ -597,7 +608,7 @@ impl Record {
     }
 }
 
-fn takes_room(qos: QoS, limits: &Limits) -> bool {
+pub(super) fn takes_room(qos: QoS, limits: &Limits) -> bool {
     qos > QoS::AtMostOnce || limits.queue_qos0_offline
 }
 

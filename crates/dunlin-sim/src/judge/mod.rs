@@ -43,6 +43,7 @@ mod connect;
 mod connections;
 mod deadlines;
 mod deliveries;
+mod latest;
 mod messages;
 mod moment;
 mod names;
@@ -67,9 +68,10 @@ use deadlines::Deadline;
 use dunlin_codec::{Packet, QoS};
 use dunlin_protocol::Instant;
 use hashbrown::HashMap;
+use latest::Unnumbered;
 use messages::Record;
 use moment::Moment;
-use names::Names;
+use names::{Names, TopicId};
 use retained::RetainedValues;
 use sessions::{LifeId, Sessions};
 use shared::GroupOwed;
@@ -89,6 +91,7 @@ pub struct Judge {
     connections: BTreeMap<ConnectionId, Connection>,
     sessions: Sessions,
     messages: HashMap<u64, Record>,
+    unnumbered: HashMap<TopicId, Unnumbered>,
     retained: RetainedValues,
     groups_owed: Vec<GroupOwed>,
     deadlines: BTreeSet<(Instant, Deadline)>,
@@ -112,6 +115,7 @@ impl Judge {
             connections: BTreeMap::new(),
             sessions: Sessions::default(),
             messages: HashMap::new(),
+            unnumbered: HashMap::new(),
             retained: RetainedValues::default(),
             groups_owed: Vec::new(),
             deadlines: BTreeSet::new(),
@@ -150,6 +154,11 @@ impl Judge {
             Event::Drained { connection } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.blocked = None;
+                }
+            }
+            Event::OutputLost { connection } => {
+                if let Some(connection) = self.connections.get_mut(&connection) {
+                    connection.has_lost_output = true;
                 }
             }
             Event::Ended { connection } => self.on_ended(connection),

@@ -214,6 +214,7 @@ impl Judge {
                 topic: *topic,
                 filter: version.filter,
                 number,
+                since: version.taken,
                 connection: (!is_lasting).then_some(version.connection),
             });
         }

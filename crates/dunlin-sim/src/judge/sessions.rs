@@ -7,7 +7,7 @@ use super::subscriptions::Version;
 use crate::history::{ConnectionId, DeviceId};
 use dunlin_codec::QoS;
 use dunlin_protocol::Instant;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -85,10 +85,15 @@ pub(super) struct Life {
     /// Messages that may wait for it, and their bytes.
     pub(super) waiting: usize,
     pub(super) waiting_bytes: usize,
+    /// The numbers of those that were counted, and have not been sent since.
+    pub(super) counted: HashSet<u64>,
     /// When its queue may have been full the last time.
     pub(super) full: Option<Moment>,
     /// The smallest Maximum Packet Size of its connections.
     pub(super) packet_size_max: u32,
+    /// The Maximum Packet Sizes of CONNECTs that nobody answered, each with the end of its
+    /// connection: what is owed since later never met it.
+    pub(super) unanswered_sizes: Vec<(u32, Moment)>,
     /// The device lost its end of the Session.
     pub(super) is_forgotten: bool,
 }
@@ -108,6 +113,8 @@ pub(super) struct OwedRetained {
     pub(super) topic: TopicId,
     pub(super) filter: FilterId,
     pub(super) number: u64,
+    /// When SUBSCRIBE was taken.
+    pub(super) since: Moment,
     /// Only while this connection lasts.
     pub(super) connection: Option<ConnectionId>,
 }
@@ -213,8 +220,10 @@ impl Life {
             order: HashMap::new(),
             waiting: 0,
             waiting_bytes: 0,
+            counted: HashSet::new(),
             full: None,
             packet_size_max: u32::MAX,
+            unanswered_sizes: Vec::new(),
             is_forgotten: false,
         }
     }
@@ -232,6 +241,12 @@ impl Life {
     /// Whether the broker may have stored it.
     pub(super) const fn may_be_stored(&self) -> bool {
         self.expiry_max_secs > 0
+    }
+
+    /// The smallest Maximum Packet Size that may have kept from it what is owed since then.
+    pub(super) fn packet_size_max_since(&self, since: Moment) -> u32 {
+        let unanswered = self.unanswered_sizes.iter().filter(|(_, ended)| *ended >= since);
+        unanswered.map(|(size, _)| *size).fold(self.packet_size_max, u32::min)
     }
 
     /// DISCONNECT changes it.

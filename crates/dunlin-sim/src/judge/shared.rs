@@ -26,8 +26,9 @@ pub(super) struct Handed {
     pub(super) is_refused: bool,
     /// The broker has crashed since.
     pub(super) is_unsure: bool,
-    /// How often the message had come again after a crash by then.
+    /// How often the message had come again after a crash by then, and after a refusal.
     pub(super) after_crash: u32,
+    pub(super) after_refusal: u32,
 }
 
 /// A message that a group got while it certainly had a member.
@@ -72,6 +73,7 @@ impl Judge {
             is_refused: false,
             is_unsure: false,
             after_crash: record.after_crash,
+            after_refusal: record.after_refusal,
         });
         let Some(earlier) = earlier else { return };
         if !once || earlier.life == life || self.sessions.life(earlier.life).is_merged {
@@ -80,7 +82,9 @@ impl Judge {
         let Some(record) = self.messages.get(&number) else { return };
         // What nobody was told before a crash happens anew.
         let is_anew = record.after_crash > earlier.after_crash;
+        let is_new = record.after_refusal > earlier.after_refusal;
         let what = match earlier.qos {
+            _ if is_new && self.keeps_what_is_refused(earlier.life) => return,
             QoS::AtMostOnce if is_anew => return,
             QoS::AtMostOnce if earlier.is_unsure && self.may_be_handed_on(record, group) => return,
             QoS::AtMostOnce => "at QoS 0",
@@ -206,8 +210,8 @@ impl Judge {
                 || life.is_merged
                 || life.full.is_some()
                 || self.rules.strangers.contains(&life.device)
-                || (!life.has_ended && self.may_be_missing(id, owed.number, now))
-                || life.packet_size_max < u32::MAX
+                || (!life.has_ended && self.may_be_missing(id, owed.number, owed.from, now))
+                || life.packet_size_max_since(owed.from) < u32::MAX
             {
                 return true;
             }
@@ -235,7 +239,7 @@ impl Judge {
         // And what was said before a connection ended may lie in its output to this day.
         let was_unheard = self.connections.values().any(|connection| {
             connection.life == Some(id)
-                && connection.blocked.is_some()
+                && connection.may_be_unheard()
                 && connection.over.is_some_and(|over| over >= owed.from)
         });
         was_handed || (is_exactly_once && (came || was_unheard))

@@ -3,6 +3,7 @@
 mod delivery;
 mod ends;
 mod retained;
+mod room;
 mod wires;
 
 use super::{Judge, Promise, Rules};

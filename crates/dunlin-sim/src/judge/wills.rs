@@ -76,6 +76,7 @@ impl Judge {
             last_taken: moment,
             attempts: 1,
             after_crash: 0,
+            after_refusal: 0,
             open: 1,
             settled: None,
             is_acknowledged: false,

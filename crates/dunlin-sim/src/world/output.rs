@@ -70,12 +70,17 @@ impl World {
                 Err(_) => failed = true,
             }
         }
-        if failed {
+        let is_lost = failed && !out.is_empty();
+        if is_lost {
             out.advance(out.len());
         }
         if written > 0 {
             self.announce_down(wire);
             self.tell_written(wire);
+        }
+        if is_lost {
+            note!(self, self.about(wire), "what was to be written is lost");
+            self.tell(Event::OutputLost { connection: connection_id(wire) });
         }
         self.after_write(worker, wire, key, written, blocked, failed);
     }

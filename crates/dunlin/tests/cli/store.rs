@@ -4,11 +4,13 @@ use crate::broker::Broker;
 use crate::program::run;
 use std::path::Path;
 
-/// A broker that keeps its state in this folder.
+/// A broker that keeps its state in this folder, and says whether that is a new one.
 fn start(folder: &Path) -> Broker {
+    let is_new = if folder.join("format").exists() { "" } else { ", which begins empty" };
     let broker = Broker::start(&["--data", text(folder)]);
     let lines: Vec<_> = (0..2).filter_map(|_| broker.running.line()).collect();
-    assert_eq!(lines[1], format!("state is kept in {} (durability fsync)", folder.display()));
+    let expected = format!("state is kept in {}{is_new} (durability fsync)", folder.display());
+    assert_eq!(lines[1], expected);
     broker
 }
 

@@ -30,7 +30,7 @@ impl Endpoints {
     /// Whether a message would be refused by the queue of a session. Not if the queue holds another
     /// copy of it that was not refused, which is not decided before this one is. One that may exceed
     /// the limit does so where the session's Client can make no room, because it is not yet decided
-    /// what is first in its queue.
+    /// what is first in its queue; one that may wait does so if it was taken before that.
     #[inline]
     pub(in crate::core) fn would_refuse(
         &mut self,
@@ -53,15 +53,17 @@ impl Endpoints {
         if self.has_room(session, outgoing.message) || session.queue.awaits_copy(outgoing) {
             return false;
         }
-        let may_exceed = match outgoing.when_full {
-            WhenFull::GiveUp => true,
-            when_full @ WhenFull::Exceed => {
-                self.has_room_within(when_full.times_limit(), session, outgoing.message)
-            }
-            _ => false,
+        let Some(front) = session.queue.front() else { return true };
+        let has_twice = || {
+            let times = WhenFull::Exceed.times_limit();
+            self.has_room_within(times, session, outgoing.message)
         };
-        let waits_in_vain = session.queue.front().is_some_and(Queued::is_tentative);
-        !(may_exceed && waits_in_vain)
+        !match outgoing.when_full {
+            WhenFull::Drop | WhenFull::Refuse => false,
+            WhenFull::Hold(_) => front.is_undecided_after(outgoing) && has_twice(),
+            WhenFull::Exceed => front.is_tentative() && has_twice(),
+            WhenFull::GiveUp => front.is_tentative(),
+        }
     }
 
     /// Drops what has expired at the front of a queue.
@@ -194,6 +196,7 @@ impl Endpoints {
             let qos = outgoing.message.qos.min(granted.maximum_qos);
             note.number = Some(number);
             note.tentative = outgoing.is_tentative && qos == QoS::ExactlyOnce;
+            note.turn = outgoing.turn.filter(|_| note.tentative);
             let record = Record::Owed {
                 client_identifier: session.client_identifier.clone(),
                 number,

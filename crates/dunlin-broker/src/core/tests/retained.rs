@@ -299,3 +299,29 @@ fn sys_topics_are_retained_hidden_from_wildcards_and_updated() {
     broker.advance_secs(21);
     assert_eq!(broker.drain(reader).last().map(String::as_str), Some("2"));
 }
+
+#[test]
+fn sys_topics_take_no_room_from_retained_messages_and_need_none() {
+    let size = 600;
+    for (retained_len_max, retained_bytes_max) in [(2, usize::MAX), (usize::MAX, 2 * size)] {
+        let limits = Limits {
+            retained_len_max,
+            retained_bytes_max,
+            sys_interval_secs: 1,
+            ..Limits::default()
+        };
+        let mut broker = Broker::with(1, limits);
+        broker.advance_secs(1);
+        let publisher = broker.client("pub");
+        for topic_name in ["a", "b", "c", "a"] {
+            retain(&mut broker, publisher, topic_name, &topic_name.repeat(size - 1));
+        }
+        let payloads = sent(&mut broker, "#", QoS::AtMostOnce);
+        let begins: Vec<_> = payloads.iter().map(|payload| &payload[..1]).collect();
+        assert_eq!(begins, ["a", "b"]);
+        assert_eq!(broker.counters().dropped_for(DropCause::RetainedFull), 1, "that of c");
+        broker.advance_secs(1000);
+        let uptime = sent(&mut broker, "$SYS/broker/uptime", QoS::AtMostOnce);
+        assert_eq!(uptime, ["1001 seconds"], "longer than its first value");
+    }
+}

@@ -700,6 +700,28 @@ fn what_is_sent_at_qos_0_makes_no_room_in_a_queue() {
 }
 
 #[test]
+fn a_retained_message_that_never_waited_makes_no_room_in_a_queue() {
+    for (queue_len_max, broken) in [(1, &[][..]), (2, &[Promise::AcknowledgedIsKept])] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_len_max = queue_len_max;
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        keep(&mut story, 6);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q2);
+        // It waits for the store.
+        story.take_publish(1, publish(7, Q2, 1));
+        story.pass_on(2, 2, retained(publish(6, Q1, 1)));
+        story.take_publish(1, publish(8, Q2, 2));
+        story.write(1, &Packet::PubRec(ack(1)));
+        story.write(1, &Packet::PubRec(ack(2)));
+        story.deliver_written(2, 2, publish(7, Q2, 2));
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn what_a_stranger_publishes_fills_queues_too_until_it_is_sent() {
     for (stranger_publishes, is_sent, broken) in [
         (true, false, &[][..]),

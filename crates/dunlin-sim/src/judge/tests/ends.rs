@@ -429,3 +429,76 @@ fn a_crash_may_undo_a_goodbye_that_nobody_has_answered() {
     story.pass_on(4, 2, last_words());
     story.ends(&[Promise::Will]);
 }
+
+/// A publisher, and a subscriber by this Topic Filter that goes away after this; its next CONNECT
+/// is taken, and has a Maximum Packet Size.
+fn back_with_size(topic_filter: &str, packet_size_max: u32, before: fn(&mut Story)) -> Story {
+    let mut story = Story::new();
+    story.join(1, 1, connect("publisher"), false);
+    story.join(2, 2, connect("subscriber"), false);
+    story.subscribe(2, topic_filter, Q1);
+    before(&mut story);
+    story.close(2);
+    let mut again = connect("subscriber");
+    again.properties.maximum_packet_size = Some(packet_size_max);
+    story.ask(3, 2, again);
+    story
+}
+
+#[test]
+fn a_connect_without_an_answer_may_have_met_what_is_too_large_for_it() {
+    let before: fn(&mut Story) = |story| story.publish(1, 7);
+    let end = |mut story: Story, broken: &[Promise]| {
+        story.close(3);
+        story.join(4, 2, connect("subscriber"), true);
+        story.ends(broken);
+    };
+    let kept = [Promise::AcknowledgedIsKept];
+    end(back_with_size("a", 40, before), &[]);
+    end(back_with_size("a", 100_000, before), &kept);
+    end(back_with_size("$share/g/a", 40, before), &[]);
+
+    // It was under way when the connection ended.
+    let mut story = back_with_size("a", 40, |_| ());
+    story.take_publish(1, publish(7, Q1, 1));
+    story.close(3);
+    story.write(1, &Packet::PubAck(ack(1)));
+    story.join(4, 2, connect("subscriber"), true);
+    story.ends(&[]);
+
+    // What is published after that end is for connections without a limit.
+    for (topic_filter, broken) in [("a", kept), ("$share/g/a", [Promise::SomeMember])] {
+        let mut story = back_with_size(topic_filter, 40, |_| ());
+        story.close(3);
+        story.publish(1, 7);
+        story.join(4, 2, connect("subscriber"), true);
+        story.ends(&broken);
+    }
+
+    // Who is refused is sent nothing, and so nothing is too large.
+    let mut story = back_with_size("a", 40, before);
+    let refusal = ConnAck {
+        session_present: false,
+        reason_code: ReasonCode::QuotaExceeded,
+        properties: ConnAckProperties::default(),
+    };
+    story.write(3, &Packet::ConnAck(Box::new(refusal)));
+    end(story, &kept);
+}
+
+#[test]
+fn a_connect_without_an_answer_takes_no_retained_message_from_a_later_subscription() {
+    for (is_later, broken) in [(false, &[][..]), (true, &[Promise::Retained])] {
+        let mut story = back_with_size("b", 40, |story| {
+            story.take_publish(1, retained(publish(7, Q1, 1)));
+            story.write(1, &Packet::PubAck(ack(1)));
+            story.subscribe(2, "a", Q1);
+        });
+        story.close(3);
+        story.join(4, 2, connect("subscriber"), true);
+        if is_later {
+            story.subscribe(4, "a", Q1);
+        }
+        story.ends(broken);
+    }
+}
