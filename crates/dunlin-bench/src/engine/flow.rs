@@ -121,6 +121,8 @@ impl Engine<'_> {
         for index in 0..self.senders.len() {
             let sender = &mut self.senders[index];
             sender.paced_from = sender.sent;
+            // What has not come of an earlier part is lost, and takes no room from this one.
+            (sender.in_flight, sender.counts_from) = (0, now);
             sender.limit = match (self.plan.rate, count) {
                 (Some(_), _) => sender.sent,
                 (None, None) => u64::MAX,
