@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use mio::{Events, Poll, Token};
 
+use crate::bulk::{Bulk, SCRATCH_LEN};
 use crate::connection::Connection;
 use crate::frame;
 use crate::handshake::{self, PATIENCE};
@@ -20,15 +21,12 @@ pub struct Backlog {
     pub messages_each: u32,
     /// Bytes of each Application Message; at least 8.
     pub payload_len: usize,
-    /// Clients that publish.
-    pub publishers: u32,
-    /// Messages that each of them may have under way.
-    pub window: u32,
+    /// Who publishes them.
+    pub bulk: Bulk,
 }
 
 /// Sessions that are resumed together; more would need more sockets than most systems allow.
 const RESUMED_AT_ONCE: u32 = 2_000;
-const SCRATCH_LEN: usize = 256 * 1024;
 
 impl Backlog {
     /// All messages.
@@ -59,46 +57,20 @@ impl Backlog {
     /// # Errors
     /// When the broker goes silent, or answers what was not asked.
     pub fn publish(&self, address: SocketAddr) -> Result<Duration> {
-        ensure!(self.payload_len >= 8 && self.publishers > 0 && self.window > 0, "an empty load");
+        ensure!(self.payload_len >= 8, "payloads of at least 8 bytes");
         // So that the messages of a Session come from one publisher, and their order is known.
         ensure!(
-            self.sessions.is_multiple_of(self.publishers),
+            self.sessions.is_multiple_of(self.bulk.publishers),
             "sessions as a multiple of publishers"
         );
-        let mut poll = Poll::new()?;
-        let mut events = Events::with_capacity(1024);
-        let mut publishers = Vec::new();
-        for index in 0..self.publishers {
-            let stream = handshake::connect(address, index, &format!("backlog-pub-{index}"))?;
-            let at = Token(index as usize);
-            let connection = Connection::new(stream, poll.registry(), at)?;
-            publishers.push(Publisher {
-                connection,
-                next: u64::from(index),
-                acknowledged: 0,
-                sent: 0,
-            });
-        }
-        let clock = Instant::now();
-        let mut scratch = vec![0; SCRATCH_LEN];
-        let mut acknowledged = 0;
-        for publisher in &mut publishers {
-            publisher.fill(self)?;
-        }
-        while acknowledged < self.messages() {
-            poll.poll(&mut events, Some(PATIENCE))?;
-            if events.is_empty() {
-                bail!("stalled: {} acknowledgements are missing", self.messages() - acknowledged);
-            }
-            for event in &events {
-                let publisher = &mut publishers[event.token().0];
-                if event.is_readable() {
-                    acknowledged += publisher.read(&mut scratch)?;
-                }
-                publisher.fill(self)?;
-            }
-        }
-        Ok(clock.elapsed())
+        let mut payload = vec![b'.'; self.payload_len];
+        self.bulk.publish(address, self.messages(), |output, nth, identifier| {
+            let session = (nth % u64::from(self.sessions)) as u32;
+            let round = (nth / u64::from(self.sessions)) as u32;
+            payload[..4].copy_from_slice(&session.to_be_bytes());
+            payload[4..8].copy_from_slice(&round.to_be_bytes());
+            frame::push_publish(output, 1, &topic_name(session), identifier, &payload);
+        })
     }
 
     /// Resumes all Sessions and takes all messages, each in its order; how long it took.
@@ -146,7 +118,7 @@ impl Backlog {
                 let receiver = &mut receivers[event.token().0];
                 if event.is_readable() {
                     received += receiver
-                        .read(&mut scratch)
+                        .read(self.payload_len, &mut scratch)
                         .with_context(|| format!("Session {}", receiver.session))?;
                 }
                 receiver.connection.flush()?;
@@ -172,56 +144,6 @@ impl Backlog {
     }
 }
 
-struct Publisher {
-    connection: Connection,
-    /// The number of its next message among all.
-    next: u64,
-    sent: u64,
-    acknowledged: u64,
-}
-
-impl Publisher {
-    fn fill(&mut self, backlog: &Backlog) -> Result<()> {
-        let room = u64::from(backlog.window) - (self.sent - self.acknowledged);
-        if room >= u64::from(backlog.window.div_ceil(2)) {
-            let mut payload = vec![b'.'; backlog.payload_len];
-            for _ in 0..room {
-                if self.next >= backlog.messages() {
-                    break;
-                }
-                let session = (self.next % u64::from(backlog.sessions)) as u32;
-                let round = (self.next / u64::from(backlog.sessions)) as u32;
-                payload[..4].copy_from_slice(&session.to_be_bytes());
-                payload[4..8].copy_from_slice(&round.to_be_bytes());
-                let identifier = (self.sent % u64::from(backlog.window)) as u16 + 1;
-                let output = &mut self.connection.output;
-                frame::push_publish(output, 1, &topic_name(session), identifier, &payload);
-                self.sent += 1;
-                self.next += u64::from(backlog.publishers);
-            }
-        }
-        Ok(self.connection.flush()?)
-    }
-
-    fn read(&mut self, scratch: &mut [u8]) -> Result<u64> {
-        let before = self.acknowledged;
-        while let Some(filled) = self.connection.fill(scratch)? {
-            let bytes = &scratch[..filled.len];
-            let mut used = 0;
-            while let Some(frame) = frame::split_frame(&bytes[used..])? {
-                used += frame.len;
-                ensure!(frame.first == frame::PUBACK, "unexpected packet {:#04x}", frame.first);
-                self.acknowledged += 1;
-            }
-            self.connection.keep(&bytes[used..]);
-            if !filled.more {
-                break;
-            }
-        }
-        Ok(self.acknowledged - before)
-    }
-}
-
 struct Receiver {
     connection: Connection,
     session: u32,
@@ -229,7 +151,7 @@ struct Receiver {
 }
 
 impl Receiver {
-    fn read(&mut self, scratch: &mut [u8]) -> Result<u64> {
+    fn read(&mut self, payload_len: usize, scratch: &mut [u8]) -> Result<u64> {
         let before = self.next;
         while let Some(filled) = self.connection.fill(scratch)? {
             let bytes = &scratch[..filled.len];
@@ -238,6 +160,9 @@ impl Receiver {
                 used += frame.len;
                 ensure!(frame.is_publish(), "unexpected packet {:#04x}", frame.first);
                 let publish = frame.publish()?;
+                ensure!(frame.first & 0b1001 == 0, "DUP or RETAIN is set");
+                ensure!(publish.qos == 1, "another QoS");
+                ensure!(publish.payload.len() == payload_len, "another length");
                 let (session, rest) = publish.payload.split_first_chunk().context("a payload")?;
                 let (round, _) = rest.split_first_chunk().context("a payload")?;
                 ensure!(u32::from_be_bytes(*session) == self.session, "somebody else's message");

@@ -12,26 +12,51 @@ use std::{env, fs};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use crate::handshake;
 use crate::traffic::Shape;
+
+mod configuration;
 
 /// A broker that can be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Program {
-    /// Mosquitto: `mosquitto -c FILE`.
+    /// Mosquitto.
     Mosquitto(PathBuf),
-    /// Dunlin: `dunlin --listen mqtt://ADDR --workers 1`.
+    /// Dunlin.
     Dunlin {
         /// How tables call this build.
         name: String,
         /// The executable.
         path: PathBuf,
     },
+    /// rumqttd, a broker in Rust.
+    Rumqttd(PathBuf),
+    /// A NATS server, which speaks MQTT beside its own protocol.
+    Nats(PathBuf),
     /// The relay of this package.
     Relay(PathBuf),
 }
 
-/// How long a broker may take until it accepts connections.
+/// How a broker is started.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'a> {
+    /// The core that it may use; without one, the system decides.
+    pub core: Option<usize>,
+    /// Who will receive what; matters to the relay only.
+    pub shape: Shape,
+    /// A folder that outlives the broker, and what Dunlin's acknowledgements mean for it. Mosquitto
+    /// saves there every second. Without one nothing is kept on the disk, except by NATS, which can't
+    /// do without.
+    pub data: Option<(&'a Path, &'a str)>,
+    /// Whether a message is to go out at once, rather than cheaply with others.
+    pub at_once: bool,
+}
+
+/// How long a broker may take until it accepts a client.
 const START_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long it may take to answer one attempt.
+const ATTEMPT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Lines of a broker's log that an error shows.
 const LOG_LINES: usize = 15;
@@ -54,99 +79,58 @@ impl Program {
         match self {
             Self::Mosquitto(_) => "Mosquitto",
             Self::Dunlin { name, .. } => name,
+            Self::Rumqttd(_) => "rumqttd",
+            Self::Nats(_) => "NATS",
             Self::Relay(_) => "relay",
         }
     }
 
-    /// Starts it on `core`, or wherever the system likes, with its state in a folder that outlives it, and waits until it accepts
-    /// connections. `durability` is what Dunlin's acknowledgements mean; Mosquitto saves its state
-    /// after every change that it counts, or not at all without one.
+    /// What it says its version is.
     ///
     /// # Errors
-    /// As [`Program::start`].
-    pub fn start_with_data(
-        &self,
-        core: Option<usize>,
-        data: &Path,
-        durability: Option<&str>,
-    ) -> Result<Broker> {
-        self.start_as(core, |command, address, directory| {
-            match self {
-                Self::Mosquitto(path) => {
-                    let config = directory.join("mosquitto.conf");
-                    let mut text = mosquitto_config(address);
-                    if durability.is_some() {
-                        text = text.replace("persistence false", "persistence true");
-                        text.push_str(&format!(
-                            "persistence_location {}/\nautosave_interval 1\nautosave_on_changes false\n",
-                            data.display()
-                        ));
-                    }
-                    fs::write(&config, text)?;
-                    command.arg(path).arg("-c").arg(&config);
-                }
-                Self::Dunlin { path, .. } => {
-                    let listen = format!("mqtt://{address}");
-                    command.arg(path).args(["broker", "--listen", &listen, "--workers", "1"]);
-                    command.args(["--set", "limits.queue_len_max=10000000"]);
-                    command.args(["--set", "limits.queue_bytes_max=100GB"]);
-                    if let Some(durability) = durability {
-                        command.arg("--data").arg(data);
-                        command.args(["--set", &format!("durability={durability}")]);
-                    }
-                }
-                Self::Relay(_) => bail!("a relay keeps nothing"),
+    /// When it can't be run.
+    pub fn version(&self) -> Result<String> {
+        let (path, flag) = match self {
+            Self::Mosquitto(path) => (path, "-h"),
+            Self::Dunlin { path, .. } | Self::Rumqttd(path) | Self::Nats(path) => {
+                (path, "--version")
             }
-            Ok(())
-        })
+            Self::Relay(_) => return Ok("of this repository".to_owned()),
+        };
+        let output = Command::new(path).arg(flag).stdin(Stdio::null()).output();
+        let output = output.with_context(|| format!("cannot run {}", path.display()))?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().map(str::trim).find(|line| !line.is_empty());
+        Ok(line.context("it does not say its version")?.to_owned())
     }
 
-    /// Starts it on `core` and waits until it accepts connections. `shape` matters to the relay only.
+    /// Starts it and waits until it accepts a client.
     ///
     /// # Errors
-    /// When the executable is missing, ends, or does not listen in time; with the end of its log.
-    pub fn start(&self, core: usize, shape: Shape) -> Result<Broker> {
-        self.start_as(Some(core), |command, address, directory| {
-            match self {
-                Self::Mosquitto(path) => {
-                    let config = directory.join("mosquitto.conf");
-                    fs::write(&config, mosquitto_config(address))?;
-                    command.arg(path).arg("-c").arg(&config);
-                }
-                Self::Dunlin { path, .. } => {
-                    let listen = format!("mqtt://{address}");
-                    command.arg(path).args(["--listen", &listen, "--workers", "1"]);
-                }
-                Self::Relay(path) => {
-                    let (listen, shape) = (address.to_string(), shape.to_string());
-                    command.arg(path).args(["--listen", &listen, "--shape", &shape]);
-                }
-            }
-            Ok(())
-        })
-    }
-
-    fn start_as(
-        &self,
-        core: Option<usize>,
-        arguments: impl FnOnce(&mut Command, SocketAddr, &Path) -> Result<()>,
-    ) -> Result<Broker> {
-        let directory = TempDir::with_prefix("dunlin-bench-")?;
+    /// When the executable is missing, ends, or accepts no client in time, with the end of its log;
+    /// or when a relay is asked to keep something.
+    pub fn start(&self, setup: Setup<'_>) -> Result<Broker> {
+        // Where nothing is to be kept, a disk shall not slow down a broker that writes all the same.
+        let memory_disk = Path::new("/dev/shm");
+        let folder = match memory_disk.is_dir() {
+            true => TempDir::with_prefix_in("dunlin-bench-", memory_disk)?,
+            false => TempDir::with_prefix("dunlin-bench-")?,
+        };
         let address = free_address()?;
-        let log_path = directory.path().join("log");
+        let log_path = folder.path().join("log");
         let log = File::create(&log_path)?;
         // If the load is killed, the kernel ends the broker too.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
-        if let Some(core) = core {
+        if let Some(core) = setup.core {
             command.args(["taskset", "-c", &core.to_string()]);
         }
-        arguments(&mut command, address, directory.path())?;
-        command.current_dir(directory.path()).stdin(Stdio::null());
+        configuration::append(self, &mut command, address, folder.path(), setup)?;
+        command.current_dir(folder.path()).stdin(Stdio::null());
         command.stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().context("cannot run setpriv and taskset (util-linux)")?;
-        let mut broker = Broker { child, address, log_path, _directory: directory };
-        broker.wait_until_listening().with_context(|| format!("cannot start {}", self.name()))?;
+        let mut broker = Broker { child, address, log_path, _folder: folder };
+        broker.wait_until_ready().with_context(|| format!("cannot start {}", self.name()))?;
         Ok(broker)
     }
 }
@@ -154,13 +138,16 @@ impl Program {
 impl FromStr for Program {
     type Err = anyhow::Error;
 
-    /// Reads `mosquitto`, `relay`, `mosquitto=PATH`, or `NAME=PATH` of a Dunlin build.
+    /// Reads `mosquitto`, `relay`, `mosquitto=PATH`, `rumqttd=PATH`, `nats=PATH`, or `NAME=PATH` of a
+    /// Dunlin build.
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once('=') {
             None if text == "mosquitto" => Ok(Self::Mosquitto(text.into())),
             None if text == "relay" => Self::relay(),
             None => bail!("neither `mosquitto`, `relay` nor NAME=PATH"),
             Some(("mosquitto", path)) => Ok(Self::Mosquitto(absolute(path)?)),
+            Some(("rumqttd", path)) => Ok(Self::Rumqttd(absolute(path)?)),
+            Some(("nats", path)) => Ok(Self::Nats(absolute(path)?)),
             Some((name, path)) => Ok(Self::Dunlin { name: name.to_owned(), path: absolute(path)? }),
         }
     }
@@ -176,7 +163,7 @@ pub struct Broker {
     child: Child,
     address: SocketAddr,
     log_path: PathBuf,
-    _directory: TempDir,
+    _folder: TempDir,
 }
 
 impl Broker {
@@ -198,18 +185,30 @@ impl Broker {
         if tail.is_empty() { "the broker printed nothing".to_owned() } else { tail }
     }
 
-    fn wait_until_listening(&mut self) -> Result<()> {
+    fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START_PATIENCE;
-        while TcpStream::connect(self.address).is_err() {
+        while !self.accepts_client() {
             if let Some(status) = self.child.try_wait()? {
                 bail!("it ended with {status}; its log ends:\n{}", self.log_tail());
             }
             if Instant::now() > deadline {
-                bail!("not listening after {START_PATIENCE:?}; its log ends:\n{}", self.log_tail());
+                bail!("no CONNACK after {START_PATIENCE:?}; its log ends:\n{}", self.log_tail());
             }
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
+    }
+
+    /// Whether a client can connect; some listen before they can serve.
+    fn accepts_client(&self) -> bool {
+        let attempt = || {
+            let mut stream = TcpStream::connect(self.address)?;
+            stream.set_read_timeout(Some(ATTEMPT_PATIENCE))?;
+            handshake::send_connect(&mut stream, "ready")?;
+            handshake::expect_connack(&mut stream)?;
+            handshake::leave(&mut stream)
+        };
+        attempt().is_ok()
     }
 }
 
@@ -221,17 +220,7 @@ impl Drop for Broker {
     }
 }
 
-/// As fast as it goes with the queues that the load needs: no log, no limit that drops messages.
-fn mosquitto_config(address: SocketAddr) -> String {
-    format!(
-        "listener {} {}\nallow_anonymous true\nmax_inflight_messages 100\n\
-         max_queued_messages 0\npersistence false\nlog_type error\nlog_type warning\nuser root\n",
-        address.port(),
-        address.ip()
-    )
-}
-
 /// A loopback address whose port is free now.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

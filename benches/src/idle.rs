@@ -25,8 +25,10 @@ pub struct IdleCost {
 
 const SETTLE_STEP: Duration = Duration::from_millis(500);
 const SETTLE_STEPS_MAX: u32 = 60;
-/// Equal readings in a row after which the memory counts as settled.
+/// Readings in a row, each like the one before, after which the memory counts as settled.
 const SETTLED_AFTER: u32 = 4;
+/// Readings this close are alike: a collector of garbage is never quite at rest.
+const ALIKE_BYTES: u64 = 256 * 1024;
 
 /// Holds `count` connections with one subscription each and returns what each adds to the broker.
 ///
@@ -59,15 +61,16 @@ pub fn measure_idle(address: SocketAddr, pid: u32, count: u32) -> Result<IdleCos
     })
 }
 
-/// Reads the memory until it stays the same for a while.
+/// Reads the memory until it stays as it is for a while.
 fn settled_memory(pid: u32) -> Result<Memory> {
     let mut last = Memory::of(pid)?;
-    let mut equal = 0;
+    let mut alike = 0;
     for _ in 0..SETTLE_STEPS_MAX {
         thread::sleep(SETTLE_STEP);
         let now = Memory::of(pid)?;
-        equal = if now == last { equal + 1 } else { 0 };
-        if equal == SETTLED_AFTER {
+        let is_alike = now.rollup_rss.abs_diff(last.rollup_rss) <= ALIKE_BYTES;
+        alike = if is_alike { alike + 1 } else { 0 };
+        if alike == SETTLED_AFTER {
             return Ok(now);
         }
         last = now;

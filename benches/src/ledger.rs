@@ -142,7 +142,11 @@ impl PublisherLedger {
         if sequence >= self.sent || sequence < self.delivered {
             return Err(Fault::Unknown { publisher: self.index, found: sequence });
         }
-        self.reached[(sequence & self.mask) as usize] += 1;
+        let reached = &mut self.reached[(sequence & self.mask) as usize];
+        if *reached == self.receivers {
+            return Err(Fault::Unknown { publisher: self.index, found: sequence });
+        }
+        *reached += 1;
         while self.delivered < self.sent
             && self.reached[(self.delivered & self.mask) as usize] == self.receivers
         {
@@ -188,13 +192,21 @@ pub struct ReceiverLedger {
     first_publisher: u32,
     topics: u32,
     next: Box<[u32]>,
+    /// Messages may be missing here, since others of the group have them.
+    is_sharing: bool,
 }
 
 impl ReceiverLedger {
     /// A subscriber to all `topics` of each of `publishers` from `first_publisher` on.
     pub fn new(first_publisher: u32, publishers: u32, topics: u32) -> Self {
         let next = (0..publishers).flat_map(|_| 0..topics).collect();
-        Self { first_publisher, topics, next }
+        Self { first_publisher, topics, next, is_sharing: false }
+    }
+
+    /// One member of the only group that shares a subscription. It sees a part of the messages, these
+    /// in order; that each goes to one member and no more is for [`PublisherLedger`] to book.
+    pub fn sharing(first_publisher: u32, publishers: u32, topics: u32) -> Self {
+        Self { is_sharing: true, ..Self::new(first_publisher, publishers, topics) }
     }
 
     /// Books a delivery.
@@ -210,8 +222,8 @@ impl ReceiverLedger {
             .and_then(|start| self.next.get_mut((start + topic) as usize));
         let Some(next) = place else { return Err(Fault::Unknown { publisher, found }) };
         let expected = *next;
-        if found == expected {
-            *next += self.topics;
+        if found == expected || (self.is_sharing && found > expected) {
+            *next = found + self.topics;
             return Ok(());
         }
         Err(if found > expected {

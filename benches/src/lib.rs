@@ -6,16 +6,18 @@
 
 #![forbid(unsafe_code)]
 
+pub use dunlin_bench::{connection, frame, process};
+
 pub mod backlog;
 pub mod broker;
-pub mod connection;
-pub mod frame;
+pub mod bulk;
+pub mod compare;
 pub mod handshake;
 pub mod idle;
 pub mod ledger;
 pub mod load;
-pub mod process;
 pub mod relay;
 pub mod report;
+pub mod retained;
 pub mod statistics;
 pub mod traffic;

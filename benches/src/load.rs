@@ -9,12 +9,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use mio::{Events, Poll, Token};
 
+use self::arrivals::{Books, Pacing, handle_deliveries};
+use self::publisher::{Publisher, handle_acks};
 use crate::connection::Connection;
-use crate::frame::{self, Frame};
+use crate::frame;
 use crate::handshake::{self, PATIENCE};
-use crate::ledger::{Fault, PublisherLedger, ReceiverLedger};
+use crate::ledger::ReceiverLedger;
 use crate::statistics::Latencies;
-use crate::traffic::{PAYLOAD_MIN, Traffic, publisher_identifier, subscriber_identifier};
+use crate::traffic::{Shape, Traffic, publisher_identifier, subscriber_identifier};
+
+mod arrivals;
+mod publisher;
 
 const SCRATCH_LEN: usize = 256 * 1024;
 
@@ -31,50 +36,6 @@ pub struct Load {
     publishers: Vec<Publisher>,
     receivers: Vec<ReceiverLedger>,
     books: Books,
-}
-
-/// What every arrival changes, apart from the connections, so that both can be borrowed at once.
-#[derive(Debug)]
-struct Books {
-    /// Deliveries since the load was connected.
-    delivered: u64,
-    /// Connections with output to flush.
-    touched: Vec<usize>,
-    /// Publishers that may have room in their windows.
-    ready: Vec<usize>,
-    pings_answered: usize,
-    pacing: Option<Pacing>,
-    /// How long acknowledgements took, from the write to the read.
-    acknowledged_after: Vec<Duration>,
-}
-
-#[derive(Debug)]
-struct Publisher {
-    ledger: PublisherLedger,
-    /// One PUBLISH frame for each Topic Name.
-    frames: Vec<Template>,
-    /// On the list of those that may have room.
-    ready: bool,
-    /// Sequence number at which the current phase ends.
-    limit: u32,
-    /// The message whose acknowledgement is timed: its Packet Identifier, and when it was sent. One
-    /// at a time, since asking the clock for each would cost as much as sending it.
-    timed: Option<(u16, Instant)>,
-}
-
-/// A PUBLISH frame whose Packet Identifier and payload start are filled in on sending.
-#[derive(Debug)]
-struct Template {
-    bytes: Vec<u8>,
-    payload_at: usize,
-}
-
-#[derive(Debug)]
-struct Pacing {
-    start: Instant,
-    interval: Duration,
-    first: u32,
-    samples: Vec<Duration>,
 }
 
 impl Load {
@@ -98,7 +59,9 @@ impl Load {
             } else {
                 handshake::connect(address, nth, &client_identifier)?
             };
-            handshake::subscribe(&mut stream, &traffic.topic_filter(index), traffic.qos)?;
+            for topic_filter in traffic.topic_filters(index) {
+                handshake::subscribe(&mut stream, &topic_filter, traffic.qos)?;
+            }
             streams.push(stream);
         }
         for (index, stream) in streams.into_iter().enumerate() {
@@ -114,17 +77,13 @@ impl Load {
             receivers: (0..traffic.subscribers())
                 .map(|subscriber| {
                     let (first, count) = traffic.publishers_of(subscriber);
-                    ReceiverLedger::new(first, count, traffic.topics)
+                    match traffic.shape {
+                        Shape::Shared => ReceiverLedger::sharing(first, count, traffic.topics),
+                        _ => ReceiverLedger::new(first, count, traffic.topics),
+                    }
                 })
                 .collect(),
-            books: Books {
-                delivered: 0,
-                touched: Vec::new(),
-                ready: Vec::new(),
-                pings_answered: 0,
-                pacing: None,
-                acknowledged_after: Vec::new(),
-            },
+            books: Books::default(),
         })
     }
 
@@ -132,7 +91,7 @@ impl Load {
     /// are delivered and acknowledged. Returns the number of deliveries.
     ///
     /// # Errors
-    /// A [`Fault`] in what arrived, or a broker that went silent with messages still under way.
+    /// A [`Fault`](crate::ledger::Fault) in what arrived, or a broker that went silent with messages still under way.
     pub fn run(&mut self, messages_each: u32) -> Result<u64> {
         let target = self.books.delivered + self.traffic.deliveries(messages_each);
         for (index, publisher) in self.publishers.iter_mut().enumerate() {
@@ -194,7 +153,7 @@ impl Load {
     /// Proves that nothing more comes: each subscriber sends a PINGREQ, and only PINGRESP may follow.
     ///
     /// # Errors
-    /// [`Fault::Doubled`] or [`Fault::Unknown`] if a delivery was still on its way.
+    /// A doubled or unknown message, if a delivery was still on its way.
     pub fn finish(mut self) -> Result<()> {
         let subscribers = self.publishers.len()..self.connections.len();
         let expected = subscribers.len();
@@ -289,129 +248,6 @@ impl Load {
         }
         Ok(())
     }
-}
-
-impl Books {
-    #[inline]
-    fn mark_ready(&mut self, publisher: &mut Publisher, index: usize) {
-        if !publisher.ready {
-            publisher.ready = true;
-            self.ready.push(index);
-        }
-    }
-}
-
-impl Publisher {
-    fn new(traffic: &Traffic, index: u32) -> Self {
-        let mut payload = vec![b'.'; traffic.payload_len];
-        payload[..4].copy_from_slice(&index.to_be_bytes());
-        let frames = (0..traffic.topics).map(|topic| {
-            let mut bytes = Vec::new();
-            let topic_name = traffic.topic_name(index, topic);
-            frame::push_publish(&mut bytes, traffic.qos, &topic_name, 0, &payload);
-            Template { payload_at: bytes.len() - payload.len(), bytes }
-        });
-        Self {
-            ledger: PublisherLedger::new(index, traffic.qos, traffic.receivers(), traffic.window),
-            frames: frames.collect(),
-            ready: false,
-            limit: 0,
-            timed: None,
-        }
-    }
-
-    #[inline]
-    fn push_message(&mut self, output: &mut Vec<u8>, traffic: &Traffic) {
-        let (sequence, packet_identifier) = self.ledger.send();
-        if traffic.qos > 0 && self.timed.is_none() {
-            self.timed = Some((packet_identifier, Instant::now()));
-        }
-        let topic = if traffic.topics == 1 { 0 } else { sequence % traffic.topics };
-        let template = &self.frames[topic as usize];
-        let payload_at = output.len() + template.payload_at;
-        output.extend_from_slice(&template.bytes);
-        if traffic.qos > 0 {
-            output[payload_at - 2..payload_at].copy_from_slice(&packet_identifier.to_be_bytes());
-        }
-        output[payload_at + 4..payload_at + 8].copy_from_slice(&sequence.to_be_bytes());
-    }
-}
-
-/// Books what a publisher has read; returns how many bytes made whole frames.
-fn handle_acks(
-    bytes: &[u8],
-    publisher: &mut Publisher,
-    acknowledged_after: &mut Vec<Duration>,
-    output: &mut Vec<u8>,
-) -> Result<usize> {
-    let mut used = 0;
-    while let Some(frame) = frame::split_frame(&bytes[used..])? {
-        used += frame.len;
-        let packet_identifier = frame.packet_identifier()?;
-        if publisher.ledger.handle_ack(frame.first, packet_identifier)? {
-            frame::push_ack(output, frame::PUBREL, packet_identifier);
-        } else if let Some((timed, sent)) = publisher.timed
-            && timed == packet_identifier
-        {
-            acknowledged_after.push(sent.elapsed());
-            publisher.timed = None;
-        }
-    }
-    Ok(used)
-}
-
-/// Books what a subscriber has read; returns how many bytes made whole frames.
-fn handle_deliveries(
-    bytes: &[u8],
-    traffic: &Traffic,
-    receiver: &mut ReceiverLedger,
-    publishers: &mut [Publisher],
-    books: &mut Books,
-    output: &mut Vec<u8>,
-) -> Result<usize> {
-    let mut used = 0;
-    while let Some(frame) = frame::split_frame(&bytes[used..])? {
-        used += frame.len;
-        if frame.is_publish() {
-            let (publisher, sequence) = read_publish(&frame, traffic, output)?;
-            receiver.handle_delivery(publisher, sequence)?;
-            let index = publisher as usize;
-            publishers[index].ledger.handle_delivery(sequence)?;
-            books.mark_ready(&mut publishers[index], index);
-            books.delivered += 1;
-            if let Some(pacing) = &mut books.pacing {
-                let appointed = pacing.start + pacing.interval * (sequence - pacing.first);
-                pacing.samples.push(appointed.elapsed());
-            }
-        } else if frame.first == frame::PUBREL {
-            frame::push_ack(output, frame::PUBCOMP, frame.packet_identifier()?);
-        } else if frame.first == frame::PINGRESP {
-            books.pings_answered += 1;
-        } else {
-            bail!("unexpected packet {:#04x}", frame.first);
-        }
-    }
-    Ok(used)
-}
-
-/// Takes publisher and sequence number from a delivery and answers it as its QoS asks.
-#[inline]
-fn read_publish(frame: &Frame<'_>, traffic: &Traffic, output: &mut Vec<u8>) -> Result<(u32, u32)> {
-    let publish = frame.publish()?;
-    ensure!(frame.first & 0b1001 == 0, Fault::Altered("DUP or RETAIN is set"));
-    ensure!(publish.qos == traffic.qos, Fault::Altered("another QoS"));
-    ensure!(publish.payload.len() == traffic.payload_len, Fault::Altered("another length"));
-    match publish.qos {
-        0 => {}
-        1 => frame::push_ack(output, frame::PUBACK, publish.packet_identifier),
-        _ => frame::push_ack(output, frame::PUBREC, publish.packet_identifier),
-    }
-    let number = |at: usize| {
-        let bytes = publish.payload[at..at + 4].try_into().expect("four bytes were asked for");
-        u32::from_be_bytes(bytes)
-    };
-    const { assert!(PAYLOAD_MIN == 8) };
-    Ok((number(0), number(4)))
 }
 
 fn name_of(index: usize, traffic: &Traffic) -> String {

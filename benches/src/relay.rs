@@ -36,6 +36,8 @@ struct Routes {
     subscribers: Vec<Option<usize>>,
     /// Fan-out: what this turn owes to every subscriber.
     broadcast: Vec<u8>,
+    /// Shared subscription: the subscriber that got the last frame.
+    turn: usize,
     /// Clients with output to flush.
     touched: Vec<usize>,
 }
@@ -221,8 +223,25 @@ impl Relay {
         let number = match self.shape {
             Shape::FanOut => return self.routes.broadcast.extend_from_slice(frames),
             Shape::FanIn => 0,
-            Shape::Pairs => self.clients[from].as_ref().map_or(0, |client| client.number),
+            Shape::Pairs | Shape::Wildcards => {
+                self.clients[from].as_ref().map_or(0, |client| client.number)
+            }
+            Shape::Shared => return self.share(frames),
         };
+        self.forward_to(number, frames);
+    }
+
+    /// Hands each frame to the subscriber after the one that got the last.
+    fn share(&mut self, frames: &[u8]) {
+        let mut used = 0;
+        while let Ok(Some(frame)) = frame::split_frame(&frames[used..]) {
+            self.routes.turn = (self.routes.turn + 1) % self.routes.subscribers.len().max(1);
+            self.forward_to(self.routes.turn, &frames[used..used + frame.len]);
+            used += frame.len;
+        }
+    }
+
+    fn forward_to(&mut self, number: usize, frames: &[u8]) {
         let Some(&Some(index)) = self.routes.subscribers.get(number) else { return };
         if let Some(client) = &mut self.clients[index] {
             client.connection.output.extend_from_slice(frames);

@@ -33,8 +33,12 @@ pub enum Length {
     Time(Duration),
 }
 
-/// Deliveries of the first warm-up; the second is as long as it takes to judge the speed.
-const WARM_UP: u64 = 5_000;
+/// Deliveries of the first warm-up at least; each Topic Name has its turn in it.
+const WARM_UP: u64 = 2_000;
+
+/// Deliveries of the second, by which the speed is judged, at most; fewer where the first was slow.
+const JUDGED: u64 = 20_000;
+const JUDGED_FOR: Duration = Duration::from_millis(500);
 
 impl Figures {
     /// Runs `traffic` through a broker: a warm-up, the measured run, and the proof that no message
@@ -49,10 +53,20 @@ impl Figures {
 
     fn measure_unexplained(broker: &Broker, traffic: Traffic, length: Length) -> Result<Self> {
         let mut load = Load::connect(broker.address(), traffic)?;
-        load.run(traffic.messages_each(WARM_UP))?;
+        let per_second =
+            |delivered: u64, clock: Instant| delivered as f64 / clock.elapsed().as_secs_f64();
+        // In steps, since a broker may be slow with a Topic Name that it sees for the first time.
+        let step = traffic.messages_each(WARM_UP);
+        let steps = if traffic.is_fresh { 1 } else { traffic.topics.div_ceil(step) };
+        let mut warm_up = 0.0;
+        for _ in 0..steps {
+            let clock = Instant::now();
+            warm_up = per_second(load.run(step)?, clock);
+        }
+        let judged = warm_up * JUDGED_FOR.as_secs_f64();
         let clock = Instant::now();
-        let warm_up = load.run(traffic.messages_each(WARM_UP * 4))?;
-        let rate = warm_up as f64 / clock.elapsed().as_secs_f64();
+        let judged = load.run(traffic.messages_each(JUDGED.min(judged as u64)))?;
+        let rate = per_second(judged, clock);
         let deliveries = match length {
             Length::Deliveries(deliveries) => deliveries,
             Length::Time(time) => (rate * time.as_secs_f64()) as u64,
@@ -148,7 +162,7 @@ pub fn render(brokers: &[&str], scenarios: &[Scenario]) -> String {
 }
 
 /// A Markdown table, first column left-aligned, the others right-aligned.
-fn align(header: &[String], rows: &[Vec<String>]) -> String {
+pub(crate) fn align(header: &[String], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| &row[column]).chain([&header[column]]);
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -16,6 +16,12 @@ pub enum Shape {
     FanOut,
     /// As many publishers as subscribers, each pair with its own Topic Name.
     Pairs,
+    /// Many publishers, each to its own Topic Name; a group that shares one subscription to all of
+    /// them by wildcard.
+    Shared,
+    /// Pairs whose subscribers have a Topic Filter with a wildcard for each Topic Name, and one more
+    /// that nothing matches.
+    Wildcards,
 }
 
 impl fmt::Display for Shape {
@@ -24,6 +30,8 @@ impl fmt::Display for Shape {
             Self::FanIn => "fan-in",
             Self::FanOut => "fan-out",
             Self::Pairs => "pairs",
+            Self::Shared => "shared",
+            Self::Wildcards => "wildcards",
         })
     }
 }
@@ -33,7 +41,7 @@ impl fmt::Display for Shape {
 pub struct Traffic {
     /// Who receives what.
     pub shape: Shape,
-    /// Number of publishers (fan-in), subscribers (fan-out) or pairs.
+    /// Number of publishers (fan-in, shared), subscribers (fan-out) or pairs.
     pub clients: u32,
     /// Topic Names that each publisher uses in turn.
     pub topics: u32,
@@ -46,23 +54,43 @@ pub struct Traffic {
     /// Whether the Sessions of the subscribers outlive their connections, so that what is owed to
     /// them has to be stored.
     pub persistent: bool,
+    /// Whether each message has a Topic Name that was never used before, so that no broker remembers
+    /// who receives it; with wildcards only.
+    pub is_fresh: bool,
 }
+
+/// Hexadecimal digits at the end of a Topic Name that is never used again.
+pub const FRESH_LEN: usize = 8;
 
 /// Bytes at the start of each payload: publisher and sequence number, four each.
 pub const PAYLOAD_MIN: usize = 8;
+
+/// Members of the group that shares a subscription.
+pub const GROUP: u32 = 10;
 
 /// Largest payload; a frame has to fit the read buffer.
 pub const PAYLOAD_MAX: usize = 128 * 1024;
 
 impl Traffic {
-    /// The usual traffic of a shape: 50:1, 1:500 or 100:100, 64 bytes, 100 under way, QoS 0.
+    /// The usual traffic of a shape: 50:1, 1:500, 100:100 or 50:10 (shared), 64 bytes, 100 under way,
+    /// QoS 0; and with wildcards 100:100, 101 filters for each subscriber.
     pub fn new(shape: Shape) -> Self {
-        let clients = match shape {
-            Shape::FanIn => 50,
-            Shape::FanOut => 500,
-            Shape::Pairs => 100,
+        let (clients, topics) = match shape {
+            Shape::FanIn | Shape::Shared => (50, 1),
+            Shape::FanOut => (500, 1),
+            Shape::Pairs => (100, 1),
+            Shape::Wildcards => (100, 100),
         };
-        Self { shape, clients, topics: 1, payload_len: 64, qos: 0, window: 100, persistent: false }
+        Self {
+            shape,
+            clients,
+            topics,
+            payload_len: 64,
+            qos: 0,
+            window: 100,
+            persistent: false,
+            is_fresh: false,
+        }
     }
 
     /// Refuses parameters that the load cannot carry.
@@ -77,6 +105,7 @@ impl Traffic {
             "payload of {PAYLOAD_MIN} to {PAYLOAD_MAX} bytes"
         );
         ensure!(self.qos <= 2, "qos 0, 1 or 2");
+        ensure!(!self.is_fresh || self.shape == Shape::Wildcards, "fresh names need wildcards");
         ensure!((1..=WINDOW_MAX).contains(&self.window), "window of 1 to {WINDOW_MAX}");
         Ok(())
     }
@@ -88,7 +117,11 @@ impl Traffic {
 
     /// Number of subscribers.
     pub fn subscribers(&self) -> u32 {
-        if self.shape == Shape::FanIn { 1 } else { self.clients }
+        match self.shape {
+            Shape::FanIn => 1,
+            Shape::Shared => GROUP,
+            Shape::FanOut | Shape::Pairs | Shape::Wildcards => self.clients,
+        }
     }
 
     /// Subscribers to which each message is owed.
@@ -99,28 +132,33 @@ impl Traffic {
     /// The publishers whose messages a subscriber gets: the first, and how many.
     pub fn publishers_of(&self, subscriber: u32) -> (u32, u32) {
         match self.shape {
-            Shape::FanIn => (0, self.clients),
+            Shape::FanIn | Shape::Shared => (0, self.clients),
             Shape::FanOut => (0, 1),
-            Shape::Pairs => (subscriber, 1),
+            Shape::Pairs | Shape::Wildcards => (subscriber, 1),
         }
     }
 
-    /// A Topic Name of a publisher.
+    /// A Topic Name of a publisher; what is fresh replaces its end.
     pub fn topic_name(&self, publisher: u32, topic: u32) -> String {
-        if self.topics == 1 {
-            format!("bench/{publisher}")
-        } else {
-            format!("bench/{publisher}/{topic}")
+        match self.shape {
+            Shape::Wildcards => format!("bench/{publisher}/{topic}/{:0FRESH_LEN$}", 0),
+            _ if self.topics == 1 => format!("bench/{publisher}"),
+            _ => format!("bench/{publisher}/{topic}"),
         }
     }
 
-    /// The Topic Filter of a subscriber.
-    pub fn topic_filter(&self, subscriber: u32) -> String {
+    /// The Topic Filters of a subscriber.
+    pub fn topic_filters(&self, subscriber: u32) -> Vec<String> {
         let (publisher, _) = self.publishers_of(subscriber);
         match (self.shape, self.topics) {
-            (Shape::FanIn, _) => "bench/#".to_owned(),
-            (_, 1) => format!("bench/{publisher}"),
-            _ => format!("bench/{publisher}/#"),
+            (Shape::FanIn, _) => vec!["bench/#".to_owned()],
+            (Shape::Shared, _) => vec!["$share/group/bench/#".to_owned()],
+            (Shape::Wildcards, topics) => {
+                let matching = (0..topics).map(|topic| format!("bench/{publisher}/{topic}/+"));
+                matching.chain([format!("bench/{publisher}/+/never/#")]).collect()
+            }
+            (_, 1) => vec![format!("bench/{publisher}")],
+            _ => vec![format!("bench/{publisher}/#")],
         }
     }
 

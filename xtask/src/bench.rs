@@ -1,23 +1,27 @@
-//! `cargo xtask bench NAME`: builds the broker and the load in release mode and runs a
-//! measurement.
+//! `cargo xtask bench NAME`: builds the broker and the load in release mode, installs the brokers that
+//! it is compared with, and runs a measurement.
 
 use std::process::Command;
 
 use anyhow::Result;
 
 use crate::command::{cargo, run as run_command};
+use crate::peers::{Name, install_broker};
 use crate::workspace::Workspace;
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// The program of `benches/` to run: `first` measures fan-in, fan-out and pairs, `durable` what
-    /// storing costs
+    /// The program of `benches/` to run: `compare` sets the broker beside others, row by row, `first`
+    /// measures fan-in, fan-out and pairs, `durable` what storing costs
     name: String,
     /// Handed on to that program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
+
+/// The brokers that `compare` knows beside ours.
+const PEERS: [Name; 3] = [Name::Mosquitto, Name::Rumqttd, Name::Nats];
 
 /// Builds and runs one measurement with the path of the freshly built broker.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
@@ -25,6 +29,43 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     run_command(&mut cargo(workspace, &build))?;
     let built = workspace.target.join("release");
     let mut program = Command::new(built.join(&arguments.name));
-    program.arg("--dunlin").arg(built.join("dunlin")).args(&arguments.rest);
-    run_command(program.current_dir(&workspace.root))
+    program.arg("--dunlin").arg(built.join("dunlin"));
+    if arguments.name == "compare" {
+        for peer in PEERS.into_iter().filter(|peer| is_wanted(*peer, &arguments.rest)) {
+            let installed = install_broker(workspace, peer)?;
+            program.arg(format!("--{}", peer.word())).arg(installed.program);
+        }
+        let words = ["cargo", "xtask", "bench", "compare"].into_iter();
+        let words = words.chain(arguments.rest.iter().map(String::as_str));
+        program.arg("--command").arg(words.collect::<Vec<_>>().join(" "));
+    }
+    run_command(program.args(&arguments.rest).current_dir(&workspace.root))
+}
+
+/// Whether the arguments of `compare` leave this broker in: those behind `--brokers` do, or all.
+fn is_wanted(peer: Name, rest: &[String]) -> bool {
+    let list = rest.iter().enumerate().find_map(|(nth, argument)| {
+        match argument.strip_prefix("--brokers")? {
+            "" => Some(rest.get(nth + 1).map_or("", String::as_str)),
+            value => value.strip_prefix('='),
+        }
+    });
+    list.is_none_or(|list| list.split(',').any(|name| name == peer.word()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_brokers_that_are_asked_for_are_installed() {
+        let wanted = |rest: &[&str]| {
+            let rest: Vec<_> = rest.iter().map(|&word| word.to_owned()).collect();
+            PEERS.map(|peer| is_wanted(peer, &rest))
+        };
+        assert_eq!(wanted(&["--quick"]), [true, true, true]);
+        assert_eq!(wanted(&["--quick", "--brokers", "nats,relay"]), [false, false, true]);
+        assert_eq!(wanted(&["--brokers=mosquitto", "--rounds", "3"]), [true, false, false]);
+        assert_eq!(wanted(&["--brokers"]), [false, false, false]);
+    }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use dunlin_benches::backlog::Backlog;
-use dunlin_benches::broker::{Broker, Program};
+use dunlin_benches::broker::{Broker, Program, Setup};
+use dunlin_benches::bulk::Bulk;
 use dunlin_benches::handshake;
 use dunlin_benches::load::Load;
 use dunlin_benches::process;
@@ -106,6 +107,12 @@ fn main() -> Result<()> {
     }
 }
 
+/// Nothing is pinned: a broker that writes has a thread for that.
+fn setup<'a>(data: &'a Path, level: Option<&'a str>) -> Setup<'a> {
+    let data = level.map(|level| (data, level));
+    Setup { core: None, shape: Shape::FanIn, data, at_once: false }
+}
+
 /// What one run at one level gave.
 #[derive(Debug, Default)]
 struct Row {
@@ -162,7 +169,7 @@ fn measure_level(
     row: &mut Row,
 ) -> Result<()> {
     let data = TempDir::with_prefix_in("durable-", folder)?;
-    let broker = dunlin.start_with_data(None, data.path(), level)?;
+    let broker = dunlin.start(setup(data.path(), level))?;
     let traffic = Traffic {
         clients: publishers,
         payload_len: options.payload,
@@ -199,12 +206,11 @@ fn measure_backlog(dunlin: &Program, folder: &Path, options: &BacklogOptions) ->
         sessions: options.sessions,
         messages_each: options.messages_each,
         payload_len: options.payload,
-        publishers: 50,
-        window: 100,
+        bulk: Bulk { publishers: 50, window: 100 },
     };
     let data = TempDir::with_prefix_in("durable-", folder)?;
     let level = Some(options.durability.as_str());
-    let broker = dunlin.start_with_data(None, data.path(), level)?;
+    let broker = dunlin.start(setup(data.path(), level))?;
     show_memory("resident at the start", &broker)?;
     backlog.subscribe(broker.address()).with_context(|| broker.log_tail())?;
     show_memory("resident with the Sessions", &broker)?;
@@ -218,7 +224,7 @@ fn measure_backlog(dunlin: &Program, folder: &Path, options: &BacklogOptions) ->
     show_disk("disk with the messages", data.path(), &backlog)?;
     drop(broker);
     let clock = Instant::now();
-    let broker = dunlin.start_with_data(None, data.path(), level)?;
+    let broker = dunlin.start(setup(data.path(), level))?;
     // It listens before it has read its state, and answers once it has.
     handshake::connect(broker.address(), 0, "first").with_context(|| broker.log_tail())?;
     show("first CONNACK after kill -9", format!("{:.2?}", clock.elapsed()));
@@ -261,8 +267,7 @@ fn measure_offline(
         sessions: options.sessions,
         messages_each: options.messages_each,
         payload_len: options.payload,
-        publishers: options.sessions.min(10),
-        window: 100,
+        bulk: Bulk { publishers: options.sessions.min(10), window: 100 },
     };
     let runs = [
         (mosquitto, None, "Mosquitto, in memory"),
@@ -276,7 +281,7 @@ fn measure_offline(
     for round in 1..=options.rounds {
         for ((program, level, name), row) in runs.iter().zip(&mut rows) {
             let data = TempDir::with_prefix_in("durable-", folder)?;
-            let broker = program.start_with_data(None, data.path(), *level)?;
+            let broker = program.start(setup(data.path(), *level))?;
             let run = || -> Result<[f64; 4]> {
                 backlog.subscribe(broker.address())?;
                 let cpu = || process::cpu_time(broker.pid());

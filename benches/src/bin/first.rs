@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use dunlin_benches::broker::Program;
+use dunlin_benches::broker::{Program, Setup};
 use dunlin_benches::process;
 use dunlin_benches::report::{self, Figures, Length, Scenario};
 use dunlin_benches::traffic::{Shape, Traffic};
@@ -72,7 +72,13 @@ fn main() -> Result<()> {
         for scenario in &mut scenarios {
             let traffic = scenario.traffic;
             for (program, figures) in programs.iter().zip(&mut scenario.rounds) {
-                let broker = program.start(options.broker_core, traffic.shape)?;
+                let core = Some(options.broker_core);
+                let broker = program.start(Setup {
+                    core,
+                    shape: traffic.shape,
+                    data: None,
+                    at_once: false,
+                })?;
                 let run = Figures::measure(&broker, traffic, length);
                 let run = run.with_context(|| format!("{} with {traffic:?}", program.name()))?;
                 eprintln!(

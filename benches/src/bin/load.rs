@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
-use dunlin_benches::broker::{Broker, Program};
+use dunlin_benches::broker::{Broker, Program, Setup};
 use dunlin_benches::load::Load;
 use dunlin_benches::report::{Figures, Length};
 use dunlin_benches::traffic::{Shape, Traffic};
@@ -13,7 +13,8 @@ use dunlin_benches::{idle, ledger, process};
 /// Put a load on a broker, which is started for it, and print what it cost.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Broker to start: `mosquitto`, `mosquitto=PATH`, `relay`, or `dunlin=PATH`.
+    /// Broker to start: `mosquitto`, `mosquitto=PATH`, `rumqttd=PATH`, `nats=PATH`, `relay`, or
+    /// `dunlin=PATH`.
     #[arg(long, global = true, default_value = "mosquitto")]
     broker: String,
     /// Core of the broker.
@@ -107,13 +108,12 @@ struct Flow {
 impl Flow {
     fn traffic(&self, shape: Shape, clients: u32) -> Traffic {
         Traffic {
-            shape,
             clients,
             topics: self.topics,
             payload_len: self.payload,
             qos: self.qos,
             window: self.window,
-            persistent: false,
+            ..Traffic::new(shape)
         }
     }
 }
@@ -125,7 +125,9 @@ fn main() -> Result<()> {
         process::raise_file_limit(connections as usize + 200)?;
     }
     process::pin_self(options.load_core)?;
-    let start = |shape| program.start(options.broker_core, shape);
+    let core = Some(options.broker_core);
+    let at_once = matches!(options.command, Command::Latency { .. });
+    let start = |shape| program.start(Setup { core, shape, data: None, at_once });
     let explain = |broker: &Broker| format!("the broker's log ends:\n{}", broker.log_tail());
     match options.command {
         Command::FanIn { publishers, flow } => {

@@ -100,3 +100,25 @@ fn order_holds_per_topic_name() {
     let fault = ledger.handle_delivery(1, 9).unwrap_err();
     assert_eq!(fault, Fault::Lost { publisher: 1, expected: 6, found: 9 });
 }
+
+#[test]
+fn a_message_for_one_of_a_group_must_not_reach_two() {
+    let mut ledger = PublisherLedger::new(0, 0, 1, 4);
+    ledger.send();
+    let (sequence, _) = ledger.send();
+    ledger.handle_delivery(sequence).unwrap();
+    let fault = Fault::Unknown { publisher: 0, found: sequence };
+    assert_eq!(ledger.handle_delivery(sequence), Err(fault));
+}
+
+#[test]
+fn a_member_of_a_group_sees_gaps_but_never_an_earlier_message() {
+    let mut member = ReceiverLedger::sharing(0, 2, 1);
+    for (publisher, found) in [(0, 3), (1, 0), (0, 4), (0, 9)] {
+        member.handle_delivery(publisher, found).unwrap();
+    }
+    let fault = Fault::Doubled { publisher: 0, expected: 10, found: 9 };
+    assert_eq!(member.handle_delivery(0, 9), Err(fault));
+    assert!(member.handle_delivery(0, 4).is_err());
+    assert!(member.handle_delivery(2, 0).is_err());
+}

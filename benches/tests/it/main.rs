@@ -1,4 +1,6 @@
-//! The whole load against the relay, over real sockets.
+//! The whole load against the relay, and against brokers of a few lines, over real sockets.
+
+mod scripted;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -56,7 +58,7 @@ fn check_run(traffic: Traffic) {
 
 #[test]
 fn every_shape_at_every_qos_is_delivered_in_full() {
-    for shape in [Shape::FanIn, Shape::FanOut, Shape::Pairs] {
+    for shape in [Shape::FanIn, Shape::FanOut, Shape::Pairs, Shape::Shared, Shape::Wildcards] {
         for qos in 0..=2 {
             check_run(Traffic { clients: 7, qos, ..Traffic::new(shape) });
         }
@@ -77,10 +79,27 @@ fn several_topic_names_and_a_window_of_one() {
 }
 
 #[test]
+fn topic_names_that_are_new_each_time() {
+    for qos in [0, 1] {
+        let usual = Traffic::new(Shape::Wildcards);
+        check_run(Traffic { clients: 3, topics: 7, qos, is_fresh: true, ..usual });
+    }
+}
+
+#[test]
 fn a_relay_of_another_shape_is_found_out() {
     // It hands each message to all subscribers, where each is owed only those of its own publisher.
     let relay = Running::start(Shape::FanOut);
     let traffic = Traffic { clients: 3, ..Traffic::new(Shape::Pairs) };
+    let mut load = Load::connect(relay.address, traffic).unwrap();
+    let error = load.run(10).unwrap_err();
+    assert!(format!("{error:#}").contains("never sent to this subscriber"), "{error:#}");
+}
+
+#[test]
+fn a_shared_message_that_reaches_two_members_is_found_out() {
+    let relay = Running::start(Shape::FanOut);
+    let traffic = Traffic { clients: 3, ..Traffic::new(Shape::Shared) };
     let mut load = Load::connect(relay.address, traffic).unwrap();
     let error = load.run(10).unwrap_err();
     assert!(format!("{error:#}").contains("never sent to this subscriber"), "{error:#}");

@@ -242,6 +242,7 @@ fn recover(
         let worker = of.map_or(0, |of| usize::from(owner(of, workers, seed).0));
         parts[worker].core.recover(now, record);
     })?;
+    parts[0].core.count_damaged(storage.lost());
     for parts in &mut *parts {
         let waker = parts.peers[usize::from(parts.number.0)].waker.clone();
         parts.store = Some(storage.open(parts.number, waker));

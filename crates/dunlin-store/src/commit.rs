@@ -12,9 +12,11 @@ use crate::keys::{COUNTERS, Table};
 use crate::open::Folder;
 use crate::recovery::set_aside;
 use crate::shared::{End, Shared};
+use crate::storage::Ending;
 use dunlin_broker::core::{Durability, Fetch, Record};
 use fjall::{PersistMode, UserKey, UserValue};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant as Clock};
 
@@ -48,6 +50,7 @@ pub(crate) struct Committer {
     pub(crate) damaged: Receiver<DamagedRow>,
     pub(crate) progress: Progress,
     pub(crate) compaction: Compaction,
+    pub(crate) ending: Ending,
 }
 
 /// How far what was committed is safe.
@@ -244,6 +247,9 @@ impl Committer {
         let lost = &self.progress.unsynced;
         self.engine = health::mend(&self.folder, self.cache_bytes, lost, error, give_up);
         if self.engine.is_none() {
+            // What has failed may have been no change of its own.
+            let lost = self.progress.unsynced.len().max(1) as u64;
+            self.ending.lost.store(lost, Ordering::Release);
             return false;
         }
         self.shared.set_engine(self.engine.clone());

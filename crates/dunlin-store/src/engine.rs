@@ -124,11 +124,6 @@ impl Engine {
         snapshot.get(self.table(table), key)
     }
 
-    /// Bytes on the disk, journals included.
-    pub(crate) fn disk_bytes(&self) -> fjall::Result<u64> {
-        self.database.disk_space()
-    }
-
     /// Writes a table anew, without what was removed from it.
     pub(crate) fn compact(&self, table: Table) -> fjall::Result<()> {
         let table = self.table(table);

@@ -76,7 +76,7 @@ fn serve(engine: &Engine, read: &Read, damaged: &Sender<DamagedRow>) -> Fetched 
         let to = session.checked_add(1).map(u64::to_be_bytes);
         let range = (&from[..], to.as_ref().map(|to| &to[..]));
         let snapshot = page.snapshot.clone();
-        gaps = scan(engine, &snapshot, Table::Queue, range, |key, value| {
+        let lost = scan(engine, &snapshot, Table::Queue, range, |key, value| {
             page.take(&key, &value).unwrap_or_else(|damage| {
                 page.damaged += 1;
                 // The committing thread is gone only when all is at its end.
@@ -84,6 +84,7 @@ fn serve(engine: &Engine, read: &Read, damaged: &Sender<DamagedRow>) -> Fetched 
                 ControlFlow::Continue(())
             })
         });
+        gaps = lost.len() as u64;
     }
     Fetched {
         session: read.fetch.session,

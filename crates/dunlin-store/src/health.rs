@@ -11,7 +11,7 @@ use crate::open::Folder;
 use fjall::PersistMode;
 use std::fmt::Display;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
@@ -61,7 +61,23 @@ fn bytes_free(path: &Path) -> Option<u64> {
     Some(system.f_bavail.saturating_mul(system.f_frsize))
 }
 
+/// A disk that takes less has no room to go on with: it would fail with the next message.
+const PROBE_BYTES: usize = 1024 * 1024;
+
+/// Sees whether the disk takes as much as will soon be needed.
+pub(crate) fn probe(folder: &Path) -> io::Result<()> {
+    let path = folder.join("probe");
+    let written = File::create(&path).and_then(|mut file| {
+        // Some file systems store zeroes without room for them.
+        file.write_all(&vec![0xA5; PROBE_BYTES])?;
+        file.sync_all()
+    });
+    let removed = std::fs::remove_file(&path);
+    written.and(removed)
+}
+
 fn try_again(folder: &Folder, cache_bytes: u64, lost: &[Op]) -> fjall::Result<Engine> {
+    probe(folder.path())?;
     // What is torn is written again.
     journal::mend(&folder.database(), &folder.damaged(), None)?;
     begin_journal(&folder.database())?;

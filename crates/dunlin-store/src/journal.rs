@@ -10,15 +10,18 @@
 //! ```
 //!
 //! A batch that is damaged, with whole ones behind it, is cut out if all of them were on the disk
-//! before: it has rotted. At the end of the last journal, it is what a power cut has left of
-//! batches that nobody was told of: from there on, all is cut off. Either way the file is kept
-//! beside, and the damage told of.
+//! before: it has rotted. That is told of and noted, and the file kept beside. At the end of the last
+//! journal, it is what a power cut has left of batches that nobody was told of: from there on, all
+//! is cut off, and kept if there are whole batches in it.
 
 use crate::encoding::Counters;
 use crate::keys::COUNTERS;
+use crate::loss::{self, Loss};
+use crate::open::make;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use xxhash_rust::xxh3::Xxh3;
 
@@ -29,9 +32,9 @@ const END: u8 = 3;
 /// A value, a removal. The store makes no others.
 const KINDS: std::ops::RangeInclusive<u8> = 0..=1;
 
-/// Mends all journals of a database; gives how many had damage. `marked` is the last group that
+/// Mends all journals of a database; gives what was lost in which. `marked` is the last group that
 /// was surely on the disk.
-pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Result<u64> {
+pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Result<Vec<Loss>> {
     let mut journals = journals(database)?;
     // The last one may have been made by a process that got no further.
     while let Some((_, path)) = journals.last()
@@ -39,10 +42,12 @@ pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Re
     {
         journals.pop();
     }
-    let mut damaged = 0;
+    let mut losses = Vec::new();
+    let mut last_commit = None;
     for (at, (_, path)) in journals.iter().enumerate() {
         let is_last = at + 1 == journals.len();
         let mut cuts = Vec::new();
+        let mut groups = 0;
         // From where nothing counts, and whether there is anything.
         let mut end = None;
         let mut journal = Journal::open(path)?;
@@ -50,6 +55,7 @@ pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Re
         while position < journal.len {
             if let Some(batch) = journal.batch(position)? {
                 position = batch.end;
+                last_commit = batch.commit.or(last_commit);
                 continue;
             }
             if journal.is_empty_from(position)? {
@@ -58,6 +64,9 @@ pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Re
             match journal.next_batch(position)? {
                 Some((next, commit)) if !is_last || commit <= marked && commit.is_some() => {
                     cuts.push((position, next));
+                    let between = last_commit.zip(commit);
+                    let between = between.map_or(1, |(last, next)| next.saturating_sub(last + 1));
+                    groups += between.max(1);
                     position = next;
                 }
                 next => {
@@ -76,41 +85,56 @@ pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Re
                 cut_off(path, aside, end, has_batches)?;
             }
             (cuts, end) => {
-                damaged += 1;
+                let mut places = cuts.len() as u64;
+                let mut bytes = cuts.iter().map(|(from, to)| to - from).sum();
                 let end = end.map_or(journal.len, |(end, _)| end);
-                tracing::error!(
-                    journal = %path.display(), cut_out = ?cuts, cut_off_from = end,
-                    "the journal is damaged: messages that were stored are lost; \
-                     the file is kept in {}", aside.display()
-                );
-                rewrite(path, aside, cuts, end)?;
+                if !is_last && end < journal.len {
+                    places += 1;
+                    bytes += journal.len - end;
+                    groups += 1;
+                }
+                let kept = place(path, aside, "");
+                let loss = Loss::Journal { path: path.clone(), places, bytes, groups, kept };
+                tracing::error!("damaged: {loss}");
+                rewrite(path, aside, cuts, end, &loss)?;
+                losses.push(loss);
             }
         }
     }
-    Ok(damaged)
+    Ok(losses)
 }
 
 /// How many torn ends are kept: crashes make them, and none should fill the disk.
 const TORN_MAX: usize = 16;
+/// What their names end with.
+const TORN: &str = "torn";
 
 /// Cuts a torn end off. If there are whole batches in it, it is kept elsewhere.
 fn cut_off(path: &Path, aside: &Path, end: u64, has_batches: bool) -> io::Result<()> {
     let mut file = File::options().read(true).write(true).open(path)?;
     if has_batches {
-        std::fs::create_dir_all(aside)?;
-        if std::fs::read_dir(aside)?.count() < TORN_MAX {
+        make(aside)?;
+        let is_torn = |entry: &io::Result<std::fs::DirEntry>| {
+            entry.as_ref().is_ok_and(|entry| entry.path().extension() == Some(TORN.as_ref()))
+        };
+        if std::fs::read_dir(aside)?.filter(is_torn).count() < TORN_MAX {
             file.seek(SeekFrom::Start(end))?;
-            io::copy(&mut file, &mut File::create(place(path, aside))?)?;
+            io::copy(&mut file, &mut private(&place(path, aside, ".torn"))?)?;
         }
     }
     file.set_len(end)?;
     file.sync_all()
 }
 
+/// A new file, for this user alone: messages are in it in the clear.
+fn private(path: &Path) -> io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
 /// Where a journal is kept.
-fn place(path: &Path, aside: &Path) -> PathBuf {
+fn place(path: &Path, aside: &Path, ending: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut places = (0_u32..).map(|at| aside.join(format!("{at}-{name}")));
+    let mut places = (0_u32..).map(|at| aside.join(format!("{at}-{name}{ending}")));
     places.find(|path| !path.exists()).unwrap_or_default()
 }
 
@@ -132,13 +156,18 @@ pub(crate) fn journals(database: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(journals)
 }
 
-/// Leaves out parts of a journal, and keeps the file as it was elsewhere.
-fn rewrite(path: &Path, aside: &Path, cuts: &[(u64, u64)], end: u64) -> io::Result<()> {
-    std::fs::create_dir_all(aside)?;
-    let kept = place(path, aside);
+/// Leaves out parts of a journal, notes that, and keeps the file as it was elsewhere.
+fn rewrite(
+    path: &Path,
+    aside: &Path,
+    cuts: &[(u64, u64)],
+    end: u64,
+    loss: &Loss,
+) -> io::Result<()> {
+    make(aside)?;
     let draft = path.with_extension("draft");
     let mut from = File::open(path)?;
-    let mut to = File::create(&draft)?;
+    let mut to = private(&draft)?;
     let mut position = 0;
     for (cut, next) in cuts.iter().copied().chain([(end, end)]) {
         from.seek(SeekFrom::Start(position))?;
@@ -148,7 +177,11 @@ fn rewrite(path: &Path, aside: &Path, cuts: &[(u64, u64)], end: u64) -> io::Resu
     to.flush()?;
     to.sync_all()?;
     // Not every file system has links.
-    std::fs::hard_link(path, &kept).or_else(|_| std::fs::copy(path, &kept).map(drop))?;
+    if let Loss::Journal { kept, .. } = loss {
+        std::fs::hard_link(path, kept).or_else(|_| std::fs::copy(path, kept).map(drop))?;
+    }
+    // Before it is mended: a loss told twice is better than one that nobody hears of.
+    loss::note(aside, std::slice::from_ref(loss))?;
     std::fs::rename(&draft, path)?;
     File::open(path.parent().unwrap_or(path))?.sync_all()
 }

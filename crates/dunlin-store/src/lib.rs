@@ -18,6 +18,7 @@ mod health;
 mod index;
 mod journal;
 mod keys;
+mod loss;
 mod open;
 mod recovery;
 mod retained;
@@ -29,6 +30,7 @@ mod tests;
 pub mod tools;
 
 pub use encoding::Damage;
+pub use loss::{Loss, Note};
 pub use open::{FORMAT, OpenError};
 pub use recovery::{Found, Problem};
-pub use storage::{FileStorage, FileStore, Options};
+pub use storage::{Ending, FileStorage, FileStore, Options};

@@ -6,7 +6,9 @@
 //! progress      the number of a group that was surely stored
 //! database      the engine's files
 //! control.sock  where a running broker is asked for a copy
-//! damaged       files, or parts of them, that could not be read
+//! damaged       what of journals was damaged, and notes of what it cost
+//! partial       there while an import goes on
+//! probe         written to see whether a disk that failed has room again
 //! ```
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -14,6 +16,9 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The file that is there while an import goes on.
+const PARTIAL: &str = "partial";
 
 /// The version of the format that this program writes.
 pub const FORMAT: u32 = 1;
@@ -51,6 +56,25 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// The folder had a store, whose database is not there any more.
+    #[error(
+        "{} had a store, and its database is gone: mount it if it is elsewhere, or import a \
+         backup into a new folder, or delete this one to begin anew", folder.display()
+    )]
+    Gone {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// An import has not come to its end.
+    #[error(
+        "{} has a part of an import that did not come to its end: delete the folder and import \
+         again, or, if there is no better copy, delete {} to go on with that part",
+        folder.display(), folder.join(PARTIAL).display()
+    )]
+    Partial {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A file or folder can't be used.
     #[error("{} can't be used{}", path.display(), hint(source))]
     Io {
@@ -74,6 +98,9 @@ fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
             " (a folder is needed, and a file is in its place)"
+        }
+        io::ErrorKind::ReadOnlyFilesystem => {
+            " (the file system is read-only, and whoever opens a store writes to it: use a copy)"
         }
         io::ErrorKind::PermissionDenied => " (this user needs to read and write there)",
         _ => "",
@@ -114,6 +141,9 @@ impl Folder {
         named.map_err(at(&lock_path))?;
         let mut folder = Self { path: path.into(), is_new: false, _lock: Arc::new(lock) };
         folder.is_new = folder.check_format()?;
+        if folder.path.join(PARTIAL).exists() {
+            return Err(OpenError::Partial { folder: folder.path });
+        }
         Ok(folder)
     }
 
@@ -159,6 +189,29 @@ impl Folder {
         }
     }
 
+    /// Makes the folders of files that have messages in them for this user alone, so that nobody else
+    /// reads them, whatever the rights of the folder are in which they lie.
+    pub(crate) fn make_private(&self) -> Result<(), OpenError> {
+        let path = self.database();
+        make(&path).map_err(|source| OpenError::Io { path, source })
+    }
+
+    /// Whether the database is not there, though something was stored in it: the folder of another
+    /// volume that is not mounted looks so.
+    pub(crate) fn has_lost_database(&self) -> io::Result<bool> {
+        had_store(&self.path)
+    }
+
+    /// Says that an import begins, or has come to its end.
+    pub(crate) fn set_partial(&self, is_partial: bool) -> Result<(), OpenError> {
+        let path = self.path.join(PARTIAL);
+        let done = match is_partial {
+            true => write_synced(&path, "an import has not come to its end\n"),
+            false => std::fs::remove_file(&path).and_then(|()| File::open(&self.path)?.sync_all()),
+        };
+        done.map_err(|source| OpenError::Io { path, source })
+    }
+
     /// Notes that a group is stored for sure. Not being able to costs no more than the check.
     pub(crate) fn mark(&self, commit: u64) {
         let text = format!("{commit} {}\n", !commit);
@@ -178,9 +231,18 @@ impl Folder {
     }
 }
 
+/// Whether a folder has the mark of what was stored, and no database with it.
+pub(crate) fn had_store(folder: &Path) -> io::Result<bool> {
+    let has_database = match std::fs::read_dir(folder.join("database")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        entries => entries?.next().transpose()?.is_some(),
+    };
+    Ok(!has_database && folder.join("progress").try_exists()?)
+}
+
 /// Makes the folder if there is none, for this user alone: every message lies in it in the clear.
 /// One that is there keeps its rights.
-fn make(path: &Path) -> io::Result<()> {
+pub(crate) fn make(path: &Path) -> io::Result<()> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
@@ -194,7 +256,7 @@ fn user(lock: &mut File) -> String {
     let mut text = String::new();
     let _ = lock.rewind().and_then(|()| lock.take(32).read_to_string(&mut text));
     match text.trim().parse::<u32>() {
-        Ok(process) => format!("another broker (process {process})"),
+        Ok(process) => format!("process {process}"),
         Err(_) => "another process".to_owned(),
     }
 }

@@ -8,6 +8,7 @@ use crate::engine::{Engine, Op};
 use crate::group::Group;
 use crate::index::{Client, Index, Tracked};
 use crate::keys::{self, COUNTERS, Table};
+use crate::loss::Loss;
 use crate::scan::scan;
 use bytes::Bytes;
 use dunlin_broker::core::Record;
@@ -15,6 +16,7 @@ use dunlin_protocol::codec::{PacketIdentifier, Text, TopicFilter, TopicName};
 use fjall::{Snapshot, UserValue};
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -32,6 +34,16 @@ pub struct Found {
     pub damaged_journals: u64,
     /// Places where the disk, or a checksum, kept rows from being read.
     pub gaps: u64,
+    /// Groups of changes that were on the disk and are gone with parts of journals, at least. Each
+    /// has one or more changes.
+    pub lost_groups: u64,
+}
+
+impl Found {
+    /// What is lost, counted as far as is known: at least one for each place that is damaged.
+    pub const fn lost(&self) -> u64 {
+        self.damaged_rows + self.gaps + self.lost_groups
+    }
 }
 
 /// A row that can't be understood.
@@ -56,6 +68,8 @@ pub(crate) struct Recovered {
     pub(crate) mended: Vec<Op>,
     pub(crate) found: Found,
     pub(crate) problems: Vec<Problem>,
+    /// What is damaged, in the tables alone.
+    pub(crate) losses: Vec<Loss>,
 }
 
 /// Reads all of the store.
@@ -73,6 +87,9 @@ pub(crate) struct Recovery<'a> {
     mended: Group,
     found: Found,
     problems: Vec<Problem>,
+    gaps: Vec<Loss>,
+    /// How many rows of which table can't be understood.
+    damaged_rows: BTreeMap<&'static str, u64>,
     /// Whether every message is read and given, however long the queue.
     is_thorough: bool,
 }
@@ -100,6 +117,8 @@ impl<'a> Recovery<'a> {
             mended: Group::default(),
             found: Found::default(),
             problems: Vec::new(),
+            gaps: Vec::new(),
+            damaged_rows: BTreeMap::new(),
             is_thorough: false,
         }
     }
@@ -136,8 +155,9 @@ impl<'a> Recovery<'a> {
         }
         self.found.sessions = self.owners.len() as u64;
         self.index.queued = self.found.messages;
-        let Self { index, mut mended, found, problems, .. } = self;
-        Recovered { index, mended: mended.take(), found, problems }
+        let Self { index, mut mended, found, problems, mut gaps, damaged_rows, .. } = self;
+        gaps.extend(damaged_rows.into_iter().map(|(table, rows)| Loss::Rows { table, rows }));
+        Recovered { index, mended: mended.take(), found, problems, losses: gaps }
     }
 
     /// Reads a table. What is damaged is set aside.
@@ -153,11 +173,13 @@ impl<'a> Recovery<'a> {
             }
             ControlFlow::Continue(())
         });
-        self.found.gaps += gaps;
+        self.found.gaps += gaps.len() as u64;
+        self.gaps.extend(gaps);
     }
 
     fn set_aside(&mut self, table: Table, key: &[u8], value: &[u8], damage: Damage) {
         self.found.damaged_rows += 1;
+        *self.damaged_rows.entry(table.name()).or_default() += 1;
         if self.problems.len() < PROBLEMS_MAX {
             self.problems.push(Problem { table: table.name(), key: key.to_vec(), damage });
         }
@@ -246,7 +268,8 @@ impl<'a> Recovery<'a> {
             }
             ControlFlow::Continue(())
         });
-        self.found.gaps += gaps;
+        self.found.gaps += gaps.len() as u64;
+        self.gaps.extend(gaps);
         self.tell(waiting);
     }
 

@@ -2,20 +2,21 @@
 
 use crate::engine::Engine;
 use crate::keys::Table;
+use crate::loss::Loss;
 use fjall::{Readable, Snapshot, UserKey, UserValue};
 use std::ops::{Bound, ControlFlow};
 
 /// Gives the rows from a key up to another (excluded; `None` is the end of the table), in their
 /// order, until `each` breaks. Where the disk or a checksum fails, it goes on at the next key that
-/// can be read; gives how many such gaps there were.
+/// can be read; gives these gaps.
 pub(crate) fn scan(
     engine: &Engine,
     snapshot: &Snapshot,
     table: Table,
     (from, to): (&[u8], Option<&[u8]>),
     mut each: impl FnMut(UserKey, UserValue) -> ControlFlow<()>,
-) -> u64 {
-    let mut gaps = 0;
+) -> Vec<Loss> {
+    let mut gaps = Vec::new();
     let mut start = Bound::Included(from.to_vec());
     let end = to.map_or(Bound::Unbounded, |to| Bound::Excluded(to.to_vec()));
     loop {
@@ -24,6 +25,11 @@ pub(crate) fn scan(
         for row in snapshot.range(engine.table(table), (start.clone(), end.clone())) {
             match row.into_inner() {
                 Ok((key, value)) => {
+                    if last.is_none()
+                        && let Some(Loss::Gap { before, .. }) = gaps.last_mut()
+                    {
+                        *before = Some(key.to_vec());
+                    }
                     last = Some(key.clone());
                     if each(key, value).is_break() {
                         return gaps;
@@ -36,7 +42,6 @@ pub(crate) fn scan(
             }
         }
         let Some(error) = failure else { return gaps };
-        gaps += 1;
         let at = match (&last, &start) {
             (Some(last), _) => last.to_vec(),
             (None, Bound::Included(start) | Bound::Excluded(start)) => start.clone(),
@@ -46,6 +51,16 @@ pub(crate) fn scan(
             table = table.name(), ?error, after = ?last.as_deref().unwrap_or(&at),
             "a part of the store can't be read; what is behind it goes on"
         );
+        match (gaps.last_mut(), &last) {
+            // Nothing could be read since: it is the same one.
+            (Some(_), None) => {}
+            _ => gaps.push(Loss::Gap {
+                table: table.name(),
+                files: engine.table(table).path().to_path_buf(),
+                after: at.clone(),
+                before: None,
+            }),
+        }
         let is_readable = |from: &[u8]| {
             let range = (Bound::Included(from.to_vec()), end.clone());
             snapshot.range(engine.table(table), range).next().is_none_or(|row| row.key().is_ok())

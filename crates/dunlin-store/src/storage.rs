@@ -2,20 +2,25 @@
 
 use crate::commit::{Committer, Job, Progress};
 use crate::compaction::Compaction;
+use crate::encoding::Counters;
 use crate::engine::Engine;
 use crate::fetch;
 use crate::health::Cause;
 use crate::index::Index;
 use crate::journal;
+use crate::keys::{COUNTERS, Table};
+use crate::loss::{self, Loss};
 use crate::open::{Folder, OpenError};
 use crate::recovery::{Found, Recovered, Recovery};
 use crate::shared::{End, Shared, lock};
 use crate::tools::Control;
+use bytes::Bytes;
 use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, WorkerNumber};
 use dunlin_broker::{Storage, Store, StoreWaker};
 use std::error::Error;
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -45,6 +50,20 @@ pub struct FileStorage {
     engine: Option<Engine>,
     found: Found,
     threads: Option<(Sender<Job>, Arc<Threads>)>,
+    ending: Ending,
+}
+
+/// Tells of the end of a store to whoever has given it away.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    pub(crate) lost: Arc<AtomicU64>,
+}
+
+impl Ending {
+    /// How many changes the disk had not taken when the store ended, at least; 0 before that.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
+    }
 }
 
 impl std::fmt::Debug for FileStorage {
@@ -53,14 +72,55 @@ impl std::fmt::Debug for FileStorage {
     }
 }
 
-/// Opens the database of a folder, with its journals mended; gives how many were damaged.
-pub(crate) fn open_engine(folder: &Folder, options: &Options) -> Result<(Engine, u64), OpenError> {
+/// The open database of a folder, and what was lost of its journals.
+pub(crate) struct Opened {
+    pub(crate) engine: Engine,
+    pub(crate) losses: Vec<Loss>,
+}
+
+/// Opens the database of a folder, with its journals mended.
+pub(crate) fn open_engine(folder: &Folder, options: &Options) -> Result<Opened, OpenError> {
     let path = folder.database();
-    let damaged_journals = journal::mend(&path, &folder.damaged(), folder.marked())
-        .map_err(|source| OpenError::Io { path: path.clone(), source })?;
-    match Engine::open(&path, options.cache_bytes) {
-        Ok(engine) => Ok((engine, damaged_journals)),
-        Err(error) => Err(OpenError::Database { folder: path, reason: Cause(&error).to_string() }),
+    let at = |path: &Path| {
+        let path = path.to_path_buf();
+        move |source| OpenError::Io { path, source }
+    };
+    if folder.has_lost_database().map_err(at(&path))? {
+        return Err(OpenError::Gone { folder: folder.path().into() });
+    }
+    folder.make_private()?;
+    let marked = folder.marked();
+    let mut losses = journal::mend(&path, &folder.damaged(), marked).map_err(at(&path))?;
+    let engine = Engine::open(&path, options.cache_bytes).map_err(|error| OpenError::Database {
+        folder: path.clone(),
+        reason: Cause(&error).to_string(),
+    })?;
+    // Counters that can't be read tell nothing; that they can't is told by whoever reads all.
+    let counters = engine.get(Table::Meta, COUNTERS).ok().map(|row| match row {
+        Some(row) => Counters::decode(Bytes::copy_from_slice(&row)).ok(),
+        None => Some(Counters::default()),
+    });
+    if let (Some(stored), Some(Some(Counters { commit: found, .. }))) = (marked, counters)
+        && stored > found
+    {
+        let loss = Loss::Groups { database: path, found, stored };
+        tracing::error!("damaged: {loss}");
+        loss::note(&folder.damaged(), std::slice::from_ref(&loss))
+            .map_err(at(&folder.damaged()))?;
+        // It is noted, and would be found again.
+        folder.mark(found);
+        losses.push(loss);
+    }
+    Ok(Opened { engine, losses })
+}
+
+/// What is found by opening a database.
+pub(crate) fn of_journals(losses: &[Loss]) -> Found {
+    let is_journal = |loss: &&Loss| matches!(loss, Loss::Journal { .. });
+    Found {
+        damaged_journals: losses.iter().filter(is_journal).count() as u64,
+        lost_groups: losses.iter().map(Loss::count).sum(),
+        ..Found::default()
     }
 }
 
@@ -91,15 +151,38 @@ impl FileStorage {
     /// # Errors
     /// [`OpenError`], above all when another process uses the folder.
     pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
-        let folder = Folder::open(path.as_ref())?;
-        let (engine, damaged_journals) = open_engine(&folder, &options)?;
-        let found = Found { damaged_journals, ..Found::default() };
-        Ok(Self { folder, options, engine: Some(engine), found, threads: None })
+        Self::open_folder(Folder::open(path.as_ref())?, options)
+    }
+
+    fn open_folder(folder: Folder, options: Options) -> Result<Self, OpenError> {
+        let Opened { engine, losses } = open_engine(&folder, &options)?;
+        let found = of_journals(&losses);
+        Ok(Self {
+            folder,
+            options,
+            engine: Some(engine),
+            found,
+            threads: None,
+            ending: Ending::default(),
+        })
+    }
+
+    /// Opens a new store that counts as a part of one until the folder, which is given too, is told
+    /// that it is whole.
+    pub(crate) fn open_partial(path: &Path, options: Options) -> Result<(Self, Folder), OpenError> {
+        let folder = Folder::open(path)?;
+        folder.set_partial(true)?;
+        Ok((Self::open_folder(folder.clone(), options)?, folder))
     }
 
     /// Whether there was no store in the folder, so that this one begins empty.
     pub const fn is_new(&self) -> bool {
         self.folder.is_new()
+    }
+
+    /// Tells whether everything was stored, once the store has ended.
+    pub fn ending(&self) -> Ending {
+        self.ending.clone()
     }
 
     /// What the recovery found; all zero before it.
@@ -149,6 +232,7 @@ impl FileStorage {
             damaged: damaged_end,
             progress: Progress::default(),
             compaction: Compaction::default(),
+            ending: self.ending.clone(),
         };
         // A store without backups is better than none.
         let control = Control::listen(self.folder.path(), shared.clone())
@@ -174,23 +258,24 @@ impl Storage for FileStorage {
         each: &mut dyn FnMut(Record),
     ) -> Result<(), Box<dyn Error + Send + Sync>> {
         let engine = self.engine.take().ok_or("recovered already")?;
-        let damaged_journals = self.found.damaged_journals;
+        let Found { damaged_journals, lost_groups, .. } = self.found;
         let clock = Clock::now();
-        let Recovered { index, mended, found, .. } = Recovery::new(&engine, each).run();
-        if let Some(marked) = self.folder.marked()
-            && marked > index.counters.commit
-        {
-            tracing::error!(
-                stored = marked,
-                found = index.counters.commit,
-                "the store has lost groups that were on the disk: a part of it is damaged"
-            );
-        }
+        let Recovered { index, mended, found, losses, .. } = Recovery::new(&engine, each).run();
+        losses.iter().for_each(|loss| tracing::error!("damaged: {loss}"));
         if found.damaged_rows > 0 || found.gaps > 0 {
             tracing::error!(
                 rows = found.damaged_rows,
                 places = found.gaps,
                 "parts of the store are damaged; the rest goes on"
+            );
+        }
+        // A note that can't be read tells nobody anything, and the store is none the worse.
+        let notes = loss::notes(&self.folder.damaged()).unwrap_or_default().len();
+        if notes > 0 {
+            tracing::warn!(
+                notes, folder = %self.folder.damaged().display(),
+                "a part of what was stored has been lost: `dunlin store check` says what, and \
+                 `dunlin store forget` has it forgotten"
             );
         }
         if !mended.is_empty() {
@@ -207,8 +292,12 @@ impl Storage for FileStorage {
             );
         }
         self.threads = Some(self.start(engine, index)?);
-        self.found = Found { damaged_journals, ..found };
+        self.found = Found { damaged_journals, lost_groups, ..found };
         Ok(())
+    }
+
+    fn lost(&self) -> u64 {
+        self.found.lost()
     }
 
     fn open(&mut self, worker: WorkerNumber, waker: StoreWaker) -> Box<dyn Store> {

@@ -83,6 +83,9 @@ impl BrokerArgs {
         }
         let loaded = self.load(&environment())?;
         let filter = log_filter(&loaded)?;
+        for warning in loaded.warnings() {
+            eprintln!("warning: {warning}");
+        }
         if self.check {
             return print(&loaded.to_toml());
         }
@@ -140,7 +143,8 @@ fn environment() -> BTreeMap<String, String> {
 fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
     // What the store's engine does is its own affair, unless somebody asks for it.
-    let quiet = format!("fjall=warn,lsm_tree=warn,{filter}");
+    // A block that can't be read is told of once by the store, and many times by lsm_tree.
+    let quiet = format!("fjall=warn,lsm_tree=off,{filter}");
     EnvFilter::try_new(filter).and_then(|_| EnvFilter::try_new(quiet)).map_err(|error| {
         let origin = loaded.origin("log").clone();
         let reason = format!("{filter:?} is no filter like \"info\": {error}");
@@ -174,12 +178,14 @@ fn serve(config: Config) -> Result<(), Failure> {
     let mut builder = Broker::builder();
     let mut state =
         "state lives in memory and ends with the broker; --data FOLDER keeps it".to_owned();
+    let mut ending = None;
     if let Some(folder) = &config.data {
         let storage = FileStorage::open(folder, dunlin_store::Options::default());
         let storage = storage.map_err(|error| Failure::of(&error))?;
         let is_new = if storage.is_new() { ", which begins empty" } else { "" };
         let (folder, levels) = (folder.display(), levels(&config));
         state = format!("state is kept in {folder}{is_new} (durability {levels})");
+        ending = Some(storage.ending());
         builder = builder.storage(storage);
     }
     let broker = builder.config(config).start().map_err(|error| start_failure(&error))?;
@@ -194,7 +200,11 @@ fn serve(config: Config) -> Result<(), Failure> {
                 std::process::exit(1);
             }
         }
-    })
+    })?;
+    match ending.map_or(0, |ending| ending.lost()) {
+        0 => Ok(()),
+        _ => Err(Failure::new("stopped while the disk failed: what waited for it is lost")),
+    }
 }
 
 /// The wishes to stop: Ctrl-C (SIGINT) and SIGTERM.

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::bench::BenchArgs;
 use crate::broker::BrokerArgs;
 use crate::client::publish::PubArgs;
 use crate::client::subscribe::SubArgs;
@@ -39,6 +40,8 @@ enum Command {
     Decode(DecodeArgs),
     /// Check a broker, or a client, against the statements of the standard.
     Conformance(ConformanceArgs),
+    /// Put load on a broker, and check what arrives.
+    Bench(BenchArgs),
     /// Look after a broker's data folder: stat, check, compact, export, import, backup.
     Store(StoreArgs),
 }
@@ -51,6 +54,7 @@ Examples:
   dunlin pub -t sensors/kitchen -m 21.5 -q 1    publish one message
   dunlin decode 30 05 00 01 61 68 69            explain bytes
   dunlin conformance mqtt://localhost:1883      check any broker
+  dunlin bench fan-in mqtt://localhost          load, checked and measured
   dunlin store stat /var/lib/dunlin             what a broker has stored";
 
 impl Cli {
@@ -62,6 +66,7 @@ impl Cli {
             Some(Command::Sub(args)) => args.run(),
             Some(Command::Decode(args)) => args.run(),
             Some(Command::Conformance(args)) => args.run(),
+            Some(Command::Bench(args)) => args.run(),
             Some(Command::Store(args)) => args.run(),
         }
     }

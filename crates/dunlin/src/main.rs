@@ -1,6 +1,7 @@
 //! The `dunlin` program: an MQTT broker, and the tools to talk to any broker.
 
 mod arguments;
+mod bench;
 mod broker;
 mod cli;
 mod client;

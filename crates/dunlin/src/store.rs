@@ -3,8 +3,9 @@
 use crate::failure::{Failure, causes};
 use crate::output::print;
 use clap::{Args, Subcommand};
-use dunlin_store::OpenError;
-use dunlin_store::tools::{self, Checked, Stat, ToolError};
+use dunlin_store::tools::{self, Checked, Copied, Outcome, Stat, ToolError};
+use dunlin_store::{Loss, Note, OpenError};
+use jiff::Timestamp;
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -16,7 +17,10 @@ const PROBLEMS_SHOWN: usize = 20;
 
 /// What to do with which folder.
 #[derive(Debug, Args)]
-#[command(after_help = crate::failure::EXIT_CODES, after_long_help = format!("{EXAMPLES}\n\n{}", crate::failure::EXIT_CODES))]
+#[command(
+    after_help = format!("{DAMAGE}\n\n{}", crate::failure::EXIT_CODES),
+    after_long_help = format!("{EXAMPLES}\n\n{DAMAGE}\n\n{}", crate::failure::EXIT_CODES)
+)]
 pub(crate) struct StoreArgs {
     #[command(subcommand)]
     task: Task,
@@ -28,9 +32,15 @@ Examples:
   dunlin store backup /var/lib/dunlin --to dunlin.jsonl
   dunlin store import /var/lib/dunlin-2 --from dunlin.jsonl";
 
+const DAMAGE: &str = "\
+Whatever is damaged is named on standard error, and the program fails, though it does what it was
+told with the rest. A damaged journal is mended when a broker or any of these opens the folder; the
+file as it was goes to the folder `damaged`, with a note that `check` tells until `forget`.";
+
 const TABLES: &str = "\
-Content is the keys and values, disk what their files take. What was stored last waits in a journal,
-which no table's line counts, and the last line does. The tables:
+Content is the keys and values, disk what their files take. What was stored last waits in a journal
+and has no files of its own yet. A journal can have a length of 64 MiB; of the disk it takes as much as
+is written. The tables:
   session       sessions that outlive their connections
   subscription  their subscriptions
   queue         messages that they are owed, with the message if it is small or owed to no other
@@ -52,13 +62,22 @@ enum Task {
         folder: Folder,
     },
     /// Read everything, of a broker that has stopped, and say what is damaged; fails if anything is.
+    ///
+    /// What was lost earlier is told as well, until `forget`. Nothing is changed but what a start of
+    /// the broker would change: a damaged journal is mended, and kept as it was in `damaged`.
     Check {
+        #[command(flatten)]
+        folder: Folder,
+    },
+    /// Delete what was set aside as damaged and the notes of it, of a broker that has stopped.
+    Forget {
         #[command(flatten)]
         folder: Folder,
     },
     /// Give back to the disk what deleted messages took, of a broker that has stopped.
     ///
-    /// A table is written anew before its old files go: leave as much room free as it takes.
+    /// A table is written anew before its old files go: leave as much room free as it takes. What is
+    /// in the journal alone is written to tables, so a small store can become larger at first.
     Compact {
         #[command(flatten)]
         folder: Folder,
@@ -75,8 +94,9 @@ enum Task {
     },
     /// Make a store of an export or a backup, in a folder that holds none.
     ///
-    /// What stands before a fault is imported all the same, for those who have no better copy. To try
-    /// again take another folder, or delete this one.
+    /// A folder in which an import has not come to its end is refused by broker and tools: delete it
+    /// and import again. The message says how to go on with the part, for those who have no better
+    /// copy.
     Import {
         #[command(flatten)]
         folder: Folder,
@@ -108,82 +128,196 @@ struct To {
     /// Where it goes; standard output if it is `-`. A file appears when it is whole
     #[arg(long, value_name = "FILE")]
     to: PathBuf,
+    /// Replace a file that is there already, once the new one is whole
+    #[arg(long)]
+    force: bool,
 }
 
 /// Why a copy was not made, or not read; `place` is the other end of it.
 fn copy_failure(error: &ToolError, place: &Path) -> Failure {
-    let why = causes(error);
     Failure::new(match error {
-        ToolError::Io(cause) => {
-            let place = if place == Path::new("-") { Path::new("standard stream") } else { place };
-            format!("{}: {cause}", place.display())
-        }
-        ToolError::Open(OpenError::InUse { .. }) => {
-            format!("{why}; `dunlin store backup` copies it while it is in use")
-        }
-        _ => why,
+        ToolError::Io(cause) => format!("{}: {cause}", name(place)),
+        ToolError::Open(OpenError::InUse { folder, user }) => format!(
+            "{} is in use by {user}; stop it (`dunlin store backup` copies a store while its broker \
+             runs)",
+            folder.display()
+        ),
+        _ => causes(error),
     })
 }
 
-/// The same of an import, which leaves something behind.
+/// Why a tool without a copy has failed.
+fn failure(error: &ToolError) -> Failure {
+    copy_failure(error, Path::new("-"))
+}
+
+/// The same of an import, which may leave something behind.
 fn import_failure(error: &ToolError, folder: &Path, from: &Path) -> Failure {
     let folder = folder.display();
     match error {
         ToolError::Line { .. } | ToolError::CutOff => Failure::new(format!(
-            "{error}; {folder} has what stands before that: delete it before you try again"
+            "{}: {error}; {folder} has what stands before that, and is refused as a part: delete \
+             it before you try again",
+            name(from)
         )),
+        ToolError::NotAnExport { .. } => Failure::new(format!("{}: {error}", name(from))),
         _ => copy_failure(error, from),
     }
 }
+
+/// A file as messages name it.
+fn name(place: &Path) -> String {
+    if place == Path::new("-") { "standard stream".to_owned() } else { place.display().to_string() }
+}
+
+/// What to do about damage.
+fn advice(losses: &[Loss]) -> &'static str {
+    if losses.iter().any(Loss::is_there_still) {
+        "import a backup into a new folder, or, to go on with what is left, export this store and \
+         import that into a new folder"
+    } else {
+        "import a backup into a new folder, or go on with what is left"
+    }
+}
+
+/// Says what is damaged; fails if anything is, with what became of the task.
+fn tell(folder: &Path, losses: &[Loss], notes: &[Note], task: &str) -> Result<(), Failure> {
+    for loss in losses {
+        eprintln!("damaged: {loss}");
+    }
+    if !notes.is_empty() {
+        eprintln!(
+            "warning: what was stored in {} has been damaged earlier: `dunlin store check` says \
+             what was lost, `dunlin store forget` has it forgotten",
+            folder.display()
+        );
+    }
+    match losses {
+        [] => Ok(()),
+        _ => Err(Failure::new(format!("{task}; {}", advice(losses)))),
+    }
+}
+
+/// Of a tool that did its task with what is left.
+const WITHOUT: &str = "a part of what was stored is damaged";
 
 impl StoreArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.task {
             Task::Stat { folder: Folder { folder } } => {
-                let stat = tools::stat(&folder).map_err(|error| Failure::of(&error))?;
-                print(&show_stat(&stat))
+                let stat = tools::stat(&folder).map_err(|error| failure(&error))?;
+                print(&show_stat(&stat.value))?;
+                tell(&folder, &stat.losses, &stat.notes, WITHOUT)
             }
             Task::Check { folder: Folder { folder } } => {
-                let checked = tools::check(&folder).map_err(|error| Failure::of(&error))?;
-                print(&show_checked(&checked))?;
+                let checked = tools::check(&folder).map_err(|error| failure(&error))?;
+                print(&show_checked(&checked, &folder))?;
                 if checked.is_sound() { Ok(()) } else { Err(Failure::silent(1)) }
             }
-            Task::Compact { folder: Folder { folder } } => {
-                let bytes = |stat: Stat| stat.disk_bytes;
-                let failed = |error| Failure::of(&error);
-                let before = bytes(tools::stat(&folder).map_err(failed)?);
-                tools::compact(&folder).map_err(failed)?;
-                let after = bytes(tools::stat(&folder).map_err(failed)?);
-                print(&match after < before {
-                    true => format!("{} on the disk became {}\n", size(before), size(after)),
-                    false => format!("nothing to give back: {} on the disk\n", size(after)),
-                })
+            Task::Forget { folder: Folder { folder } } => {
+                tools::forget(&folder).map_err(|error| failure(&error))
             }
+            Task::Compact { folder: Folder { folder } } => compact(&folder),
             Task::Export { folder: Folder { folder }, to } => {
-                to.write(|out| tools::export(&folder, out))
+                to.write(&folder, |out| tools::export(&folder, out))
             }
             Task::Backup { folder: Folder { folder }, to } => {
-                to.write(|out| tools::backup(&folder, out))
+                to.write(&folder, |out| tools::backup(&folder, out))
             }
             Task::Import { folder: Folder { folder }, from } => {
-                let count = tools::import(&folder, &mut *open(&from)?)
+                let copied = tools::import(&folder, &mut *open(&from)?)
                     .map_err(|error| import_failure(&error, &folder, &from))?;
-                print(&format!("{count} records were imported into {}\n", folder.display()))
+                let Copied { records, lost, .. } = copied;
+                if lost > 0 {
+                    eprintln!("warning: the store that was copied was damaged: {}", missing(lost));
+                }
+                print(&format!("{records} records were imported into {}\n", folder.display()))
             }
         }
     }
 }
 
+/// How much a copy lacks.
+fn missing(lost: u64) -> String {
+    format!("at least {lost} change{} or messages are missing", if lost == 1 { "" } else { "s" })
+}
+
+fn compact(folder: &Path) -> Result<(), Failure> {
+    let failed = |error: ToolError| match error {
+        ToolError::Table { .. } => Failure::new(format!(
+            "{error}; `dunlin store check` says what is damaged, and an export that is imported \
+             into a new folder has the rest"
+        )),
+        error => failure(&error),
+    };
+    // What is damaged is told even if nothing more can be done.
+    let before = tools::stat(folder).map_err(failed)?;
+    tell(folder, &before.losses, &before.notes, WITHOUT).or_else(|failure| {
+        match before.losses.iter().any(Loss::is_there_still) {
+            true => Err(failure),
+            false => Ok(()),
+        }
+    })?;
+    tools::compact(folder).map_err(failed)?;
+    let after = tools::stat(folder).map_err(failed)?.value.disk_bytes;
+    print(&match before.value.disk_bytes {
+        before if after < before => {
+            format!("{} on the disk became {}\n", size(before), size(after))
+        }
+        before if after > before => format!(
+            "nothing to give back: {} on the disk became {}, since what was in the journal alone has \
+             tables now; the journal goes when a broker has filled it\n",
+            size(before),
+            size(after)
+        ),
+        _ => format!("nothing to give back: {} on the disk\n", size(after)),
+    })?;
+    match before.losses[..] {
+        [] => Ok(()),
+        _ => Err(Failure::new(format!("{WITHOUT}; {}", advice(&before.losses)))),
+    }
+}
+
 impl To {
-    /// Writes to a file that takes its name when it is whole and on the disk, or to standard output.
+    /// Writes to a file that takes its name when it is whole and on the disk, or to standard
+    /// output. A copy of what is left of a damaged store is kept, and is a failure.
     fn write(
         &self,
-        write: impl FnOnce(&mut dyn Write) -> Result<u64, tools::ToolError>,
+        folder: &Path,
+        write: impl FnOnce(&mut dyn Write) -> Result<Outcome<Copied>, ToolError>,
     ) -> Result<(), Failure> {
+        let outcome = self.write_out(write)?;
+        let Copied { records, lost, .. } = outcome.value;
+        let place = if self.to == Path::new("-") {
+            "standard output".to_owned()
+        } else {
+            print(&format!("{records} records are in {}\n", self.to.display()))?;
+            self.to.display().to_string()
+        };
+        let task = format!("{place} has what is left of a damaged store: {}", missing(lost));
+        tell(folder, &outcome.losses, &outcome.notes, &task)?;
+        // Of a broker that runs.
+        match lost {
+            0 => Ok(()),
+            _ => Err(Failure::new(format!(
+                "{task}; the broker's log says what; stop it and run `dunlin store check`"
+            ))),
+        }
+    }
+
+    fn write_out(
+        &self,
+        write: impl FnOnce(&mut dyn Write) -> Result<Outcome<Copied>, ToolError>,
+    ) -> Result<Outcome<Copied>, Failure> {
         if self.to == Path::new("-") {
             let mut out = BufWriter::new(io::stdout().lock());
-            write(&mut out).map_err(|error| copy_failure(&error, &self.to))?;
-            return out.flush().map_err(|error| Failure::new(format!("standard output: {error}")));
+            let outcome = write(&mut out).map_err(|error| copy_failure(&error, &self.to))?;
+            let failed = |error| Failure::new(format!("standard output: {error}"));
+            return out.flush().map(|()| outcome).map_err(failed);
+        }
+        if !self.force && fs::symlink_metadata(&self.to).is_ok() {
+            let to = self.to.display();
+            return Err(Failure::new(format!("{to} is there already; --force replaces it")));
         }
         let unfinished = {
             let mut name = self.to.clone().into_os_string();
@@ -197,19 +331,16 @@ impl To {
         let file = options.open(&unfinished).map_err(failed)?;
         let mut out = BufWriter::new(file);
         let written = write(&mut out).map_err(|error| copy_failure(&error, &self.to));
-        let finished = written.and_then(|count| {
+        let finished = written.and_then(|outcome| {
             let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
             file.sync_all().and_then(|()| fs::rename(&unfinished, &self.to)).map_err(failed)?;
-            Ok(count)
+            Ok(outcome)
         });
-        match finished {
-            Ok(count) => print(&format!("{count} records are in {}\n", self.to.display())),
-            Err(failure) => {
-                // Half of a copy helps nobody.
-                let _ = fs::remove_file(&unfinished);
-                Err(failure)
-            }
+        if finished.is_err() {
+            // Half of a copy helps nobody.
+            let _ = fs::remove_file(&unfinished);
         }
+        finished
     }
 }
 
@@ -229,30 +360,35 @@ fn show_stat(stat: &Stat) -> String {
         let (content, disk) = (size(table.bytes), size(table.disk_bytes));
         let _ = writeln!(text, "{name:<12} {:>12} {content:>12} {disk:>12}", table.rows);
     }
+    let _ =
+        writeln!(text, "{:<12} {:>12} {:>12} {:>12}", "journal", "", "", size(stat.journal_bytes));
     let _ = writeln!(
         text,
-        "\n{} sessions, {} messages owed to them, {} on the disk",
-        stat.sessions,
-        stat.messages,
+        "\n{}, {} on the disk",
+        counts(stat.sessions, stat.messages),
         size(stat.disk_bytes)
     );
     text
 }
 
-fn show_checked(checked: &Checked) -> String {
+fn counts(sessions: u64, messages: u64) -> String {
+    let plural = |count| if count == 1 { "" } else { "s" };
+    format!(
+        "{sessions} session{}, {messages} message{} owed to {}",
+        plural(sessions),
+        plural(messages),
+        if sessions == 1 { "it" } else { "them" }
+    )
+}
+
+fn show_checked(checked: &Checked, folder: &Path) -> String {
     let found = checked.found;
-    let mut text =
-        format!("{} sessions, {} messages owed to them\n", found.sessions, found.messages);
+    let mut text = format!("{}\n", counts(found.sessions, found.messages));
     let mut count = |number: u64, what: &str| {
         if number > 0 {
             let _ = writeln!(text, "{number} {what}");
         }
     };
-    count(found.damaged_rows, "rows can't be understood");
-    count(found.gaps, "places can't be read");
-    count(found.damaged_journals, "journals were damaged and are mended");
-    count(checked.set_aside, "rows were set aside earlier");
-    count(checked.lost_groups.unwrap_or(0), "groups of changes that were on the disk are gone");
     count(checked.leftover_sessions, "sessions have ended and are removed with the next start");
     count(checked.leftover_messages, "messages are owed to nobody and removed with the next start");
     for problem in checked.problems.iter().take(PROBLEMS_SHOWN) {
@@ -262,7 +398,30 @@ fn show_checked(checked: &Checked) -> String {
     if let Some(more) = checked.problems.len().checked_sub(PROBLEMS_SHOWN + 1) {
         let _ = writeln!(text, "  and {} more", more + 1);
     }
-    text.push_str(if checked.is_sound() { "nothing is damaged\n" } else { "the rest is sound\n" });
+    for loss in &checked.losses {
+        let _ = writeln!(text, "damaged: {loss}");
+    }
+    for Note { at, text: note, .. } in &checked.notes {
+        let at = i64::try_from(*at).ok().and_then(|at| Timestamp::from_second(at).ok());
+        let at = at.map_or_else(|| "at some time".to_owned(), |at| at.to_string());
+        let _ = writeln!(text, "damaged earlier, {at}: {note}");
+    }
+    if checked.set_aside > 0 {
+        let _ = writeln!(
+            text,
+            "damaged earlier: {} rows were set aside in the table `damaged`",
+            checked.set_aside
+        );
+    }
+    if checked.is_sound() {
+        text.push_str("nothing is damaged\n");
+        return text;
+    }
+    let _ = writeln!(text, "the rest is sound; {}", advice(&checked.losses));
+    if !checked.notes.is_empty() || checked.set_aside > 0 {
+        let folder = folder.display();
+        let _ = writeln!(text, "`dunlin store forget {folder}` removes what was set aside earlier");
+    }
     text
 }
 

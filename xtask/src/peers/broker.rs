@@ -26,7 +26,8 @@ const ATTEMPTS: usize = 5;
 
 /// A broker's program, ready to be started.
 pub(crate) struct Installed {
-    program: PathBuf,
+    /// The executable, or what Node.js runs.
+    pub(crate) program: PathBuf,
     /// What it calls its version, for reports.
     pub(crate) version: String,
 }

@@ -12,7 +12,7 @@ use std::thread;
 use anyhow::{Context, Result, bail};
 use clap::{Subcommand, ValueEnum};
 
-pub(crate) use self::broker::{POLL, Peer};
+pub(crate) use self::broker::{POLL, Peer, install as install_broker};
 pub(crate) use self::ours::Ours;
 use crate::workspace::Workspace;
 

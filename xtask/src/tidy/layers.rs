@@ -4,7 +4,7 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
@@ -12,6 +12,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("dunlin-broker", &["dunlin-codec", "dunlin-topics", "dunlin-protocol"]),
     ("dunlin-store", &["dunlin-codec", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
+    ("dunlin-bench", &[]),
     (
         "dunlin",
         &[
@@ -22,6 +23,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
             "dunlin-broker",
             "dunlin-store",
             "dunlin-conformance",
+            "dunlin-bench",
         ],
     ),
     (

@@ -213,6 +213,23 @@ impl LoadedConfig {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }
 
+    /// What is allowed and surely not meant: each in a line.
+    pub fn warnings(&self) -> Vec<String> {
+        let Config { data, listeners, durability, .. } = &self.config;
+        let by_listener = listeners.iter().any(|listener| listener.durability.is_some());
+        let given = [
+            ("durability", *self.origin("durability") != Origin::Default),
+            ("durability_by_topic", !durability.topics.is_empty()),
+            ("listeners", by_listener),
+        ];
+        let given = given.into_iter().find(|(_, is_given)| *is_given && data.is_none());
+        let warning = |(key, _): (&'static str, bool)| {
+            let place = place(self.origin(key), key);
+            format!("{place}: durability has no effect without a data folder (--data FOLDER)")
+        };
+        given.map(warning).into_iter().collect()
+    }
+
     /// Whether the machine decides about this setting.
     pub(super) fn is_automatic(&self, setting: &Setting) -> bool {
         setting.automatic.is_some() && !self.fixed.contains(setting.key)
@@ -268,6 +285,7 @@ impl LoadedConfig {
     }
 
     fn apply_flags(&mut self, flags: &[Flag]) -> Result<(), ConfigError> {
+        let mut lists = BTreeMap::<_, String>::new();
         for flag in flags {
             let origin = Origin::Flag(flag.name.clone());
             let Some(setting) = settings().find(|setting| setting.key == flag.key) else {
@@ -275,7 +293,17 @@ impl LoadedConfig {
                 let (key, nearest) = (flag.key.clone(), nearest.map(str::to_owned));
                 return Err(ConfigError::Unknown { origin, key, nearest });
             };
-            self.set(setting, origin, setting.kind.read_text(&flag.value))?;
+            let value = match setting.kind {
+                // Given again, a flag adds to a list.
+                Kind::Listeners | Kind::TopicDurability => {
+                    let list = lists.entry((&flag.name, setting.key)).or_default();
+                    list.push_str(&flag.value);
+                    list.push(',');
+                    setting.kind.read_text(list)
+                }
+                kind => kind.read_text(&flag.value),
+            };
+            self.set(setting, origin, value)?;
         }
         Ok(())
     }
@@ -352,10 +380,23 @@ impl FileLayer<'_> {
     ) -> Result<Vec<(TopicFilter, Durability)>, ConfigError> {
         items
             .map(|item| {
-                let wrong = |reason| {
-                    let origin = self.origin(&item.span());
-                    ConfigError::Value { origin, key, reason }
-                };
+                // A table of its own has no place but those of its keys.
+                let mut span = item.span();
+                if let DeValue::Table(table) = item.get_ref() {
+                    const NAMES: [&str; 2] = ["topic_filter", "durability"];
+                    let mut names: Vec<_> = table.keys().collect();
+                    names.sort_by_key(|name| name.span().start);
+                    span = names.first().map_or(span, |name| name.span());
+                    if let Some(name) =
+                        names.into_iter().find(|name| !NAMES.contains(&name.get_ref().as_ref()))
+                    {
+                        let origin = self.origin(&name.span());
+                        let key = name.get_ref().to_string();
+                        let nearest = nearest(&key, NAMES).map(str::to_owned);
+                        return Err(ConfigError::Unknown { origin, key, nearest });
+                    }
+                }
+                let wrong = |reason| ConfigError::Value { origin: self.origin(&span), key, reason };
                 let text = |name| match item.get_ref() {
                     DeValue::Table(table) => match table.get(name).map(Spanned::get_ref) {
                         Some(DeValue::String(text)) if table.len() == 2 => Some(text),
@@ -387,6 +428,11 @@ impl FileLayer<'_> {
                         ("url", DeValue::String(text)) => url = Some((text.as_ref(), value.span())),
                         ("url", _) => {
                             return Err(wrong(origin, "url must be a string".to_owned()));
+                        }
+                        ("durability", _) => {
+                            let reason = "durability belongs into the url, as in \
+                                          \"mqtt://127.0.0.1:1883?durability=memory\"";
+                            return Err(wrong(origin, reason.to_owned()));
                         }
                         (other, _) => {
                             let (key, nearest) = (other.to_owned(), Some("url".to_owned()));

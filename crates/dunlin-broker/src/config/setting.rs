@@ -49,6 +49,7 @@ pub(super) enum Kind {
     Switch,
     Choice(&'static [&'static str]),
     Text,
+    Folder,
     Listeners,
     TopicDurability,
 }
@@ -135,7 +136,8 @@ impl Kind {
             },
             Self::Choice(names) if names.contains(&text) => Ok(Value::Text(text.to_owned())),
             Self::Choice(_) => Err(self.mismatch(&format!("{text:?}"))),
-            Self::Text => Ok(Value::Text(text.to_owned())),
+            Self::Folder if text.is_empty() => Err(self.mismatch("nothing")),
+            Self::Text | Self::Folder => Ok(Value::Text(text.to_owned())),
             Self::Listeners => {
                 let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
                 let listeners: Result<Vec<Listener>, _> = urls.map(str::parse).collect();
@@ -146,7 +148,9 @@ impl Kind {
                 let rules: Result<_, _> = rules
                     .map(|rule| match rule.rsplit_once('=') {
                         Some((topic_filter, level)) => topic_rule(topic_filter, level),
-                        None => Err(self.mismatch(&format!("{rule:?}"))),
+                        None => Err(format!(
+                            "expected rules like telemetry/#=memory,orders/#=fsync, found {rule:?}"
+                        )),
                     })
                     .collect();
                 Ok(Value::TopicDurability(rules?))
@@ -164,9 +168,10 @@ impl Kind {
                 }
             }
             (Self::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
-            (Self::Bytes { .. } | Self::Choice(_) | Self::Text, DeValue::String(text)) => {
-                self.read_text(text)
-            }
+            (
+                Self::Bytes { .. } | Self::Choice(_) | Self::Text | Self::Folder,
+                DeValue::String(text),
+            ) => self.read_text(text),
             (_, other) => Err(self.mismatch(&format!("a value of type {}", other.type_str()))),
         }
     }
@@ -204,6 +209,7 @@ impl fmt::Display for Kind {
             Self::Switch => f.write_str("true or false"),
             Self::Choice(names) => write!(f, "one of \"{}\"", names.join("\", \"")),
             Self::Text => f.write_str("a string"),
+            Self::Folder => f.write_str("the path of a folder"),
             Self::Listeners => f.write_str("URLs like mqtt://127.0.0.1:1883"),
             Self::TopicDurability => {
                 f.write_str("a list of { topic_filter = \"a/#\", durability = \"written\" }")
@@ -338,7 +344,7 @@ const BROKER: &[Setting] = &[
         key: "data",
         doc: &["The folder for what must survive the process: sessions, subscriptions, messages, \
              Wills. Unset, everything lives in memory and is lost when the broker stops."],
-        kind: Kind::Text,
+        kind: Kind::Folder,
         example: Some("\"/var/lib/dunlin\""),
         automatic: None,
         read: |config| Some(Value::Text(config.data.as_ref()?.display().to_string())),
@@ -371,7 +377,7 @@ const BROKER: &[Setting] = &[
         doc: &[
             "What an acknowledgement of messages with matching Topic Names means, whatever the \
              listener says; the first rule that matches decides. In a variable or flag: \
-             telemetry/#=memory,orders/#=fsync.",
+             telemetry/#=memory,orders/#=fsync; a flag that is repeated adds rules.",
         ],
         kind: Kind::TopicDurability,
         example: None,

@@ -308,7 +308,13 @@ fn a_mistake_about_durability_is_named() {
             "durability_by_topic = [{ topic_filter = \"$share/g/a\", durability = \"fsync\" }]",
             "Shared",
         ),
-        ("durability_by_topic = [{ topic_filter = \"a\", level = \"fsync\" }]", "expected {"),
+        ("durability_by_topic = [{ topic_filter = \"a\", level = \"x\" }]", "setting `level`"),
+        ("durability_by_topic = [{ topic_filter = \"a\" }]", "expected {"),
+        (
+            "listeners = [{ url = \"mqtt://127.0.0.1\", durability = \"memory\" }]",
+            "durability belongs into the url, as in \"mqtt://127.0.0.1:1883?durability=memory\"",
+        ),
+        ("data = \"\"", "data: expected the path of a folder, found nothing"),
         ("durability_by_topic = [{ topic_filter = \"a\", durability = \"no\" }]", "\"no\" is no"),
         ("durability_by_topic = 1", "expected a list"),
     ] {
@@ -316,5 +322,48 @@ fn a_mistake_about_durability_is_named() {
         let error = LoadedConfig::from_layers(layer, &BTreeMap::new(), &[]).unwrap_err();
         let error = error.to_string();
         assert!(error.starts_with("x.toml:1: ") && error.contains(message), "{error}");
+    }
+}
+
+#[test]
+fn a_mistyped_key_of_a_rule_is_named_where_it_is() {
+    check_mistake(
+        "workers = 1\n[[durability_by_topic]]\ntopic_filter = 'a'\ndurability = 'fsync'\n\n\
+         [[durability_by_topic]]\ntopic_filter = 'b'\ndurabilty = 'fsync'\n",
+        "d.toml:8: unknown setting `durabilty`; did you mean `durability`?",
+    );
+}
+
+#[test]
+fn flags_that_are_repeated_add_to_lists() {
+    let load = |flags: &[Flag]| LoadedConfig::from_layers(None, &BTreeMap::new(), flags);
+    let rule = |value| flag("--set", "durability_by_topic", value);
+    let loaded = load(&[rule("a=memory"), rule("b=written,c=fsync")]).unwrap();
+    let rules = loaded.config.durability.topics;
+    let rules: Vec<_> = rules.iter().map(|(filter, level)| (filter.as_str(), *level)).collect();
+    let expected =
+        [("a", Durability::Memory), ("b", Durability::Written), ("c", Durability::Fsync)];
+    assert_eq!(rules, expected);
+    let listener = |port| flag("--set", "listeners", port);
+    let loaded = load(&[listener("mqtt://127.0.0.1:1"), listener("mqtt://127.0.0.1:2")]).unwrap();
+    assert_eq!(loaded.config.listeners.len(), 2);
+    let error = load(&[rule("telemetry/#")]).unwrap_err().to_string();
+    assert!(error.contains("expected rules like telemetry/#=memory,orders/#=fsync"), "{error}");
+}
+
+#[test]
+fn a_durability_without_a_folder_is_warned_of() {
+    let warnings = |flags: &[Flag]| {
+        LoadedConfig::from_layers(None, &BTreeMap::new(), flags).unwrap().warnings()
+    };
+    assert_eq!(warnings(&[]), [""; 0]);
+    let reason = "durability has no effect without a data folder (--data FOLDER)";
+    for (given, place) in [
+        (flag("--durability", "durability", "fsync"), "--durability"),
+        (flag("--set", "durability_by_topic", "a=memory"), "--set: durability_by_topic"),
+        (flag("--listen", "listeners", "mqtt://127.0.0.1?durability=memory"), "--listen"),
+    ] {
+        assert_eq!(warnings(std::slice::from_ref(&given)), [format!("{place}: {reason}")]);
+        assert_eq!(warnings(&[given, flag("--data", "data", "x")]), [""; 0]);
     }
 }

@@ -29,7 +29,8 @@ pub enum DropCause {
     RefusedByReceiver,
     /// A newer message of its Topic Name has come, and the queue keeps the last one alone.
     Replaced,
-    /// What the store had of it is damaged.
+    /// What the store had of it is damaged. A start counts at least one for each damaged place,
+    /// as nobody can know how many messages it had.
     Damaged,
 }
 

@@ -78,6 +78,11 @@ impl Connection {
         let spared = self.read_again_at.saturating_since(self.protocol.last_received());
         Some(deadline + spared)
     }
+
+    /// Bytes of its output, what is prepared for it included: those are bounded together.
+    fn output_len(&self) -> usize {
+        self.out.len() + self.prepared_bytes
+    }
 }
 
 /// Outputs of at least this many bytes are written before the turn ends.

@@ -545,6 +545,11 @@ impl Core {
         }
     }
 
+    /// Counts what a start has found to be lost of what was stored, whoever it was for.
+    pub fn count_damaged(&mut self, count: u64) {
+        self.endpoints.counters.drop_many(DropCause::Damaged, count);
+    }
+
     /// The counters of this worker.
     pub fn counters(&self) -> Counters {
         let mut counters = self.endpoints.counters.clone();

@@ -22,6 +22,13 @@ pub trait Storage: Send {
     fn recover(&mut self, each: &mut dyn FnMut(Record))
     -> Result<(), Box<dyn Error + Send + Sync>>;
 
+    /// How much of what was stored the recovery has found to be lost, counted as far as is known:
+    /// at least one for each place that is damaged. It becomes a part of
+    /// [`DropCause::Damaged`](crate::core::DropCause::Damaged).
+    fn lost(&self) -> u64 {
+        0
+    }
+
     /// Opens the end of the log that a worker appends to. The waker is for what is stored after
     /// [`Store::append`] has returned.
     fn open(&mut self, worker: WorkerNumber, waker: StoreWaker) -> Box<dyn Store>;

@@ -84,7 +84,7 @@ fn a_newer_format_is_refused() {
 
 /// Rows of a table of a store that is closed.
 fn rows(folder: &Path, table: &str) -> u64 {
-    let stat = tools::stat(folder).expect("it is readable");
+    let stat = tools::stat(folder).expect("it is readable").value;
     let (_, size) = stat.tables.iter().find(|(name, _)| *name == table).expect("a table");
     size.rows
 }
@@ -257,7 +257,7 @@ fn drained_queues_give_their_room_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let open = || Worker::new(&mut recover(folder.path()).0);
     let disk_bytes = || {
-        let stat = tools::stat(folder.path()).expect("it is readable");
+        let stat = tools::stat(folder.path()).expect("it is readable").value;
         let queue = stat.tables.iter().find(|(name, _)| *name == "queue");
         queue.expect("a table").1.disk_bytes
     };
@@ -312,7 +312,7 @@ fn a_large_session_that_ends_is_removed_to_the_last_row() {
         worker.store(vec![session("c")]);
     }
     drop(worker);
-    let stat = tools::stat(folder.path()).expect("it is readable");
+    let stat = tools::stat(folder.path()).expect("it is readable").value;
     assert_eq!((stat.sessions, stat.messages), (1, 1));
     let rows =
         |name| stat.tables.iter().find(|(table, _)| *table == name).map(|(_, size)| size.rows);

@@ -1,6 +1,8 @@
 //! Files that have rotted: the store opens, says so, and has the rest.
 
 use super::*;
+use crate::tools::{self, ToolError};
+use crate::{Loss, OpenError};
 use std::path::PathBuf;
 
 const MESSAGES: u64 = 400;
@@ -42,15 +44,22 @@ fn a_batch_that_has_rotted_in_the_journal_is_cut_out() {
         filled(folder.path());
         flip(&journal(folder.path()), part);
         let (mut storage, _) = recover(folder.path());
-        assert_eq!(storage.found().damaged_journals, 1);
+        assert_eq!((storage.found().damaged_journals, storage.lost()), (1, 1));
         let mut worker = Worker::new(&mut storage);
         let left = all(&mut worker, "a");
         assert_eq!(left.len() as u64, MESSAGES - 1, "one commit is lost");
         assert_eq!(all(&mut worker, "b"), left);
-        assert_eq!(std::fs::read_dir(folder.path().join("damaged")).expect("kept").count(), 1);
+        assert!(folder.path().join("damaged/0-0.jnl").exists(), "it is kept");
         drop((storage, worker));
-        // It is mended for good.
+        // It is mended for good, and noted.
         assert_eq!(recover(folder.path()).0.found().damaged_journals, 0);
+        let checked = tools::check(folder.path()).expect("it opens");
+        assert_eq!((checked.losses.len(), checked.notes.len()), (0, 1), "{checked:?}");
+        assert!(checked.notes[0].text.contains("damaged/0-0.jnl"), "{checked:?}");
+        assert!(!checked.is_sound());
+        tools::forget(folder.path()).expect("a disk");
+        assert!(tools::check(folder.path()).expect("it opens").is_sound());
+        assert!(!folder.path().join("damaged").exists());
     }
 }
 
@@ -110,7 +119,7 @@ fn a_block_that_has_rotted_in_a_table_is_passed_over() {
     for part in [0.1, 0.4, 0.7] {
         let folder = tempfile::tempdir().expect("a folder");
         filled(folder.path());
-        crate::tools::compact(folder.path()).expect("it works");
+        tools::compact(folder.path()).expect("it works");
         // The largest is that of the queues: its end is not data.
         flip(tables(folder.path()).last().expect("a table"), part);
         let (mut storage, records) = recover(folder.path());
@@ -130,9 +139,16 @@ fn a_block_that_has_rotted_in_a_table_is_passed_over() {
         assert!((2 * MESSAGES - 64..2 * MESSAGES).contains(&left), "{left} are left");
         let checked = {
             drop((storage, worker));
-            crate::tools::check(folder.path()).expect("it opens")
+            tools::check(folder.path()).expect("it opens")
         };
         assert!(!checked.is_sound());
+        let is_told = |loss: &Loss| {
+            matches!(loss, Loss::Gap { .. }) && loss.to_string().contains(": at most ")
+        };
+        assert!(checked.losses.iter().any(is_told), "{checked:?}");
+        let exported = tools::export(folder.path(), &mut Vec::new()).expect("it opens");
+        assert_eq!(exported.value.lost, checked.found.lost());
+        assert_eq!(exported.losses, checked.losses);
     }
 }
 
@@ -149,7 +165,7 @@ fn a_row_that_means_nothing_is_set_aside() {
         );
         storage.overwrite(crate::keys::Table::Queue, &crate::keys::pair(1, 8), b"?");
     }
-    let checked = crate::tools::check(folder.path()).expect("it opens");
+    let checked = tools::check(folder.path()).expect("it opens");
     assert_eq!(checked.problems.len(), 2, "{checked:?}");
     // One is seen at the start, the other when its turn comes.
     let (mut storage, _) = recover(folder.path());
@@ -162,6 +178,108 @@ fn a_row_that_means_nothing_is_set_aside() {
     let page = worker.fetch("a", 0, usize::MAX, usize::MAX);
     assert_eq!((page.messages.len() as u64, page.damaged), (MESSAGES - 2, 0));
     drop(worker);
-    let checked = crate::tools::check(folder.path()).expect("it opens");
+    let checked = tools::check(folder.path()).expect("it opens");
     assert_eq!((checked.found.damaged_rows, checked.set_aside), (0, 2));
+    assert!(!checked.is_sound());
+    tools::forget(folder.path()).expect("a disk");
+    assert!(tools::check(folder.path()).expect("it opens").is_sound());
+}
+
+#[test]
+fn every_tool_tells_of_a_journal_that_it_mends_and_of_what_was_noted() {
+    type Tool = fn(&Path) -> (Vec<Loss>, usize);
+    let tools: [Tool; 5] = [
+        |folder| {
+            let stat = tools::stat(folder).expect("it opens");
+            (stat.losses, stat.notes.len())
+        },
+        |folder| {
+            let checked = tools::check(folder).expect("it opens");
+            (checked.losses, checked.notes.len())
+        },
+        |folder| {
+            let done = tools::compact(folder).expect("it opens");
+            (done.losses, done.notes.len())
+        },
+        |folder| {
+            let exported = tools::export(folder, &mut Vec::new()).expect("it opens");
+            assert_eq!(exported.value.lost, exported.losses.len() as u64);
+            (exported.losses, exported.notes.len())
+        },
+        |folder| {
+            let copied = tools::backup(folder, &mut Vec::new()).expect("it opens");
+            assert_eq!(copied.value.lost, copied.losses.len() as u64);
+            (copied.losses, copied.notes.len())
+        },
+    ];
+    for tool in tools {
+        let folder = tempfile::tempdir().expect("a folder");
+        filled(folder.path());
+        flip(&journal(folder.path()), 0.5);
+        let (losses, notes) = tool(folder.path());
+        assert!(matches!(losses[..], [Loss::Journal { places: 1, groups: 1, .. }]), "{losses:?}");
+        assert_eq!(notes, 0);
+        assert_eq!(tool(folder.path()), (Vec::new(), 1));
+    }
+}
+
+#[test]
+fn groups_that_are_gone_from_the_end_are_told_of_once_and_noted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    let file = std::fs::OpenOptions::new().write(true).open(journal(folder.path())).expect("it");
+    file.set_len(50_000).expect("a file");
+    let (mut storage, _) = recover(folder.path());
+    let lost = storage.lost();
+    let left = all(&mut Worker::new(&mut storage), "a").len() as u64;
+    assert_eq!(lost, MESSAGES - left, "each was a group of its own");
+    drop(storage);
+    let checked = tools::check(folder.path()).expect("it opens");
+    assert_eq!((checked.losses.len(), checked.notes.len()), (0, 1), "{checked:?}");
+}
+
+#[test]
+fn a_store_whose_database_is_gone_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    let database = folder.path().join("database");
+    for is_mount_point in [false, true] {
+        std::fs::remove_dir_all(&database).expect("it was there");
+        if is_mount_point {
+            std::fs::create_dir(&database).expect("a folder");
+        }
+        let error = FileStorage::open(folder.path(), Options::default()).expect_err("gone");
+        assert!(matches!(error, OpenError::Gone { .. }), "{error}");
+        let error = tools::check(folder.path()).expect_err("gone");
+        assert!(matches!(error, ToolError::Open(OpenError::Gone { .. })), "{error}");
+        std::fs::create_dir_all(&database).expect("a folder");
+    }
+    // One in which nothing was ever stored begins again.
+    std::fs::remove_file(folder.path().join("progress")).expect("a mark");
+    drop(open(folder.path()));
+}
+
+#[test]
+fn messages_are_for_this_user_alone_in_whatever_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let open_to_all = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(folder.path(), open_to_all).expect("a folder of our own");
+    filled(folder.path());
+    flip(&journal(folder.path()), 0.5);
+    drop(recover(folder.path()));
+    for name in ["database", "damaged"] {
+        let rights = std::fs::metadata(folder.path().join(name)).expect("it is there");
+        assert_eq!(rights.permissions().mode() & 0o777, 0o700, "{name}");
+    }
+}
+
+#[test]
+fn a_path_that_is_too_long_for_a_socket_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let long = folder.path().join("x".repeat(120));
+    let (mut storage, _) = recover(&long);
+    let worker = Worker::new(&mut storage);
+    assert!(!long.join("control.new").exists());
+    drop((storage, worker));
 }

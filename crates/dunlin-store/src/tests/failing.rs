@@ -68,3 +68,45 @@ fn a_full_disk_acknowledges_nothing_and_loses_nothing() {
     let page = worker.fetch("a", 0, 1000, usize::MAX);
     assert_eq!(numbers(&page), (1..=300).collect::<Vec<_>>());
 }
+
+/// Ends while the disk takes nothing.
+#[test]
+fn the_process_that_stops_while_its_disk_is_full() {
+    let Some(folder) = std::env::var_os(FOLDER) else { return };
+    let noticed = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    signal_hook::flag::register(signal_hook::consts::SIGXFSZ, noticed).expect("a signal");
+    let (mut storage, _) = recover(Path::new(&folder));
+    let ending = storage.ending();
+    let mut worker = Worker::new(&mut storage);
+    drop(storage);
+    worker.store(vec![session("a")]);
+    // Less than the disk must take to count as mended.
+    limit_files(Some(512 * 1024));
+    let message = message("t", &[7; 300_000]);
+    for number in 1..=4 {
+        worker.append(vec![owed("a", number, &message)], Durability::Fsync);
+    }
+    while worker.store.is_ready() {
+        worker.woken.recv().expect("a living store");
+    }
+    let probe = crate::health::probe(Path::new(&folder));
+    assert!(probe.is_err(), "there is no room");
+    assert_eq!(ending.lost(), 0, "it has not ended");
+    drop(worker);
+    assert!(ending.lost() > 0);
+    limit_files(None);
+    crate::health::probe(Path::new(&folder)).expect("there is room");
+    assert!(!Path::new(&folder).join("probe").exists());
+    println!("\nit ended");
+}
+
+#[test]
+fn who_stops_a_store_while_its_disk_is_full_is_told_that_something_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output =
+        process("tests::failing::the_process_that_stops_while_its_disk_is_full", folder.path())
+            .output()
+            .expect("this program runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("it ended"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}

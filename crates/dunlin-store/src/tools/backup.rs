@@ -2,8 +2,9 @@
 //! through a socket in the folder, and goes on meanwhile.
 
 use super::line::{Line, NAME, VERSION};
-use super::{ToolError, export};
+use super::{Copied, Outcome, ToolError, export};
 use crate::engine::Engine;
+use crate::loss::Loss;
 use crate::open::OpenError;
 use crate::recovery::Recovery;
 use crate::shared::Shared;
@@ -24,12 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look meanwhile whether the broker stops.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
 
-/// Writes what is stored, as it is at this moment; gives how many records it were.
+/// Writes what is stored, as it is at this moment. What is lost is added to what was lost before.
 pub(crate) fn write_export(
     engine: &Engine,
+    losses: &mut Vec<Loss>,
     out: &mut dyn Write,
     stop: &dyn Fn() -> bool,
-) -> io::Result<u64> {
+) -> io::Result<Copied> {
     let mut records = 0;
     let mut outcome = write_line(out, &Line::Header { format: NAME.to_owned(), version: VERSION });
     let mut each = |record| {
@@ -44,11 +46,13 @@ pub(crate) fn write_export(
             };
         }
     };
-    Recovery::new(engine, &mut each).thorough().run();
+    let recovered = Recovery::new(engine, &mut each).thorough().run();
     outcome?;
-    write_line(out, &Line::End { records })?;
+    losses.extend(recovered.losses);
+    let lost = losses.iter().map(Loss::count).sum();
+    write_line(out, &Line::End { records, lost })?;
     out.flush()?;
-    Ok(records)
+    Ok(Copied { records, lost })
 }
 
 fn write_line(out: &mut dyn Write, line: &Line) -> io::Result<()> {
@@ -56,12 +60,13 @@ fn write_line(out: &mut dyn Write, line: &Line) -> io::Result<()> {
     out.write_all(b"\n")
 }
 
-/// Copies the store of a broker that runs, or of one that has stopped; gives how many records it
-/// were. The copy is an export, for [`import`](super::import).
+/// Copies the store of a broker that runs, or of one that has stopped. The copy is an export, for
+/// [`import`](super::import). What is damaged is left out; a broker that runs names it in its log,
+/// and here it is only counted.
 ///
 /// # Errors
 /// When the broker can't be reached or ends, or the output can't be written: it is not whole then.
-pub fn backup(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, ToolError> {
+pub fn backup(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<Outcome<Copied>, ToolError> {
     let folder = folder.as_ref();
     let mut stream = match UnixStream::connect(folder.join(SOCKET)) {
         Ok(stream) => stream,
@@ -91,8 +96,13 @@ pub fn backup(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, Tool
         // Only the last line begins so: it says that all was sent.
         if line.starts_with(b"{\"end\":") && line.ends_with(b"}\n") {
             out.flush()?;
+            let lost = match serde_json::from_slice(&line) {
+                Ok(Line::End { lost, .. }) => lost,
+                _ => 0,
+            };
             // Without the header.
-            return Ok(count.saturating_sub(1));
+            let copied = Copied { records: count.saturating_sub(1), lost };
+            return Ok(Outcome { value: copied, losses: Vec::new(), notes: Vec::new() });
         }
         count += 1;
     }
@@ -123,10 +133,16 @@ impl Control {
         let _ = std::fs::remove_dir_all(&private);
         DirBuilder::new().mode(0o700).create(&private)?;
         let (draft, path) = (private.join(SOCKET), folder.join(SOCKET));
-        let listener = UnixListener::bind(&draft).map_err(too_long)?;
-        std::fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
-        std::fs::rename(&draft, &path)?;
-        std::fs::remove_dir(&private)?;
+        let bind = || {
+            let listener = UnixListener::bind(&draft).map_err(too_long)?;
+            std::fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
+            std::fs::rename(&draft, &path)?;
+            Ok(listener)
+        };
+        let listener: io::Result<_> = bind();
+        let removed = std::fs::remove_dir_all(&private);
+        let listener = listener?;
+        removed?;
         let thread = std::thread::Builder::new().name("dunlin-control".to_owned());
         let thread = thread.spawn(move || serve(&listener, &shared))?;
         Ok(Self { path, thread: Some(thread) })
@@ -152,7 +168,10 @@ fn serve(listener: &UnixListener, shared: &Shared) {
             return;
         }
         match stream.and_then(|stream| answer(stream, shared)) {
-            Ok(records) => tracing::info!(records, "a backup was made"),
+            Ok(Copied { records, lost: 0 }) => tracing::info!(records, "a backup was made"),
+            Ok(Copied { records, lost }) => {
+                tracing::error!(records, lost, "a backup was made of a store that is damaged");
+            }
             Err(error) => tracing::warn!(%error, "a backup was not made"),
         }
     }
@@ -207,7 +226,7 @@ impl Write for Patient<'_> {
     }
 }
 
-fn answer(stream: UnixStream, shared: &Shared) -> io::Result<u64> {
+fn answer(stream: UnixStream, shared: &Shared) -> io::Result<Copied> {
     stream.set_read_timeout(Some(LOOK_AFTER))?;
     stream.set_write_timeout(Some(LOOK_AFTER))?;
     let mut stream = Patient { stream, shared };
@@ -219,5 +238,8 @@ fn answer(stream: UnixStream, shared: &Shared) -> io::Result<u64> {
     let engine = shared.engine.read().unwrap_or_else(PoisonError::into_inner);
     let engine = engine.as_ref().ok_or_else(|| io::Error::other("the disk fails"))?;
     let mut out = BufWriter::with_capacity(64 * 1024, stream);
-    write_export(engine, &mut out, &|| is_over(shared))
+    let mut losses = Vec::new();
+    let copied = write_export(engine, &mut losses, &mut out, &|| is_over(shared))?;
+    losses.iter().for_each(|loss| tracing::error!("damaged: {loss}"));
+    Ok(copied)
 }

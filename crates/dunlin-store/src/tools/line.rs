@@ -74,6 +74,9 @@ pub(super) enum Line {
     },
     End {
         records: u64,
+        /// How much was damaged and is not in the export, at least.
+        #[serde(default, skip_serializing_if = "is_none_lost")]
+        lost: u64,
     },
 }
 
@@ -338,6 +341,11 @@ impl LineProperties {
                 .collect::<Result<_, String>>()?,
         })
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_none_lost(lost: &u64) -> bool {
+    *lost == 0
 }
 
 /// A number that things were given in turn: the broker counts on from the highest one.

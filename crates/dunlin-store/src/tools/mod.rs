@@ -1,7 +1,9 @@
 //! What can be done with a store besides running a broker on it: looking at it, checking it,
 //! carrying it elsewhere.
 //!
-//! All but [`backup`] work on the folder of a stopped broker, and refuse one that is in use.
+//! All but [`backup`] work on the folder of a stopped broker, and refuse one that is in use. They
+//! open it as a broker does: a damaged journal is mended, which is told and noted, and the file kept
+//! as it was. Whatever else is damaged stays as it is, and is told of each time.
 //!
 //! # The export
 //!
@@ -9,6 +11,7 @@
 //!
 //! The first line is `{"header":{"format":"dunlin-export","version":1}}`, the last one
 //! `{"end":{"records":N}}` with the number of lines between them; a file without it is not whole.
+//! A store that was damaged adds `"lost":N`, of how much is missing at least.
 //! Each line between is one thing that is stored, by its kind:
 //!
 //! | kind | what it is |
@@ -32,18 +35,24 @@ pub use backup::backup;
 pub(crate) use backup::{Control, write_export};
 
 use crate::engine::Engine;
+use crate::group::Group;
+use crate::health::Cause;
+use crate::journal::journals;
 use crate::keys::Table;
-use crate::open::{Folder, OpenError};
+use crate::loss::{self, Loss, Note};
+use crate::open::{Folder, OpenError, had_store};
 use crate::recovery::{Found, Problem, Recovery};
 use crate::scan::scan;
-use crate::storage::{FileStorage, Options, open_engine};
+use crate::storage::{FileStorage, Opened, Options, of_journals, open_engine};
 use dunlin_broker::Store;
 use dunlin_broker::core::{Durability, Record, RecordNumber};
 use dunlin_protocol::codec::Text;
+use fjall::PersistMode;
 use line::Line;
 use std::collections::HashMap;
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read, Write};
 use std::ops::ControlFlow;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::channel;
 
@@ -57,6 +66,12 @@ pub enum ToolError {
     /// There is no store in the folder.
     #[error("{} holds no store", .0.display())]
     NoStore(PathBuf),
+    /// This is no export at all; nothing was made of it.
+    #[error("this is not an export of dunlin: {reason}")]
+    NotAnExport {
+        /// What is wrong with its first line.
+        reason: String,
+    },
     /// The folder that is to be imported into holds a store already.
     #[error("{} holds a store already; import into an empty folder", .0.display())]
     NotEmpty(PathBuf),
@@ -72,14 +87,51 @@ pub enum ToolError {
     #[error("the export is not whole: its last line is missing")]
     CutOff,
     /// The broker gave up a backup before its end.
-    #[error("the broker ended the backup before it was whole; the broker's log says why")]
+    #[error(
+        "the broker ended the backup before it was whole: it stops, or its disk fails (a full one \
+         does; look for `the disk fails` in its log)"
+    )]
     GivenUp,
     /// The export, the store or the connection to the broker failed.
     #[error("reading or writing failed")]
     Io(#[from] io::Error),
+    /// A table can't be written anew.
+    #[error(
+        "the table {table}, in the files of {}, can't be written anew: {reason}", files.display()
+    )]
+    Table {
+        /// The table.
+        table: &'static str,
+        /// The folder of its files.
+        files: PathBuf,
+        /// What the engine said.
+        reason: String,
+    },
     /// The engine failed.
     #[error("the database fails: {0}")]
     Database(String),
+}
+
+/// What a tool has done, and what it found damaged on the way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Outcome<T> {
+    /// What was asked for.
+    pub value: T,
+    /// What is damaged.
+    pub losses: Vec<Loss>,
+    /// What was lost earlier, and was not [forgotten](forget).
+    pub notes: Vec<Note>,
+}
+
+/// How much was copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Copied {
+    /// Things that are stored.
+    pub records: u64,
+    /// How much is missing because it was damaged, at least; a copy keeps it in mind.
+    pub lost: u64,
 }
 
 /// What [`check`] has found.
@@ -96,38 +148,62 @@ pub struct Checked {
     pub leftover_messages: u64,
     /// Rows that were set aside earlier.
     pub set_aside: u64,
-    /// Groups that were on the disk and are not there; `None` if nothing tells.
-    pub lost_groups: Option<u64>,
+    /// What is damaged, or was until now.
+    pub losses: Vec<Loss>,
+    /// What was lost earlier, and was not [forgotten](forget).
+    pub notes: Vec<Note>,
 }
 
 impl Checked {
     /// Whether nothing is damaged or missing.
     pub fn is_sound(&self) -> bool {
-        let Found { damaged_rows, damaged_journals, gaps, .. } = self.found;
-        [damaged_rows, damaged_journals, gaps, self.set_aside, self.lost_groups.unwrap_or(0)]
-            == [0; 5]
+        self.losses.is_empty() && self.notes.is_empty() && self.set_aside == 0
     }
 }
 
 /// Reads every row: whether it can be understood, and what it refers to is there.
 ///
-/// A damaged journal is mended on the way, as a start does it.
-///
 /// # Errors
 /// When the store can't be opened at all.
 pub fn check(folder: impl AsRef<Path>) -> Result<Checked, ToolError> {
-    let (folder, engine, damaged_journals) = open(folder.as_ref())?;
+    let Open { engine, mut losses, notes, .. } = Open::new(folder.as_ref())?;
     let mut ignore = |_| {};
     let recovered = Recovery::new(&engine, &mut ignore).thorough().run();
-    let commit = recovered.index.counters.commit;
+    let Found { damaged_journals, lost_groups, .. } = of_journals(&losses);
+    losses.extend(recovered.losses);
+    let set_aside = size(&engine, Table::Damaged, &mut losses).rows;
     Ok(Checked {
-        found: Found { damaged_journals, ..recovered.found },
+        found: Found { damaged_journals, lost_groups, ..recovered.found },
         problems: recovered.problems,
         leftover_sessions: recovered.index.garbage.len() as u64,
         leftover_messages: recovered.index.orphans.len() as u64,
-        set_aside: size(&engine, Table::Damaged).rows,
-        lost_groups: folder.marked().map(|marked| marked.saturating_sub(commit)),
+        set_aside,
+        losses,
+        notes,
     })
+}
+
+/// Removes what was set aside because it was damaged, with the notes of it: files and rows. What is
+/// damaged still is found again.
+///
+/// # Errors
+/// When the store can't be opened, or the disk fails.
+pub fn forget(folder: impl AsRef<Path>) -> Result<(), ToolError> {
+    let Open { folder, engine, .. } = Open::new(folder.as_ref())?;
+    let mut group = Group::default();
+    scan(&engine, &engine.snapshot(), Table::Damaged, (&[], None), |key, _| {
+        group.remove(Table::Damaged, &key);
+        ControlFlow::Continue(())
+    });
+    let ops = group.take();
+    if !ops.is_empty() {
+        engine.commit(&ops, PersistMode::SyncData).map_err(|error| database(&error))?;
+    }
+    match std::fs::remove_dir_all(folder.damaged()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(OpenError::Io { path: folder.damaged(), source }.into()),
+        Ok(()) => Ok(()),
+    }
 }
 
 /// How large a part of a store is.
@@ -152,6 +228,8 @@ pub struct Stat {
     pub messages: u64,
     /// Each table by its name.
     pub tables: Vec<(&'static str, Size)>,
+    /// What journals take of the disk. They have what was stored last, whatever table it is for.
+    pub journal_bytes: u64,
     /// All of the database on the disk, journals included.
     pub disk_bytes: u64,
 }
@@ -160,36 +238,48 @@ pub struct Stat {
 ///
 /// # Errors
 /// When the store can't be opened or read.
-pub fn stat(folder: impl AsRef<Path>) -> Result<Stat, ToolError> {
-    let (_folder, engine, _) = open(folder.as_ref())?;
-    let tables = Table::ALL.map(|table| (table.name(), size(&engine, table)));
-    Ok(Stat {
+pub fn stat(folder: impl AsRef<Path>) -> Result<Outcome<Stat>, ToolError> {
+    let Open { folder, engine, mut losses, notes } = Open::new(folder.as_ref())?;
+    let journal_bytes = journal_bytes(&folder.database())
+        .map_err(|source| OpenError::Io { path: folder.database(), source })?;
+    let tables = Table::ALL.map(|table| (table.name(), size(&engine, table, &mut losses)));
+    let stat = Stat {
         sessions: tables[Table::Session as usize].1.rows,
         messages: tables[Table::Queue as usize].1.rows,
         tables: tables.to_vec(),
-        disk_bytes: engine.disk_bytes().map_err(|error| database(&error))?,
-    })
+        journal_bytes,
+        disk_bytes: journal_bytes + tables.iter().map(|(_, table)| table.disk_bytes).sum::<u64>(),
+    };
+    Ok(Outcome { value: stat, losses, notes })
 }
 
-fn size(engine: &Engine, table: Table) -> Size {
+/// Room is set aside for a journal that it does not take yet, so its length says little.
+fn journal_bytes(database: &Path) -> io::Result<u64> {
+    const BLOCK: u64 = 512;
+    let blocks = |(_, path): &(u64, PathBuf)| Ok(std::fs::metadata(path)?.blocks() * BLOCK);
+    journals(database)?.iter().map(blocks).sum()
+}
+
+fn size(engine: &Engine, table: Table, losses: &mut Vec<Loss>) -> Size {
     let disk_bytes = engine.table(table).disk_space();
     let mut size = Size { rows: 0, bytes: 0, disk_bytes };
-    scan(engine, &engine.snapshot(), table, (&[], None), |key, value| {
+    losses.extend(scan(engine, &engine.snapshot(), table, (&[], None), |key, value| {
         size.rows += 1;
         size.bytes += (key.len() + value.len()) as u64;
         ControlFlow::Continue(())
-    });
+    }));
     size
 }
 
-/// Writes all that is stored as lines of JSON; gives how many things it were. The format is
-/// described [above](self).
+/// Writes all that is stored as lines of JSON. The format is described [above](self). What is
+/// damaged is left out, and told of.
 ///
 /// # Errors
 /// When the store can't be opened, or the output can't be written.
-pub fn export(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<u64, ToolError> {
-    let (_folder, engine, _) = open(folder.as_ref())?;
-    Ok(write_export(&engine, out, &|| false)?)
+pub fn export(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<Outcome<Copied>, ToolError> {
+    let Open { engine, mut losses, notes, .. } = Open::new(folder.as_ref())?;
+    let copied = write_export(&engine, &mut losses, out, &|| false)?;
+    Ok(Outcome { value: copied, losses, notes })
 }
 
 /// What is wrong with a line. That it is line 1 of itself is left out.
@@ -204,17 +294,39 @@ fn reason(error: &serde_json::Error) -> String {
 const IMPORT_BATCH: usize = 256;
 const IMPORT_AHEAD: u64 = 64 * 256;
 
-/// Makes a store of an export, in a folder that holds none; gives how many things it were.
+/// Makes a store of an export, in a folder that holds none.
 ///
 /// # Errors
-/// When the folder holds a store, or the export is damaged. What was imported before the fault
-/// stays, so that nothing is lost that could be read.
-pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64, ToolError> {
+/// When the folder holds a store, or this is no export: then nothing was made. When the export is
+/// damaged further on, what came before the fault stays in the folder, marked so that neither a
+/// broker nor a tool takes it for a whole store ([`OpenError::Partial`]).
+pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<Copied, ToolError> {
     let folder = folder.as_ref();
     if holds_store(folder)? {
         return Err(ToolError::NotEmpty(folder.into()));
     }
-    let mut storage = FileStorage::open(folder, Options::default())?;
+    let mut header = Vec::new();
+    // The line that is expected is short: not all of another file is to be read.
+    (&mut *export).take(HEADER_MAX).read_until(b'\n', &mut header)?;
+    let not_an_export = |reason| ToolError::NotAnExport { reason };
+    match serde_json::from_slice(&header) {
+        Ok(Line::Header { format, version }) if format == line::NAME => {
+            if version != line::VERSION {
+                return Err(not_an_export(format!("version {version} of it is not known")));
+            }
+        }
+        _ => return Err(not_an_export("its first line is not the header of one".to_owned())),
+    }
+    let (storage, partial) = FileStorage::open_partial(folder, Options::default())?;
+    let copied = import_records(storage, export)?;
+    partial.set_partial(false)?;
+    Ok(copied)
+}
+
+/// How long the first line of an export can be.
+const HEADER_MAX: u64 = 1000;
+
+fn import_records(mut storage: FileStorage, export: &mut dyn BufRead) -> Result<Copied, ToolError> {
     let (sender, woken) = channel();
     let end = storage.open_end(move || {
         let _ = sender.send(());
@@ -230,7 +342,7 @@ pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64,
     let mut outcome = Err(ToolError::CutOff);
     let mut order = Order::default();
     let mut end_line = None;
-    for (number, text) in (1..).zip(export.lines()) {
+    for (number, text) in (2..).zip(export.lines()) {
         let fault = |reason| ToolError::Line { line: number, reason };
         if let Some(end_line) = end_line {
             outcome = Err(fault(format!("the export has ended with line {end_line}")));
@@ -240,21 +352,10 @@ pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<u64,
             serde_json::from_str::<Line>(&text).map_err(|error| fault(reason(&error)))
         });
         let record = match parsed {
-            Ok(Line::Header { format, version }) if number == 1 => {
-                if format == line::NAME && version == line::VERSION {
-                    continue;
-                }
-                outcome = Err(fault(format!("{format} of version {version} is not known")));
-                break;
-            }
-            Ok(_) if number == 1 => {
-                outcome = Err(fault("the header is missing".to_owned()));
-                break;
-            }
-            Ok(Line::End { records: count }) => {
+            Ok(Line::End { records: count, lost }) => {
                 let found = last + records.len() as u64;
                 outcome = match count == found {
-                    true => Ok(count),
+                    true => Ok(Copied { records: count, lost }),
                     false => Err(fault(format!("{count} records expected, {found} found"))),
                 };
                 end_line = Some(number);
@@ -323,12 +424,18 @@ impl Order {
 /// Rewrites the database without what was removed from it, which gives its room back to the disk.
 ///
 /// # Errors
-/// When the store can't be opened, or the disk fails; the store is as it was then.
-pub fn compact(folder: impl AsRef<Path>) -> Result<(), ToolError> {
-    let (_folder, engine, _) = open(folder.as_ref())?;
-    Table::ALL
-        .into_iter()
-        .try_for_each(|table| engine.compact(table).map_err(|error| database(&error)))
+/// When the store can't be opened, a table is damaged, or the disk fails; the store is as it was
+/// then.
+pub fn compact(folder: impl AsRef<Path>) -> Result<Outcome<()>, ToolError> {
+    let Open { engine, losses, notes, .. } = Open::new(folder.as_ref())?;
+    for table in Table::ALL {
+        engine.compact(table).map_err(|error| ToolError::Table {
+            table: table.name(),
+            files: engine.table(table).path().to_path_buf(),
+            reason: Cause(&error).to_string(),
+        })?;
+    }
+    Ok(Outcome { value: (), losses, notes })
 }
 
 /// Whether there is a store; a folder that can't be looked into is not one without.
@@ -341,15 +448,28 @@ fn holds_store(folder: &Path) -> Result<bool, ToolError> {
     }
 }
 
-fn open(folder: &Path) -> Result<(Folder, Engine, u64), ToolError> {
-    if !holds_store(folder)? {
-        return Err(ToolError::NoStore(folder.into()));
+/// A store that was opened for a tool.
+struct Open {
+    folder: Folder,
+    engine: Engine,
+    losses: Vec<Loss>,
+    notes: Vec<Note>,
+}
+
+impl Open {
+    fn new(path: &Path) -> Result<Self, ToolError> {
+        if !holds_store(path)? && !had_store(path)? {
+            return Err(ToolError::NoStore(path.into()));
+        }
+        let folder = Folder::open(path)?;
+        let aside = folder.damaged();
+        // Before those of what is found now.
+        let notes = loss::notes(&aside).map_err(|source| OpenError::Io { path: aside, source })?;
+        let Opened { engine, losses } = open_engine(&folder, &Options::default())?;
+        Ok(Self { folder, engine, losses, notes })
     }
-    let folder = Folder::open(folder)?;
-    let (engine, damaged_journals) = open_engine(&folder, &Options::default())?;
-    Ok((folder, engine, damaged_journals))
 }
 
 fn database(error: &fjall::Error) -> ToolError {
-    ToolError::Database(crate::health::Cause(error).to_string())
+    ToolError::Database(Cause(error).to_string())
 }

@@ -91,3 +91,12 @@ fn help_is_complete() {
         }
     }
 }
+
+#[test]
+fn a_durability_without_a_folder_is_warned_of() {
+    let ended = run(&["broker", "--check", "--durability", "written"]);
+    assert_eq!(ended.code, Some(0));
+    let warning = "warning: --durability: durability has no effect without a data folder \
+                   (--data FOLDER)\n";
+    assert_eq!(ended.stderr, warning);
+}

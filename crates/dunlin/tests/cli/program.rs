@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Only a test that fails waits this long.
 const DEADLINE: Duration = Duration::from_secs(60);
+/// And so long until a program has done all that it was told, on a busy machine.
+const END: Duration = Duration::from_secs(300);
 
 /// The program with these arguments, without settings from the environment of the tests.
 pub(crate) fn command(args: &[&str]) -> Command {
@@ -20,9 +22,22 @@ pub(crate) fn command(args: &[&str]) -> Command {
     command
 }
 
-/// Runs the program to its end.
+/// Runs the program to its end; one that doesn't end is killed, and the test fails.
+#[track_caller]
 pub(crate) fn run(args: &[&str]) -> Ended {
-    Ended::of(command(args).output().expect("the program can be started"))
+    let mut command = command(args);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let child = child.expect("the program can be started");
+    let process = child.id().to_string();
+    let (ended, end) = channel();
+    thread::spawn(move || ended.send(child.wait_with_output()));
+    match end.recv_timeout(END) {
+        Ok(output) => Ended::of(output.expect("its output can be read")),
+        Err(_) => {
+            let _ = Command::new("kill").args(["-9", &process]).status();
+            panic!("dunlin {args:?} runs and runs");
+        }
+    }
 }
 
 /// What a program left.

@@ -61,7 +61,9 @@ fn a_folder_has_one_broker() {
     ] {
         let ended = run(args);
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{args:?}");
-        assert!(ended.stderr.contains("is in use by another broker (process "), "{ended:?}");
+        assert!(ended.stderr.contains(" is in use by process "), "{ended:?}");
+        let names_backup = ended.stderr.contains("`dunlin store backup`");
+        assert_eq!(names_backup, args[0] == "store", "{ended:?}");
     }
 }
 
@@ -75,16 +77,26 @@ fn a_store_is_counted_checked_and_carried_elsewhere() {
     let backup = at("backup.jsonl");
     let ended = run(&["store", "backup", text(&data), "--to", text(&backup)]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    let ended = run(&["store", "backup", text(&data), "--to", text(&backup)]);
+    ended.check(
+        1,
+        "",
+        &format!("error: {} is there already; --force replaces it\n", text(&backup)),
+    );
+    let ended = run(&["store", "backup", text(&data), "--to", text(&backup), "--force"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
     publish(&broker.port, 2);
     broker.running.signal("TERM");
     assert_eq!(broker.running.end().code, Some(0));
 
     let ended = run(&["store", "stat", text(&data)]);
-    assert!(ended.stdout.contains("1 sessions, 3 messages owed to them"), "{ended:?}");
+    assert!(ended.stdout.contains("1 session, 3 messages owed to it"), "{ended:?}");
     let ended = run(&["store", "check", text(&data)]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stdout.ends_with("nothing is damaged\n"), "{ended:?}");
-    assert_eq!(run(&["store", "compact", text(&data)]).code, Some(0));
+    let ended = run(&["store", "compact", text(&data)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.contains("since what was in the journal alone has tables now"));
     let export = run(&["store", "export", text(&data), "--to", "-"]);
     assert_eq!((export.code, export.stdout.lines().count()), (Some(0), 1 + 5 + 1), "{export:?}");
 
@@ -115,5 +127,127 @@ fn what_is_no_store_is_named() {
     let data = folder.path().join("data");
     let ended = run(&["store", "import", text(&data), "--from", text(&file)]);
     assert_eq!(ended.code, Some(1));
-    assert!(ended.stderr.starts_with("error: line 2 of the export: "), "{ended:?}");
+    let said = format!("error: {}: line 2 of the export: ", text(&file));
+    assert!(ended.stderr.starts_with(&said), "{ended:?}");
+}
+
+/// A stopped broker's folder with messages, one of which has rotted in the journal.
+fn damaged(data: &Path) {
+    let broker = start(data);
+    leave_messages(&broker.port, 10);
+    broker.running.signal("TERM");
+    assert_eq!(broker.running.end().code, Some(0));
+    let journal = data.join("database/0.jnl");
+    let mut bytes = std::fs::read(&journal).expect("a journal");
+    let used = bytes.iter().rposition(|byte| *byte != 0).expect("it is used");
+    bytes[used / 2] ^= 0x10;
+    std::fs::write(&journal, bytes).expect("a journal");
+}
+
+#[test]
+fn what_is_damaged_is_told_by_every_tool_and_remembered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    for (task, goes_on) in [
+        (&["stat"][..], "\njournal "),
+        (&["export", "--to", "-"], "{\"end\":{\"records\":"),
+        (&["backup", "--to", "-"], "\"lost\":1}}\n"),
+        (&["compact"], "on the disk"),
+    ] {
+        let data = at(&format!("of-{}", task[0]));
+        damaged(&data);
+        let command = [&["store", task[0], text(&data)][..], &task[1..]].concat();
+        let ended = run(&command);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stdout.contains(goes_on), "{ended:?}");
+        let journal = data.join("database/0.jnl");
+        let said = format!("damaged: the journal {}: ", text(&journal));
+        assert!(ended.stderr.starts_with(&said), "{ended:?}");
+        let kept = data.join("damaged/0-0.jnl");
+        assert!(ended.stderr.contains(&format!("is kept as {}\n", text(&kept))), "{ended:?}");
+        assert!(ended.stderr.contains("; import a backup into a new folder, or go on"));
+        // What is left is sound, and what was lost is known still.
+        let ended = run(&command);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(ended.stderr.starts_with("warning: "), "{ended:?}");
+        let ended = run(&["store", "check", text(&data)]);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(ended.stdout.contains("damaged earlier, 20"), "{ended:?}");
+        run(&["store", "forget", text(&data)]).check(0, "", "");
+        let ended = run(&["store", "check", text(&data)]);
+        assert!(ended.stdout.ends_with("nothing is damaged\n"), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_copy_of_what_is_left_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    let (data, copy) = (at("data"), at("copy.jsonl"));
+    damaged(&data);
+    let ended = run(&["store", "export", text(&data), "--to", text(&copy)]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stdout.ends_with(&format!("records are in {}\n", text(&copy))), "{ended:?}");
+    let said = format!("error: {} has what is left of a damaged store: ", text(&copy));
+    assert!(ended.stderr.contains(&said), "{ended:?}");
+    let ended = run(&["store", "import", text(&at("other")), "--from", text(&copy)]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.starts_with("warning: the store that was copied was damaged"));
+}
+
+#[test]
+fn a_broker_starts_with_what_is_left_counts_what_is_lost_and_refuses_what_is_gone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    damaged(folder.path());
+    let broker = start(folder.path());
+    let topic_name = "$SYS/broker/dropped/damaged";
+    let ended = run(&["sub", "-p", &broker.port, "-t", topic_name, "-C", "1"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "1\n"), "{ended:?}");
+    broker.running.signal("TERM");
+    let ended = broker.running.end();
+    assert_eq!(ended.code, Some(0));
+    assert!(ended.stderr.contains("damaged: the journal "), "{ended:?}");
+
+    std::fs::remove_dir_all(folder.path().join("database")).expect("it was there");
+    let name = text(folder.path());
+    for args in [&["--listen", "mqtt://127.0.0.1:0", "--data", name][..], &["store", "check", name]]
+    {
+        let ended = run(args);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(ended.stderr.contains("had a store, and its database is gone: "), "{ended:?}");
+    }
+}
+
+#[test]
+fn a_part_of_an_import_is_no_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, file) = (folder.path().join("data"), folder.path().join("export"));
+    let name = text(&data);
+    let import = || run(&["store", "import", name, "--from", text(&file)]);
+    // Nothing is made of what is no export.
+    std::fs::write(&file, "{\"x\":1}\n").expect("a file");
+    let ended = import();
+    let said = format!("error: {}: this is not an export of dunlin: ", text(&file));
+    assert!(ended.stderr.starts_with(&said), "{ended:?}");
+    assert!(!data.exists());
+    let ended = run(&["store", "import", name, "--from", text(folder.path())]);
+    assert!(ended.stderr.contains(&format!("{}: ", text(folder.path()))), "{ended:?}");
+    assert!(!data.exists());
+
+    std::fs::write(&file, "{\"header\":{\"format\":\"dunlin-export\",\"version\":1}}\n")
+        .expect("a file");
+    let ended = import();
+    assert!(ended.stderr.contains("its last line is missing"), "{ended:?}");
+    for args in [
+        &["--listen", "mqtt://127.0.0.1:0", "--data", name][..],
+        &["store", "check", name],
+        &["store", "export", name, "--to", "-"],
+    ] {
+        let ended = run(args);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(ended.stderr.contains("has a part of an import"), "{ended:?}");
+    }
+    // There may be no better copy.
+    std::fs::remove_file(data.join("partial")).expect("a mark");
+    assert_eq!(run(&["store", "check", name]).code, Some(0));
 }

@@ -331,7 +331,7 @@ impl Endpoints {
         let Some(index) = self.sessions[key.0].connection else { return Some(queued) };
         self.touch(index);
         let connection = &mut self.connections[index];
-        if connection.out.len() + connection.prepared_bytes >= self.limits.output_bytes_max {
+        if connection.output_len() >= self.limits.output_bytes_max {
             connection.wants_room = true;
             return Some(queued);
         }

@@ -105,6 +105,7 @@ impl Endpoints {
             _ => quota.max(1),
         };
         let fill_len = self.fill_len();
+        let output_bytes_max = self.limits.output_bytes_max;
         let (messages, more) = self.retained.page(&mut cursor, matches_max);
         for (at, message) in messages.iter().enumerate() {
             if message.is_expired(now) {
@@ -114,7 +115,9 @@ impl Endpoints {
             let connection = &mut self.connections[index];
             let needs_quota = message.qos.min(cursor.granted.maximum_qos) > QoS::AtMostOnce;
             let has_quota = !needs_quota || connection.protocol.send_quota() > 0;
-            let has_room = connection.out.len() < fill_len;
+            // Beyond the limit a message would be queued.
+            let has_room =
+                connection.out.len() < fill_len && connection.output_len() < output_bytes_max;
             if has_quota && has_room && self.sessions[key.0].queue.is_empty() {
                 let outgoing = Outgoing::shared(message);
                 self.deliver(now, key, &cursor.granted, &outgoing, true, None);
@@ -165,9 +168,7 @@ impl Endpoints {
         }
         // What is prepared counts as output, and only the store makes room for it: a look before
         // that would end in another one, and so on without an end.
-        if connection.wants_room
-            && connection.out.len() + connection.prepared_bytes < output_bytes_max
-        {
+        if connection.wants_room && connection.output_len() < output_bytes_max {
             connection.wants_room = false;
             if let Some(session) = connection.session {
                 self.pump(now, session);

@@ -3,7 +3,9 @@
 use super::*;
 use crate::Limits;
 use crate::core::DropCause;
-use dunlin_protocol::codec::{Ack, Packet, QoS, ReasonCode, RetainHandling, SubscriptionOptions};
+use dunlin_protocol::codec::{
+    Ack, Packet, PacketType, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
+};
 
 fn retain(broker: &mut Broker, publisher: Link, topic_name: &str, payload: &str) {
     let packet = publish(topic_name, payload, QoS::AtMostOnce, 1).retained();
@@ -225,6 +227,39 @@ fn large_retained_messages_wait_for_room_at_every_qos() {
         broker.block(reader, false);
         assert_eq!(broker.drain(reader).len(), 200, "{qos:?}");
         assert_eq!(broker.counters().dropped_total(), 0, "{qos:?}");
+    }
+}
+
+#[test]
+fn retained_messages_that_wait_for_the_store_take_no_place_in_the_queue() {
+    for policy in crate::QueuePolicy::ALL {
+        let limits = Limits {
+            output_bytes_max: 1024,
+            queue_bytes_max: 1000,
+            queue_policy: policy,
+            sys_interval_secs: 0,
+            ..Limits::default()
+        };
+        let mut broker = Broker::build(1, limits, true);
+        let publisher = broker.client("pub");
+        for at in 1..=20_u16 {
+            let packet = publish(&format!("t/{at}"), &"x".repeat(900), QoS::ExactlyOnce, at);
+            broker.send(publisher, Packet::Publish(packet.retained()));
+            broker.send(publisher, Packet::PubRel(ack(identifier(at))));
+        }
+        let (reader, _) = broker.join(connect("reader").expiry(60));
+        broker.stores_at_once = false;
+        broker.send(reader, subscribe(&["t/#"], QoS::ExactlyOnce));
+        broker.store(0);
+        broker.settle(0);
+        assert_eq!(broker.types(reader), [PacketType::SubAck], "messages wait for the store");
+        assert_eq!(broker.counters().queued, 0, "the cursor waits, not the queue");
+        let live = publish("t/new", &"y".repeat(900), QoS::AtLeastOnce, 30);
+        broker.send(publisher, Packet::Publish(live));
+        broker.stores_at_once = true;
+        broker.store_all();
+        assert_eq!(broker.drain(reader).len(), 21, "{policy:?}");
+        assert_eq!(broker.counters().dropped_total(), 0, "{policy:?}");
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use std::{fs, io};
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Length of one tick of `/proc/PID/stat`; Linux fixes it at a hundredth of a second for user space.
 const TICK: Duration = Duration::from_millis(10);
@@ -75,6 +76,23 @@ impl Memory {
             rollup_anonymous: field(&rollup, "Anonymous")?,
         })
     }
+}
+
+/// Resident bytes of a process, by the kernel's quick count.
+///
+/// # Errors
+/// When the process is gone.
+pub fn resident(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    parse_field(&text, "VmRSS").ok_or(io::ErrorKind::InvalidData.into())
+}
+
+/// Lets this process open as many files as the hard limit allows, and returns how many these are.
+pub fn file_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    // Where it can't be raised, what there is has to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Bytes of the line `name:  N kB`.

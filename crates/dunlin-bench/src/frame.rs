@@ -1,4 +1,4 @@
-//! MQTT 3.1.1 frames made and read by hand: only what the load and the relay send and receive.
+//! MQTT frames made and read by hand: only what the load and the relay send and receive.
 
 use thiserror::Error;
 
@@ -20,6 +20,10 @@ pub const PUBCOMP: u8 = 0x70;
 pub const SUBSCRIBE: u8 = 0x82;
 /// First byte of SUBACK.
 pub const SUBACK: u8 = 0x90;
+/// First byte of UNSUBSCRIBE, whose reserved bits are 0010 [MQTT3-3.10.1-1].
+pub const UNSUBSCRIBE: u8 = 0xA2;
+/// First byte of UNSUBACK.
+pub const UNSUBACK: u8 = 0xB0;
 /// First byte of PINGREQ.
 pub const PINGREQ: u8 = 0xC0;
 /// First byte of PINGRESP.
@@ -28,7 +32,7 @@ pub const PINGRESP: u8 = 0xD0;
 pub const DISCONNECT: u8 = 0xE0;
 
 /// Bytes that the peer sent and that are no frame, or not the frame that was due.
-#[derive(Debug, Error, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FrameError {
     /// The Remaining Length has more than four bytes.
@@ -138,18 +142,18 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Appends a CONNECT with Clean Session and no Keep Alive.
+/// Appends a CONNECT with a Keep Alive of 18 hours: some brokers refuse a client without one.
 pub fn push_connect(out: &mut Vec<u8>, client_identifier: &str, clean_session: bool) {
     let mut body = b"\x00\x04MQTT\x04".to_vec();
-    body.extend_from_slice(&[if clean_session { 2 } else { 0 }, 0, 0]);
-    push_string(&mut body, client_identifier);
+    body.extend_from_slice(&[if clean_session { 2 } else { 0 }, 0xFF, 0xFF]);
+    push_string(&mut body, client_identifier.as_bytes());
     push_frame(out, CONNECT, &body);
 }
 
 /// Appends a SUBSCRIBE to one Topic Filter.
 pub fn push_subscribe(out: &mut Vec<u8>, packet_identifier: u16, topic_filter: &str, qos: u8) {
     let mut body = packet_identifier.to_be_bytes().to_vec();
-    push_string(&mut body, topic_filter);
+    push_string(&mut body, topic_filter.as_bytes());
     body.push(qos);
     push_frame(out, SUBSCRIBE, &body);
 }
@@ -163,7 +167,7 @@ pub fn push_publish(
     payload: &[u8],
 ) {
     let mut body = Vec::with_capacity(topic_name.len() + payload.len() + 4);
-    push_string(&mut body, topic_name);
+    push_string(&mut body, topic_name.as_bytes());
     if qos > 0 {
         body.extend_from_slice(&packet_identifier.to_be_bytes());
     }
@@ -180,9 +184,17 @@ pub fn push_ack(out: &mut Vec<u8>, first: u8, packet_identifier: u16) {
 
 /// Appends a frame of a given first byte and body.
 pub fn push_frame(out: &mut Vec<u8>, first: u8, body: &[u8]) {
-    assert!(body.len() < 1 << 28, "a frame of ours exceeds what the standard can express");
+    push_head(out, first, body.len());
+    out.extend_from_slice(body);
+}
+
+/// Appends the fixed header of a frame with so many bytes behind it.
+///
+/// # Panics
+/// If the standard can't express so many.
+pub fn push_head(out: &mut Vec<u8>, first: u8, mut remaining: usize) {
+    assert!(remaining < 1 << 28, "a frame of ours exceeds what the standard can express");
     out.push(first);
-    let mut remaining = body.len();
     loop {
         let low = (remaining & 0x7F) as u8;
         remaining >>= 7;
@@ -192,13 +204,16 @@ pub fn push_frame(out: &mut Vec<u8>, first: u8, body: &[u8]) {
         }
         out.push(low | 0x80);
     }
-    out.extend_from_slice(body);
 }
 
-fn push_string(out: &mut Vec<u8>, text: &str) {
-    let len = u16::try_from(text.len()).expect("names made here are short");
+/// Appends a text or binary data with its length.
+///
+/// # Panics
+/// If it is longer than 65,535 bytes.
+pub fn push_string(out: &mut Vec<u8>, text: &[u8]) {
+    let len = u16::try_from(text.len()).expect("what is sent here is short");
     out.extend_from_slice(&len.to_be_bytes());
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text);
 }
 
 #[cfg(test)]

@@ -58,6 +58,22 @@ impl Connection {
         self.stream.peer_addr()
     }
 
+    /// Takes the error that ended a TCP handshake, if one did.
+    ///
+    /// # Errors
+    /// Those of `getsockopt`.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.stream.take_error()
+    }
+
+    /// Lets events come under another token.
+    ///
+    /// # Errors
+    /// Those of `epoll_ctl`.
+    pub fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        registry.reregister(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
     /// Reads once into `scratch`, behind the partial frame of the read before.
     ///
     /// A read that leaves room has emptied the socket: with edge-triggered readiness no second read

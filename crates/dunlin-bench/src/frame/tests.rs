@@ -62,7 +62,7 @@ fn a_truncated_publish_is_an_error() {
 fn connect_subscribe_and_acks_have_the_bytes_of_the_standard() {
     let mut bytes = Vec::new();
     push_connect(&mut bytes, "p1", true);
-    assert_eq!(bytes, b"\x10\x0e\x00\x04MQTT\x04\x02\x00\x00\x00\x02p1");
+    assert_eq!(bytes, b"\x10\x0e\x00\x04MQTT\x04\x02\xff\xff\x00\x02p1");
     bytes.clear();
     push_subscribe(&mut bytes, 1, "bench/#", 2);
     assert_eq!(bytes, b"\x82\x0c\x00\x01\x00\x07bench/#\x02");

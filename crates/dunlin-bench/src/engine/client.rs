@@ -1,0 +1,92 @@
+//! One client: where it stands between a closed socket and its subscriptions.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use mio::net::TcpStream;
+use mio::{Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::connection::Connection;
+use crate::error::BenchError;
+
+/// How far a client has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// It has no connection.
+    Away,
+    /// The TCP handshake has begun.
+    Opening,
+    /// CONNECT was sent.
+    Greeting,
+    /// It waits for SUBACKs; so many Topic Filters have theirs.
+    Subscribing(u32),
+    /// It is there, and does its part.
+    Online,
+}
+
+/// A client and its connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) stage: Stage,
+    pub(super) link: Option<Connection>,
+    /// The connection that a newer one of the same client has taken over.
+    pub(super) replaced: Option<Connection>,
+    /// When the TCP handshake began, in nanoseconds since the run began.
+    pub(super) opened_at: u64,
+    /// The broker keeps its Session.
+    pub(super) has_session: bool,
+    /// It does not read.
+    pub(super) is_paused: bool,
+}
+
+impl Client {
+    pub(super) const fn new() -> Self {
+        Self {
+            stage: Stage::Away,
+            link: None,
+            replaced: None,
+            opened_at: 0,
+            has_session: false,
+            is_paused: false,
+        }
+    }
+}
+
+/// Begins a TCP handshake, without waiting for its end.
+pub(super) fn open(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    registry: &Registry,
+    token: Token,
+) -> Result<Connection, BenchError> {
+    let opened = || -> io::Result<Connection> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        match socket.connect(&address.into()) {
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            result => result?,
+        }
+        Connection::from_mio(TcpStream::from_std(socket.into()), registry, token)
+    };
+    opened().map_err(|source_error| match source_error.kind() {
+        io::ErrorKind::AddrNotAvailable => match source {
+            Some(source) if !is_local(source) => BenchError::Source(source),
+            _ => BenchError::Ports,
+        },
+        io::ErrorKind::AddrInUse => BenchError::Ports,
+        io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::HostUnreachable => BenchError::Connect { address, source: source_error },
+        _ => BenchError::System(source_error),
+    })
+}
+
+/// Whether sockets can be bound to the address at all.
+fn is_local(source: IpAddr) -> bool {
+    std::net::TcpListener::bind((source, 0)).is_ok()
+}

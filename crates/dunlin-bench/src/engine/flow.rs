@@ -1,0 +1,421 @@
+//! The parts that scenarios are made of: connecting, letting messages flow, measuring, leaving.
+
+use std::time::Duration;
+
+use super::client::Stage;
+use super::sender::Pace;
+use super::{Engine, Waited};
+use crate::error::BenchError;
+use crate::frame;
+use crate::outcome::{BrokerUse, Outcome};
+use crate::plan::{Length, Version};
+use crate::process;
+
+/// How far the present pace has come.
+#[derive(Debug, Default)]
+pub(super) struct Pacing {
+    /// Messages of all publishers that may have been sent by now.
+    pub(super) released: u64,
+    /// How many there are to be.
+    pub(super) limit: u64,
+}
+
+/// What was counted and used by some moment, or between two.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Measured {
+    pub(crate) at: u64,
+    pub(crate) published: u64,
+    pub(crate) owed: u64,
+    pub(crate) delivered: u64,
+    pub(crate) connected: u64,
+    pub(crate) load_cpu: Duration,
+    pub(crate) broker: Option<BrokerUse>,
+}
+
+impl Engine<'_> {
+    /// Brings clients to the broker, and waits until all are there.
+    pub(crate) fn connect(
+        &mut self,
+        indexes: std::ops::Range<usize>,
+    ) -> Result<Waited, BenchError> {
+        let now = self.now();
+        let target = self.opening.online + indexes.len() as u32;
+        for index in indexes {
+            self.bring(index, now);
+        }
+        let waited = self.wait(u64::MAX, |engine| engine.opening.online >= target)?;
+        if waited == Waited::Silent && !self.is_lenient {
+            let (secs, online) = (self.plan.patience.as_secs_f64(), self.opening.online);
+            return Err(BenchError::Silent { secs, online });
+        }
+        Ok(waited)
+    }
+
+    /// The clients that publish.
+    pub(crate) fn publishers(&self) -> std::ops::Range<usize> {
+        0..self.senders.len()
+    }
+
+    /// The clients that do not.
+    pub(crate) fn subscribers(&self) -> std::ops::Range<usize> {
+        self.senders.len()..self.clients.len()
+    }
+
+    /// Begins another phase of the run.
+    pub(crate) fn enter(&mut self, phase: &'static str) -> Result<(), BenchError> {
+        let now = self.now();
+        self.timeline.enter(phase, &mut self.tally, now)
+    }
+
+    /// From now on clients that lose their connections come back.
+    pub(crate) fn be_lenient(&mut self) {
+        self.is_lenient = true;
+    }
+
+    /// Lets all publishers publish, and waits until all is acknowledged and, if `to_the_end`,
+    /// delivered.
+    pub(crate) fn flow(&mut self, length: Length, to_the_end: bool) -> Result<Waited, BenchError> {
+        let now = self.now();
+        let count = match (length, self.plan.rate) {
+            (Length::Messages(messages), _) => Some(messages),
+            (Length::Time(time), Some(rate)) => Some((time.as_secs_f64() * rate).ceil() as u64),
+            (Length::Time(_), None) => None,
+        };
+        let until = match length {
+            Length::Messages(_) => u64::MAX,
+            Length::Time(time) => now + time.as_nanos() as u64,
+        };
+        self.begin_flow(now, count);
+        let target = count.map_or(u64::MAX, |count| self.tally.published + count);
+        let mut waited = self.wait(until, |engine| engine.tally.published >= target)?;
+        self.disarm_disturbances()?;
+        self.end_flow();
+        if waited != Waited::Silent {
+            waited = self.wait(u64::MAX, |engine| {
+                let is_owed = to_the_end && engine.tally.settled < engine.tally.owed;
+                !is_owed && engine.tally.unacknowledged == 0
+            })?;
+        }
+        if waited == Waited::Silent {
+            self.note_silence();
+        }
+        Ok(waited)
+    }
+
+    /// Waits until all that is owed has come.
+    pub(crate) fn drain(&mut self) -> Result<Waited, BenchError> {
+        let waited = self.wait(u64::MAX, |engine| engine.tally.settled >= engine.tally.owed)?;
+        if waited == Waited::Silent {
+            self.note_silence();
+        }
+        Ok(waited)
+    }
+
+    /// Tells each publisher how many messages it may send; with a rate that is: none yet.
+    fn begin_flow(&mut self, now: u64, count: Option<u64>) {
+        let publishers = self.senders.len() as u64;
+        if let Some(rate) = self.plan.rate {
+            self.common.pace = Some(Pace { start: now, step: 1e9 / rate, publishers });
+            self.pacing = Pacing { released: 0, limit: count.unwrap_or(u64::MAX) };
+        }
+        for index in 0..self.senders.len() {
+            let sender = &mut self.senders[index];
+            sender.paced_from = sender.sent;
+            // What has not come of an earlier part is lost, and takes no room from this one.
+            (sender.in_flight, sender.counts_from) = (0, now);
+            sender.limit = match (self.plan.rate, count) {
+                (Some(_), _) => sender.sent,
+                (None, None) => u64::MAX,
+                (None, Some(count)) => {
+                    let more = u64::from((index as u64) < count % publishers);
+                    sender.sent + count / publishers + more
+                }
+            };
+            self.mark_ready(index);
+        }
+    }
+
+    /// No more messages from here on. Those that were due and had no room are charged for the time
+    /// that they have waited so far.
+    fn end_flow(&mut self) {
+        let now = self.now();
+        for sender in &mut self.senders {
+            if let Some(pace) = &self.common.pace {
+                for sequence in sender.sent..sender.limit {
+                    let round = sequence - sender.paced_from;
+                    let due = pace.due(round * pace.publishers + u64::from(sender.index));
+                    self.tally.samples.arrival(now.saturating_sub(due));
+                    self.tally.unsent += 1;
+                }
+            }
+            sender.limit = sender.sent;
+        }
+        self.common.pace = None;
+    }
+
+    /// Lets each publisher send what has become due.
+    pub(super) fn release(&mut self, now: u64) {
+        let Some(pace) = self.common.pace else { return };
+        while self.pacing.released < self.pacing.limit && pace.due(self.pacing.released) <= now {
+            let index = (self.pacing.released % pace.publishers) as usize;
+            self.senders[index].limit += 1;
+            self.pacing.released += 1;
+            self.mark_ready(index);
+        }
+    }
+
+    /// Takes a note of what is missing from a broker that does nothing any more.
+    pub(crate) fn note_silence(&mut self) {
+        let (secs, tally) = (self.plan.patience.as_secs_f64(), &self.tally);
+        let missing = tally.owed.saturating_sub(tally.settled);
+        self.silence = Some(format!(
+            "nothing has come for {secs} s, and missing are {missing} deliveries, {} \
+             acknowledgements and {} clients",
+            tally.unacknowledged,
+            self.opening.active as usize + self.opening.queue.len()
+        ));
+    }
+
+    /// Lets clients say goodbye; their Sessions stay.
+    pub(crate) fn send_away(&mut self, indexes: std::ops::Range<usize>) -> Result<(), BenchError> {
+        for index in indexes {
+            if let Some(link) = &mut self.clients[index].link {
+                crate::packet::push_disconnect(&mut link.output, self.plan.version, false);
+                self.flush(index)?;
+                self.lose(index);
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes connections without a word; their clients come back at once.
+    pub(crate) fn cut_all(&mut self, indexes: std::ops::Range<usize>) {
+        let now = self.now();
+        for index in indexes {
+            if self.clients[index].link.is_some() {
+                self.lose(index);
+                self.bring(index, now);
+            }
+        }
+    }
+
+    /// Waits until all clients are there.
+    pub(crate) fn gather(&mut self) -> Result<Waited, BenchError> {
+        let waited = self.wait(u64::MAX, |engine| {
+            engine.opening.active == 0 && engine.opening.queue.is_empty()
+        })?;
+        if waited == Waited::Silent {
+            self.note_silence();
+        }
+        Ok(waited)
+    }
+
+    /// Deletes the retained messages that were set.
+    pub(crate) fn clear_retained(&mut self) -> Result<(), BenchError> {
+        for index in self.publishers() {
+            let lanes = self.senders[index].sent.min(self.common.lanes);
+            for lane in 0..lanes {
+                let topic_name = self.common.layout.topic_name(index as u32, lane as u32);
+                let Some(link) = &mut self.clients[index].link else { break };
+                let head = crate::packet::publish_head(self.plan.version, 0x31, &topic_name, 0);
+                link.output.extend_from_slice(&head);
+                if link.output.len() < super::OUTPUT_MAX {
+                    continue;
+                }
+                self.flush(index)?;
+                let has_room = |engine: &Self| {
+                    let link = engine.clients[index].link.as_ref();
+                    link.is_none_or(|link| link.output.len() < super::OUTPUT_MAX / 2)
+                };
+                self.wait(u64::MAX, has_room)?;
+            }
+            self.flush(index)?;
+        }
+        self.fence()
+    }
+
+    /// Waits for a moment.
+    pub(crate) fn rest(&mut self, time: Duration) -> Result<(), BenchError> {
+        let until = self.now() + time.as_nanos() as u64;
+        if self.wait(until, |_| false)? == Waited::Silent {
+            self.note_silence();
+        }
+        Ok(())
+    }
+
+    /// What was counted and used so far.
+    pub(crate) fn measured(&self) -> Result<Measured, BenchError> {
+        Ok(Measured {
+            at: self.now(),
+            published: self.tally.published,
+            owed: self.tally.owed,
+            delivered: self.tally.delivered,
+            connected: self.tally.connected,
+            load_cpu: process::cpu_time(std::process::id())?,
+            broker: self.timeline.broker()?,
+        })
+    }
+
+    /// Begins the measured part: counts and times are taken from here on, disturbances come.
+    pub(crate) fn begin_measuring(&mut self, phase: &'static str) -> Result<Measured, BenchError> {
+        self.enter(phase)?;
+        self.timeline.is_measuring = true;
+        let measured = self.measured()?;
+        self.arm_disturbances(measured.at);
+        Ok(measured)
+    }
+
+    /// Ends the measured part.
+    pub(crate) fn end_measuring(&mut self, waited: Waited) -> Result<Measured, BenchError> {
+        let mut measured = self.measured()?;
+        if waited == Waited::Silent {
+            measured.at = self.progressed_at;
+        }
+        self.enter("finishing")?;
+        self.timeline.is_measuring = false;
+        Ok(measured)
+    }
+
+    /// Proves that nothing more comes: each client asks for a PINGRESP, behind which nothing may be
+    /// left.
+    pub(crate) fn fence(&mut self) -> Result<(), BenchError> {
+        self.tally.pings_due = 0;
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if let Some(link) = &mut client.link
+                && client.stage == Stage::Online
+            {
+                link.output.extend_from_slice(&[frame::PINGREQ, 0]);
+                self.tally.pings_due += 1;
+                self.flush(index)?;
+            }
+        }
+        let waited = self.wait(u64::MAX, |engine| engine.tally.pings_due == 0)?;
+        if waited == Waited::Silent {
+            let due = self.tally.pings_due;
+            self.complain(format!("{due} clients have got no PINGRESP"));
+        }
+        // A broker that answers everything but for some deliveries has lost these, and is not silent.
+        let is_silent = waited == Waited::Silent
+            || self.tally.unacknowledged > 0
+            || self.opening.active > 0
+            || !self.opening.queue.is_empty();
+        if let Some(silence) = self.silence.take()
+            && is_silent
+        {
+            self.complain(silence);
+        }
+        // [MQTT-3.1.4-3]
+        let replaced = self.clients.iter().filter(|client| client.replaced.is_some()).count();
+        if replaced > 0 {
+            self.complain(format!("{replaced} connections stay open that others have taken over"));
+        }
+        Ok(())
+    }
+
+    /// Adds up what has not come.
+    pub(crate) fn count_missing(&mut self) {
+        let mut missing = [crate::books::Missing::default(); 3];
+        let layout = &self.common.layout;
+        let sent = |publisher: u32| self.senders[publisher as usize].sent;
+        for receiver in self.receivers.iter().filter(|receiver| !receiver.is_loose) {
+            if layout.is_shared() {
+                break;
+            }
+            for (sum, of) in missing.iter_mut().zip(receiver.arrivals.missing(layout, sent)) {
+                sum.lost += of.lost;
+                sum.forgiven += of.forgiven;
+            }
+        }
+        for (publisher, group) in self.tally.groups.iter().enumerate() {
+            let of = group.missing(self.senders[publisher].sent);
+            let sum = &mut missing[usize::from(layout.qos_max())];
+            sum.lost += of.lost;
+            sum.forgiven += of.forgiven;
+        }
+        for (qos, missing) in missing.into_iter().enumerate() {
+            let known = self.tally.unidentified[qos];
+            self.tally.faults[qos].lost = missing.lost.saturating_sub(known);
+            self.tally.allowed[qos].lost = missing.forgiven;
+        }
+        if self.tally.unsent > 0 {
+            self.figure("messages that were due and never sent", self.tally.unsent as f64);
+        }
+        if self.tally.out_of_turn > 0 {
+            let complaint = "an acknowledgement came that no message waited for".to_owned();
+            self.complaints.insert(complaint, self.tally.out_of_turn);
+        }
+    }
+
+    /// Leaves the broker as it was: says goodbye, and ends Sessions that would stay.
+    pub(crate) fn leave(&mut self) -> Result<(), BenchError> {
+        self.enter("leaving")?;
+        let is_lasting = self.plan.has_lasting_sessions();
+        for index in 0..self.clients.len() {
+            let client = &mut self.clients[index];
+            if let Some(link) = &mut client.link
+                && client.stage == Stage::Online
+            {
+                crate::packet::push_disconnect(&mut link.output, self.plan.version, true);
+                let _ = link.flush();
+                client.has_session &= self.plan.version == Version::V311;
+            }
+        }
+        self.is_leaving = true;
+        self.opening.queue.clear();
+        for index in 0..self.clients.len() {
+            self.lose(index);
+        }
+        if is_lasting {
+            let now = self.now();
+            for index in 0..self.clients.len() {
+                if self.clients[index].has_session {
+                    self.bring(index, now);
+                }
+            }
+            // Each leaves as soon as it is there.
+            self.wait(u64::MAX, |engine| {
+                engine.opening.active == 0 && engine.opening.queue.is_empty()
+            })?;
+        }
+        self.enter("done")
+    }
+
+    /// What the run has come to between two moments.
+    pub(crate) fn outcome(&mut self, from: Measured, to: Measured) -> Outcome {
+        let broker = from.broker.zip(to.broker).map(|(from, to)| BrokerUse {
+            cpu: to.cpu.saturating_sub(from.cpu),
+            resident: to.resident,
+        });
+        let times = |(complaint, times): (&String, &u64)| match times {
+            1 => complaint.clone(),
+            times => format!("{complaint} ({times} times)"),
+        };
+        let (timeline, marks) = self.timeline.take();
+        Outcome {
+            scenario: self.plan.scenario.name(),
+            started: self.started,
+            parameters: self.plan.parameters(),
+            elapsed: Duration::from_nanos(to.at.saturating_sub(from.at)),
+            published: to.published - from.published,
+            owed: to.owed - from.owed,
+            delivered: to.delivered - from.delivered,
+            faults: self.tally.faults,
+            allowed: self.tally.allowed,
+            complaints: self.complaints.iter().map(times).collect(),
+            latencies: self.timeline.arrivals.clone(),
+            acknowledged_after: self.timeline.acknowledgements.clone(),
+            connected_after: self.timeline.connects.clone(),
+            figures: std::mem::take(&mut self.figures),
+            load_cpu: to.load_cpu.saturating_sub(from.load_cpu),
+            broker,
+            timeline,
+            marks,
+        }
+    }
+
+    /// Takes a note of a figure that only this scenario has.
+    pub(crate) fn figure(&mut self, name: &'static str, value: f64) {
+        self.figures.insert(name, value);
+    }
+}

@@ -1,0 +1,212 @@
+//! `dunlin bench`: puts load on a broker, and checks what arrives.
+
+mod options;
+mod output;
+
+use crate::failure::Failure;
+use clap::{Args, Subcommand};
+use dunlin_bench::plan::{Plan, Scenario};
+use dunlin_bench::report::Progress;
+use options::{Common, Length, Messages, Sides, Trouble};
+use std::io;
+use std::time::Duration;
+
+const HELP: &str = "\
+This is a load tool: point it only at brokers that you may put under load.
+
+Every message says who sent it, which one it is and when it was due. Counted
+are, by QoS, those that are lost, doubled, out of order, altered and refused.
+Without --rate each publisher keeps up to --window messages under way. With
+--rate each message has its appointed time, and its latency counts from there,
+whether or not the broker keeps up; the tool then keeps a core busy.
+
+Examples:
+  dunlin bench fan-in mqtt://localhost --qos 1 --pid $(pidof mosquitto)
+  dunlin bench fan-out mqtt://localhost --subscribers 1000 --version 5
+  dunlin bench pairs mqtt://localhost --rate 2000 --duration 30 --json run.json
+  dunlin bench pairs mqtt://localhost --qos 2 --cut 10@3 --cut 10@6
+  dunlin bench connect mqtt://127.0.0.1 --clients 19000 --source 127.0.0.1 --source 127.0.0.2
+
+Topic Names and Client Identifiers begin with bench/ and bench-; what a run has
+left on the broker it takes away, unless it is stopped before its end.
+
+Exit codes:
+  0  nothing was seen that the standard forbids; it allows QoS 0 to be lost
+  1  messages were lost, doubled, ...; or the broker went silent, or was not there
+  2  wrong arguments";
+
+/// Put load on a broker, and check what arrives.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    scenario: ScenarioArgs,
+}
+
+#[derive(Debug, Subcommand)]
+enum ScenarioArgs {
+    /// Many publishers; every subscriber gets all messages by one wildcard
+    FanIn(Traffic),
+    /// Few publishers; many subscribers that all get the same
+    FanOut(Traffic),
+    /// As many publishers as subscribers, in pairs
+    Pairs(Traffic),
+    /// Subscribers that share one subscription: each message goes to one of them
+    Shared(Traffic),
+    /// All clients connect as fast as the broker takes them, and stay for --duration
+    Connect(Held),
+    /// All clients connect, subscribe, and are silent for --duration
+    Idle(Held),
+    /// Messages for Sessions that are away, and their delivery when they come back
+    Offline(Stored),
+    /// Retained messages are set, each with its own Topic Name, and delivered to new subscriptions
+    Retained(Stored),
+    /// Pairs, with --topics wildcard filters on the connection of each subscriber
+    Wildcards(Traffic),
+    /// All subscribers lose their connections and come back to their Sessions, again and again
+    Reconnect(Storm),
+    /// All QoS mixed; each second a connection is cut, one taken over, a subscription comes or goes
+    Soak(Traffic),
+}
+
+/// The options of a scenario in which messages flow.
+#[derive(Debug, Args)]
+struct Traffic {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    sides: Sides,
+    /// Topic Names of each publisher
+    #[arg(long, value_name = "N")]
+    topics: Option<u32>,
+    #[command(flatten)]
+    messages: Messages,
+    #[command(flatten)]
+    length: Length,
+    #[command(flatten)]
+    trouble: Trouble,
+}
+
+/// The options of a scenario in which clients are there and say nothing.
+#[derive(Debug, Args)]
+struct Held {
+    #[command(flatten)]
+    common: Common,
+    /// How many clients
+    #[arg(long, value_name = "N")]
+    clients: Option<u32>,
+    /// Seconds to stay
+    #[arg(long, value_name = "SECS", value_parser = options::duration)]
+    duration: Option<Duration>,
+}
+
+/// The options of a scenario in which the broker keeps messages.
+#[derive(Debug, Args)]
+struct Stored {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    sides: Sides,
+    #[command(flatten)]
+    messages: Messages,
+    /// Messages to publish, of all publishers together
+    #[arg(long = "messages", value_name = "N")]
+    count: Option<u64>,
+}
+
+/// The options of a scenario in which all come back.
+#[derive(Debug, Args)]
+struct Storm {
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    sides: Sides,
+    #[command(flatten)]
+    messages: Messages,
+    /// Seconds after which no further storm begins
+    #[arg(long, value_name = "SECS", value_parser = options::duration)]
+    duration: Option<Duration>,
+}
+
+impl BenchArgs {
+    /// Runs the scenario and reports.
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let (common, plan) = self.scenario.plan()?;
+        plan.validate().map_err(|error| Failure::usage(error.to_string()))?;
+        common.output.check()?;
+        let mut progress = Progress::new(io::stderr(), common.output.progress_style());
+        let outcome = match common.output.is_quiet() {
+            true => dunlin_bench::run(&plan, &mut ()),
+            false => dunlin_bench::run(&plan, &mut progress),
+        };
+        // Progress that nobody can read is no reason to fail.
+        let _ = progress.finish();
+        let outcome = outcome.map_err(|error| Failure::of(&error))?;
+        common.output.write(&outcome)?;
+        if outcome.is_clean() { Ok(()) } else { Err(Failure::silent(1)) }
+    }
+}
+
+impl ScenarioArgs {
+    /// What is to be run, and the options that every scenario has.
+    fn plan(self) -> Result<(Common, Plan), Failure> {
+        match self {
+            Self::FanIn(args) => args.plan(Scenario::FanIn),
+            Self::FanOut(args) => args.plan(Scenario::FanOut),
+            Self::Pairs(args) => args.plan(Scenario::Pairs),
+            Self::Shared(args) => args.plan(Scenario::Shared),
+            Self::Wildcards(args) => args.plan(Scenario::Wildcards),
+            Self::Soak(args) => args.plan(Scenario::Soak),
+            Self::Connect(args) => args.plan(Scenario::Connect),
+            Self::Idle(args) => args.plan(Scenario::Idle),
+            Self::Offline(args) => args.plan(Scenario::Offline),
+            Self::Retained(args) => args.plan(Scenario::Retained),
+            Self::Reconnect(args) => {
+                let mut plan = args.common.plan(Scenario::Reconnect)?;
+                args.sides.apply(&mut plan);
+                args.messages.apply(&mut plan);
+                set_time(&mut plan, args.duration);
+                Ok((args.common, plan))
+            }
+        }
+    }
+}
+
+impl Traffic {
+    fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        self.sides.apply(&mut plan);
+        plan.topics = self.topics.unwrap_or(plan.topics);
+        self.messages.apply(&mut plan);
+        self.length.apply(&mut plan);
+        self.trouble.apply(&mut plan);
+        Ok((self.common, plan))
+    }
+}
+
+impl Held {
+    fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        plan.subscribers = self.clients.unwrap_or(plan.subscribers);
+        set_time(&mut plan, self.duration);
+        Ok((self.common, plan))
+    }
+}
+
+impl Stored {
+    fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        self.sides.apply(&mut plan);
+        self.messages.apply(&mut plan);
+        if let Some(count) = self.count {
+            plan.length = dunlin_bench::plan::Length::Messages(count);
+        }
+        Ok((self.common, plan))
+    }
+}
+
+fn set_time(plan: &mut Plan, duration: Option<Duration>) {
+    if let Some(duration) = duration {
+        plan.length = dunlin_bench::plan::Length::Time(duration);
+    }
+}

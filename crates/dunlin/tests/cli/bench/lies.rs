@@ -1,0 +1,146 @@
+//! A broker that drops, doubles, reorders or alters is caught, and its lies are counted exactly.
+
+use super::bench;
+use super::liar::{self, Lie, Plot};
+use crate::broker::Broker;
+use serde_json::{Value, json};
+
+const PUBLISH: u8 = 3;
+const PUBACK: u8 = 4;
+const CONNACK: u8 = 2;
+
+/// Of a thousand deliveries the 51st and every hundredth behind it.
+const fn ten(lie: Lie) -> Plot {
+    Plot { lie, packet_type: PUBLISH, first: 50, every: 100 }
+}
+
+/// A thousand messages from one publisher to one subscriber, through a liar; gives the report.
+#[track_caller]
+fn report(qos: &str, plot: Plot, code: i32, options: &[&str]) -> Value {
+    let broker = Broker::start(&[]);
+    let port = liar::start(&broker.port, plot);
+    let usual = ["--messages", "1000", "--warm-up", "0", "--publishers", "1", "--subscribers", "1"];
+    let usual = [&usual[..], &["--patience", "1", "--qos", qos, "--window", "20"]].concat();
+    let (ended, report) = bench(&port, "fan-in", &[&usual[..], options].concat());
+    assert_eq!(ended.code, Some(code), "{plot:?} at QoS {qos}: {report:#}");
+    report
+}
+
+/// The faults of one QoS are these, and there are no others.
+#[track_caller]
+fn check(qos: &str, plot: Plot, code: i32, fault: &str, count: u64) -> Value {
+    let report = report(qos, plot, code, &[]);
+    let mut expected =
+        json!({ "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 });
+    expected[fault] = count.into();
+    assert_eq!(report["faults"][format!("qos{qos}")], expected, "{plot:?}: {report:#}");
+    assert_eq!(report["faults"]["sum"], count, "{plot:?}: {report:#}");
+    report
+}
+
+#[test]
+fn what_is_dropped_is_lost() {
+    let report = check("0", ten(Lie::Drop), 0, "lost", 10);
+    assert_eq!((&report["delivered"], &report["owed"]), (&json!(990), &json!(1000)));
+    check("1", ten(Lie::Drop), 1, "lost", 10);
+    check("2", ten(Lie::Drop), 1, "lost", 10);
+}
+
+#[test]
+fn the_last_ones_are_missed_as_well() {
+    let plot = Plot { first: 995, every: 1, ..ten(Lie::Drop) };
+    // The broker answers whatever else it is asked, so that it is not silent.
+    for (qos, code) in [("0", 0), ("1", 1), ("2", 1)] {
+        let report = check(qos, plot, code, "lost", 5);
+        assert_eq!((&report["delivered"], &report["complaints"]), (&json!(995), &json!([])));
+    }
+}
+
+#[test]
+fn what_comes_twice_is_doubled() {
+    for qos in ["0", "1", "2"] {
+        let report = check(qos, ten(Lie::Double), 1, "doubled", 10);
+        assert_eq!(report["delivered"], 1000);
+    }
+}
+
+#[test]
+fn what_comes_behind_the_next_is_out_of_order() {
+    for qos in ["0", "1", "2"] {
+        let report = check(qos, ten(Lie::Swap), 1, "out_of_order", 10);
+        assert_eq!(report["delivered"], 1000);
+    }
+}
+
+#[test]
+fn what_is_altered_is_corrupted_and_not_lost_as_well() {
+    for qos in ["0", "1", "2"] {
+        // The last byte of the filling; then those of the payload's header, from its last to its
+        // first.
+        check(qos, ten(Lie::Alter(1)), 1, "corrupted", 10);
+        for header in [41, 49, 57, 64] {
+            check(qos, ten(Lie::Alter(header)), 1, "corrupted", 10);
+        }
+    }
+    // The last byte of the Topic Name.
+    check("0", ten(Lie::Alter(65)), 1, "corrupted", 10);
+}
+
+#[test]
+fn silence_ends_the_run_with_what_is_missing() {
+    let plot = Plot { lie: Lie::FallSilent, packet_type: PUBLISH, first: 700, every: 1 };
+    let report = report("0", plot, 1, &[]);
+    assert_eq!(report["delivered"], 700);
+    let complaints = report["complaints"].to_string();
+    assert!(complaints.contains("nothing has come for 1 s, and missing are "), "{complaints}");
+    assert!(complaints.contains("1 clients have got no PINGRESP"), "{complaints}");
+}
+
+#[test]
+fn a_dropped_acknowledgement_is_missed() {
+    let plot = Plot { lie: Lie::Drop, packet_type: PUBACK, first: 999, every: 1 };
+    let report = check("1", plot, 1, "lost", 0);
+    let complaint = report["complaints"][0].as_str().expect("a sentence");
+    assert!(complaint.contains("missing are 0 deliveries, 1 acknowledgements"), "{complaint}");
+}
+
+#[test]
+fn a_doubled_acknowledgement_is_out_of_turn() {
+    let plot = Plot { lie: Lie::Double, packet_type: PUBACK, first: 50, every: 100 };
+    let report = check("1", plot, 1, "lost", 0);
+    let expected = json!(["an acknowledgement came that no message waited for (10 times)"]);
+    assert_eq!(report["complaints"], expected);
+}
+
+#[test]
+fn a_refusal_is_counted_as_that() {
+    let plot = Plot { lie: Lie::Refuse, packet_type: PUBACK, first: 50, every: 100 };
+    let report = report("1", plot, 1, &["--version", "5"]);
+    let faults = &report["faults"];
+    assert_eq!((&faults["qos1"]["refused"], &faults["sum"]), (&json!(10), &json!(10)));
+    // They were delivered all the same, which nobody can hold against the broker.
+    assert_eq!(report["delivered"], 1000);
+}
+
+#[test]
+fn a_connection_that_the_broker_closes_is_told() {
+    let plot = Plot { lie: Lie::Close, packet_type: PUBLISH, first: 500, every: 10_000 };
+    let report = report("0", plot, 1, &[]);
+    let complaint = report["complaints"][0].as_str().expect("a sentence");
+    assert!(complaint.starts_with("a connection was not closed by its client: "), "{complaint}");
+    assert_eq!(report["faults"]["sum"], 0, "{report:#}");
+}
+
+#[test]
+fn a_session_that_is_gone_is_told() {
+    // The third and fourth CONNACK are those after the cut; their first byte says Session Present.
+    let plot = Plot { lie: Lie::Alter(2), packet_type: CONNACK, first: 2, every: 1 };
+    let options = ["--cut", "100@0.1", "--duration", "0.3", "--rate", "1000"];
+    let broker = Broker::start(&[]);
+    let port = liar::start(&broker.port, plot);
+    let sides = ["--publishers", "1", "--subscribers", "1", "--warm-up", "0", "--patience", "2"];
+    let (ended, report) = bench(&port, "fan-in", &[&options[..], &sides].concat());
+    assert_eq!(ended.code, Some(1));
+    let expected = json!(["a client came back, and its Session was gone (2 times)"]);
+    assert_eq!(report["complaints"], expected);
+}
