@@ -9,11 +9,13 @@ use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
 use super::retained::Expired;
 use super::session::GroupName;
+use super::shared::Chosen;
 use super::sys::is_sys;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
 use dunlin_protocol::{AckToken, Instant, Message, PublishEvent};
+use dunlin_topics::GroupId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -350,7 +352,18 @@ impl Core {
         routed: &mut Routed,
     ) {
         let message = outgoing.message;
-        let recipients = self.routing.cache.recipients(&self.routing.index, &message.topic_name);
+        let mut recipients =
+            self.routing.cache.recipients(&self.routing.index, &message.topic_name);
+        // Members are chosen before anybody is busier by this message: then they are those who were
+        // asked whether they have room for it.
+        let mut members: Vec<(GroupId, Option<Chosen>)> = Vec::new();
+        if !recipients.groups().is_empty() {
+            members.extend(recipients.groups().iter().map(|group| (*group, None)));
+            for (group, chosen) in &mut members {
+                *chosen = self.choose_member(*group);
+            }
+            recipients = self.routing.cache.recipients(&self.routing.index, &message.topic_name);
+        }
         for (key, granted) in recipients.subscribers() {
             routed.outcome.matched = true;
             match key.subscriber() {
@@ -390,10 +403,8 @@ impl Core {
                 }
             }
         }
-        if !recipients.groups().is_empty() {
-            for group in recipients.groups().to_vec() {
-                self.route_to_group(now, group, outgoing, answer, routed);
-            }
+        for (group, chosen) in members {
+            self.route_to_member(now, group, chosen, outgoing, answer, routed);
         }
     }
 

@@ -20,7 +20,8 @@ use std::sync::Arc;
 const COMPARED_MEMBERS: usize = 16;
 
 /// Whom a message of a group goes to.
-enum Chosen {
+#[derive(Clone, Copy)]
+pub(super) enum Chosen {
     Session(SessionKey),
     Worker(WorkerNumber),
 }
@@ -35,13 +36,31 @@ impl Core {
         answer: Option<PublishNumber>,
         routed: &mut Routed,
     ) {
+        let chosen = self.choose_member(id);
+        self.route_to_member(now, id, chosen, outgoing, answer, routed);
+    }
+
+    /// Whom the next message of a group goes to.
+    pub(super) fn choose_member(&self, id: GroupId) -> Option<Chosen> {
+        choose(&self.routing, &self.interest, &self.endpoints, id)
+    }
+
+    /// Gives a message to the member of a group that was chosen.
+    pub(super) fn route_to_member(
+        &mut self,
+        now: Instant,
+        id: GroupId,
+        chosen: Option<Chosen>,
+        outgoing: &Outgoing<'_>,
+        answer: Option<PublishNumber>,
+        routed: &mut Routed,
+    ) {
         let Some(name) = self.routing.index.group(id).map(name_of) else { return };
         if outgoing.was_given(|| GivenTo::Group(name.clone())) {
             routed.outcome.matched = true;
             routed.receivers.push(Receiver::Given(GivenTo::Group(name)));
             return;
         }
-        let chosen = choose(&self.routing, &self.interest, &self.endpoints, id);
         let turn = self.routing.turns.entry(id).or_default();
         turn.count = turn.count.wrapping_add(1);
         match chosen {
@@ -81,7 +100,7 @@ impl Core {
         {
             return false;
         }
-        match choose(&self.routing, &self.interest, &self.endpoints, id) {
+        match self.choose_member(id) {
             Some(Chosen::Session(session)) => self.member_would_refuse(now, id, session, outgoing),
             Some(Chosen::Worker(_)) | None => false,
         }

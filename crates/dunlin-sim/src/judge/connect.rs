@@ -163,7 +163,7 @@ impl Judge {
         }
         let before = life.map(|life| self.sessions.life(life).expiry());
         let resumed_before = before.filter(|_| resumed && presence > Presence::Absent);
-        self.settle_wills_before(client, id, asked.taken.at, resumed_before);
+        self.settle_wills_before(client, id, asked.taken, resumed_before);
         match life {
             Some(life) if resumed => {
                 let known = self.sessions.life_mut(life);

@@ -148,18 +148,26 @@ impl Judge {
         let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse
             || known.is_some_and(|known| self.store_may_have_failed_since(known.taken));
         let is_v5 = connection.is_v5();
+        // Whoever can be told of a refusal is told now, and nobody gets the message again. A PUBREC
+        // that refuses may have been said and not written.
+        let may_be_said = known
+            .and_then(|known| self.connections.get(&known.connection))
+            .is_some_and(Connection::may_be_unheard);
+        // Without room for another retained message nobody gets it until it comes again.
+        let may_have_lacked_room = publish.retain
+            && !publish.payload.is_empty()
+            && (!is_v5 || may_be_said)
+            && self.retained.may_be_full(&self.rules.limits);
         if let (Some(number), Some(known)) = (number, known)
             && !known.is_accepted
             && let Some(record) = self.messages.get_mut(&number)
             && let is_after_crash = self.last_crash.is_some_and(|crash| crash > known.taken)
-            && (is_after_crash || (may_refuse && record.connection != id))
+            && (is_after_crash || ((may_refuse || may_have_lacked_room) && record.connection != id))
         {
-            // Whoever can be told of a refusal is told now, and nobody gets the message again. A
-            // PUBREC that refuses may have been said and not written.
-            let may_be_said =
-                self.connections.get(&known.connection).is_some_and(Connection::may_be_unheard);
-            record.after_crash += u32::from(is_after_crash || !is_v5 || may_be_said);
-            record.after_refusal += u32::from(is_v5 && may_be_said);
+            if is_after_crash || may_refuse {
+                record.after_crash += u32::from(is_after_crash || !is_v5 || may_be_said);
+                record.after_refusal += u32::from(is_v5 && may_be_said);
+            }
             // And routed again, perhaps after later ones.
             record.last_taken = moment;
             // On its way it has lost time that its publisher counts and the broker did not.

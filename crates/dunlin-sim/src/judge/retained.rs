@@ -9,7 +9,7 @@ use super::sessions::{LifeId, OwedRetained};
 use super::shared::TOLD_LATE;
 use super::subscriptions::Version;
 use crate::history::ConnectionId;
-use dunlin_broker::QueuePolicy;
+use dunlin_broker::{Limits, QueuePolicy};
 use dunlin_codec::{QoS, SubscriptionIdentifier};
 use std::collections::BTreeMap;
 
@@ -61,6 +61,13 @@ pub(super) enum RetainedSending {
     Otherwise(Promise, &'static str),
     /// No subscription was made that gets it.
     Unasked,
+}
+
+impl RetainedValues {
+    /// Whether the broker may have refused one for want of room, by now.
+    pub(super) fn may_be_full(&self, limits: &Limits) -> bool {
+        self.topics.len() > limits.retained_len_max || self.bytes > limits.retained_bytes_max
+    }
 }
 
 impl Judge {

@@ -24,6 +24,8 @@ pub(super) struct Will {
     early: Option<Moment>,
     /// Since when it may have been published then.
     pub(super) early_since: Option<Instant>,
+    /// When the CONNECT was taken that may have ended its Session, and with it the delay.
+    ended_since: Option<Moment>,
     /// Its place among the changes of the retained message.
     retained: Option<(TopicId, usize)>,
     /// It was taken back by a DISCONNECT, which has no answer: until the next CONNACK of its client
@@ -96,6 +98,7 @@ impl Judge {
                 status: Status::Asked,
                 early: None,
                 early_since: None,
+                ended_since: None,
                 retained: None,
                 is_unanswered: false,
             });
@@ -238,12 +241,13 @@ impl Judge {
     fn begin_will(&mut self, id: ConnectionId) {
         let moment = self.moment;
         let Some(will) = self.will(id) else { return };
-        let (number, early) = (will.number, will.early);
+        // That its Session has ended is told later than it is published, and it is sent later.
+        let (number, begun) = (will.number, will.ended_since.or(will.early).unwrap_or(moment));
         let Some(record) = self.messages.get_mut(&number) else { return };
         if record.begun.is_some() || record.is_ambiguous {
             return;
         }
-        record.begun = Some(early.unwrap_or(moment));
+        record.begun = Some(begun);
         record.last_taken = moment;
         let (topic, retain, len) = (record.topic, record.retain, record.payload.len());
         if retain {
@@ -357,7 +361,7 @@ impl Judge {
         &mut self,
         client: ClientKey,
         new: ConnectionId,
-        asked: Instant,
+        asked: Moment,
         resumed: Option<Expiry>,
     ) {
         let now = self.moment.at;
@@ -368,6 +372,10 @@ impl Judge {
             }
             let Some(will) = self.will(id) else { continue };
             let delay_secs = will.delay_secs;
+            if resumed.is_none() && matches!(will.status, Status::Armed | Status::Waiting { .. }) {
+                will.ended_since.get_or_insert(asked);
+            }
+            let asked = asked.at;
             match (will.status, resumed) {
                 (Status::Armed, None) => self.await_will(id, asked, now),
                 (Status::Armed, Some(expiry)) => match (expiry.min_secs, expiry.max_secs) {
@@ -395,11 +403,11 @@ impl Judge {
     }
 
     /// Since when a CONNECT of this Client Identifier has no answer.
-    fn undecided_since(&self, client: ClientKey) -> Option<Instant> {
+    fn undecided_since(&self, client: ClientKey) -> Option<Moment> {
         let open = self.sessions.clients[client.0 as usize].open.iter();
         open.filter_map(|id| self.connections.get(id))
             .filter(|known| known.stage == Stage::Connecting)
-            .filter_map(|known| Some(known.asked.as_ref()?.taken.at))
+            .filter_map(|known| Some(known.asked.as_ref()?.taken))
             .min()
     }
 
@@ -421,7 +429,10 @@ impl Judge {
         };
         if due.is_some_and(|due| due <= moment.at + TOLD_LATE) {
             will.early.get_or_insert(moment);
-            will.early_since = Some(undecided_since.unwrap_or(moment.at));
+            will.early_since = Some(undecided_since.unwrap_or(moment).at);
+            if will.status != Status::Asked {
+                will.ended_since = will.ended_since.or(undecided_since);
+            }
             self.begin_will(id);
             return;
         }

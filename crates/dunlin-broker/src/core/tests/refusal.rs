@@ -230,6 +230,21 @@ fn a_session_with_many_ways_to_a_message_has_all_or_nothing_of_it() {
 }
 
 #[test]
+fn the_member_that_was_asked_for_room_gets_the_message_though_it_is_busier_by_then() {
+    for topic_filter in ["a", "$share/h/a"] {
+        let mut broker = Broker::with(1, limits(1));
+        let both = broker.client("both");
+        broker.send(both, subscribe(&[topic_filter], QoS::AtLeastOnce));
+        broker.send(both, subscribe(&["$share/g/a"], QoS::AtMostOnce));
+        let (slow, _) = broker.join(connect("slow").receive_maximum(1));
+        broker.send(slow, subscribe(&["$share/g/a"], QoS::AtLeastOnce));
+        let publisher = broker.client("pub");
+        send(&mut broker, publisher, QoS::AtLeastOnce, 1..=10);
+        assert!(broker.counters().queued <= 1, "{topic_filter}: {:?}", broker.counters());
+    }
+}
+
+#[test]
 fn copies_of_a_message_do_not_wait_for_each_other() {
     for queued in [0, 1] {
         let mut broker = Broker::build(2, limits(1 + usize::from(queued)), true);

@@ -283,6 +283,37 @@ fn a_retained_will_comes_to_each_new_subscription_before_anything_tells_that_it_
 }
 
 #[test]
+fn a_will_is_owed_to_those_who_subscribed_before_the_connect_that_ended_its_session() {
+    let bye = || Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::SessionTakenOver)));
+    for (subscribed_before, expected) in [(false, &[][..]), (true, &[Promise::Will])] {
+        for is_told in [false, true] {
+            let mut story = mourners(5);
+            story.join(4, 4, connect("another"), false);
+            if subscribed_before {
+                story.subscribe(4, "will", Q1);
+            }
+            story.ask(3, 1, Connect { clean_start: true, ..connect("device") });
+            story.write(1, &bye());
+            story.close(1);
+            if !subscribed_before {
+                story.subscribe(4, "will", Q1);
+            }
+            // The store takes its time before the new Session is told of, and before its Will is.
+            story.pass(3000);
+            if is_told {
+                story.pass_on(2, 2, last_words());
+            }
+            story.accept(3, false);
+            if !is_told {
+                story.pass_on(2, 2, last_words());
+            }
+            story.pass(1000);
+            story.ends(expected);
+        }
+    }
+}
+
+#[test]
 fn a_will_whose_connect_had_no_answer_may_wait_for_its_receivers_when_its_connection_ends() {
     for is_ended in [true, false] {
         let mut story = Story::new();

@@ -64,3 +64,30 @@ fn a_will_may_be_retained_long_after_a_crash() {
         story.ends(broken);
     }
 }
+
+#[test]
+fn what_no_room_was_retained_for_may_be_retained_when_it_comes_again() {
+    for (len_max, version, broken) in [
+        (1, ProtocolVersion::V3_1_1, &[][..]),
+        (2, ProtocolVersion::V3_1_1, &[Promise::Retained][..]),
+        (1, ProtocolVersion::V5, &[Promise::Retained][..]),
+    ] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+            rules.limits.retained_len_max = len_max;
+        });
+        story.join(1, 1, Connect { protocol_version: version, ..connect("publisher") }, false);
+        story.join(2, 2, connect("other"), false);
+        let topic = PublishTopic::Name(TopicName::from_static("b"));
+        story.take_publish(2, retained(Publish { topic, ..publish(6, Q0, 0) }));
+        story.take_publish(1, retained(publish(7, Q2, 1)));
+        story.close(1);
+        story.take_publish(2, retained(publish(8, Q1, 1)));
+        story.write(2, &Packet::PubAck(ack(1)));
+        story.join(3, 1, Connect { protocol_version: version, ..connect("publisher") }, true);
+        story.take_publish(3, retained(again(publish(7, Q2, 1))));
+        story.write(3, &Packet::PubRec(ack(1)));
+        find_retained(&mut story, 7);
+        story.ends(broken);
+    }
+}
