@@ -1,3 +1,5 @@
+//! Packets, byte for byte.
+
 use super::{ConnAck, Hello, Publish, push_connect, push_disconnect, push_subscribe, read_connack};
 use super::{identifier_before_payload, publish_head, read_publish, suback_codes};
 use crate::frame::{CONNACK, FrameError, SUBACK, push_frame, split_frame};

@@ -1,3 +1,5 @@
+//! Payloads that name themselves, and those that were altered.
+
 use super::{PAYLOAD_MIN, Payloads, Reading, Stamp};
 
 const STAMP: Stamp = Stamp { publisher: 7, sequence: 1_000_000_007, due: 123_456_789_012 };

@@ -1,3 +1,5 @@
+//! What arrives, and what the books say of it.
+
 use super::{Arrivals, Missing, Verdict};
 use crate::layout::Layout;
 use crate::plan::{Plan, Quality, Scenario};

@@ -1,3 +1,5 @@
+//! Gaps that come together and close.
+
 use super::{Gathered, Missing, Verdict};
 
 const FRESH: Verdict = Verdict::Fresh { skipped: 0 };

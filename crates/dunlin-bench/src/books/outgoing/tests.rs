@@ -1,3 +1,5 @@
+//! What is under way, and the answers to it.
+
 use super::{Answer, Outgoing, Unanswered};
 use crate::frame::{PUBACK, PUBCOMP, PUBREC};
 use crate::payload::Stamp;
