@@ -60,8 +60,15 @@ pub(super) fn notes(outcome: &Outcome) -> Vec<String> {
             "At QoS 0 a broker may drop messages, for instance when a reader is slow.".to_owned(),
         );
     }
+    let is_paced = outcome.parameters.iter().any(|(name, _)| *name == "rate");
     let load = share(outcome.load_cpu, outcome.elapsed).unwrap_or(0.0);
-    if load >= LOAD_AT_ITS_LIMIT {
+    if is_paced {
+        notes.push(
+            "A paced load never sleeps, so that each message goes at its moment: what CPU it used \
+             says nothing."
+                .to_owned(),
+        );
+    } else if load >= LOAD_AT_ITS_LIMIT {
         notes.push(format!(
             "The load itself used {} of its one core: the broker may be able to do more than this.",
             units::share(load)

@@ -89,6 +89,9 @@ fn a_load_at_its_limit_is_confessed() {
     assert!(!plain(&outcome).contains("its one core"));
     outcome.load_cpu = Duration::from_millis(7_800);
     assert!(plain(&outcome).contains("The load itself used 98 % of its one core"));
+    outcome.parameters.push(("rate", "2000/s".to_owned()));
+    assert!(!plain(&outcome).contains("its one core"));
+    assert!(plain(&outcome).contains("A paced load never sleeps"));
 }
 
 #[test]
