@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 /// What every scenario has.
 #[derive(Debug, Args)]
 pub(super) struct Common {
-    /// The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]
-    #[arg(value_name = "URL")]
+    /// The broker, as a URL
+    #[arg(value_name = "URL", help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]")]
     url: String,
     /// The version of MQTT: 3.1.1 or 5
     #[arg(long, value_name = "VERSION", default_value = "3.1.1", value_parser = version)]
