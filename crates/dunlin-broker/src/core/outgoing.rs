@@ -6,7 +6,7 @@ use super::given::{Given, GivenTo};
 use super::names::TopicNames;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, TopicName};
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 /// A message on its way to sessions: borrowed from the input while it is only passed on, copied
@@ -26,7 +26,12 @@ pub(super) struct Outgoing<'a> {
     /// The Topic Name in memory of its own, when it was found before.
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
+    /// Connections that it was sent to at once.
+    sent: Cell<u32>,
 }
+
+/// A message has many receivers after so many.
+const MANY: u32 = 8;
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn borrowed(message: &'a Message) -> Self {
@@ -58,6 +63,7 @@ impl<'a> Outgoing<'a> {
             given: None,
             topic_name,
             kept,
+            sent: Cell::new(0),
         }
     }
 
@@ -83,6 +89,15 @@ impl<'a> Outgoing<'a> {
     #[inline]
     pub(super) fn was_given(&self, receiver: impl FnOnce() -> GivenTo) -> bool {
         self.given.as_ref().is_some_and(|given| given.contains(&receiver()))
+    }
+
+    /// Counts a connection that it is sent to; whether so many have had it that the others share one
+    /// payload.
+    #[inline]
+    pub(super) fn is_shared_next(&self) -> bool {
+        let sent = self.sent.get();
+        self.sent.set(sent.saturating_add(1));
+        sent >= MANY
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {

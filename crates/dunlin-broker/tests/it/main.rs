@@ -161,6 +161,35 @@ fn a_mebibyte_arrives_whole() {
 }
 
 #[test]
+fn payloads_that_many_share_arrive_whole_and_in_order() {
+    for workers in [1, 3] {
+        let broker = start(workers, Limits::default());
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let mut subscribers: Vec<_> = (0..30)
+                .map(|at| {
+                    let mut subscriber = join(&broker, &format!("sub-{at}"));
+                    subscriber.send(&subscribe("a", qos));
+                    assert!(matches!(subscriber.receive(), Some(Packet::SubAck(_))));
+                    subscriber
+                })
+                .collect();
+            let mut publisher = join(&broker, "pub");
+            let payloads: Vec<_> = (0..40u8).map(|at| vec![at; 400 + 100 * at as usize]).collect();
+            for payload in &payloads {
+                publisher.send(&publish("a", payload, qos));
+                publisher.answer(qos);
+            }
+            for subscriber in &mut subscribers {
+                for payload in &payloads {
+                    assert!(subscriber.take_message().payload == *payload, "{qos:?}");
+                }
+            }
+        }
+        broker.stop();
+    }
+}
+
+#[test]
 fn a_refused_client_learns_why_before_the_connection_closes() {
     for workers in [1, 3] {
         let broker = start(workers, Limits::default());

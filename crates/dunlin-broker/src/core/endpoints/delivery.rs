@@ -12,9 +12,12 @@ use crate::core::queue::Queued;
 use crate::core::record::{Record, RecordNumber};
 use crate::core::session::{GroupName, Note, Session};
 use crate::{Limits, QueuePolicy};
-use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN, SHARED_LEN_MIN};
 use dunlin_protocol::{Instant, Message, PublishError};
 use std::sync::Arc;
+
+/// A message that so many keep has one payload for all further connections.
+const SHARED_BY_MIN: usize = 8;
 
 /// What became of a message for one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -153,10 +156,13 @@ impl Endpoints {
             return;
         }
         // A large payload is referenced by the output, which may outlive the input it lies in.
-        let message = match outgoing.message.payload.len() {
-            0..REFERENCED_LEN_MIN => outgoing.message,
-            _ => &**outgoing.keep(),
+        let is_shared = outgoing.is_shared_next();
+        let referenced_len_min = if is_shared { SHARED_LEN_MIN } else { REFERENCED_LEN_MIN };
+        let message = match outgoing.message.payload.len() < referenced_len_min {
+            true => outgoing.message,
+            false => &**outgoing.keep(),
         };
+        connection.out.share(is_shared);
         let sent = connection.protocol.publish_at_most_once(
             now,
             message,
@@ -342,6 +348,7 @@ impl Endpoints {
         if queued.qos == QoS::ExactlyOnce && waits {
             return self.prepare_queued(now, key, index, queued);
         }
+        connection.out.share(Arc::strong_count(&queued.message) > SHARED_BY_MIN);
         let sent = connection.protocol.publish(
             now,
             &queued.message,
