@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 
 /// A log in memory that outlives its broker.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Record>>>);
+pub(crate) struct Log(pub(crate) Arc<Mutex<Vec<Record>>>);
 
 /// The end of one worker: another thread stores what it appends.
 struct End {
@@ -78,13 +78,13 @@ impl Drop for End {
     }
 }
 
-fn start(log: &Log, workers: usize) -> Broker {
+pub(crate) fn start(log: &(impl Storage + Clone + 'static), workers: usize) -> Broker {
     let config = Config { listeners: Vec::new(), workers, ..Config::default() };
     Broker::builder().config(config).storage(log.clone()).start().expect("nothing to bind")
 }
 
 /// Resumes a session that survives; whether it was there.
-fn resume(broker: &Broker, client_identifier: &str) -> (Peer, bool) {
+pub(crate) fn resume(broker: &Broker, client_identifier: &str) -> (Peer, bool) {
     let mut peer = Peer::new(broker.connect_local().expect("a pipe"));
     let Packet::Connect(packet) = connect(client_identifier) else { panic!("no CONNECT") };
     let mut packet = Connect { clean_start: false, ..*packet };
