@@ -3,7 +3,7 @@
 use crate::peer::{Peer, connect, publish, subscribe};
 use dunlin_broker::config::Config;
 use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, WorkerNumber};
-use dunlin_broker::{Broker, Storage, Store, StoreWaker};
+use dunlin_broker::{Broker, Limits, Storage, Store, StoreWaker};
 use dunlin_protocol::codec::{Connect, Packet, PacketIdentifier, QoS, ReasonCode};
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +79,9 @@ impl Drop for End {
 }
 
 pub(crate) fn start(log: &(impl Storage + Clone + 'static), workers: usize) -> Broker {
-    let config = Config { listeners: Vec::new(), workers, ..Config::default() };
+    // No worker has something to do of its own accord, so that one that forgets to be woken shows.
+    let limits = Limits { sys_interval_secs: 0, ..Limits::default() };
+    let config = Config { listeners: Vec::new(), workers, limits, ..Config::default() };
     Broker::builder().config(config).storage(log.clone()).start().expect("nothing to bind")
 }
 
