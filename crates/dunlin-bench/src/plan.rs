@@ -39,7 +39,9 @@ pub enum Scenario {
     Wildcards,
     /// All subscribers lose their connections and come back to their Sessions, again and again.
     Reconnect,
-    /// All QoS mixed, with reconnects, takeovers, and subscriptions that come and go.
+    /// All QoS mixed, with connections that are cut, taken over and given up, Sessions that last and
+    /// such that don't, subscriptions that come and go, a group that shares one, retained messages, and
+    /// Wills.
     Soak,
 }
 
@@ -150,6 +152,9 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Connections that are being opened at once.
     pub parallel: u32,
+    /// Things that happen to the clients of a soak, in a second: connections that are cut, taken over
+    /// or given up, subscriptions that come and go, retained messages that are set and asked for.
+    pub churn: f64,
     /// What is done to the broker and its clients meanwhile.
     pub disturbances: Vec<Disturbance>,
     /// The broker's process, if its CPU time and memory are to be read.
@@ -205,6 +210,7 @@ impl Plan {
                 _ => Duration::ZERO,
             },
             parallel: 100,
+            churn: 8.0,
             disturbances: Vec::new(),
             pid: None,
             patience: Duration::from_secs(20),
@@ -216,11 +222,6 @@ impl Plan {
     pub fn has_lasting_sessions(&self) -> bool {
         matches!(self.scenario, Scenario::Offline | Scenario::Reconnect | Scenario::Soak)
             || self.disturbances.iter().any(|one| matches!(one, Disturbance::Cut { .. }))
-    }
-
-    /// Clients whose subscriptions come and go, in a soak.
-    pub fn wanderers(&self) -> u32 {
-        if self.scenario == Scenario::Soak { (self.subscribers / 10).max(2) } else { 0 }
     }
 
     /// Whether the scenario has messages.
@@ -256,6 +257,9 @@ impl Plan {
         }
         if let Some(rate) = self.rate {
             parameters.push(("rate", format!("{rate}/s")));
+        }
+        if self.scenario == Scenario::Soak {
+            parameters.push(("churn", format!("{}/s", self.churn)));
         }
         for disturbance in &self.disturbances {
             parameters.push(match *disturbance {
@@ -293,6 +297,9 @@ impl Plan {
             && !(0.001..=1e9).contains(&rate)
         {
             return Err(PlanError::Rate(rate));
+        }
+        if !(0.001..=1_000.0).contains(&self.churn) {
+            return Err(PlanError::Churn(self.churn));
         }
         if let Quality::All(qos @ 3..) = self.quality {
             return Err(PlanError::QoS(qos));
@@ -356,6 +363,9 @@ pub enum PlanError {
     /// A rate that is none.
     #[error("--rate {0}: 0.001 to 1000000000 messages per second will do")]
     Rate(f64),
+    /// Nothing happens, or too much.
+    #[error("--churn {0}: 0.001 to 1000 times in a second will do")]
+    Churn(f64),
     /// There are three.
     #[error("--qos {0}: 0, 1, 2 or mixed will do")]
     QoS(u8),

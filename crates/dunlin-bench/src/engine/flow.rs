@@ -90,8 +90,8 @@ impl Engine<'_> {
         self.end_flow();
         if waited != Waited::Silent {
             waited = self.wait(u64::MAX, |engine| {
-                let is_owed = to_the_end && engine.tally.settled < engine.tally.owed;
-                !is_owed && engine.tally.unacknowledged == 0
+                let is_owed = engine.tally.settled < engine.tally.owed || engine.owes_guests();
+                !(to_the_end && is_owed) && engine.tally.unacknowledged == 0
             })?;
         }
         if waited == Waited::Silent {

@@ -7,7 +7,7 @@ use super::presence::AWAY_NANOS;
 use super::{Engine, Trouble, token};
 use crate::error::BenchError;
 use crate::frame::{self, Frame};
-use crate::packet::{self, ConnAck, Hello};
+use crate::packet::{self, ConnAck, Hello, Will};
 use crate::plan::Scenario;
 
 /// Topic Filters in one SUBSCRIBE.
@@ -83,11 +83,20 @@ impl Engine<'_> {
             result => result?,
         };
         let client_identifier = self.client_identifier(index);
+        let will = match (&mut self.soak, self.is_leaving) {
+            (Some(soak), false) => Some(soak.will(index, &self.common.layout)),
+            _ => None,
+        };
         let hello = Hello {
             client_identifier: &client_identifier,
             user_name: self.plan.user_name.as_deref(),
             password: self.plan.password.as_deref(),
-            is_lasting: self.plan.has_lasting_sessions() && !self.is_leaving,
+            is_lasting: self.is_lasting(index) && !self.is_leaving,
+            will: will.as_ref().map(|will| Will {
+                topic_name: &will.topic_name,
+                payload: &will.payload,
+                qos: will.qos,
+            }),
         };
         let client = &mut self.clients[index];
         client.stage = Stage::Greeting;
@@ -104,6 +113,9 @@ impl Engine<'_> {
         frame: &Frame<'_>,
     ) -> Result<(), Trouble> {
         self.tally.progress += 1;
+        if self.handle_guest(index, frame)? {
+            return Ok(());
+        }
         match (frame.first, self.clients[index].stage) {
             (frame::CONNACK, Stage::Greeting) => {
                 let connack = packet::read_connack(self.plan.version, frame)?;
@@ -120,8 +132,9 @@ impl Engine<'_> {
                 let code = frame.body.first().copied().unwrap_or(0);
                 self.handle_closed(index, &format!("DISCONNECT with Reason Code {code:#04x}"))?;
             }
-            // Of subscriptions that come and go.
-            (frame::SUBACK | frame::UNSUBACK, Stage::Online) => {}
+            (frame::SUBACK | frame::UNSUBACK, Stage::Online) if self.is_asking(index) => {
+                self.handle_subscription(index, frame)?;
+            }
             (first, _) => {
                 self.handle_closed(index, &format!("packet {first:#04x} comes out of turn"))?;
             }
@@ -156,18 +169,28 @@ impl Engine<'_> {
         }
         self.tally.connected += 1;
         self.tally.samples.connect(now - client.opened_at);
-        let had_session = client.has_session;
-        client.has_session = self.plan.has_lasting_sessions();
+        if let Some(soak) = &mut self.soak {
+            soak.wills.accept(index);
+        }
+        let is_lasting = self.is_lasting(index);
+        let had_session = std::mem::replace(&mut self.clients[index].has_session, is_lasting);
         if had_session && !connack.session_present {
             self.complain("a client came back, and its Session was gone".to_owned());
+        }
+        if !is_lasting && connack.session_present {
+            // [MQTT-3.2.2-2]
+            self.complain("a Session was there that should have ended".to_owned());
         }
         if index < publishers {
             self.senders[index].quota = self.plan.window.min(connack.receive_maximum.into());
             return self.go_online(index, had_session);
         }
-        if self.common.layout.filters() == 0 || (had_session && connack.session_present) {
+        let subscriber = index - publishers;
+        let filters = self.common.layout.filters(subscriber as u32);
+        if filters == 0 || (had_session && connack.session_present) {
             return self.go_online(index, had_session);
         }
+        self.ask_arrivals(subscriber);
         self.clients[index].stage = Stage::Subscribing(0);
         self.push_subscribe(index, 0);
         Ok(())
@@ -175,13 +198,18 @@ impl Engine<'_> {
 
     /// Whether the broker offers what the scenario needs.
     fn check_offer(&self, connack: &ConnAck) -> Result<(), BenchError> {
-        let qos_max = self.common.layout.qos_max();
+        let is_soak = self.plan.scenario == Scenario::Soak;
+        let qos_max = self.common.layout.qos_max().max(u8::from(is_soak));
         let lacks = match self.plan.scenario {
             _ if connack.qos_max < qos_max => {
                 format!("a Maximum QoS of {}; take a lower --qos", connack.qos_max)
             }
-            Scenario::Retained if !connack.retain => "no retained messages".to_owned(),
-            Scenario::Shared if !connack.shared => "no Shared Subscriptions".to_owned(),
+            Scenario::Retained | Scenario::Soak if !connack.retain => {
+                "no retained messages".to_owned()
+            }
+            Scenario::Shared | Scenario::Soak if !connack.shared => {
+                "no Shared Subscriptions".to_owned()
+            }
             _ if self.plan.payload_len > connack.packet_size_max as usize => {
                 let size = connack.packet_size_max;
                 format!("a Maximum Packet Size of {size}; take a smaller --payload")
@@ -194,7 +222,7 @@ impl Engine<'_> {
     fn push_subscribe(&mut self, index: usize, first: u32) {
         let layout = &self.common.layout;
         let subscriber = (index - self.senders.len()) as u32;
-        let which = first..layout.filters().min(first + FILTERS_AT_ONCE);
+        let which = first..layout.filters(subscriber).min(first + FILTERS_AT_ONCE);
         let topic_filters = layout.topic_filters(subscriber, which);
         if let Some(link) = &mut self.clients[index].link {
             let (version, qos) = (self.plan.version, layout.qos_max());
@@ -209,7 +237,8 @@ impl Engine<'_> {
         codes: &[u8],
     ) -> Result<(), BenchError> {
         let layout = &self.common.layout;
-        let asked = (layout.filters() - acknowledged).min(FILTERS_AT_ONCE);
+        let filters = layout.filters((index - self.senders.len()) as u32);
+        let asked = (filters - acknowledged).min(FILTERS_AT_ONCE);
         let qos = layout.qos_max();
         if let Some(at) = codes.iter().position(|&code| code != qos) {
             let subscriber = (index - self.senders.len()) as u32;
@@ -229,7 +258,8 @@ impl Engine<'_> {
             return self.handle_closed(index, "SUBACK with another number of codes");
         }
         let acknowledged = acknowledged + asked;
-        if acknowledged == layout.filters() {
+        if acknowledged == filters {
+            self.hold_arrivals(index - self.senders.len());
             let is_back = self.is_lenient;
             return self.go_online(index, is_back);
         }

@@ -9,15 +9,18 @@ mod disturb;
 mod ending;
 mod flow;
 mod forgiveness;
+mod guests;
 mod handshake;
 mod inbound;
 mod presence;
 mod receiver;
 mod sender;
+mod soak;
 mod tally;
 mod timeline;
 mod turn;
 mod wait;
+mod wander;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Instant, SystemTime};
@@ -38,6 +41,7 @@ pub(crate) use flow::Measured;
 use flow::Pacing;
 use receiver::Receiver;
 use sender::{Common, Sender};
+use soak::Soak;
 use tally::Tally;
 use timeline::Timeline;
 use turn::{Ready, Trouble};
@@ -67,6 +71,8 @@ pub(crate) struct Engine<'a> {
     senders: Vec<Sender>,
     receivers: Vec<Receiver>,
     tally: Tally,
+    /// What only a soak has.
+    soak: Option<Soak>,
     opening: Opening,
     /// Clients are lost on purpose, or by accident, and come back; until then any trouble ends the
     /// run.
@@ -117,11 +123,11 @@ impl<'a> Engine<'a> {
         };
         let layout = &common.layout;
         let reach = 8 * plan.window as usize;
-        let groups = if layout.is_shared() { plan.publishers } else { 0 };
-        let groups = (0..groups).map(|_| Gathered::new(reach.max(1 << 14))).collect();
-        // Those whose subscriptions come and go are subscribers like the others, behind them.
-        let subscribers = plan.subscribers + plan.wanderers();
-        let clients = plan.publishers as usize + subscribers as usize;
+        let groups = if layout.has_group() { plan.publishers } else { 0 };
+        let qos: Box<[u8]> = (0..lanes).map(|lane| layout.qos(lane)).collect();
+        let groups = (0..groups).map(|_| Gathered::new(reach.max(1 << 14), qos.clone())).collect();
+        let clients = layout.clients() as usize;
+        let soak = (plan.scenario == Scenario::Soak).then(|| Soak::new(plan.run, clients));
         let has_traffic = plan.has_traffic();
         let frame_len = plan.payload_len + 2 * usize::from(u16::MAX);
         Ok(Self {
@@ -134,10 +140,11 @@ impl<'a> Engine<'a> {
             scratch: vec![0; SCRATCH_MIN.max(2 * frame_len)],
             clients: (0..clients).map(|_| Client::new()).collect(),
             senders: (0..plan.publishers).map(|index| Sender::new(plan, &common, index)).collect(),
-            receivers: (0..if has_traffic { subscribers } else { 0 })
+            receivers: (0..if has_traffic { layout.receivers() } else { 0 })
                 .map(|index| Receiver::new(layout, index))
                 .collect(),
             tally: Tally::new(groups),
+            soak,
             opening: Opening::default(),
             is_lenient: false,
             pacing: Pacing::default(),

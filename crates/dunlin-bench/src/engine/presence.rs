@@ -1,22 +1,30 @@
 //! Clients that are there, and no longer there: connections that are lost, cut and taken over.
 
 use super::client::Stage;
+use super::receiver::Identifiers;
 use super::{Engine, REPLACED, token};
 use crate::error::BenchError;
+use crate::layout::Role;
+use crate::packet;
 
 /// How long a client that has lost its connection stays away.
 pub(super) const AWAY_NANOS: u64 = 100_000_000;
 
 impl Engine<'_> {
+    /// Whether a client's Session outlives its connections.
+    pub(super) fn is_lasting(&self, index: usize) -> bool {
+        let subscriber = index.checked_sub(self.senders.len());
+        let role = subscriber.map(|subscriber| self.common.layout.role(subscriber as u32));
+        let is_passing = matches!(role, Some(Role::Passing | Role::Visitor));
+        self.plan.has_lasting_sessions() && !is_passing
+    }
+
     /// A client has all that it needs.
     pub(super) fn go_online(&mut self, index: usize, is_back: bool) -> Result<(), BenchError> {
         self.opening.active -= 1;
         self.opening.online += 1;
         self.clients[index].stage = Stage::Online;
         let now = self.now();
-        if self.opening.active == 0 && self.opening.queue.is_empty() {
-            self.tally.unsteady_until = now;
-        }
         let Some(subscriber) = index.checked_sub(self.senders.len()) else {
             if is_back {
                 let sender = &mut self.senders[index];
@@ -28,13 +36,25 @@ impl Engine<'_> {
             self.mark_ready(index);
             return Ok(());
         };
-        if subscriber < self.receivers.len() {
-            if is_back {
-                self.receivers[subscriber].resumed_at = now;
-                self.forgive_subscriber(subscriber);
+        let Some(receiver) = self.receivers.get_mut(subscriber) else {
+            self.welcome_guest(index, is_back);
+            return Ok(());
+        };
+        if receiver.role == Role::Member {
+            let group = &mut self.tally.group;
+            group.online += 1;
+            if group.online == self.common.layout.members() {
+                group.unsteady_until = now;
             }
-            self.count_in(subscriber, now);
         }
+        if is_back {
+            receiver.resumed_at = now;
+            self.forgive_subscriber(subscriber);
+        }
+        if std::mem::take(&mut self.receivers[subscriber].is_asking) {
+            self.ask_for_subscription(index);
+        }
+        self.count_in(subscriber, now);
         Ok(())
     }
 
@@ -55,12 +75,14 @@ impl Engine<'_> {
     }
 
     /// Closes a connection without a word, and lets the client come back.
-    pub(super) fn cut(&mut self, index: usize) {
-        if self.clients[index].link.is_some() {
+    pub(super) fn cut(&mut self, index: usize) -> bool {
+        let is_there = self.clients[index].link.is_some();
+        if is_there {
             self.lose(index);
             let now = self.now();
             self.bring(index, now + AWAY_NANOS);
         }
+        is_there
     }
 
     /// A client has no connection any more.
@@ -74,29 +96,72 @@ impl Engine<'_> {
             Stage::Online => self.opening.online -= 1,
             _ => self.opening.active -= 1,
         }
-        self.tally.disconnected += u64::from(!self.is_leaving);
-        self.tally.unsteady_until = u64::MAX;
-        match index.checked_sub(self.senders.len()) {
-            None => self.forgive_publisher(index),
-            Some(subscriber) if subscriber < self.receivers.len() => {
-                let receiver = &mut self.receivers[subscriber];
-                receiver.carried.clone_from(&receiver.received);
-                if stage == Stage::Online {
-                    self.count_out(subscriber);
-                }
-            }
-            Some(_) => {}
+        // Who leaves at the end is in no books any more.
+        if self.is_leaving {
+            return;
         }
+        self.tally.disconnected += 1;
+        let now = self.now();
+        if let Some(soak) = &mut self.soak {
+            soak.wills.lose(index);
+        }
+        let Some(subscriber) = index.checked_sub(self.senders.len()) else {
+            return self.forgive_publisher(index);
+        };
+        let Some(receiver) = self.receivers.get_mut(subscriber) else {
+            return self.miss_guest(index);
+        };
+        if receiver.role == Role::Passing {
+            receiver.arrivals.void(&self.common.layout);
+            receiver.received = Identifiers::default();
+        }
+        receiver.carried.clone_from(&receiver.received);
+        if stage == Stage::Online {
+            if receiver.role == Role::Member {
+                let group = &mut self.tally.group;
+                group.online -= 1;
+                (group.lost_at, group.unsteady_until) = (now, u64::MAX);
+            }
+            self.count_out(subscriber);
+        }
+    }
+
+    /// Lets a client say goodbye and come back: its Session stays, if it has one, and its Will is not
+    /// to be published.
+    pub(super) fn say_goodbye(&mut self, index: usize) -> Result<bool, BenchError> {
+        let client = &mut self.clients[index];
+        if client.stage != Stage::Online || client.replaced.is_some() {
+            return Ok(false);
+        }
+        if let Some(link) = &mut client.link {
+            packet::push_disconnect(&mut link.output, self.plan.version, false);
+        }
+        self.flush(index)?;
+        let client = &mut self.clients[index];
+        // A DISCONNECT that has not left yet would be cut.
+        if let Some(mut link) = client.link.take_if(|link| link.output.is_empty()) {
+            link.reregister(self.poll.registry(), token(index + REPLACED))?;
+            client.replaced = Some(link);
+            if let Some(soak) = &mut self.soak {
+                soak.wills.revoke(index);
+            }
+        }
+        let now = self.now();
+        self.lose(index);
+        self.bring(index, now + AWAY_NANOS);
+        Ok(true)
     }
 
     /// A subscriber counts for the windows of its publishers.
     pub(super) fn count_in(&mut self, subscriber: usize, now: u64) {
         let receiver = &mut self.receivers[subscriber];
-        if receiver.counts_from != u64::MAX || receiver.is_loose {
+        // One of a group within a soak is for no publisher in particular; a soak is paced anyway.
+        let is_shared = self.common.layout.is_shared();
+        let counts = !receiver.is_loose && (receiver.role != Role::Member || is_shared);
+        if receiver.counts_from != u64::MAX || !counts {
             return;
         }
         receiver.counts_from = now;
-        let is_shared = self.common.layout.is_shared();
         for publisher in receiver.arrivals.publishers() {
             let sender = &mut self.senders[publisher as usize];
             sender.counting = if is_shared { 1 } else { sender.counting + 1 };
@@ -151,9 +216,10 @@ impl Engine<'_> {
     }
 
     /// Connects a client again beside its present connection, which the broker then has to close.
-    pub(super) fn take_over(&mut self, index: usize) -> Result<(), BenchError> {
+    /// False if it has none, or has one too many already.
+    pub(super) fn take_over(&mut self, index: usize) -> Result<bool, BenchError> {
         if self.clients[index].stage != Stage::Online || self.clients[index].replaced.is_some() {
-            return Ok(());
+            return Ok(false);
         }
         let mut link = self.clients[index].link.take();
         if let Some(link) = &mut link {
@@ -162,6 +228,7 @@ impl Engine<'_> {
         self.lose(index);
         self.clients[index].replaced = link;
         let now = self.now();
-        self.open(index, now)
+        self.open(index, now)?;
+        Ok(true)
     }
 }

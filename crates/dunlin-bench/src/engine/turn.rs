@@ -196,7 +196,7 @@ impl Engine<'_> {
             }
             let sent = sender.sent - before;
             self.tally.published += sent;
-            self.tally.owed += sent * u64::from(self.common.layout.receivers(index as u32));
+            self.tally.owed += sent * u64::from(self.common.layout.deliveries(index as u32));
             sender.in_flight += sent * u64::from(sender.counting);
             if sender.room(&self.common, self.plan.window) > 0 {
                 again.push(index);

@@ -10,12 +10,13 @@ use crate::outcome::{Faults, Outcome};
 const LOAD_AT_ITS_LIMIT: f64 = 0.9;
 
 /// What can go wrong, with its name, in the order of the fields.
-pub(super) const fn kinds(faults: &Faults) -> [(&'static str, u64); 5] {
+pub(super) const fn kinds(faults: &Faults) -> [(&'static str, u64); 6] {
     [
         ("lost", faults.lost),
         ("doubled", faults.doubled),
         ("out of order", faults.out_of_order),
         ("corrupted", faults.corrupted),
+        ("not asked for", faults.stray),
         ("refused", faults.refused),
     ]
 }
@@ -43,7 +44,7 @@ pub(super) fn faultless(outcome: &Outcome) -> &'static str {
     if outcome.owed.max(outcome.delivered) == 0 {
         "no message was due to anyone"
     } else if outcome.allowed.iter().any(|allowed| allowed.sum() > 0) {
-        "nothing lost or doubled but what a cut connection allows, in order"
+        "nothing lost or doubled but what lost connections allow, in order"
     } else {
         "nothing lost, nothing doubled, in order"
     }
@@ -53,7 +54,9 @@ pub(super) fn faultless(outcome: &Outcome) -> &'static str {
 pub(super) fn notes(outcome: &Outcome) -> Vec<String> {
     let mut notes = Vec::new();
     for line in by_qos(&outcome.allowed) {
-        notes.push(format!("No fault, as a connection had been cut: {line}"));
+        notes.push(format!(
+            "No fault, as a connection had been lost or a subscription given up: {line}"
+        ));
     }
     if outcome.faults[0].lost > 0 {
         notes.push(

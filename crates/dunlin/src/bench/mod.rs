@@ -35,6 +35,30 @@ Exit codes:
   1  messages were lost, doubled, ...; or the broker went silent, or was not there
   2  wrong arguments";
 
+const SOAK_HELP: &str = "\
+Publishers and subscribers as in pairs, all QoS mixed, 2,000 messages a second.
+Beside the --subscribers, which have lasting Sessions, there are as many again
+for each ten of them, two at least, of each of these kinds:
+  - subscribers that give their subscription up and take it again,
+  - subscribers whose Session ends with their connection,
+  - members of a group that shares one subscription to all messages.
+One client more gets the Wills of all others, one sets and deletes retained
+messages, and one subscribes to these anew, again and again.
+
+Eight times in a second, or --churn, one of these happens to a client picked at
+random, or to one of a hundred of them: its connection is closed without a word;
+it connects beside its own connection; it says goodbye, and comes back; a
+subscription comes or goes (three of eight); retained messages are set; somebody
+subscribes to them.
+
+A fault is whatever the standard forbids: a message that was published behind a
+SUBACK and does not come, one behind an UNSUBACK that does, one that comes to
+two of a group, a Will that does not come of a lost connection, or comes of one
+that said DISCONNECT, a retained message that was replaced or deleted, ... What
+may come or not, since the broker's answer was still under way, is neither.
+
+  dunlin bench soak mqtt://127.0.0.1 --duration 3600 --pid $(pidof dunlin) --html soak.html";
+
 /// Put load on a broker, and check what arrives.
 #[derive(Debug, Args)]
 #[command(after_help = HELP)]
@@ -65,8 +89,9 @@ enum ScenarioArgs {
     Wildcards(Traffic),
     /// All subscribers lose their connections and come back to their Sessions, again and again
     Reconnect(Storm),
-    /// All QoS mixed; each second a connection is cut, one taken over, a subscription comes or goes
-    Soak(Traffic),
+    /// All QoS mixed, while connections are lost and taken over, subscriptions come and go, ...
+    #[command(after_help = SOAK_HELP)]
+    Soak(Soak),
 }
 
 /// The options of a scenario in which messages flow.
@@ -85,6 +110,16 @@ struct Traffic {
     length: Length,
     #[command(flatten)]
     trouble: Trouble,
+}
+
+/// The options of a soak.
+#[derive(Debug, Args)]
+struct Soak {
+    #[command(flatten)]
+    traffic: Traffic,
+    /// How many things happen to clients in a second: one of eight is a cut, one a takeover, ...
+    #[arg(long, value_name = "N")]
+    churn: Option<f64>,
 }
 
 /// The options of a scenario in which clients are there and say nothing.
@@ -156,7 +191,11 @@ impl ScenarioArgs {
             Self::Pairs(args) => args.plan(Scenario::Pairs),
             Self::Shared(args) => args.plan(Scenario::Shared),
             Self::Wildcards(args) => args.plan(Scenario::Wildcards),
-            Self::Soak(args) => args.plan(Scenario::Soak),
+            Self::Soak(args) => {
+                let (common, mut plan) = args.traffic.plan(Scenario::Soak)?;
+                plan.churn = args.churn.unwrap_or(plan.churn);
+                Ok((common, plan))
+            }
             Self::Connect(args) => args.plan(Scenario::Connect),
             Self::Idle(args) => args.plan(Scenario::Idle),
             Self::Offline(args) => args.plan(Scenario::Offline),
