@@ -246,7 +246,7 @@ impl Layout {
     pub(crate) fn filters(&self, subscriber: u32) -> u32 {
         match (self.scenario, self.role(subscriber)) {
             (Scenario::Connect, _) | (_, Role::Keeper | Role::Visitor) => 0,
-            (Scenario::Wildcards, _) => self.topics,
+            (Scenario::Wildcards | Scenario::Idle, _) => self.topics,
             _ => 1,
         }
     }
@@ -274,7 +274,7 @@ impl Layout {
             Scenario::FanOut if self.publishers > 1 => format!("{root}/#"),
             Scenario::Wildcards if nth.is_multiple_of(2) => format!("{root}/{publisher}/+/{nth}"),
             Scenario::Wildcards => format!("{root}/{publisher}/{nth}/#"),
-            Scenario::Idle => format!("{root}/{subscriber}"),
+            Scenario::Idle => format!("{root}/{subscriber}/{nth}"),
             Scenario::Offline | Scenario::Reconnect => {
                 self.topic_name(publisher, share.first_topic)
             }

@@ -135,7 +135,7 @@ pub struct Plan {
     pub publishers: u32,
     /// Clients that subscribe, or just are there.
     pub subscribers: u32,
-    /// Topic Names of each publisher, used in turn.
+    /// Topic Names of each publisher, used in turn; or Topic Filters of each client that is idle.
     pub topics: u32,
     /// QoS of messages and subscriptions.
     pub quality: Quality,
@@ -237,6 +237,9 @@ impl Plan {
         ];
         if !self.has_traffic() {
             parameters.push(("clients", self.subscribers.to_string()));
+            if self.scenario == Scenario::Idle {
+                parameters.push(("topic filters of each", self.topics.to_string()));
+            }
             return parameters;
         }
         parameters.extend([
@@ -286,7 +289,10 @@ impl Plan {
         let least = u64::from(self.has_traffic());
         bounds("--publishers", self.publishers.into(), least, CLIENTS_MAX.into())?;
         bounds("--subscribers", self.subscribers.into(), 1, CLIENTS_MAX.into())?;
-        bounds("--topics", self.topics.into(), 1, 1_000_000)?;
+        match self.scenario {
+            Scenario::Idle => bounds("--filters", self.topics.into(), 0, 100_000)?,
+            _ => bounds("--topics", self.topics.into(), 1, 1_000_000)?,
+        }
         bounds("--window", self.window.into(), 1, WINDOW_MAX.into())?;
         bounds("--parallel", self.parallel.into(), 1, CLIENTS_MAX.into())?;
         bounds("--payload", self.payload_len as u64, PAYLOAD_MIN as u64, PAYLOAD_MAX as u64)?;

@@ -102,6 +102,8 @@ fn idle(engine: &mut Engine<'_>) -> Result<Span, BenchError> {
     engine.enter("connecting")?;
     engine.connect(clients.start + 1..clients.end)?;
     settle(engine)?;
+    let subscriptions = f64::from(engine.plan.subscribers) * f64::from(engine.plan.topics);
+    engine.figure("subscriptions", subscriptions);
     let from = engine.begin_measuring("holding")?;
     hold(engine)?;
     let to = engine.measured()?;

@@ -7,7 +7,7 @@ use crate::failure::Failure;
 use clap::{Args, Subcommand};
 use dunlin_bench::plan::{Plan, Scenario};
 use dunlin_bench::report::Progress;
-use options::{Common, Length, Messages, Sides, Trouble};
+use options::{Common, Length, Load, Trouble};
 use std::io;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ enum ScenarioArgs {
     /// All clients connect as fast as the broker takes them, and stay for --duration
     Connect(Held),
     /// All clients connect, subscribe, and are silent for --duration
-    Idle(Held),
+    Idle(Idle),
     /// Messages for Sessions that are away, and their delivery when they come back
     Offline(Stored),
     /// Retained messages are set, each with its own Topic Name, and delivered to new subscriptions
@@ -98,14 +98,10 @@ enum ScenarioArgs {
 #[derive(Debug, Args)]
 struct Traffic {
     #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    sides: Sides,
+    load: Load,
     /// Topic Names of each publisher
     #[arg(long, value_name = "N")]
     topics: Option<u32>,
-    #[command(flatten)]
-    messages: Messages,
     #[command(flatten)]
     length: Length,
     #[command(flatten)]
@@ -135,15 +131,21 @@ struct Held {
     duration: Option<Duration>,
 }
 
+/// The options of a scenario in which clients have subscriptions and say nothing.
+#[derive(Debug, Args)]
+struct Idle {
+    #[command(flatten)]
+    held: Held,
+    /// Topic Filters that each client subscribes to; 0 for none
+    #[arg(long, value_name = "N")]
+    filters: Option<u32>,
+}
+
 /// The options of a scenario in which the broker keeps messages.
 #[derive(Debug, Args)]
 struct Stored {
     #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    sides: Sides,
-    #[command(flatten)]
-    messages: Messages,
+    load: Load,
     /// Messages to publish, of all publishers together
     #[arg(long = "messages", value_name = "N")]
     count: Option<u64>,
@@ -153,11 +155,7 @@ struct Stored {
 #[derive(Debug, Args)]
 struct Storm {
     #[command(flatten)]
-    common: Common,
-    #[command(flatten)]
-    sides: Sides,
-    #[command(flatten)]
-    messages: Messages,
+    load: Load,
     /// Seconds after which no further storm begins
     #[arg(long, value_name = "SECS", value_parser = options::duration)]
     duration: Option<Duration>,
@@ -197,15 +195,17 @@ impl ScenarioArgs {
                 Ok((common, plan))
             }
             Self::Connect(args) => args.plan(Scenario::Connect),
-            Self::Idle(args) => args.plan(Scenario::Idle),
+            Self::Idle(args) => {
+                let (common, mut plan) = args.held.plan(Scenario::Idle)?;
+                plan.topics = args.filters.unwrap_or(plan.topics);
+                Ok((common, plan))
+            }
             Self::Offline(args) => args.plan(Scenario::Offline),
             Self::Retained(args) => args.plan(Scenario::Retained),
             Self::Reconnect(args) => {
-                let mut plan = args.common.plan(Scenario::Reconnect)?;
-                args.sides.apply(&mut plan);
-                args.messages.apply(&mut plan);
+                let mut plan = args.load.plan(Scenario::Reconnect)?;
                 set_time(&mut plan, args.duration);
-                Ok((args.common, plan))
+                Ok((args.load.common, plan))
             }
         }
     }
@@ -213,13 +213,11 @@ impl ScenarioArgs {
 
 impl Traffic {
     fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
-        let mut plan = self.common.plan(scenario)?;
-        self.sides.apply(&mut plan);
+        let mut plan = self.load.plan(scenario)?;
         plan.topics = self.topics.unwrap_or(plan.topics);
-        self.messages.apply(&mut plan);
         self.length.apply(&mut plan);
         self.trouble.apply(&mut plan);
-        Ok((self.common, plan))
+        Ok((self.load.common, plan))
     }
 }
 
@@ -234,13 +232,11 @@ impl Held {
 
 impl Stored {
     fn plan(self, scenario: Scenario) -> Result<(Common, Plan), Failure> {
-        let mut plan = self.common.plan(scenario)?;
-        self.sides.apply(&mut plan);
-        self.messages.apply(&mut plan);
+        let mut plan = self.load.plan(scenario)?;
         if let Some(count) = self.count {
             plan.length = dunlin_bench::plan::Length::Messages(count);
         }
-        Ok((self.common, plan))
+        Ok((self.load.common, plan))
     }
 }
 

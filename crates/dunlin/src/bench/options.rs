@@ -43,9 +43,20 @@ pub(super) struct Common {
     pub(super) output: Output,
 }
 
+/// What every scenario with messages has.
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(flatten)]
+    sides: Sides,
+    #[command(flatten)]
+    messages: Messages,
+}
+
 /// How many clients there are of each kind.
 #[derive(Debug, Args)]
-pub(super) struct Sides {
+struct Sides {
     /// Publishers and subscribers, where the scenario has several of them
     #[arg(long, value_name = "N")]
     clients: Option<u32>,
@@ -59,7 +70,7 @@ pub(super) struct Sides {
 
 /// What the messages are like, and how fast they come.
 #[derive(Debug, Args)]
-pub(super) struct Messages {
+struct Messages {
     /// 0, 1, 2, or mixed
     #[arg(short, long, value_name = "QOS", value_parser = quality)]
     qos: Option<Quality>,
@@ -121,8 +132,18 @@ impl Common {
     }
 }
 
+impl Load {
+    /// The plan of a scenario, with these clients and messages.
+    pub(super) fn plan(&self, scenario: Scenario) -> Result<Plan, Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        self.sides.apply(&mut plan);
+        self.messages.apply(&mut plan);
+        Ok(plan)
+    }
+}
+
 impl Sides {
-    pub(super) fn apply(&self, plan: &mut Plan) {
+    fn apply(&self, plan: &mut Plan) {
         if let Some(clients) = self.clients {
             if plan.publishers > 1 {
                 plan.publishers = clients;
@@ -137,7 +158,7 @@ impl Sides {
 }
 
 impl Messages {
-    pub(super) fn apply(&self, plan: &mut Plan) {
+    fn apply(&self, plan: &mut Plan) {
         plan.quality = self.qos.unwrap_or(plan.quality);
         plan.payload_len = self.payload.unwrap_or(plan.payload_len);
         plan.window = self.window.unwrap_or(plan.window);

@@ -90,8 +90,13 @@ fn clients_come_stay_and_come_back() {
     let report = clean(&broker, "connect", &[&short[..], &["--source", "127.0.0.3"]].concat());
     assert_eq!(report["connect_us"]["count"], 200);
     let pid = std::process::id().to_string();
-    let report = clean(&broker, "idle", &[&short[..], &["--pid", &pid]].concat());
-    assert!(report["figures"]["broker bytes per connection"].is_number(), "{report:#}");
+    for filters in ["0", "1", "120"] {
+        let options = [&short[..], &["--pid", &pid, "--filters", filters]].concat();
+        let report = clean(&broker, "idle", &options);
+        assert!(report["figures"]["broker bytes per connection"].is_number(), "{report:#}");
+        let subscriptions = filters.parse::<f64>().expect("a number") * 200.0;
+        assert_eq!(report["figures"]["subscriptions"], subscriptions, "{report:#}");
+    }
     for version in ["3.1.1", "5"] {
         let sides = ["--publishers", "2", "--subscribers", "50", "--version", version];
         let report = clean(&broker, "reconnect", &[&sides[..], &["--duration", "0.5"]].concat());
