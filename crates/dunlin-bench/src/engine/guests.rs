@@ -344,9 +344,9 @@ impl Engine<'_> {
             ("goodbyes", counts.goodbyes),
             ("subscriptions and unsubscriptions", counts.subscriptions),
             ("Wills published", came),
-            ("retained messages set or deleted", counts.retained_set),
-            ("retained messages delivered", counts.retained_delivered),
-            ("new subscriptions to them", counts.visits),
+            ("retained messages: set or deleted", counts.retained_set),
+            ("retained messages: delivered", counts.retained_delivered),
+            ("retained messages: new subscriptions", counts.visits),
         ] {
             self.figure(name, value as f64);
         }

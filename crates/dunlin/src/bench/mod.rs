@@ -70,27 +70,37 @@ pub(crate) struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum ScenarioArgs {
     /// Many publishers; every subscriber gets all messages by one wildcard
+    #[command(after_help = usual(Scenario::FanIn))]
     FanIn(Traffic),
     /// Few publishers; many subscribers that all get the same
+    #[command(after_help = usual(Scenario::FanOut))]
     FanOut(Traffic),
     /// As many publishers as subscribers, in pairs
+    #[command(after_help = usual(Scenario::Pairs))]
     Pairs(Traffic),
     /// Subscribers that share one subscription: each message goes to one of them
+    #[command(after_help = usual(Scenario::Shared))]
     Shared(Traffic),
     /// All clients connect as fast as the broker takes them, and stay for --duration
+    #[command(after_help = usual(Scenario::Connect))]
     Connect(Held),
     /// All clients connect, subscribe, and are silent for --duration
+    #[command(after_help = usual(Scenario::Idle))]
     Idle(Idle),
     /// Messages for Sessions that are away, and their delivery when they come back
+    #[command(after_help = usual(Scenario::Offline))]
     Offline(Stored),
     /// Retained messages are set, each with its own Topic Name, and delivered to new subscriptions
+    #[command(after_help = usual(Scenario::Retained))]
     Retained(Stored),
     /// Pairs, with --topics wildcard filters on the connection of each subscriber
+    #[command(after_help = usual(Scenario::Wildcards))]
     Wildcards(Traffic),
     /// All subscribers lose their connections and come back to their Sessions, again and again
+    #[command(after_help = usual(Scenario::Reconnect))]
     Reconnect(Storm),
     /// All QoS mixed, while connections are lost and taken over, subscriptions come and go, ...
-    #[command(after_help = SOAK_HELP)]
+    #[command(after_help = format!("{SOAK_HELP}\n\n{}", usual(Scenario::Soak)))]
     Soak(Soak),
 }
 
@@ -100,7 +110,7 @@ struct Traffic {
     #[command(flatten)]
     load: Load,
     /// Topic Names of each publisher
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Clients and messages")]
     topics: Option<u32>,
     #[command(flatten)]
     length: Length,
@@ -114,7 +124,7 @@ struct Soak {
     #[command(flatten)]
     traffic: Traffic,
     /// How many things happen to clients in a second: one of eight is a cut, one a takeover, ...
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Trouble on demand")]
     churn: Option<f64>,
 }
 
@@ -124,10 +134,10 @@ struct Held {
     #[command(flatten)]
     common: Common,
     /// How many clients
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Clients and messages")]
     clients: Option<u32>,
     /// Seconds to stay
-    #[arg(long, value_name = "SECS", value_parser = options::duration)]
+    #[arg(long, value_name = "SECS", help_heading = "Length", value_parser = options::duration)]
     duration: Option<Duration>,
 }
 
@@ -137,7 +147,7 @@ struct Idle {
     #[command(flatten)]
     held: Held,
     /// Topic Filters that each client subscribes to; 0 for none
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Clients and messages")]
     filters: Option<u32>,
 }
 
@@ -147,7 +157,7 @@ struct Stored {
     #[command(flatten)]
     load: Load,
     /// Messages to publish, of all publishers together
-    #[arg(long = "messages", value_name = "N")]
+    #[arg(long = "messages", value_name = "N", help_heading = "Length")]
     count: Option<u64>,
 }
 
@@ -157,8 +167,20 @@ struct Storm {
     #[command(flatten)]
     load: Load,
     /// Seconds after which no further storm begins
-    #[arg(long, value_name = "SECS", value_parser = options::duration)]
+    #[arg(long, value_name = "SECS", help_heading = "Length", value_parser = options::duration)]
     duration: Option<Duration>,
+}
+
+/// What a scenario is without options, for its help.
+fn usual(scenario: Scenario) -> String {
+    let plan = Plan::new(scenario, ([127, 0, 0, 1], 1883).into());
+    let mut parts: Vec<_> = plan.parameters().into_iter().skip(2).collect();
+    parts.push(match plan.length {
+        dunlin_bench::plan::Length::Time(time) => ("seconds", time.as_secs().to_string()),
+        dunlin_bench::plan::Length::Messages(messages) => ("messages", messages.to_string()),
+    });
+    let parts: Vec<_> = parts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    format!("Without options: {}.", parts.join(", "))
 }
 
 impl BenchArgs {

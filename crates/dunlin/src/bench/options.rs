@@ -10,9 +10,14 @@ use std::time::{Duration, SystemTime};
 
 /// What every scenario has.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Broker and connections")]
 pub(super) struct Common {
     /// The broker, as a URL
-    #[arg(value_name = "URL", help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]")]
+    #[arg(
+        value_name = "URL",
+        help_heading = "Arguments",
+        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]"
+    )]
     url: String,
     /// The version of MQTT: 3.1.1 or 5
     #[arg(long, value_name = "VERSION", default_value = "3.1.1", value_parser = version)]
@@ -56,6 +61,7 @@ pub(super) struct Load {
 
 /// How many clients there are of each kind.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Clients and messages")]
 struct Sides {
     /// Publishers and subscribers, where the scenario has several of them
     #[arg(long, value_name = "N")]
@@ -70,6 +76,7 @@ struct Sides {
 
 /// What the messages are like, and how fast they come.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Clients and messages")]
 struct Messages {
     /// 0, 1, 2, or mixed
     #[arg(short, long, value_name = "QOS", value_parser = quality)]
@@ -87,6 +94,7 @@ struct Messages {
 
 /// How long the run is.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Length")]
 pub(super) struct Length {
     /// Seconds to measure
     #[arg(long, value_name = "SECS", value_parser = duration, conflicts_with = "messages")]
@@ -99,8 +107,9 @@ pub(super) struct Length {
     warm_up: Option<Duration>,
 }
 
-/// What happens to the connections meanwhile.
+/// What happens to connections meanwhile.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Trouble on demand")]
 pub(super) struct Trouble {
     /// Close so many of a hundred connections that many seconds after the beginning, without a word;
     /// they come back to their Sessions. May be repeated
