@@ -12,6 +12,8 @@ pub(super) enum Lie {
     Drop,
     /// Sends it twice.
     Double,
+    /// Sends it again behind the next PINGRESP.
+    DoubleLate,
     /// Sends it behind the next one.
     Swap,
     /// Alters the byte that lies so far before its end.
@@ -94,6 +96,7 @@ fn carry(
     seen: &Mutex<usize>,
 ) -> std::io::Result<()> {
     let mut held: Option<Vec<u8>> = None;
+    let mut late = Vec::new();
     let mut is_silent = false;
     loop {
         let mut frame = read_frame(&mut broker)?;
@@ -108,6 +111,8 @@ fn carry(
         match plot.lie {
             Lie::Drop if is_chosen => continue,
             Lie::Double if is_chosen => frame = frame.repeat(2),
+            Lie::DoubleLate if is_chosen => late.extend_from_slice(&frame),
+            Lie::DoubleLate if frame[0] == 0xD0 => frame.append(&mut late),
             Lie::Swap if is_chosen => {
                 held = Some(frame);
                 continue;

@@ -138,6 +138,13 @@ fn what_comes_twice_is_doubled() {
 }
 
 #[test]
+fn what_comes_twice_behind_a_pingresp_is_seen_as_well() {
+    for qos in ["0", "1", "2"] {
+        check(qos, ten(Lie::DoubleLate), 1, "doubled", 10);
+    }
+}
+
+#[test]
 fn what_comes_behind_the_next_is_out_of_order() {
     for qos in ["0", "1", "2"] {
         let report = check(qos, ten(Lie::Swap), 1, "out_of_order", 10);
