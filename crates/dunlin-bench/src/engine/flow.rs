@@ -1,5 +1,7 @@
 //! The parts that scenarios are made of: connecting, letting messages flow, measuring, leaving.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
 use super::sender::Pace;
@@ -259,6 +261,7 @@ impl Engine<'_> {
         self.enter(phase)?;
         self.timeline.is_measuring = true;
         let measured = self.measured()?;
+        self.threads_began = (measured.delivered, self.thread_times());
         self.arm_disturbances(measured.at);
         Ok(measured)
     }
@@ -269,8 +272,29 @@ impl Engine<'_> {
         if waited == Waited::Silent {
             measured.at = self.progressed_at;
         }
+        self.figure_busiest_thread(measured.delivered);
         self.enter("finishing")?;
         self.timeline.is_measuring = false;
         Ok(measured)
+    }
+
+    /// CPU time of each thread of the broker's process, if that is to be read and is there.
+    fn thread_times(&self) -> BTreeMap<OsString, Duration> {
+        let times = self.plan.pid.map(process::thread_times);
+        times.and_then(Result::ok).unwrap_or_default()
+    }
+
+    /// What the busiest thread of the broker has used in the measured part: with a core for each thread
+    /// it is this one that ends the growth.
+    fn figure_busiest_thread(&mut self, delivered: u64) {
+        let (began, times) = std::mem::take(&mut self.threads_began);
+        let used = |(thread, time): (OsString, Duration)| {
+            time.saturating_sub(times.get(&thread).copied().unwrap_or_default())
+        };
+        let busiest = self.thread_times().into_iter().map(used).max().unwrap_or_default();
+        if !busiest.is_zero() && delivered > began {
+            let each = busiest.as_secs_f64() * 1e6 / (delivered - began) as f64;
+            self.figure("broker's busiest thread, CPU µs per message", each);
+        }
     }
 }

@@ -23,7 +23,8 @@ mod wait;
 mod wander;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::{Instant, SystemTime};
+use std::ffi::OsString;
+use std::time::{Duration, Instant, SystemTime};
 
 use mio::{Events, Poll, Token};
 
@@ -91,6 +92,8 @@ pub(crate) struct Engine<'a> {
     complaints: BTreeMap<String, u64>,
     figures: BTreeMap<&'static str, f64>,
     timeline: Timeline<'a>,
+    /// Deliveries, and CPU time of the broker's threads, when the measured part began.
+    threads_began: (u64, BTreeMap<OsString, Duration>),
 }
 
 /// Clients on their way to the broker.
@@ -157,6 +160,7 @@ impl<'a> Engine<'a> {
             complaints: BTreeMap::new(),
             figures: BTreeMap::new(),
             timeline: Timeline::new(observer, plan.pid),
+            threads_began: Default::default(),
             common,
         })
     }
