@@ -32,7 +32,7 @@ pub(crate) enum Role {
 const GUESTS: [Role; 3] = [Role::Watcher, Role::Keeper, Role::Visitor];
 
 /// Retained messages of a soak.
-pub(crate) const RETAINED: u32 = 20;
+pub(crate) const RETAINED: u32 = 10;
 
 /// The roles of a run.
 #[derive(Debug, Clone)]

@@ -34,6 +34,8 @@ pub(crate) struct Hello<'a> {
     pub(crate) password: Option<&'a [u8]>,
     /// Ask for the old Session, and that this one be kept.
     pub(crate) is_lasting: bool,
+    /// Ask that the Session be kept although the old one is to go, where the version can say that.
+    pub(crate) keeps_session: bool,
     pub(crate) will: Option<Will<'a>>,
 }
 
@@ -79,7 +81,7 @@ pub(crate) fn push_connect(out: &mut Vec<u8>, version: Version, hello: &Hello<'_
     body.push(flags);
     body.extend_from_slice(&KEEP_ALIVE_SECS.to_be_bytes());
     if version == Version::V5 {
-        if hello.is_lasting {
+        if hello.is_lasting || hello.keeps_session {
             body.extend_from_slice(&[5, property::SESSION_EXPIRY_INTERVAL]);
             body.extend_from_slice(&SESSION_EXPIRY_SECS.to_be_bytes());
         } else {

@@ -257,12 +257,15 @@ impl Arrivals {
                 missing[self.qos(layout, place)].lost += self.pending(place, sent);
             }
         }
-        self.add_gaps(layout, &mut missing);
+        self.add_gaps(layout, &self.gaps, &mut missing);
+        if let Some(subscription) = &self.subscription {
+            self.add_gaps(layout, &subscription.late_gaps, &mut missing);
+        }
         missing
     }
 
-    fn add_gaps(&self, layout: &Layout, missing: &mut [Missing; 3]) {
-        for (&place, gaps) in &self.gaps {
+    fn add_gaps(&self, layout: &Layout, gaps: &HashMap<usize, Gaps>, missing: &mut [Missing; 3]) {
+        for (&place, gaps) in gaps {
             missing[self.qos(layout, place)] += gaps.missing(self.lanes);
         }
     }
@@ -273,7 +276,9 @@ impl Arrivals {
         let mut subscription = self.subscription.take().unwrap_or_else(|| {
             Box::new(Subscription::new(self.share.publishers as usize, self.next.len()))
         });
-        self.add_gaps(layout, &mut subscription.missing);
+        let mut missing = subscription.missing;
+        self.add_gaps(layout, &self.gaps, &mut missing);
+        subscription.missing = missing;
         self.gaps.clear();
         self.refused.clear();
         self.next.fill(ANY);
@@ -303,9 +308,13 @@ impl Arrivals {
     }
 
     /// UNSUBACK has come: what is sent from here on must not come [MQTT-3.10.4-2].
-    pub(crate) fn end(&mut self, sent: impl Fn(u32) -> u64) {
+    pub(crate) fn end(&mut self, layout: &Layout, sent: impl Fn(u32) -> u64) {
         let publishers = self.publishers();
-        if let Some(subscription) = &mut self.subscription {
+        if let Some(mut subscription) = self.subscription.take() {
+            let mut missing = subscription.missing;
+            self.add_gaps(layout, &subscription.late_gaps, &mut missing);
+            subscription.missing = missing;
+            subscription.late_gaps = std::mem::take(&mut self.gaps);
             subscription.standing = Standing::Gone;
             subscription.ended = publishers.map(sent).collect();
             subscription.late.clone_from(&self.next);
@@ -313,6 +322,7 @@ impl Arrivals {
                 *due = 0;
             }
             self.next.fill(ANY);
+            self.subscription = Some(subscription);
         }
     }
 

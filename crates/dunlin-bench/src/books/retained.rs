@@ -1,9 +1,9 @@
 //! Retained messages that are set and deleted, and what a new subscription has to get of them.
 //!
-//! Each Topic Name has versions, numbered from 1. One of four is empty and so deletes what is retained.
+//! Each Topic Name has versions, numbered from 1. One of three is empty and so deletes what is retained.
 
 /// Every how many versions one deletes.
-const DELETING: u64 = 4;
+const DELETING: u64 = 3;
 
 /// The books of all Topic Names, and of the present subscription.
 #[derive(Debug)]

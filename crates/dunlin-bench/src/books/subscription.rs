@@ -1,6 +1,9 @@
 //! What is known of a subscription that comes and goes: a broker answers later than it acts, so that
 //! some messages may come or not.
 
+use std::collections::HashMap;
+
+use super::gaps::{Gaps, Kind};
 use super::{Missing, Verdict};
 
 /// How far a subscription has come.
@@ -39,6 +42,8 @@ pub(super) struct Subscription {
     pub(super) owed_from: Box<[u64]>,
     /// By lane: what comes next of the subscription before.
     pub(super) late: Box<[u64]>,
+    /// By lane: what had not come of it when it ended.
+    pub(super) late_gaps: HashMap<usize, Gaps>,
     /// What has not come of all subscriptions before.
     pub(super) missing: [Missing; 3],
 }
@@ -51,6 +56,7 @@ impl Subscription {
             ended: vec![0; publishers].into(),
             owed_from: vec![0; lanes].into(),
             late: vec![0; lanes].into(),
+            late_gaps: HashMap::new(),
             missing: [Missing::default(); 3],
         }
     }
@@ -70,10 +76,14 @@ impl Subscription {
 
     /// Books a message that the subscription before has left behind.
     pub(super) fn book_late(&mut self, lane: usize, sequence: u64, step: u64) -> Verdict {
-        if sequence < self.late[lane] {
-            return Verdict::Doubled;
+        if sequence >= self.late[lane] {
+            self.late[lane] = sequence + step;
+            return Verdict::Forgiven;
         }
-        self.late[lane] = sequence + step;
-        Verdict::Forgiven
+        match self.late_gaps.get_mut(&lane).and_then(|gaps| gaps.fill(sequence, step)) {
+            Some(Kind::Forgiven | Kind::Refused) => Verdict::Forgiven,
+            Some(Kind::Skipped) => Verdict::Late,
+            None => Verdict::Doubled,
+        }
     }
 }

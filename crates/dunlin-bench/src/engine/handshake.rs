@@ -92,6 +92,8 @@ impl Engine<'_> {
             user_name: self.plan.user_name.as_deref(),
             password: self.plan.password.as_deref(),
             is_lasting: self.is_lasting(index) && !self.is_leaving,
+            // Every other one of those whose Session is to end finds one that Clean Start has to end.
+            keeps_session: self.soak.is_some() && index.is_multiple_of(2) && !self.is_leaving,
             will: will.as_ref().map(|will| Will {
                 topic_name: &will.topic_name,
                 payload: &will.payload,

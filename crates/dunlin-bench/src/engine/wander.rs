@@ -82,7 +82,8 @@ impl Engine<'_> {
             }
             (frame::UNSUBACK, false) => {
                 let senders = &self.senders;
-                receiver.arrivals.end(|publisher| senders[publisher as usize].sent);
+                let sent = |publisher: u32| senders[publisher as usize].sent;
+                receiver.arrivals.end(&self.common.layout, sent);
             }
             _ => self.complain("SUBACK came for UNSUBSCRIBE, or the reverse".to_owned()),
         }

@@ -14,6 +14,7 @@ fn a_connect_says_who_comes_and_what_it_asks_for() {
         user_name,
         password: user_name.map(|_| &b"pw"[..]),
         is_lasting,
+        keeps_session: false,
         will: None,
     };
     for (version, hello, expected) in [
@@ -36,6 +37,7 @@ fn a_connect_says_what_to_publish_when_it_is_lost() {
         user_name: Some("u"),
         password: None,
         is_lasting: true,
+        keeps_session: false,
         will: Some(will),
     };
     for (version, expected) in [

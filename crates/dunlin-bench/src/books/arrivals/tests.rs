@@ -136,7 +136,7 @@ fn what_is_under_way_at_unsubscribe_may_come_and_what_is_sent_behind_unsuback_mu
     arrivals.let_go();
     assert_eq!(arrivals.outstanding(0, 9), 0);
     assert_eq!(arrivals.book(0, 2), FRESH);
-    arrivals.end(of_first(9));
+    arrivals.end(&layout, of_first(9));
     assert_eq!(arrivals.book(0, 4), Verdict::Forgiven);
     assert_eq!(arrivals.book(0, 4), Verdict::Doubled);
     assert_eq!(arrivals.book(0, 9), Verdict::Stray);
@@ -154,13 +154,32 @@ fn what_is_under_way_at_unsubscribe_may_come_and_what_is_sent_behind_unsuback_mu
 }
 
 #[test]
+fn what_a_cut_took_of_a_subscription_may_come_when_that_has_ended() {
+    let (layout, mut arrivals) = one_lane();
+    arrivals.ask(&layout, of_first(0));
+    arrivals.hold(of_first(0));
+    assert_eq!(arrivals.book(0, 0), FRESH);
+    assert_eq!(arrivals.forgive(0, 6, |_| true), 5);
+    arrivals.let_go();
+    arrivals.end(&layout, of_first(8));
+    assert_eq!(arrivals.book(0, 2), Verdict::Forgiven);
+    assert_eq!(arrivals.book(0, 2), Verdict::Doubled);
+    arrivals.ask(&layout, of_first(0));
+    assert_eq!(arrivals.book(0, 3), Verdict::Forgiven);
+    assert_eq!(arrivals.book(0, 9), FRESH);
+    assert_eq!(arrivals.book(0, 4), Verdict::Forgiven);
+    assert_eq!(arrivals.book(0, 0), Verdict::Doubled);
+    assert_eq!(arrivals.missing(&layout, of_first(10))[0], Missing { lost: 0, forgiven: 2 });
+}
+
+#[test]
 fn what_one_subscription_has_lost_is_missed_for_ever() {
     let (layout, mut arrivals) = one_lane();
     arrivals.ask(&layout, of_first(0));
     arrivals.hold(of_first(0));
     assert_eq!(arrivals.book(0, 3), Verdict::Fresh { skipped: 3 });
     arrivals.let_go();
-    arrivals.end(of_first(4));
+    arrivals.end(&layout, of_first(4));
     arrivals.ask(&layout, of_first(4));
     arrivals.hold(of_first(4));
     assert_eq!(arrivals.missing(&layout, of_first(4))[0], lost(3));

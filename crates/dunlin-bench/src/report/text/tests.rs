@@ -61,8 +61,13 @@ fn what_a_cut_allows_is_told_but_is_no_fault() {
     let mut outcome = sample::outcome();
     outcome.allowed[1].doubled = 12;
     let text = plain(&outcome);
-    assert!(text.contains("nothing lost or doubled but what a cut connection allows"), "{text}");
-    assert!(text.contains("No fault, as a connection had been cut: QoS 1: 12 doubled"), "{text}");
+    assert!(text.contains("nothing lost or doubled but what lost connections allow"), "{text}");
+    assert!(
+        text.contains(
+            "No fault, as a connection had been lost or a subscription given up: QoS 1: 12 doubled"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
