@@ -97,6 +97,11 @@ fn a_load_at_its_limit_is_confessed() {
     outcome.parameters.push(("rate", "2000/s".to_owned()));
     assert!(!plain(&outcome).contains("its one core"));
     assert!(plain(&outcome).contains("A paced load never sleeps"));
+    outcome.load_cpu = Duration::from_millis(3_200);
+    assert!(plain(&outcome).contains("The load got only 40 % of a core"));
+    // So few that it sleeps between them.
+    outcome.published = 800;
+    assert!(plain(&outcome).contains("A paced load never sleeps"));
 }
 
 #[test]
