@@ -80,7 +80,7 @@ impl Drop for End {
 
 pub(crate) fn start(log: &(impl Storage + Clone + 'static), workers: usize) -> Broker {
     // No worker has something to do of its own accord, so that one that forgets to be woken shows.
-    let limits = Limits { sys_interval_secs: 0, ..Limits::default() };
+    let limits = Limits { sys_interval_secs: 0, connect_timeout_secs: 3600, ..Limits::default() };
     let config = Config { listeners: Vec::new(), workers, limits, ..Config::default() };
     Broker::builder().config(config).storage(log.clone()).start().expect("nothing to bind")
 }
