@@ -90,7 +90,7 @@ pub use match_cache::MatchCache;
 pub use members::MembersIter;
 pub use name_index::{NameIndex, Page, PageLimit};
 pub use recipients::{Recipients, Subscription};
-pub use shared::{Group, GroupId};
+pub use shared::{Group, GroupId, GroupName};
 
 /// Gives memory back once a table is less than a quarter full.
 fn shrink_table<T>(table: &mut hashbrown::HashTable<T>, hasher: impl Fn(&T) -> u64) {

@@ -33,6 +33,9 @@ pub struct MatchCache<K, V> {
     bytes: usize,
     entries_max: usize,
     bytes_max: usize,
+    /// The entry that was asked for last: publishers seldom change their Topic Name, and who asks
+    /// whether there is room for a message asks soon after where it goes.
+    last: u32,
     /// What was computed last without being kept.
     unkept: Recipients<K, V>,
     credit: u32,
@@ -79,6 +82,7 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
             bytes: 0,
             entries_max: entries_max.min(u32::MAX as usize),
             bytes_max,
+            last: 0,
             unkept: Recipients::default(),
             credit: CREDIT_MAX,
             requests_without_credit: 0,
@@ -87,7 +91,24 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
     }
 
     /// The recipients of `topic_name` by the present state of `index`.
+    #[inline]
     pub fn recipients(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> &Recipients<K, V> {
+        let is_last = self.entries.get(self.last as usize).is_some_and(|entry| {
+            entry.is_live
+                && entry.version == index.version()
+                && entry.topic_name == topic_name.as_bytes()
+        });
+        if is_last {
+            self.credit = (self.credit + CREDIT_PER_HIT).min(CREDIT_MAX);
+            let entry = &mut self.entries[self.last as usize];
+            entry.was_used = true;
+            return &entry.recipients;
+        }
+        self.find(index, topic_name)
+    }
+
+    /// The recipients of any `topic_name`.
+    fn find(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> &Recipients<K, V> {
         if self.credit == 0 {
             self.requests_without_credit = self.requests_without_credit.wrapping_add(1);
             if !self.requests_without_credit.is_multiple_of(TRIAL_EVERY) {
@@ -102,6 +123,7 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
         let id = match found {
             Some(handle) => {
                 let id = handle.id;
+                self.last = id;
                 let entry = &mut self.entries[id as usize];
                 entry.was_used = true;
                 if entry.version == index.version() {

@@ -1,6 +1,7 @@
 //! From the routing of a message to its acknowledgement: what other workers say of it, what is
 //! stored before whom may be told what, and why QoS 2 is exactly once over a crash.
 
+use super::GroupName;
 use super::durability::Durability;
 use super::endpoints::Connection;
 use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Receiver, Turn};
@@ -9,7 +10,6 @@ use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::pending::{AfterStored, PendingPublish, Source};
 use super::publish::Routed;
-use super::session::GroupName;
 use super::{ConnectionKey, Core, DropCause, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode, Text, TopicName};
 use dunlin_protocol::{AckToken, Instant, Message};

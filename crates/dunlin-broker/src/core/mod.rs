@@ -62,7 +62,8 @@ pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;
-pub use session::GroupName;
+
+pub use dunlin_topics::GroupName;
 
 use crate::Limits;
 use bytes::BytesMut;

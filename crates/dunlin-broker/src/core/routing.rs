@@ -16,9 +16,11 @@ const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) struct Routing {
     pub(super) index: FilterIndex<SubscriberKey, Granted>,
     pub(super) cache: MatchCache<SubscriberKey, Granted>,
-    /// Where the turn of each Shared Subscription is.
-    pub(super) turns: HashMap<GroupId, Turn>,
+    pub(super) turns: Turns,
 }
+
+/// Where the turn of each Shared Subscription is.
+pub(super) type Turns = HashMap<GroupId, Turn>;
 
 /// Who had the last messages of a Shared Subscription.
 #[derive(Debug, Default)]

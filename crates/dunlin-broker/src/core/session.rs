@@ -1,5 +1,6 @@
 //! A session: what the broker keeps for a Client Identifier, connected or not.
 
+use super::GroupName;
 use super::RecordNumber;
 use super::drops::Drops;
 use super::forward::Turn;
@@ -78,15 +79,6 @@ impl Note {
     pub(super) const fn is_empty(&self) -> bool {
         self.number.is_none() && self.group.is_none() && !self.tentative
     }
-}
-
-/// A Shared Subscription: Share Name and Topic Filter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupName {
-    /// The Share Name.
-    pub share_name: Box<str>,
-    /// The Topic Filter that follows it.
-    pub topic_filter: Box<str>,
 }
 
 /// A Will and what becomes of it.

@@ -2,6 +2,7 @@
 
 use super::refill::keep;
 use super::{Endpoints, Prepared};
+use crate::core::GroupName;
 use crate::core::counters::DropCause;
 use crate::core::durability::{Durability, StoredUpto};
 use crate::core::forward::{OwedTo, WhenFull};
@@ -10,7 +11,7 @@ use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
 use crate::core::queue::Queued;
 use crate::core::record::{Record, RecordNumber};
-use crate::core::session::{GroupName, Note, Session};
+use crate::core::session::{Note, Session};
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN};
 use dunlin_protocol::{Instant, Message, PublishError};
