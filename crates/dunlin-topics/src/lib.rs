@@ -86,9 +86,9 @@ mod trie;
 
 pub use filter_index::{FilterIndex, Match, Statistics};
 pub use levels::topic_matches;
-pub use match_cache::MatchCache;
+pub use match_cache::{Lookup, MatchCache};
 pub use members::MembersIter;
-pub use name_index::{NameIndex, Page, PageLimit};
+pub use name_index::{FreePlace, NameIndex, Page, PageLimit, Place};
 pub use recipients::{Recipients, Subscription};
 pub use shared::{Group, GroupId, GroupName};
 

@@ -6,6 +6,7 @@ use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::HeldForwards;
 use super::publish::{HELD_RETRY, Routed};
+use super::routing::Routing;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, DropCause, WorkerNumber};
 use crate::QueuePolicy;
@@ -87,10 +88,10 @@ impl Core {
         publisher: Option<SessionKey>,
         outgoing: &Outgoing<'_>,
     ) -> bool {
+        self.routing.look_up(outgoing);
         let topic_name = &outgoing.message.topic_name;
-        let index = &self.routing.index;
-        let recipients = self.routing.cache.recipients(index, topic_name);
-        recipients.subscribers().iter().any(|(key, granted)| match key.subscriber() {
+        let Routing { index, cache, .. } = &self.routing;
+        cache.found().subscribers().iter().any(|(key, granted)| match key.subscriber() {
             Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
                 let wants = publisher != Some(session)
                     || !granted.some_no_local
@@ -164,9 +165,8 @@ impl Core {
         }
         let outgoing = forwarded.outgoing();
         let mut routed = Routed::default();
-        let topic_name = &outgoing.message.topic_name;
-        let recipients = self.routing.cache.recipients(&self.routing.index, topic_name);
-        for (key, granted) in recipients.subscribers() {
+        self.routing.look_up(&outgoing);
+        for (key, granted) in self.routing.cache.found().subscribers() {
             if let Subscriber::Session(session) = key.subscriber() {
                 routed.outcome.matched = true;
                 if routed.has_before(&self.endpoints, self.worker, session, &outgoing) {

@@ -32,6 +32,7 @@ mod granted;
 mod image;
 mod inspect;
 mod names;
+mod notes;
 mod outgoing;
 mod pending;
 mod publish;

@@ -7,7 +7,8 @@ use super::names::TopicNames;
 use super::shared::ChosenMembers;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, TopicName};
-use std::cell::OnceCell;
+use dunlin_topics::Lookup;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 /// A message on its way to sessions: borrowed from the input while it is only passed on, copied
@@ -24,6 +25,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) durability: Durability,
     /// Those who have it since it came the last time.
     pub(super) given: Option<Arc<Given>>,
+    /// By which request of the cache its recipients were found.
+    pub(super) lookup: Cell<Option<Lookup>>,
     /// Whom it goes to of the groups that it is for. They are chosen once, before anybody is busier
     /// by this message: then those get it who were asked whether they have room for it.
     pub(super) members: OnceCell<ChosenMembers>,
@@ -60,6 +63,7 @@ impl<'a> Outgoing<'a> {
             when_full,
             durability,
             given: None,
+            lookup: Cell::new(None),
             members: OnceCell::new(),
             topic_name,
             kept,

@@ -140,8 +140,8 @@ impl Core {
         let is_exactly_once = outgoing.message.qos == QoS::ExactlyOnce;
         if is_exactly_once && self.remembers_received(session) {
             let publisher = (session, self.endpoints.sessions.generation(session.0));
-            outgoing.is_tentative = self.pending.has_undecided(publisher)
-                || self.may_concern_others(&outgoing.message.topic_name);
+            outgoing.is_tentative =
+                self.pending.has_undecided(publisher) || self.may_concern_others(outgoing);
         }
         let mut routed = Routed::default();
         match self.retain(now, outgoing) {
@@ -352,8 +352,9 @@ impl Core {
         routed: &mut Routed,
     ) {
         let message = outgoing.message;
-        let Routing { index, cache, turns } = &mut self.routing;
-        let recipients = cache.recipients(index, &message.topic_name);
+        self.routing.look_up(outgoing);
+        let Routing { index, cache, turns } = &self.routing;
+        let recipients = cache.found();
         if !recipients.groups().is_empty() {
             let choice = Choice::new(index, turns, &self.interest, &self.endpoints);
             outgoing.members.get_or_init(|| ChosenMembers::of(recipients.groups(), &choice));

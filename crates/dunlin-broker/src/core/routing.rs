@@ -2,6 +2,7 @@
 
 use super::WorkerNumber;
 use super::granted::{Granted, SubscriberKey};
+use super::outgoing::Outgoing;
 use dunlin_protocol::codec::Text;
 use dunlin_topics::{FilterIndex, GroupId, MatchCache};
 use foldhash::fast::FixedState;
@@ -43,6 +44,17 @@ impl Routing {
             index: FilterIndex::new(seed),
             cache: MatchCache::new(seed, CACHE_ENTRIES_MAX, CACHE_BYTES_MAX),
             turns: HashMap::new(),
+        }
+    }
+
+    /// Lets the cache find who is to have a message: once, however often it is asked for.
+    #[inline]
+    pub(super) fn look_up(&mut self, outgoing: &Outgoing<'_>) {
+        let Self { index, cache, .. } = self;
+        let is_found = outgoing.lookup.get().is_some_and(|lookup| cache.is_last(lookup, index));
+        if !is_found {
+            let lookup = cache.look_up(index, &outgoing.message.topic_name);
+            outgoing.lookup.set(Some(lookup));
         }
     }
 }

@@ -5,11 +5,12 @@ use super::RecordNumber;
 use super::drops::Drops;
 use super::forward::Turn;
 use super::given::Given;
+use super::notes::Notes;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
 use dunlin_protocol::{Instant, Message, Session as ProtocolSession};
-use hashbrown::HashMap;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -48,7 +49,7 @@ pub(super) struct Rare {
     /// Retained messages that are still to be sent for new subscriptions.
     pub(super) cursors: VecDeque<RetainedCursor>,
     /// What must be known of messages in flight beyond their exchange.
-    pub(super) notes: HashMap<PacketIdentifier, Note>,
+    pub(super) notes: Notes,
     /// QoS 2 messages of the Client itself of which it is not yet known whether they are taken.
     pub(super) undecided: u32,
     /// QoS 2 messages of the Client itself that were refused and that it sends again: who has them.
@@ -137,10 +138,7 @@ impl Session {
     }
 
     pub(super) fn take_note(&mut self, packet_identifier: PacketIdentifier) -> Note {
-        self.rare
-            .as_mut()
-            .and_then(|rare| rare.notes.remove(&packet_identifier))
-            .unwrap_or_default()
+        self.rare.as_mut().and_then(|rare| rare.notes.remove(packet_identifier)).unwrap_or_default()
     }
 
     /// Whether it is not yet known what becomes of a QoS 2 message of the Client itself.

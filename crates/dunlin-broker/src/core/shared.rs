@@ -8,10 +8,10 @@ use super::given::GivenTo;
 use super::granted::{Granted, SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::publish::Routed;
-use super::routing::{Routing, Turns};
+use super::routing::Turns;
 use super::workers::InterestState;
 use super::{Core, DropCause, WorkerNumber};
-use dunlin_protocol::codec::{QoS, TopicName};
+use dunlin_protocol::codec::QoS;
 use dunlin_protocol::{InFlightState, Instant, Message};
 use dunlin_topics::{FilterIndex, Group, GroupId};
 use std::sync::Arc;
@@ -63,16 +63,6 @@ impl Core {
         Choice::new(&self.routing.index, &self.routing.turns, &self.interest, &self.endpoints)
     }
 
-    /// Whom a message of this Topic Name goes to, of each group that it is for.
-    fn choose_members(&mut self, topic_name: &TopicName) -> ChosenMembers {
-        let Routing { index, cache, turns } = &mut self.routing;
-        let groups = cache.recipients(index, topic_name).groups();
-        if groups.is_empty() {
-            return ChosenMembers::default();
-        }
-        ChosenMembers::of(groups, &Choice::new(index, turns, &self.interest, &self.endpoints))
-    }
-
     /// Gives a message to the member of a group that was chosen.
     pub(super) fn route_to_member(
         &mut self,
@@ -117,8 +107,12 @@ impl Core {
 
     /// Whether a member of this worker that is to have a message would refuse it.
     pub(super) fn members_would_refuse(&mut self, now: Instant, outgoing: &Outgoing<'_>) -> bool {
-        let topic_name = &outgoing.message.topic_name;
-        let members = outgoing.members.get_or_init(|| self.choose_members(topic_name));
+        self.routing.look_up(outgoing);
+        let groups = self.routing.cache.found().groups();
+        if groups.is_empty() {
+            return false;
+        }
+        let members = outgoing.members.get_or_init(|| ChosenMembers::of(groups, &self.choice()));
         members.iter().any(|(id, chosen)| match chosen {
             Some(Chosen::Session(session)) => self.member_would_refuse(now, id, session, outgoing),
             Some(Chosen::Worker(_)) | None => false,
@@ -234,7 +228,7 @@ impl Core {
                 .notes
                 .iter()
                 .filter_map(|(identifier, note)| {
-                    Some((*identifier, note.group.clone()?, note.unsent))
+                    Some((identifier, note.group.clone()?, note.unsent))
                 })
                 .collect(),
             None => Vec::new(),

@@ -453,7 +453,7 @@ impl Endpoints {
         connection.prepared_bytes -= size;
         let Some(session) = connection.session else { return };
         if prepared.is_shared
-            && let Some(note) = self.sessions[session.0].rare().notes.get_mut(&packet_identifier)
+            && let Some(note) = self.sessions[session.0].rare().notes.get_mut(packet_identifier)
         {
             note.unsent = false;
         }
