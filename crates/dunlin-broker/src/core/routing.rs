@@ -1,7 +1,8 @@
 //! Who gets what: the index of this worker's subscriptions and of the other workers' interests.
 
 use super::WorkerNumber;
-use super::granted::{Granted, SubscriberKey};
+use super::endpoints::Load;
+use super::granted::{Granted, SessionKey, SubscriberKey};
 use super::outgoing::Outgoing;
 use dunlin_protocol::codec::Text;
 use dunlin_topics::{FilterIndex, GroupId, MatchCache};
@@ -28,8 +29,18 @@ pub(super) type Turns = HashMap<GroupId, Turn>;
 pub(super) struct Turn {
     /// The member of this worker that had the last one.
     pub(super) last: SubscriberKey,
+    /// How much that member had to do before.
+    pub(super) load: Load,
     /// Messages so far.
     pub(super) count: u32,
+}
+
+impl Turn {
+    /// A session of this worker, which had so much to do before, is given a message.
+    pub(super) fn had(&mut self, session: SessionKey, load: Load) {
+        self.last = SubscriberKey::session(session);
+        self.load = load;
+    }
 }
 
 impl std::fmt::Debug for Routing {

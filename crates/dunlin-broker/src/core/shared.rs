@@ -22,7 +22,8 @@ const COMPARED_MEMBERS: usize = 16;
 /// Whom a message of a group goes to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Chosen {
-    Session(SessionKey),
+    /// A session of this worker, which has so much to do before.
+    Session(SessionKey, Load),
     Worker(WorkerNumber),
 }
 
@@ -82,8 +83,8 @@ impl Core {
         let turn = self.routing.turns.entry(id).or_default();
         turn.count = turn.count.wrapping_add(1);
         match chosen {
-            Some(Chosen::Session(session)) => {
-                turn.last = SubscriberKey::session(session);
+            Some(Chosen::Session(session, load)) => {
+                turn.had(session, load);
                 self.deliver_to_member(now, id, session, outgoing, routed);
             }
             Some(Chosen::Worker(worker)) => {
@@ -114,7 +115,9 @@ impl Core {
         }
         let members = outgoing.members.get_or_init(|| ChosenMembers::of(groups, &self.choice()));
         members.iter().any(|(id, chosen)| match chosen {
-            Some(Chosen::Session(session)) => self.member_would_refuse(now, id, session, outgoing),
+            Some(Chosen::Session(session, _)) => {
+                self.member_would_refuse(now, id, session, outgoing)
+            }
             Some(Chosen::Worker(_)) | None => false,
         })
     }
@@ -143,13 +146,14 @@ impl Core {
         outgoing: &Outgoing<'_>,
     ) -> bool {
         self.choose_here(name)
-            .is_some_and(|(id, session)| self.member_would_refuse(now, id, session, outgoing))
+            .is_some_and(|(id, session, _)| self.member_would_refuse(now, id, session, outgoing))
     }
 
     /// The member of this worker that is to have the next message of a group.
-    fn choose_here(&self, name: &GroupName) -> Option<(GroupId, SessionKey)> {
+    fn choose_here(&self, name: &GroupName) -> Option<(GroupId, SessionKey, Load)> {
         let group = self.routing.index.shared(&name.share_name, &name.topic_filter)?;
-        Some((group.id(), self.choice().session(group)?))
+        let (session, load) = self.choice().session(group)?;
+        Some((group.id(), session, load))
     }
 
     fn deliver_to_member(
@@ -175,8 +179,8 @@ impl Core {
     pub(super) fn deliver_shared(&mut self, now: Instant, forwarded: Forwarded, name: &GroupName) {
         let mut routed = Routed::default();
         match self.choose_here(name) {
-            Some((id, session)) => {
-                self.routing.turns.entry(id).or_default().last = SubscriberKey::session(session);
+            Some((id, session, load)) => {
+                self.routing.turns.entry(id).or_default().had(session, load);
                 let outgoing = forwarded.outgoing();
                 self.deliver_to_member(now, id, session, &outgoing, &mut routed);
             }
@@ -321,32 +325,33 @@ impl<'a> Choice<'a> {
                 return Some(Chosen::Worker(worker));
             }
         }
-        self.session(group).map(Chosen::Session).or_else(|| a_worker(group).map(Chosen::Worker))
+        let session = self.session(group).map(|(session, load)| Chosen::Session(session, load));
+        session.or_else(|| a_worker(group).map(Chosen::Worker))
     }
 
     /// The member of this worker that is to have the next message: connected before away, the least
     /// in flight first, and among equals in turn.
-    fn session(&self, group: &Group<SubscriberKey, Granted>) -> Option<SessionKey> {
-        let last =
-            self.turns.get(&group.id()).map_or_else(SubscriberKey::default, |turn| turn.last);
-        let mut best: Option<(Load, SessionKey)> = None;
+    ///
+    /// The least is what the one before had to do, while somebody has no more than that: then not
+    /// all need to be asked. Whoever has become less busy meanwhile is found within one round.
+    fn session(&self, group: &Group<SubscriberKey, Granted>) -> Option<(SessionKey, Load)> {
+        let turn = self.turns.get(&group.id());
+        let (last, enough) = turn.map_or_else(Default::default, |turn| (turn.last, turn.load));
+        let mut best: Option<(SessionKey, Load)> = None;
         let mut compared = 0;
         for (key, _) in group.members_after(last) {
             let Subscriber::Session(session) = key.subscriber() else { continue };
             let load = self.endpoints.load(session);
-            if load == Load::NONE {
-                // Nobody has less to do.
-                return Some(session);
-            }
-            if best.is_none_or(|(least, _)| load < least) {
-                best = Some((load, session));
+            if best.is_none_or(|(_, least)| load < least) {
+                best = Some((session, load));
             }
             compared += 1;
-            if compared >= COMPARED_MEMBERS && best.is_some_and(|(least, _)| !least.is_away) {
+            let may_end = best.is_some_and(|(_, least)| !least.is_away);
+            if may_end && (load <= enough || compared >= COMPARED_MEMBERS) {
                 break;
             }
         }
-        best.map(|(_, session)| session)
+        best
     }
 }
 

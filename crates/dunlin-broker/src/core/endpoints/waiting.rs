@@ -12,15 +12,12 @@ use dunlin_protocol::{InFlight, Instant};
 use std::sync::Arc;
 
 /// Whether a session is away, and how much it has to do: the least first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+///
+/// By default that of a session that is there and waits for messages: there is none less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::core) struct Load {
     pub(in crate::core) is_away: bool,
     to_do: usize,
-}
-
-impl Load {
-    /// Of a session that is there and waits for messages.
-    pub(in crate::core) const NONE: Self = Self { is_away: false, to_do: 0 };
 }
 
 impl Endpoints {
