@@ -29,6 +29,12 @@ pub(crate) struct Compaction {
 }
 
 impl Compaction {
+    /// While a table is being rewritten.
+    #[cfg(test)]
+    pub(crate) fn rewriting(thread: JoinHandle<()>) -> Self {
+        Self { thread: Some(thread), ..Self::default() }
+    }
+
     /// Something was written.
     pub(crate) const fn written(&mut self) {
         self.is_due = true;
@@ -46,10 +52,10 @@ impl Compaction {
             return;
         }
         self.looked = Some(now);
-        self.is_due = false;
         if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             return;
         }
+        self.is_due = false;
         let shared = index.references.len() as u64;
         let drained = [(Table::Queue, index.queued), (Table::Message, shared)];
         let drained = drained.into_iter().find(|(table, live)| {

@@ -9,8 +9,8 @@ use crate::keys::Table;
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot,
-    UserKey, UserValue,
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    Readable, Snapshot, UserKey, UserValue,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -24,6 +24,12 @@ const JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const SEALED_MAX: usize = 3;
 /// As above, for tables that wait to be merged. The engine stops at 30.
 const UNMERGED_MAX: usize = 26;
+/// How often to try to delete files that were replaced, and how long those who read them have in
+/// between. A reader that takes longer, such as a backup, leaves them to the next full memtable.
+const LET_GO_TRIES: usize = 40;
+const LET_GO_AFTER: Duration = Duration::from_millis(50);
+/// The key of no row.
+const REPLACED: &[u8] = b"replaced";
 
 /// A change of one row.
 #[derive(Clone, Debug)]
@@ -124,7 +130,7 @@ impl Engine {
         snapshot.get(self.table(table), key)
     }
 
-    /// Writes a table anew, without what was removed from it.
+    /// Writes a table anew, without what was removed from it, and deletes its old files.
     pub(crate) fn compact(&self, table: Table) -> fjall::Result<()> {
         let table = self.table(table);
         table.rotate_memtable()?;
@@ -133,7 +139,29 @@ impl Engine {
             self.database.persist(PersistMode::Buffer)?;
             std::thread::sleep(Duration::from_millis(2));
         }
-        table.major_compact()
+        table.major_compact()?;
+        self.let_go(table)
+    }
+
+    /// Deletes the files of a table that others have replaced.
+    ///
+    /// The engine keeps them for those who still read an older state, and asks whether there are
+    /// any only when a memtable of any table has become full: after a queue has drained, perhaps
+    /// never.
+    fn let_go(&self, table: &Keyspace) -> fjall::Result<()> {
+        let meta = self.table(Table::Meta);
+        for _ in 0..LET_GO_TRIES {
+            if table.tree.version_free_list_len() == 0 {
+                break;
+            }
+            // There is no such row; but what is read from now on is newer than the replacement.
+            meta.remove(REPLACED)?;
+            meta.rotate_memtable()?;
+            if table.tree.version_free_list_len() > 0 {
+                std::thread::sleep(LET_GO_AFTER);
+            }
+        }
+        Ok(())
     }
 }
 
