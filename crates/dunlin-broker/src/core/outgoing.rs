@@ -4,8 +4,10 @@ use super::durability::Durability;
 use super::forward::{Turn, WhenFull};
 use super::given::{Given, GivenTo};
 use super::names::TopicNames;
+use super::shared::ChosenMembers;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, TopicName};
+use dunlin_topics::Lookup;
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
@@ -23,6 +25,11 @@ pub(super) struct Outgoing<'a> {
     pub(super) durability: Durability,
     /// Those who have it since it came the last time.
     pub(super) given: Option<Arc<Given>>,
+    /// By which request of the cache its recipients were found.
+    pub(super) lookup: Cell<Option<Lookup>>,
+    /// Whom it goes to of the groups that it is for. They are chosen once, before anybody is busier
+    /// by this message: then those get it who were asked whether they have room for it.
+    pub(super) members: OnceCell<ChosenMembers>,
     /// The Topic Name in memory of its own, when it was found before.
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
@@ -61,6 +68,8 @@ impl<'a> Outgoing<'a> {
             when_full,
             durability,
             given: None,
+            lookup: Cell::new(None),
+            members: OnceCell::new(),
             topic_name,
             kept,
             sent: Cell::new(0),
