@@ -37,6 +37,9 @@ const BACKLOG_REST: Duration = Duration::from_millis(1);
 /// lost to a reset.
 const LINGER: Duration = Duration::from_secs(1);
 
+/// How many pages of queues a turn takes: as long as it lasts, what they come to is in memory.
+const FETCHED_PER_TURN: usize = 64;
+
 /// What a store reports: what is written, and what is synced.
 const STORED: [Durability; 2] = [Durability::Written, Durability::Fsync];
 
@@ -79,6 +82,8 @@ pub(crate) struct Worker {
     stored_upto: [RecordNumber; 2],
     /// Whether the core knows the store to take more.
     store_is_ready: bool,
+    /// The store may have read back more than a turn has taken.
+    has_fetched: bool,
 }
 
 /// Names the socket of a connection, and tells it from others that had its place.
@@ -100,6 +105,7 @@ impl Worker {
             stopping: false,
             stored_upto: [RecordNumber::default(); 2],
             store_is_ready: true,
+            has_fetched: false,
         }
     }
 
@@ -157,6 +163,7 @@ impl Worker {
         let can_accept = self.accept_again_at.is_none() && !self.stopping;
         own.waker.is_woken.load(Ordering::Acquire)
             || self.has_store_news()
+            || self.has_fetched
             || self.parts.core.has_work()
             || !self.adopted.is_empty()
             || (can_accept && self.parts.acceptors.iter().any(|acceptor| acceptor.is_ready))
@@ -270,10 +277,13 @@ impl Worker {
             || (0..STORED.len()).any(|at| self.newly_stored(at).is_some())
     }
 
-    /// Gives the core what the store has read back.
+    /// Gives the core what the store has read back, as much of it as should be written in a turn.
     fn take_fetched(&mut self, now: Instant) {
         let Some(store) = &mut self.parts.store else { return };
-        while let Some(fetched) = store.take_fetched() {
+        self.has_fetched = false;
+        for taken in 1..=FETCHED_PER_TURN {
+            let Some(fetched) = store.take_fetched() else { return };
+            self.has_fetched = taken == FETCHED_PER_TURN;
             if fetched.damaged > 0 {
                 tracing::error!(damaged = fetched.damaged, "the store has lost queued messages");
             }

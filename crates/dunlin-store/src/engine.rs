@@ -9,8 +9,8 @@ use crate::keys::Table;
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{
-    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot,
-    UserKey, UserValue,
+    AbstractTree as _, Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode,
+    Readable, Snapshot, UserKey, UserValue,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,6 @@ const JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const SEALED_MAX: usize = 3;
 /// As above, for tables that wait to be merged. The engine stops at 30.
 const UNMERGED_MAX: usize = 26;
-
 /// A change of one row.
 #[derive(Clone, Debug)]
 pub(crate) struct Op {
@@ -124,16 +123,43 @@ impl Engine {
         snapshot.get(self.table(table), key)
     }
 
-    /// Writes a table anew, without what was removed from it.
+    /// Writes a table anew, without what was removed from it. Its old files stay until
+    /// [`Engine::delete_replaced`].
     pub(crate) fn compact(&self, table: Table) -> fjall::Result<()> {
         let table = self.table(table);
-        table.rotate_memtable()?;
+        self.rotate(table)?;
+        self.wait_for_memtables(table)?;
+        table.major_compact()
+    }
+
+    /// Whether files of a table were replaced and are still there.
+    pub(crate) fn has_replaced(&self, table: Table) -> bool {
+        self.table(table).tree.version_free_list_len() > 0
+    }
+
+    /// Deletes the files of all tables that others have replaced, but for those that a snapshot
+    /// needs that was taken before the last commit.
+    ///
+    /// The engine does so whenever a memtable of any table has become full: after a queue has
+    /// drained, perhaps never. The counters are in each commit, so their memtable is never empty.
+    pub(crate) fn delete_replaced(&self) -> fjall::Result<()> {
+        self.rotate(self.table(Table::Meta))
+    }
+
+    /// Closes a memtable, once those before it are written: beside the writer, nobody may bring it
+    /// near the number at which the engine stops it.
+    fn rotate(&self, table: &Keyspace) -> fjall::Result<()> {
+        self.wait_for_memtables(table)?;
+        table.rotate_memtable().map(drop)
+    }
+
+    fn wait_for_memtables(&self, table: &Keyspace) -> fjall::Result<()> {
         while table.sealed_memtable_count() > 0 {
-            // Says whether those who write it still work.
+            // Says whether those who write them still work.
             self.database.persist(PersistMode::Buffer)?;
             std::thread::sleep(Duration::from_millis(2));
         }
-        table.major_compact()
+        Ok(())
     }
 }
 

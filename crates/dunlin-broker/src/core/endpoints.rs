@@ -88,7 +88,7 @@ impl Connection {
 /// Outputs of at least this many bytes are written before the turn ends.
 const OUTPUT_FLUSH_LEN: usize = 128 * 1024;
 /// A queue is moved to the output while fewer bytes than this wait there.
-const OUTPUT_FILL_LEN: usize = 64 * 1024;
+const OUTPUT_FILL_LEN: usize = 32 * 1024;
 
 /// SUBACKs and UNSUBACKs that may wait before nothing more is taken of their Client.
 pub(super) const ANSWERS_DUE_MAX: u32 = 64;

@@ -47,7 +47,7 @@ pub(super) struct Rare {
     /// Retained messages that are still to be sent for new subscriptions.
     pub(super) cursors: VecDeque<RetainedCursor>,
     /// What must be known of messages in flight beyond their exchange.
-    pub(super) notes: HashMap<PacketIdentifier, Note>,
+    pub(super) notes: HashMap<PacketIdentifier, Box<Note>>,
     /// QoS 2 messages of the Client itself of which it is not yet known whether they are taken.
     pub(super) undecided: u32,
     /// QoS 2 messages of the Client itself that were refused and that it sends again: who has them.
@@ -148,7 +148,7 @@ impl Session {
         self.rare
             .as_mut()
             .and_then(|rare| rare.notes.remove(&packet_identifier))
-            .unwrap_or_default()
+            .map_or_else(Note::default, |note| *note)
     }
 
     /// Whether it is not yet known what becomes of a QoS 2 message of the Client itself.

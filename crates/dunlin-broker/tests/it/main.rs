@@ -1,5 +1,6 @@
 //! The broker as a whole, workers and all, over local pipes.
 
+mod fetching;
 mod peer;
 mod storage;
 

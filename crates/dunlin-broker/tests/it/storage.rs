@@ -3,7 +3,7 @@
 use crate::peer::{Peer, connect, publish, subscribe};
 use dunlin_broker::config::Config;
 use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, WorkerNumber};
-use dunlin_broker::{Broker, Storage, Store, StoreWaker};
+use dunlin_broker::{Broker, Limits, Storage, Store, StoreWaker};
 use dunlin_protocol::codec::{Connect, Packet, PacketIdentifier, QoS, ReasonCode};
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 
 /// A log in memory that outlives its broker.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<Record>>>);
+pub(crate) struct Log(pub(crate) Arc<Mutex<Vec<Record>>>);
 
 /// The end of one worker: another thread stores what it appends.
 struct End {
@@ -78,13 +78,15 @@ impl Drop for End {
     }
 }
 
-fn start(log: &Log, workers: usize) -> Broker {
-    let config = Config { listeners: Vec::new(), workers, ..Config::default() };
+pub(crate) fn start(log: &(impl Storage + Clone + 'static), workers: usize) -> Broker {
+    // No worker has something to do of its own accord, so that one that forgets to be woken shows.
+    let limits = Limits { sys_interval_secs: 0, connect_timeout_secs: 3600, ..Limits::default() };
+    let config = Config { listeners: Vec::new(), workers, limits, ..Config::default() };
     Broker::builder().config(config).storage(log.clone()).start().expect("nothing to bind")
 }
 
 /// Resumes a session that survives; whether it was there.
-fn resume(broker: &Broker, client_identifier: &str) -> (Peer, bool) {
+pub(crate) fn resume(broker: &Broker, client_identifier: &str) -> (Peer, bool) {
     let mut peer = Peer::new(broker.connect_local().expect("a pipe"));
     let Packet::Connect(packet) = connect(client_identifier) else { panic!("no CONNECT") };
     let mut packet = Connect { clean_start: false, ..*packet };

@@ -5,6 +5,7 @@ mod damage;
 mod failing;
 mod kill;
 mod oracle;
+mod room;
 mod tools;
 
 use crate::{FileStorage, FileStore, Options};

@@ -358,7 +358,7 @@ impl Endpoints {
                     if let Some(number) = note.number {
                         self.record_sent(key, number, packet_identifier);
                     }
-                    self.sessions[key.0].rare().notes.insert(packet_identifier, *note);
+                    self.sessions[key.0].rare().notes.insert(packet_identifier, note);
                 }
                 None
             }
@@ -403,7 +403,7 @@ impl Endpoints {
             }
             is_shared = note.group.is_some();
             note.unsent = is_shared;
-            self.sessions[key.0].rare().notes.insert(packet_identifier, *note);
+            self.sessions[key.0].rare().notes.insert(packet_identifier, note);
         }
         let durability = self.connections[index].durability;
         self.want(durability);
