@@ -1,3 +1,5 @@
+//! The comparison with what is committed, what is read of callgrind, and each scenario once.
+
 use super::baseline::{Baseline, Counts, TOLERANCE_PERCENT, Verdict};
 use super::callgrind::{Count, operations_line, parse_instructions, parse_operations};
 use super::scenarios;
