@@ -260,6 +260,27 @@ fn a_store_whose_database_is_gone_is_refused() {
 }
 
 #[test]
+fn an_import_beside_a_store_that_is_not_mounted_leaves_it_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    let mut export = Vec::new();
+    tools::export(folder.path(), &mut export).expect("it opens");
+    let (database, elsewhere) = (folder.path().join("database"), folder.path().join("elsewhere"));
+    std::fs::rename(&database, &elsewhere).expect("it was there");
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            std::fs::create_dir(&database).expect("a folder");
+        }
+        let error = tools::import(folder.path(), &mut &export[..]).expect_err("a store was here");
+        assert!(matches!(error, ToolError::Open(OpenError::Gone { .. })), "{error}");
+    }
+    // It is mounted again.
+    std::fs::remove_dir(&database).expect("nothing was made in it");
+    std::fs::rename(&elsewhere, &database).expect("a folder");
+    assert!(tools::check(folder.path()).expect("nothing marks it").is_sound());
+}
+
+#[test]
 fn messages_are_for_this_user_alone_in_whatever_folder() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");

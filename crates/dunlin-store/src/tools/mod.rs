@@ -297,12 +297,14 @@ const IMPORT_AHEAD: u64 = 64 * 256;
 /// Makes a store of an export, in a folder that holds none.
 ///
 /// # Errors
-/// When the folder holds a store, or this is no export: then nothing was made. When the export is
-/// damaged further on, what came before the fault stays in the folder, marked so that neither a
-/// broker nor a tool takes it for a whole store ([`OpenError::Partial`]).
+/// When the folder holds a store, or had one ([`OpenError::Gone`]), or this is no export: then
+/// nothing was made. When the export is damaged further on, what came before the fault stays in the
+/// folder, marked so that neither a broker nor a tool takes it for a whole store
+/// ([`OpenError::Partial`]).
 pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<Copied, ToolError> {
     let folder = folder.as_ref();
-    if holds_store(folder)? {
+    // One whose database is gone is refused below, with what to do about it.
+    if holds_store(folder)? && !had_store(folder)? {
         return Err(ToolError::NotEmpty(folder.into()));
     }
     let mut header = Vec::new();
