@@ -70,6 +70,8 @@ enum Task {
         folder: Folder,
     },
     /// Delete what was set aside as damaged and the notes of it, of a broker that has stopped.
+    ///
+    /// Damage that nothing has told of before is named, and nothing is deleted then: run it again.
     Forget {
         #[command(flatten)]
         folder: Folder,
@@ -201,6 +203,10 @@ fn tell(folder: &Path, losses: &[Loss], notes: &[Note], task: &str) -> Result<()
 /// Of a tool that did its task with what is left.
 const WITHOUT: &str = "a part of what was stored is damaged";
 
+/// Of one that would have removed the only trace of it.
+const NOT_FORGOTTEN: &str =
+    "nothing was forgotten, since this was not known before; the next `forget` does it";
+
 impl StoreArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.task {
@@ -215,7 +221,9 @@ impl StoreArgs {
                 if checked.is_sound() { Ok(()) } else { Err(Failure::silent(1)) }
             }
             Task::Forget { folder: Folder { folder } } => {
-                tools::forget(&folder).map_err(|error| failure(&error))
+                let done = tools::forget(&folder).map_err(|error| failure(&error))?;
+                let task = if done.value { WITHOUT } else { NOT_FORGOTTEN };
+                tell(&folder, &done.losses, &done.notes, task)
             }
             Task::Compact { folder: Folder { folder } } => compact(&folder),
             Task::Export { folder: Folder { folder }, to } => {

@@ -183,15 +183,21 @@ pub fn check(folder: impl AsRef<Path>) -> Result<Checked, ToolError> {
     })
 }
 
-/// Removes what was set aside because it was damaged, with the notes of it: files and rows. What is
-/// damaged still is found again.
+/// Removes what was set aside because it was damaged, with the notes of it: files and rows; gives
+/// whether it did. What is damaged still is found again.
+///
+/// Nothing is removed when damage turns up that is mended by this very opening: nobody has seen it
+/// yet. It is told, and the next time it is forgotten with the rest.
 ///
 /// # Errors
 /// When the store can't be opened, or the disk fails.
-pub fn forget(folder: impl AsRef<Path>) -> Result<(), ToolError> {
-    let Open { folder, engine, .. } = Open::new(folder.as_ref())?;
+pub fn forget(folder: impl AsRef<Path>) -> Result<Outcome<bool>, ToolError> {
+    let Open { folder, engine, mut losses, notes } = Open::new(folder.as_ref())?;
+    if !losses.is_empty() {
+        return Ok(Outcome { value: false, losses, notes });
+    }
     let mut group = Group::default();
-    scan(&engine, &engine.snapshot(), Table::Damaged, (&[], None), |key, _| {
+    losses = scan(&engine, &engine.snapshot(), Table::Damaged, (&[], None), |key, _| {
         group.remove(Table::Damaged, &key);
         ControlFlow::Continue(())
     });
@@ -200,9 +206,10 @@ pub fn forget(folder: impl AsRef<Path>) -> Result<(), ToolError> {
         engine.commit(&ops, PersistMode::SyncData).map_err(|error| database(&error))?;
     }
     match std::fs::remove_dir_all(folder.damaged()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(OpenError::Io { path: folder.damaged(), source }.into()),
-        Ok(()) => Ok(()),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::Io { path: folder.damaged(), source }.into())
+        }
+        _ => Ok(Outcome { value: true, losses, notes: Vec::new() }),
     }
 }
 
