@@ -70,6 +70,8 @@ pub(crate) struct Recovered {
     pub(crate) problems: Vec<Problem>,
     /// What is damaged, in the tables alone.
     pub(crate) losses: Vec<Loss>,
+    /// Whether it has come to the end of the store.
+    pub(crate) is_whole: bool,
 }
 
 /// Reads all of the store.
@@ -92,6 +94,9 @@ pub(crate) struct Recovery<'a> {
     damaged_rows: BTreeMap<&'static str, u64>,
     /// Whether every message is read and given, however long the queue.
     is_thorough: bool,
+    /// Whether nobody wants the rest; asked for each row.
+    stop: &'a dyn Fn() -> bool,
+    has_stopped: bool,
 }
 
 /// The messages of a session that just wait.
@@ -120,12 +125,20 @@ impl<'a> Recovery<'a> {
             gaps: Vec::new(),
             damaged_rows: BTreeMap::new(),
             is_thorough: false,
+            stop: &|| false,
+            has_stopped: false,
         }
     }
 
     /// Reads and gives every message, for copies and checks: nothing is told of as waiting.
     pub(crate) const fn thorough(mut self) -> Self {
         self.is_thorough = true;
+        self
+    }
+
+    /// Reads no further when `stop` says so.
+    pub(crate) const fn until(mut self, stop: &'a dyn Fn() -> bool) -> Self {
+        self.stop = stop;
         self
     }
 
@@ -155,9 +168,19 @@ impl<'a> Recovery<'a> {
         }
         self.found.sessions = self.owners.len() as u64;
         self.index.queued = self.found.messages;
+        let is_whole = !self.has_stopped;
         let Self { index, mut mended, found, problems, mut gaps, damaged_rows, .. } = self;
         gaps.extend(damaged_rows.into_iter().map(|(table, rows)| Loss::Rows { table, rows }));
-        Recovered { index, mended: mended.take(), found, problems, losses: gaps }
+        Recovered { index, mended: mended.take(), found, problems, losses: gaps, is_whole }
+    }
+
+    /// Breaks, from the first time on that nobody wants the rest.
+    fn go_on(&mut self) -> ControlFlow<()> {
+        self.has_stopped = self.has_stopped || (self.stop)();
+        match self.has_stopped {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     /// Reads a table. What is damaged is set aside.
@@ -168,6 +191,7 @@ impl<'a> Recovery<'a> {
     ) {
         let (engine, snapshot) = (self.engine, self.snapshot.clone());
         let gaps = scan(engine, &snapshot, table, (&[], None), |key, value| {
+            self.go_on()?;
             if let Err(damage) = row(self, &key, &Bytes::copy_from_slice(&value)) {
                 self.set_aside(table, &key, &value, damage);
             }
@@ -261,6 +285,7 @@ impl<'a> Recovery<'a> {
         let mut waiting = Waiting::default();
         let (engine, snapshot) = (self.engine, self.snapshot.clone());
         let gaps = scan(engine, &snapshot, Table::Queue, (&[], None), |key, value| {
+            self.go_on()?;
             if let Err(damage) = self.queued(&key, &value, &mut waiting) {
                 self.set_aside(Table::Queue, &key, &value, damage);
                 // It must not be taken for that of a later message with this number.
