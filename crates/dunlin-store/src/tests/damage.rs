@@ -153,6 +153,28 @@ fn a_block_that_has_rotted_in_a_table_is_passed_over() {
 }
 
 #[test]
+fn a_part_that_can_not_be_read_is_told_by_what_is_around_it() {
+    let gap = |table, after: &[u8], before: Option<&[u8]>| Loss::Gap {
+        table,
+        files: "files".into(),
+        after: after.to_vec(),
+        before: before.map(<[u8]>::to_vec),
+    };
+    let (first, third) = (crate::keys::pair(1, 1), crate::keys::pair(1, 3));
+    for (gap, said) in [
+        (gap("queue", &first, Some(&third)), "at most 1 message"),
+        (gap("queue", &[], Some(&[1, 2])), "what is before the key 0102"),
+        (gap("will", &[7], Some(&[8])), "what is between the keys 07 and 08"),
+        (gap("will", &[7], None), "what is behind the key 07"),
+        (gap("will", &[], None), "all that it had"),
+    ] {
+        let Loss::Gap { table, .. } = &gap else { unreachable!("made so") };
+        let expected = format!("the table {table}, in the files of files: {said} can't be read");
+        assert_eq!(gap.to_string(), expected);
+    }
+}
+
+#[test]
 fn a_row_that_means_nothing_is_set_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     filled(folder.path());

@@ -11,7 +11,9 @@
 //!
 //! The first line is `{"header":{"format":"dunlin-export","version":1}}`, the last one
 //! `{"end":{"records":N}}` with the number of lines between them; a file without it is not whole.
-//! A store that was damaged adds `"lost":N`, of how much is missing at least.
+//! `"lost":N` is added if something is damaged: what this very opening mends, and what is damaged
+//! still. It says how much is missing at least. What was mended earlier is not counted: the notes
+//! tell of it, where the store is.
 //! Each line between is one thing that is stored, by its kind:
 //!
 //! | kind | what it is |
@@ -130,7 +132,8 @@ pub struct Outcome<T> {
 pub struct Copied {
     /// Things that are stored.
     pub records: u64,
-    /// How much is missing because it was damaged, at least; a copy keeps it in mind.
+    /// How much is missing because it is damaged, at least. The end of the copy says so, for who
+    /// imports it; the [notes](Outcome::notes) of earlier losses are not counted and stay behind.
     pub lost: u64,
 }
 
