@@ -109,6 +109,17 @@ struct Waiting {
     bytes: u64,
 }
 
+impl Waiting {
+    fn add(&mut self, number: u64, size: u32) {
+        if self.len == 0 {
+            self.first = number;
+        }
+        self.last = number;
+        self.len += 1;
+        self.bytes += u64::from(size);
+    }
+}
+
 impl<'a> Recovery<'a> {
     pub(crate) fn new(engine: &'a Engine, each: &'a mut dyn FnMut(Record)) -> Self {
         Self {
@@ -310,9 +321,7 @@ impl<'a> Recovery<'a> {
             waiting.session = session;
         }
         let header = QueuedHeader::decode(value)?;
-        let Some(owner) = self.owners.get(&session) else {
-            self.garbage.insert(session);
-            self.index.counters.session = self.index.counters.session.max(session);
+        let Some(client_identifier) = self.owner(session) else {
             // Counted, so that the removal of the row finds the count as it must be.
             if let Some(reference) = header.reference {
                 *self.index.references.entry(reference).or_default() += 1;
@@ -326,37 +335,11 @@ impl<'a> Recovery<'a> {
             self.mended.remove(Table::State, key);
             return Ok(());
         }
-        let is_kept = header.is_kept || state.is_some() || self.is_thorough;
-        let client_identifier = owner.clone();
         let mut tracked = None;
-        if is_kept {
-            let queued = Queued::decode(Bytes::copy_from_slice(value))?;
-            let taken = state.is_some_and(|state| state.taken);
-            let packet_identifier =
-                state.and_then(|state| state.packet_identifier).or(queued.packet_identifier);
-            if state.is_some() || packet_identifier.is_some() {
-                let current = State { tentative: false, taken, packet_identifier };
-                tracked = Some(Tracked { state: current, has_row: state.is_some() });
-            }
-            let record = owed(
-                &client_identifier,
-                number,
-                Queued { packet_identifier, ..queued },
-                false,
-                |reference| self.message(reference),
-            )?;
-            (self.each)(record);
-            if taken {
-                let client_identifier = client_identifier.clone();
-                (self.each)(Record::Taken { client_identifier, number });
-            }
+        if header.is_kept || state.is_some() || self.is_thorough {
+            tracked = self.kept(&client_identifier, number, state, value)?;
         } else {
-            if waiting.len == 0 {
-                waiting.first = number;
-            }
-            waiting.last = number;
-            waiting.len += 1;
-            waiting.bytes += u64::from(header.size);
+            waiting.add(number, header.size);
         }
         self.found.messages += 1;
         if let Some(reference) = header.reference {
@@ -370,6 +353,31 @@ impl<'a> Recovery<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Gives a message that does not just wait; also its state, if it has any.
+    fn kept(
+        &mut self,
+        client_identifier: &Text,
+        number: u64,
+        state: Option<State>,
+        value: &UserValue,
+    ) -> Result<Option<Tracked>, Damage> {
+        let queued = Queued::decode(Bytes::copy_from_slice(value))?;
+        let taken = state.is_some_and(|state| state.taken);
+        let packet_identifier =
+            state.and_then(|state| state.packet_identifier).or(queued.packet_identifier);
+        let queued = Queued { packet_identifier, ..queued };
+        let record =
+            owed(client_identifier, number, queued, false, |reference| self.message(reference))?;
+        (self.each)(record);
+        if taken {
+            let client_identifier = client_identifier.clone();
+            (self.each)(Record::Taken { client_identifier, number });
+        }
+        let has_row = state.is_some();
+        let state = State { tentative: false, taken, packet_identifier };
+        Ok((has_row || packet_identifier.is_some()).then_some(Tracked { state, has_row }))
     }
 
     fn message(&self, reference: u64) -> Result<Bytes, Damage> {
