@@ -1,8 +1,8 @@
 //! Who has a message already that was refused elsewhere and comes again: sessions that end with
 //! their connection, which can't be asked to give it back.
 
+use super::GroupName;
 use super::granted::{SessionKey, WorkerNumber};
-use super::session::GroupName;
 use std::sync::Arc;
 
 /// One that was given a QoS 2 message for good before it was decided whether the message is taken.
