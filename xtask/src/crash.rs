@@ -36,7 +36,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     crash(workspace, "release", &[arguments.arguments.iter().map(String::as_str).collect()])
 }
 
-/// A few cycles with each fault, and each trouble of a disk, in the build of the simulator, which has all checks.
+/// A few cycles with each fault, and each trouble of a disk, in the build of the simulator, which
+/// has all checks.
 ///
 /// # Errors
 /// When it can't be built, or when a promise was broken; the seed is printed.

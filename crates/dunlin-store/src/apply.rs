@@ -10,7 +10,7 @@ use crate::index::{Client, Index, Tracked};
 use crate::keys::{self, Table};
 use dunlin_broker::core::Record;
 use dunlin_protocol::Message;
-use dunlin_protocol::codec::Text;
+use dunlin_protocol::codec::{Text, TopicFilter, TopicName};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use std::ops::Bound;
@@ -53,31 +53,9 @@ impl Applier<'_> {
                 self.put_session(&client_identifier, Some(session));
             }
             Record::SessionEnded { client_identifier } => self.end_session(&client_identifier),
-            Record::Subscribed {
-                client_identifier,
-                topic_filter,
-                maximum_qos,
-                no_local,
-                retain_as_published,
-                subscription_identifier,
-            } => {
-                let number = self.number(&client_identifier);
-                let row = SubscriptionRow {
-                    maximum_qos,
-                    no_local,
-                    retain_as_published,
-                    subscription_identifier,
-                };
-                let name = topic_filter.as_text().as_bytes();
-                let named = self.index.names.key(Table::Subscription, Some(number), name);
-                self.group.put(Table::Subscription, &named.key, named.value(row.encode()), false);
-            }
+            Record::Subscribed { .. } => self.subscribe(record),
             Record::Unsubscribed { client_identifier, topic_filter } => {
-                let Some(number) = self.known_number(&client_identifier) else { return };
-                let name = topic_filter.as_text().as_bytes();
-                let named = self.index.names.key(Table::Subscription, Some(number), name);
-                self.index.names.forget(Table::Subscription, Some(number), name);
-                self.group.remove(Table::Subscription, &named.key);
+                self.unsubscribe(&client_identifier, &topic_filter);
             }
             Record::Owed { .. } => self.owe(record, shared),
             Record::Confirmed { client_identifier, number } => {
@@ -107,11 +85,7 @@ impl Applier<'_> {
             }
             Record::Will { client_identifier, message, message_expiry_interval, delay_secs } => {
                 let row = WillRow { message_expiry_interval, delay_secs, message };
-                let client = self.client(&client_identifier);
-                let is_new = !std::mem::replace(&mut client.has_will, true);
-                let name = client_identifier.as_bytes();
-                let named = self.index.names.key(Table::Will, None, name);
-                self.group.put(Table::Will, &named.key, named.value(row.encode()), is_new);
+                self.put_will(&client_identifier, &row);
             }
             Record::WillRemoved { client_identifier } => self.remove_will(&client_identifier),
             Record::Underway { client_identifier, number, message, group } => {
@@ -127,21 +101,61 @@ impl Applier<'_> {
                 self.group.remove(Table::Underway, &named.key);
             }
             Record::Retained { topic_name, message, change } => {
-                if !self.index.changes.counts(self.now, &topic_name, change) {
-                    return;
-                }
-                let name = topic_name.as_text().as_bytes();
-                let named = self.index.names.key(Table::Retained, None, name);
-                if let Some(message) = message {
-                    let row = RetainedRow { change, message };
-                    self.group.put(Table::Retained, &named.key, named.value(row.encode()), false);
-                } else {
-                    self.index.names.forget(Table::Retained, None, name);
-                    self.group.remove(Table::Retained, &named.key);
-                }
+                self.retain(&topic_name, message, change);
             }
             // `Waiting` is made by stores alone; of what a later version adds, nothing is known.
             record => debug_assert!(matches!(record, Record::Waiting { .. }), "{record:?}"),
+        }
+    }
+
+    fn subscribe(&mut self, record: Record) {
+        let Record::Subscribed {
+            client_identifier,
+            topic_filter,
+            maximum_qos,
+            no_local,
+            retain_as_published,
+            subscription_identifier,
+        } = record
+        else {
+            return;
+        };
+        let number = self.number(&client_identifier);
+        let row =
+            SubscriptionRow { maximum_qos, no_local, retain_as_published, subscription_identifier };
+        let name = topic_filter.as_text().as_bytes();
+        let named = self.index.names.key(Table::Subscription, Some(number), name);
+        self.group.put(Table::Subscription, &named.key, named.value(row.encode()), false);
+    }
+
+    fn unsubscribe(&mut self, client_identifier: &Text, topic_filter: &TopicFilter) {
+        let Some(number) = self.known_number(client_identifier) else { return };
+        let name = topic_filter.as_text().as_bytes();
+        let named = self.index.names.key(Table::Subscription, Some(number), name);
+        self.index.names.forget(Table::Subscription, Some(number), name);
+        self.group.remove(Table::Subscription, &named.key);
+    }
+
+    fn put_will(&mut self, client_identifier: &Text, row: &WillRow) {
+        let is_new = !std::mem::replace(&mut self.client(client_identifier).has_will, true);
+        let named = self.index.names.key(Table::Will, None, client_identifier.as_bytes());
+        self.group.put(Table::Will, &named.key, named.value(row.encode()), is_new);
+    }
+
+    /// Changes arrive in whatever order the workers have; an older one than is stored counts for
+    /// nothing.
+    fn retain(&mut self, topic_name: &TopicName, message: Option<Arc<Message>>, change: u64) {
+        if !self.index.changes.counts(self.now, topic_name, change) {
+            return;
+        }
+        let name = topic_name.as_text().as_bytes();
+        let named = self.index.names.key(Table::Retained, None, name);
+        if let Some(message) = message {
+            let row = RetainedRow { change, message };
+            self.group.put(Table::Retained, &named.key, named.value(row.encode()), false);
+        } else {
+            self.index.names.forget(Table::Retained, None, name);
+            self.group.remove(Table::Retained, &named.key);
         }
     }
 

@@ -46,62 +46,94 @@ pub(crate) fn mend(database: &Path, aside: &Path, marked: Option<u64>) -> io::Re
     let mut last_commit = None;
     for (at, (_, path)) in journals.iter().enumerate() {
         let is_last = at + 1 == journals.len();
-        let mut cuts = Vec::new();
-        let mut groups = 0;
-        // From where nothing counts, and whether there is anything.
-        let mut end = None;
+        let scanned = Scan::of(path, is_last.then_some(marked), &mut last_commit)?;
+        losses.extend(scanned.mend(path, aside, is_last)?);
+    }
+    Ok(losses)
+}
+
+/// What is wrong with a journal.
+#[derive(Debug, Default)]
+struct Scan {
+    /// The length of the file.
+    len: u64,
+    /// Damaged parts with whole batches behind them, from where to where.
+    cuts: Vec<(u64, u64)>,
+    /// How many groups were in these, at least.
+    groups: u64,
+    /// From where on nothing counts, and whether there are whole batches.
+    end: Option<(u64, bool)>,
+}
+
+impl Scan {
+    /// Reads a journal. Of the last one (`marked` is given), only groups up to the one that was
+    /// surely on the disk count behind damage. `last_commit` is the last group that was seen.
+    fn of(
+        path: &Path,
+        marked: Option<Option<u64>>,
+        last_commit: &mut Option<u64>,
+    ) -> io::Result<Self> {
         let mut journal = Journal::open(path)?;
+        let mut scan = Self { len: journal.len, ..Self::default() };
+        let counts = |commit: Option<u64>| match marked {
+            None => true,
+            Some(marked) => commit.is_some() && commit <= marked,
+        };
         let mut position = 0;
         while position < journal.len {
             if let Some(batch) = journal.batch(position)? {
                 position = batch.end;
-                last_commit = batch.commit.or(last_commit);
+                *last_commit = batch.commit.or(*last_commit);
                 continue;
             }
             if journal.is_empty_from(position)? {
                 break;
             }
             match journal.next_batch(position)? {
-                Some((next, commit)) if !is_last || commit <= marked && commit.is_some() => {
-                    cuts.push((position, next));
+                Some((next, commit)) if counts(commit) => {
+                    scan.cuts.push((position, next));
                     let between = last_commit.zip(commit);
                     let between = between.map_or(1, |(last, next)| next.saturating_sub(last + 1));
-                    groups += between.max(1);
+                    scan.groups += between.max(1);
                     position = next;
                 }
                 next => {
-                    end = Some((position, next.is_some()));
+                    scan.end = Some((position, next.is_some()));
                     break;
                 }
             }
         }
-        match (&cuts[..], end) {
-            ([], None) => {}
-            ([], Some((end, has_batches))) if is_last => {
+        Ok(scan)
+    }
+
+    /// Cuts out what is damaged; gives what that has cost.
+    fn mend(mut self, path: &Path, aside: &Path, is_last: bool) -> io::Result<Option<Loss>> {
+        match (self.cuts.is_empty(), self.end) {
+            (true, None) => return Ok(None),
+            (true, Some((end, has_batches))) if is_last => {
                 tracing::warn!(
                     journal = %path.display(), from = end,
                     "the end of the journal was torn; nobody was told that it was stored"
                 );
                 cut_off(path, aside, end, has_batches)?;
+                return Ok(None);
             }
-            (cuts, end) => {
-                let mut places = cuts.len() as u64;
-                let mut bytes = cuts.iter().map(|(from, to)| to - from).sum();
-                let end = end.map_or(journal.len, |(end, _)| end);
-                if !is_last && end < journal.len {
-                    places += 1;
-                    bytes += journal.len - end;
-                    groups += 1;
-                }
-                let kept = place(path, aside, "");
-                let loss = Loss::Journal { path: path.clone(), places, bytes, groups, kept };
-                tracing::error!("damaged: {loss}");
-                rewrite(path, aside, cuts, end, &loss)?;
-                losses.push(loss);
-            }
+            _ => {}
         }
+        let mut places = self.cuts.len() as u64;
+        let mut bytes = self.cuts.iter().map(|(from, to)| to - from).sum();
+        let end = self.end.map_or(self.len, |(end, _)| end);
+        if !is_last && end < self.len {
+            places += 1;
+            bytes += self.len - end;
+            self.groups += 1;
+        }
+        let kept = place(path, aside, "");
+        let loss = Loss::Journal { path: path.into(), places, bytes, groups: self.groups, kept };
+        tracing::error!("damaged: {loss}");
+        rewrite(path, aside, &self.cuts, end, &loss)?;
+        Ok(Some(loss))
     }
-    Ok(losses)
 }
 
 /// How many torn ends are kept: crashes make them, and none should fill the disk.

@@ -109,20 +109,23 @@ impl Display for Loss {
             ),
             Self::Gap { table, files, after, before } => {
                 let what = format!("the table {table}, in the files of {}:", files.display());
-                match (self.messages_max(), before) {
-                    (Some(messages), _) => {
-                        write!(f, "{what} at most {messages} messages can't be read")
+                match (self.messages_max(), &after[..], before) {
+                    (Some(messages), ..) => {
+                        write!(f, "{what} at most {messages} message{}", plural(messages))
                     }
-                    (None, Some(before)) => write!(
-                        f,
-                        "{what} what is between the keys {} and {} can't be read",
-                        hex(after),
-                        hex(before)
-                    ),
-                    (None, None) => {
-                        write!(f, "{what} what is behind the key {} can't be read", hex(after))
+                    (None, [], None) => write!(f, "{what} all that it had"),
+                    (None, [], Some(before)) => {
+                        write!(f, "{what} what is before the key {}", hex(before))
                     }
-                }
+                    (None, _, Some(before)) => {
+                        let (after, before) = (hex(after), hex(before));
+                        write!(f, "{what} what is between the keys {after} and {before}")
+                    }
+                    (None, _, None) => {
+                        write!(f, "{what} what is behind the key {}", hex(after))
+                    }
+                }?;
+                f.write_str(" can't be read")
             }
             Self::Rows { table, rows } => {
                 write!(f, "the table {table}: {rows} row{} can't be understood", plural(*rows))

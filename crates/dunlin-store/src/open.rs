@@ -59,7 +59,8 @@ pub enum OpenError {
     /// The folder had a store, whose database is not there any more.
     #[error(
         "{} had a store, and its database is gone: mount it if it is elsewhere, or import a \
-         backup into a new folder, or delete this one to begin anew", folder.display()
+         backup into a new folder (not into this one), or delete this one to begin anew",
+        folder.display()
     )]
     Gone {
         /// The folder.
@@ -196,10 +197,14 @@ impl Folder {
         make(&path).map_err(|source| OpenError::Io { path, source })
     }
 
-    /// Whether the database is not there, though something was stored in it: the folder of another
-    /// volume that is not mounted looks so.
-    pub(crate) fn has_lost_database(&self) -> io::Result<bool> {
-        had_store(&self.path)
+    /// Refuses a folder whose database is not there, though something was stored in it: the folder
+    /// of another volume that is not mounted looks so.
+    pub(crate) fn check_database(&self) -> Result<(), OpenError> {
+        match had_store(&self.path) {
+            Ok(false) => Ok(()),
+            Ok(true) => Err(OpenError::Gone { folder: self.path.clone() }),
+            Err(source) => Err(OpenError::Io { path: self.database(), source }),
+        }
     }
 
     /// Says that an import begins, or has come to its end.

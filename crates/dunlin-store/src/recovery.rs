@@ -70,6 +70,8 @@ pub(crate) struct Recovered {
     pub(crate) problems: Vec<Problem>,
     /// What is damaged, in the tables alone.
     pub(crate) losses: Vec<Loss>,
+    /// Whether it has come to the end of the store.
+    pub(crate) is_whole: bool,
 }
 
 /// Reads all of the store.
@@ -92,6 +94,9 @@ pub(crate) struct Recovery<'a> {
     damaged_rows: BTreeMap<&'static str, u64>,
     /// Whether every message is read and given, however long the queue.
     is_thorough: bool,
+    /// Whether nobody wants the rest; asked for each row.
+    stop: &'a dyn Fn() -> bool,
+    has_stopped: bool,
 }
 
 /// The messages of a session that just wait.
@@ -102,6 +107,17 @@ struct Waiting {
     last: u64,
     len: u64,
     bytes: u64,
+}
+
+impl Waiting {
+    fn add(&mut self, number: u64, size: u32) {
+        if self.len == 0 {
+            self.first = number;
+        }
+        self.last = number;
+        self.len += 1;
+        self.bytes += u64::from(size);
+    }
 }
 
 impl<'a> Recovery<'a> {
@@ -120,12 +136,20 @@ impl<'a> Recovery<'a> {
             gaps: Vec::new(),
             damaged_rows: BTreeMap::new(),
             is_thorough: false,
+            stop: &|| false,
+            has_stopped: false,
         }
     }
 
     /// Reads and gives every message, for copies and checks: nothing is told of as waiting.
     pub(crate) const fn thorough(mut self) -> Self {
         self.is_thorough = true;
+        self
+    }
+
+    /// Reads no further when `stop` says so.
+    pub(crate) const fn until(mut self, stop: &'a dyn Fn() -> bool) -> Self {
+        self.stop = stop;
         self
     }
 
@@ -155,9 +179,19 @@ impl<'a> Recovery<'a> {
         }
         self.found.sessions = self.owners.len() as u64;
         self.index.queued = self.found.messages;
+        let is_whole = !self.has_stopped;
         let Self { index, mut mended, found, problems, mut gaps, damaged_rows, .. } = self;
         gaps.extend(damaged_rows.into_iter().map(|(table, rows)| Loss::Rows { table, rows }));
-        Recovered { index, mended: mended.take(), found, problems, losses: gaps }
+        Recovered { index, mended: mended.take(), found, problems, losses: gaps, is_whole }
+    }
+
+    /// Breaks, from the first time on that nobody wants the rest.
+    fn go_on(&mut self) -> ControlFlow<()> {
+        self.has_stopped = self.has_stopped || (self.stop)();
+        match self.has_stopped {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     }
 
     /// Reads a table. What is damaged is set aside.
@@ -168,6 +202,7 @@ impl<'a> Recovery<'a> {
     ) {
         let (engine, snapshot) = (self.engine, self.snapshot.clone());
         let gaps = scan(engine, &snapshot, table, (&[], None), |key, value| {
+            self.go_on()?;
             if let Err(damage) = row(self, &key, &Bytes::copy_from_slice(&value)) {
                 self.set_aside(table, &key, &value, damage);
             }
@@ -261,6 +296,7 @@ impl<'a> Recovery<'a> {
         let mut waiting = Waiting::default();
         let (engine, snapshot) = (self.engine, self.snapshot.clone());
         let gaps = scan(engine, &snapshot, Table::Queue, (&[], None), |key, value| {
+            self.go_on()?;
             if let Err(damage) = self.queued(&key, &value, &mut waiting) {
                 self.set_aside(Table::Queue, &key, &value, damage);
                 // It must not be taken for that of a later message with this number.
@@ -285,9 +321,7 @@ impl<'a> Recovery<'a> {
             waiting.session = session;
         }
         let header = QueuedHeader::decode(value)?;
-        let Some(owner) = self.owners.get(&session) else {
-            self.garbage.insert(session);
-            self.index.counters.session = self.index.counters.session.max(session);
+        let Some(client_identifier) = self.owner(session) else {
             // Counted, so that the removal of the row finds the count as it must be.
             if let Some(reference) = header.reference {
                 *self.index.references.entry(reference).or_default() += 1;
@@ -301,37 +335,11 @@ impl<'a> Recovery<'a> {
             self.mended.remove(Table::State, key);
             return Ok(());
         }
-        let is_kept = header.is_kept || state.is_some() || self.is_thorough;
-        let client_identifier = owner.clone();
         let mut tracked = None;
-        if is_kept {
-            let queued = Queued::decode(Bytes::copy_from_slice(value))?;
-            let taken = state.is_some_and(|state| state.taken);
-            let packet_identifier =
-                state.and_then(|state| state.packet_identifier).or(queued.packet_identifier);
-            if state.is_some() || packet_identifier.is_some() {
-                let current = State { tentative: false, taken, packet_identifier };
-                tracked = Some(Tracked { state: current, has_row: state.is_some() });
-            }
-            let record = owed(
-                &client_identifier,
-                number,
-                Queued { packet_identifier, ..queued },
-                false,
-                |reference| self.message(reference),
-            )?;
-            (self.each)(record);
-            if taken {
-                let client_identifier = client_identifier.clone();
-                (self.each)(Record::Taken { client_identifier, number });
-            }
+        if header.is_kept || state.is_some() || self.is_thorough {
+            tracked = self.kept(&client_identifier, number, state, value)?;
         } else {
-            if waiting.len == 0 {
-                waiting.first = number;
-            }
-            waiting.last = number;
-            waiting.len += 1;
-            waiting.bytes += u64::from(header.size);
+            waiting.add(number, header.size);
         }
         self.found.messages += 1;
         if let Some(reference) = header.reference {
@@ -345,6 +353,31 @@ impl<'a> Recovery<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Gives a message that does not just wait; also its state, if it has any.
+    fn kept(
+        &mut self,
+        client_identifier: &Text,
+        number: u64,
+        state: Option<State>,
+        value: &UserValue,
+    ) -> Result<Option<Tracked>, Damage> {
+        let queued = Queued::decode(Bytes::copy_from_slice(value))?;
+        let taken = state.is_some_and(|state| state.taken);
+        let packet_identifier =
+            state.and_then(|state| state.packet_identifier).or(queued.packet_identifier);
+        let queued = Queued { packet_identifier, ..queued };
+        let record =
+            owed(client_identifier, number, queued, false, |reference| self.message(reference))?;
+        (self.each)(record);
+        if taken {
+            let client_identifier = client_identifier.clone();
+            (self.each)(Record::Taken { client_identifier, number });
+        }
+        let has_row = state.is_some();
+        let state = State { tentative: false, taken, packet_identifier };
+        Ok((has_row || packet_identifier.is_some()).then_some(Tracked { state, has_row }))
     }
 
     fn message(&self, reference: u64) -> Result<Bytes, Damage> {

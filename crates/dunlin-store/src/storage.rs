@@ -85,9 +85,7 @@ pub(crate) fn open_engine(folder: &Folder, options: &Options) -> Result<Opened, 
         let path = path.to_path_buf();
         move |source| OpenError::Io { path, source }
     };
-    if folder.has_lost_database().map_err(at(&path))? {
-        return Err(OpenError::Gone { folder: folder.path().into() });
-    }
+    folder.check_database()?;
     folder.make_private()?;
     let marked = folder.marked();
     let mut losses = journal::mend(&path, &folder.damaged(), marked).map_err(at(&path))?;
@@ -171,6 +169,8 @@ impl FileStorage {
     /// that it is whole.
     pub(crate) fn open_partial(path: &Path, options: Options) -> Result<(Self, Folder), OpenError> {
         let folder = Folder::open(path)?;
+        // Or the mark would stay beside a store that is whole, and have it deleted.
+        folder.check_database()?;
         folder.set_partial(true)?;
         Ok((Self::open_folder(folder.clone(), options)?, folder))
     }

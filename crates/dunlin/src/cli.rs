@@ -42,7 +42,7 @@ enum Command {
     Conformance(ConformanceArgs),
     /// Put load on a broker, and check what arrives.
     Bench(BenchArgs),
-    /// Look after a broker's data folder: stat, check, compact, export, import, backup.
+    /// Look after a broker's data folder: stat, check, forget, compact, export, import, backup.
     Store(StoreArgs),
 }
 
@@ -80,5 +80,14 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_can_be_done_with_a_store_is_named_in_the_list_of_commands() {
+        let mut command = Cli::command();
+        let store = command.find_subcommand_mut("store").expect("a command");
+        let tasks: Vec<_> = store.get_subcommands().map(clap::Command::get_name).collect();
+        let about = store.get_about().expect("a description").to_string();
+        assert!(about.ends_with(&format!(": {}", tasks.join(", "))), "{about}: {tasks:?}");
     }
 }

@@ -33,9 +33,10 @@ Examples:
   dunlin store import /var/lib/dunlin-2 --from dunlin.jsonl";
 
 const DAMAGE: &str = "\
-Whatever is damaged is named on standard error, and the program fails, though it does what it was
-told with the rest. A damaged journal is mended when a broker or any of these opens the folder; the
-file as it was goes to the folder `damaged`, with a note that `check` tells until `forget`.";
+Whatever is damaged is named on standard error (by `check` on standard output), and the program
+fails, though it does what it was told with the rest. A damaged journal is mended when a broker or any
+of these opens the folder; the file as it was goes to the folder `damaged`, with a note that `check`
+tells until `forget`. That deletes nothing if it finds such a journal itself: run it again then.";
 
 const TABLES: &str = "\
 Content is the keys and values, disk what their files take. What was stored last waits in a journal
@@ -70,6 +71,8 @@ enum Task {
         folder: Folder,
     },
     /// Delete what was set aside as damaged and the notes of it, of a broker that has stopped.
+    ///
+    /// Damage that nothing has told of before is named, and nothing is deleted then: run it again.
     Forget {
         #[command(flatten)]
         folder: Folder,
@@ -201,6 +204,10 @@ fn tell(folder: &Path, losses: &[Loss], notes: &[Note], task: &str) -> Result<()
 /// Of a tool that did its task with what is left.
 const WITHOUT: &str = "a part of what was stored is damaged";
 
+/// Of one that would have removed the only trace of it.
+const NOT_FORGOTTEN: &str =
+    "nothing was forgotten, since this was not known before; the next `forget` does it";
+
 impl StoreArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
         match self.task {
@@ -215,7 +222,9 @@ impl StoreArgs {
                 if checked.is_sound() { Ok(()) } else { Err(Failure::silent(1)) }
             }
             Task::Forget { folder: Folder { folder } } => {
-                tools::forget(&folder).map_err(|error| failure(&error))
+                let done = tools::forget(&folder).map_err(|error| failure(&error))?;
+                let task = if done.value { WITHOUT } else { NOT_FORGOTTEN };
+                tell(&folder, &done.losses, &done.notes, task)
             }
             Task::Compact { folder: Folder { folder } } => compact(&folder),
             Task::Export { folder: Folder { folder }, to } => {
@@ -239,7 +248,8 @@ impl StoreArgs {
 
 /// How much a copy lacks.
 fn missing(lost: u64) -> String {
-    format!("at least {lost} change{} or messages are missing", if lost == 1 { "" } else { "s" })
+    let what = counted(lost, "change or message is", "changes or messages are");
+    format!("at least {what} missing")
 }
 
 fn compact(folder: &Path) -> Result<(), Failure> {
@@ -381,16 +391,22 @@ fn counts(sessions: u64, messages: u64) -> String {
     )
 }
 
+/// So many, in words of one or of several.
+fn counted(count: u64, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 fn show_checked(checked: &Checked, folder: &Path) -> String {
     let found = checked.found;
     let mut text = format!("{}\n", counts(found.sessions, found.messages));
-    let mut count = |number: u64, what: &str| {
-        if number > 0 {
-            let _ = writeln!(text, "{number} {what}");
-        }
-    };
-    count(checked.leftover_sessions, "sessions have ended and are removed with the next start");
-    count(checked.leftover_messages, "messages are owed to nobody and removed with the next start");
+    if checked.leftover_sessions > 0 {
+        let what = counted(checked.leftover_sessions, "session has", "sessions have");
+        let _ = writeln!(text, "{what} ended (removed with the next start)");
+    }
+    if checked.leftover_messages > 0 {
+        let what = counted(checked.leftover_messages, "message is", "messages are");
+        let _ = writeln!(text, "{what} owed to nobody (removed with the next start)");
+    }
     for problem in checked.problems.iter().take(PROBLEMS_SHOWN) {
         let key: String = problem.key.iter().map(|byte| format!("{byte:02x}")).collect();
         let _ = writeln!(text, "  {} {key}: {}", problem.table, problem.damage);
@@ -409,8 +425,8 @@ fn show_checked(checked: &Checked, folder: &Path) -> String {
     if checked.set_aside > 0 {
         let _ = writeln!(
             text,
-            "damaged earlier: {} rows were set aside in the table `damaged`",
-            checked.set_aside
+            "damaged earlier: {} set aside in the table `damaged`",
+            counted(checked.set_aside, "row was", "rows were")
         );
     }
     if checked.is_sound() {

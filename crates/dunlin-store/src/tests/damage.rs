@@ -57,7 +57,7 @@ fn a_batch_that_has_rotted_in_the_journal_is_cut_out() {
         assert_eq!((checked.losses.len(), checked.notes.len()), (0, 1), "{checked:?}");
         assert!(checked.notes[0].text.contains("damaged/0-0.jnl"), "{checked:?}");
         assert!(!checked.is_sound());
-        tools::forget(folder.path()).expect("a disk");
+        assert!(tools::forget(folder.path()).expect("a disk").value);
         assert!(tools::check(folder.path()).expect("it opens").is_sound());
         assert!(!folder.path().join("damaged").exists());
     }
@@ -153,6 +153,28 @@ fn a_block_that_has_rotted_in_a_table_is_passed_over() {
 }
 
 #[test]
+fn a_part_that_can_not_be_read_is_told_by_what_is_around_it() {
+    let gap = |table, after: &[u8], before: Option<&[u8]>| Loss::Gap {
+        table,
+        files: "files".into(),
+        after: after.to_vec(),
+        before: before.map(<[u8]>::to_vec),
+    };
+    let (first, third) = (crate::keys::pair(1, 1), crate::keys::pair(1, 3));
+    for (gap, said) in [
+        (gap("queue", &first, Some(&third)), "at most 1 message"),
+        (gap("queue", &[], Some(&[1, 2])), "what is before the key 0102"),
+        (gap("will", &[7], Some(&[8])), "what is between the keys 07 and 08"),
+        (gap("will", &[7], None), "what is behind the key 07"),
+        (gap("will", &[], None), "all that it had"),
+    ] {
+        let Loss::Gap { table, .. } = &gap else { unreachable!("made so") };
+        let expected = format!("the table {table}, in the files of files: {said} can't be read");
+        assert_eq!(gap.to_string(), expected);
+    }
+}
+
+#[test]
 fn a_row_that_means_nothing_is_set_aside() {
     let folder = tempfile::tempdir().expect("a folder");
     filled(folder.path());
@@ -187,40 +209,83 @@ fn a_row_that_means_nothing_is_set_aside() {
 
 #[test]
 fn every_tool_tells_of_a_journal_that_it_mends_and_of_what_was_noted() {
-    type Tool = fn(&Path) -> (Vec<Loss>, usize);
+    // What it names, how many notes it knows, and how much its copy lacks if it makes one.
+    type Tool = fn(&Path) -> (Vec<Loss>, usize, Option<u64>);
     let tools: [Tool; 5] = [
         |folder| {
             let stat = tools::stat(folder).expect("it opens");
-            (stat.losses, stat.notes.len())
+            (stat.losses, stat.notes.len(), None)
         },
         |folder| {
             let checked = tools::check(folder).expect("it opens");
-            (checked.losses, checked.notes.len())
+            (checked.losses, checked.notes.len(), None)
         },
         |folder| {
             let done = tools::compact(folder).expect("it opens");
-            (done.losses, done.notes.len())
+            (done.losses, done.notes.len(), None)
         },
         |folder| {
             let exported = tools::export(folder, &mut Vec::new()).expect("it opens");
-            assert_eq!(exported.value.lost, exported.losses.len() as u64);
-            (exported.losses, exported.notes.len())
+            (exported.losses, exported.notes.len(), Some(exported.value.lost))
         },
         |folder| {
             let copied = tools::backup(folder, &mut Vec::new()).expect("it opens");
-            assert_eq!(copied.value.lost, copied.losses.len() as u64);
-            (copied.losses, copied.notes.len())
+            (copied.losses, copied.notes.len(), Some(copied.value.lost))
         },
     ];
     for tool in tools {
         let folder = tempfile::tempdir().expect("a folder");
         filled(folder.path());
         flip(&journal(folder.path()), 0.5);
-        let (losses, notes) = tool(folder.path());
+        let (losses, notes, lost) = tool(folder.path());
         assert!(matches!(losses[..], [Loss::Journal { places: 1, groups: 1, .. }]), "{losses:?}");
-        assert_eq!(notes, 0);
-        assert_eq!(tool(folder.path()), (Vec::new(), 1));
+        assert_eq!((notes, lost.unwrap_or(1)), (0, 1));
+        // A copy counts what was lost earlier no more.
+        assert_eq!(tool(folder.path()), (Vec::new(), 1, lost.map(|_| 0)));
     }
+}
+
+#[test]
+fn what_nobody_has_seen_yet_is_not_forgotten() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    flip(&journal(folder.path()), 0.3);
+    drop(recover(folder.path()));
+    flip(&journal(folder.path()), 0.5);
+    let done = tools::forget(folder.path()).expect("it opens");
+    assert!(matches!(done.losses[..], [Loss::Journal { groups: 1, .. }]), "{done:?}");
+    assert_eq!((done.value, done.notes.len()), (false, 1), "{done:?}");
+    for kept in ["damaged/0-0.jnl", "damaged/1-0.jnl"] {
+        assert!(folder.path().join(kept).exists(), "{kept}");
+    }
+    assert_eq!(tools::check(folder.path()).expect("it opens").notes.len(), 2);
+    // It was told.
+    let done = tools::forget(folder.path()).expect("it opens");
+    assert_eq!((done.value, done.losses.len(), done.notes.len()), (true, 0, 0), "{done:?}");
+    assert!(tools::check(folder.path()).expect("it opens").is_sound());
+}
+
+#[test]
+fn rows_set_aside_that_can_not_be_read_are_told_by_who_forgets_the_rest() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    let rows: u64 = 200;
+    {
+        let storage = open(folder.path());
+        for number in 1..=rows {
+            let key = crate::keys::pair(1, number);
+            storage.overwrite(crate::keys::Table::Damaged, &key, &[7; 500]);
+        }
+    }
+    tools::compact(folder.path()).expect("it works");
+    // What was set aside is one of the two largest. Of the other, this is not the place to tell.
+    let tables = tables(folder.path());
+    tables[tables.len() - 2..].iter().for_each(|table| flip(table, 0.4));
+    let done = tools::forget(folder.path()).expect("it opens");
+    assert!(matches!(done.losses[..], [Loss::Gap { table: "damaged", .. }]), "{done:?}");
+    assert!(done.value);
+    let left = tools::check(folder.path()).expect("it opens").set_aside;
+    assert!(left < rows, "{left} of them are left");
 }
 
 #[test]
@@ -257,6 +322,27 @@ fn a_store_whose_database_is_gone_is_refused() {
     // One in which nothing was ever stored begins again.
     std::fs::remove_file(folder.path().join("progress")).expect("a mark");
     drop(open(folder.path()));
+}
+
+#[test]
+fn an_import_beside_a_store_that_is_not_mounted_leaves_it_as_it_is() {
+    let folder = tempfile::tempdir().expect("a folder");
+    filled(folder.path());
+    let mut export = Vec::new();
+    tools::export(folder.path(), &mut export).expect("it opens");
+    let (database, elsewhere) = (folder.path().join("database"), folder.path().join("elsewhere"));
+    std::fs::rename(&database, &elsewhere).expect("it was there");
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            std::fs::create_dir(&database).expect("a folder");
+        }
+        let error = tools::import(folder.path(), &mut &export[..]).expect_err("a store was here");
+        assert!(matches!(error, ToolError::Open(OpenError::Gone { .. })), "{error}");
+    }
+    // It is mounted again.
+    std::fs::remove_dir(&database).expect("nothing was made in it");
+    std::fs::rename(&elsewhere, &database).expect("a folder");
+    assert!(tools::check(folder.path()).expect("nothing marks it").is_sound());
 }
 
 #[test]

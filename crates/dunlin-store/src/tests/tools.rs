@@ -1,12 +1,16 @@
 //! Copies, checks and counts of a store.
 
 use super::*;
+use crate::open::Folder;
+use crate::recovery::Recovery;
+use crate::storage::open_engine;
 use crate::tools::{self, ToolError};
 use dunlin_broker::core::GroupName;
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{
     MessageProperties, PacketIdentifier, SubscriptionIdentifier, TopicFilter,
 };
+use std::cell::Cell;
 use std::os::unix::fs::PermissionsExt;
 
 /// One of everything.
@@ -185,6 +189,32 @@ fn a_check_tells_what_is_damaged_and_stat_what_there_is() {
     let _running = filled(folder.path());
     let error = tools::check(folder.path()).expect_err("in use");
     assert!(matches!(error, ToolError::Open(crate::OpenError::InUse { .. })), "{error}");
+}
+
+#[test]
+fn a_copy_that_is_given_up_reads_no_further() {
+    let folder = tempfile::tempdir().expect("a folder");
+    drop(filled(folder.path()));
+    let mut full = [0; 500];
+    let error = tools::export(folder.path(), &mut &mut full[..]);
+    assert!(matches!(error, Err(ToolError::Io(_))), "{error:?}");
+
+    let opened = Folder::open(folder.path()).expect("a folder of our own");
+    let engine = open_engine(&opened, &Options::default()).expect("a store").engine;
+    let (read, asked) = (Cell::new(0), Cell::new(0));
+    let mut each = |_| read.set(read.get() + 1);
+    let stop = || {
+        asked.set(asked.get() + 1);
+        read.get() == 3
+    };
+    let recovered = Recovery::new(&engine, &mut each).thorough().until(&stop).run();
+    assert_eq!((read.get(), recovered.is_whole), (3, false));
+    // The row of the counters, three that were read, and the one before which it ended.
+    assert_eq!(asked.get(), 5);
+    let error = tools::write_export(&engine, &mut Vec::new(), &mut Vec::new(), &|| true);
+    assert!(error.is_err(), "{error:?}");
+    let recovered = Recovery::new(&engine, &mut |_| {}).thorough().run();
+    assert!(recovered.is_whole);
 }
 
 #[test]

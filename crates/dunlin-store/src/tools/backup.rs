@@ -8,6 +8,7 @@ use crate::loss::Loss;
 use crate::open::OpenError;
 use crate::recovery::Recovery;
 use crate::shared::Shared;
+use std::cell::RefCell;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -25,7 +26,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How often to look meanwhile whether the broker stops.
 const LOOK_AFTER: Duration = Duration::from_millis(100);
 
-/// Writes what is stored, as it is at this moment. What is lost is added to what was lost before.
+/// Writes what is stored, as it is at this moment, until `stop` says that nobody may read any more.
+/// What is lost is added to what was lost before.
 pub(crate) fn write_export(
     engine: &Engine,
     losses: &mut Vec<Loss>,
@@ -33,21 +35,24 @@ pub(crate) fn write_export(
     stop: &dyn Fn() -> bool,
 ) -> io::Result<Copied> {
     let mut records = 0;
-    let mut outcome = write_line(out, &Line::Header { format: NAME.to_owned(), version: VERSION });
+    write_line(out, &Line::Header { format: NAME.to_owned(), version: VERSION })?;
+    let outcome = RefCell::new(Ok(()));
     let mut each = |record| {
+        let mut outcome = outcome.borrow_mut();
         if outcome.is_ok()
             && let Some(line) = Line::new(&record)
         {
             records += 1;
-            outcome = if stop() {
-                Err(io::Error::other("the broker stops"))
-            } else {
-                write_line(out, &line)
-            };
+            *outcome = write_line(out, &line);
         }
     };
-    let recovered = Recovery::new(engine, &mut each).thorough().run();
-    outcome?;
+    // Whoever closes the database waits for the end of this.
+    let is_over = || stop() || outcome.borrow().is_err();
+    let recovered = Recovery::new(engine, &mut each).thorough().until(&is_over).run();
+    outcome.into_inner()?;
+    if !recovered.is_whole {
+        return Err(io::Error::other("the broker stops, or its disk fails"));
+    }
     losses.extend(recovered.losses);
     let lost = losses.iter().map(Loss::count).sum();
     write_line(out, &Line::End { records, lost })?;

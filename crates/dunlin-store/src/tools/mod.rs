@@ -11,7 +11,9 @@
 //!
 //! The first line is `{"header":{"format":"dunlin-export","version":1}}`, the last one
 //! `{"end":{"records":N}}` with the number of lines between them; a file without it is not whole.
-//! A store that was damaged adds `"lost":N`, of how much is missing at least.
+//! `"lost":N` is added if something is damaged: what this very opening mends, and what is damaged
+//! still. It says how much is missing at least. What was mended earlier is not counted: the notes
+//! tell of it, where the store is.
 //! Each line between is one thing that is stored, by its kind:
 //!
 //! | kind | what it is |
@@ -29,10 +31,12 @@
 //! standard alphabet, padded); times are microseconds since 1970 in UTC; intervals are seconds.
 
 mod backup;
+mod import;
 mod line;
 
 pub use backup::backup;
 pub(crate) use backup::{Control, write_export};
+pub use import::import;
 
 use crate::engine::Engine;
 use crate::group::Group;
@@ -43,18 +47,12 @@ use crate::loss::{self, Loss, Note};
 use crate::open::{Folder, OpenError, had_store};
 use crate::recovery::{Found, Problem, Recovery};
 use crate::scan::scan;
-use crate::storage::{FileStorage, Opened, Options, of_journals, open_engine};
-use dunlin_broker::Store;
-use dunlin_broker::core::{Durability, Record, RecordNumber};
-use dunlin_protocol::codec::Text;
+use crate::storage::{Opened, Options, of_journals, open_engine};
 use fjall::PersistMode;
-use line::Line;
-use std::collections::HashMap;
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::channel;
 
 /// Why a tool could not do what it is for.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +128,8 @@ pub struct Outcome<T> {
 pub struct Copied {
     /// Things that are stored.
     pub records: u64,
-    /// How much is missing because it was damaged, at least; a copy keeps it in mind.
+    /// How much is missing because it is damaged, at least. The end of the copy says so, for who
+    /// imports it; the [notes](Outcome::notes) of earlier losses are not counted and stay behind.
     pub lost: u64,
 }
 
@@ -183,15 +182,21 @@ pub fn check(folder: impl AsRef<Path>) -> Result<Checked, ToolError> {
     })
 }
 
-/// Removes what was set aside because it was damaged, with the notes of it: files and rows. What is
-/// damaged still is found again.
+/// Removes what was set aside because it was damaged, with the notes of it: files and rows; gives
+/// whether it did. What is damaged still is found again.
+///
+/// Nothing is removed when damage turns up that is mended by this very opening: nobody has seen it
+/// yet. It is told, and the next time it is forgotten with the rest.
 ///
 /// # Errors
 /// When the store can't be opened, or the disk fails.
-pub fn forget(folder: impl AsRef<Path>) -> Result<(), ToolError> {
-    let Open { folder, engine, .. } = Open::new(folder.as_ref())?;
+pub fn forget(folder: impl AsRef<Path>) -> Result<Outcome<bool>, ToolError> {
+    let Open { folder, engine, mut losses, notes } = Open::new(folder.as_ref())?;
+    if !losses.is_empty() {
+        return Ok(Outcome { value: false, losses, notes });
+    }
     let mut group = Group::default();
-    scan(&engine, &engine.snapshot(), Table::Damaged, (&[], None), |key, _| {
+    losses = scan(&engine, &engine.snapshot(), Table::Damaged, (&[], None), |key, _| {
         group.remove(Table::Damaged, &key);
         ControlFlow::Continue(())
     });
@@ -200,9 +205,10 @@ pub fn forget(folder: impl AsRef<Path>) -> Result<(), ToolError> {
         engine.commit(&ops, PersistMode::SyncData).map_err(|error| database(&error))?;
     }
     match std::fs::remove_dir_all(folder.damaged()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(OpenError::Io { path: folder.damaged(), source }.into()),
-        Ok(()) => Ok(()),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(OpenError::Io { path: folder.damaged(), source }.into())
+        }
+        _ => Ok(Outcome { value: true, losses, notes: Vec::new() }),
     }
 }
 
@@ -280,145 +286,6 @@ pub fn export(folder: impl AsRef<Path>, out: &mut dyn Write) -> Result<Outcome<C
     let Open { engine, mut losses, notes, .. } = Open::new(folder.as_ref())?;
     let copied = write_export(&engine, &mut losses, out, &|| false)?;
     Ok(Outcome { value: copied, losses, notes })
-}
-
-/// What is wrong with a line. That it is line 1 of itself is left out.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    let reason = text.strip_suffix(&place).unwrap_or(&text);
-    format!("{reason} (column {})", error.column())
-}
-
-/// How many records of an import become one append, and how many may wait.
-const IMPORT_BATCH: usize = 256;
-const IMPORT_AHEAD: u64 = 64 * 256;
-
-/// Makes a store of an export, in a folder that holds none.
-///
-/// # Errors
-/// When the folder holds a store, or this is no export: then nothing was made. When the export is
-/// damaged further on, what came before the fault stays in the folder, marked so that neither a
-/// broker nor a tool takes it for a whole store ([`OpenError::Partial`]).
-pub fn import(folder: impl AsRef<Path>, export: &mut dyn BufRead) -> Result<Copied, ToolError> {
-    let folder = folder.as_ref();
-    if holds_store(folder)? {
-        return Err(ToolError::NotEmpty(folder.into()));
-    }
-    let mut header = Vec::new();
-    // The line that is expected is short: not all of another file is to be read.
-    (&mut *export).take(HEADER_MAX).read_until(b'\n', &mut header)?;
-    let not_an_export = |reason| ToolError::NotAnExport { reason };
-    match serde_json::from_slice(&header) {
-        Ok(Line::Header { format, version }) if format == line::NAME => {
-            if version != line::VERSION {
-                return Err(not_an_export(format!("version {version} of it is not known")));
-            }
-        }
-        _ => return Err(not_an_export("its first line is not the header of one".to_owned())),
-    }
-    let (storage, partial) = FileStorage::open_partial(folder, Options::default())?;
-    let copied = import_records(storage, export)?;
-    partial.set_partial(false)?;
-    Ok(copied)
-}
-
-/// How long the first line of an export can be.
-const HEADER_MAX: u64 = 1000;
-
-fn import_records(mut storage: FileStorage, export: &mut dyn BufRead) -> Result<Copied, ToolError> {
-    let (sender, woken) = channel();
-    let end = storage.open_end(move || {
-        let _ = sender.send(());
-    });
-    let mut end = end.map_err(|error| ToolError::Database(error.to_string()))?;
-    drop(storage);
-    let mut last = 0;
-    let wait = |end: &crate::FileStore, upto: u64| {
-        // Woken at least once more after what it waits for.
-        while end.stored_upto(Durability::Fsync).0 < upto && woken.recv().is_ok() {}
-    };
-    let mut records = Vec::new();
-    let mut outcome = Err(ToolError::CutOff);
-    let mut order = Order::default();
-    let mut end_line = None;
-    for (number, text) in (2..).zip(export.lines()) {
-        let fault = |reason| ToolError::Line { line: number, reason };
-        if let Some(end_line) = end_line {
-            outcome = Err(fault(format!("the export has ended with line {end_line}")));
-            break;
-        }
-        let parsed = text.map_err(ToolError::Io).and_then(|text| {
-            serde_json::from_str::<Line>(&text).map_err(|error| fault(reason(&error)))
-        });
-        let record = match parsed {
-            Ok(Line::End { records: count, lost }) => {
-                let found = last + records.len() as u64;
-                outcome = match count == found {
-                    true => Ok(Copied { records: count, lost }),
-                    false => Err(fault(format!("{count} records expected, {found} found"))),
-                };
-                end_line = Some(number);
-                continue;
-            }
-            Ok(line) => line.into_record().map_err(fault).and_then(|record| {
-                order.check(&record).map_err(fault)?;
-                Ok(record)
-            }),
-            Err(error) => Err(error),
-        };
-        match record {
-            Ok(record) => records.push(record),
-            Err(error) => {
-                outcome = Err(error);
-                break;
-            }
-        }
-        if records.len() >= IMPORT_BATCH {
-            last += records.len() as u64;
-            end.append(RecordNumber(last), std::mem::take(&mut records), Durability::Fsync);
-            wait(&end, last.saturating_sub(IMPORT_AHEAD));
-        }
-    }
-    last += records.len() as u64;
-    end.append(RecordNumber(last), records, Durability::Fsync);
-    wait(&end, last);
-    outcome
-}
-
-/// What the lines of an export must be like beyond what each is by itself.
-#[derive(Default)]
-struct Order {
-    /// The sessions, each with the highest number of a message that it is owed.
-    sessions: HashMap<Text, u64>,
-}
-
-impl Order {
-    fn check(&mut self, record: &Record) -> Result<(), String> {
-        let Some(client_identifier) = record.client_identifier() else { return Ok(()) };
-        let known = self.sessions.get_mut(client_identifier);
-        match (record, known) {
-            (Record::Session { .. }, None) => {
-                self.sessions.insert(client_identifier.clone(), 0);
-                Ok(())
-            }
-            (Record::Session { .. }, Some(_)) => Err("its session is there already".to_owned()),
-            // The Will of a session that ended with its connection, and what nobody has yet.
-            (Record::Will { .. } | Record::Underway { .. }, _) => Ok(()),
-            (_, None) => Err("its session must come before".to_owned()),
-            (Record::Owed { number, .. }, Some(last)) if *number <= *last => {
-                Err(format!("number {number} comes after {last}"))
-            }
-            (Record::Owed { number, .. }, Some(last)) => {
-                *last = *number;
-                Ok(())
-            }
-            (Record::Taken { number, .. }, Some(last)) if *number > *last => {
-                Err(format!("message {number} must come before"))
-            }
-            _ => Ok(()),
-        }
-    }
 }
 
 /// Rewrites the database without what was removed from it, which gives its room back to the disk.
