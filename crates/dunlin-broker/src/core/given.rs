@@ -30,4 +30,11 @@ impl Given {
     pub(super) fn contains(&self, receiver: &GivenTo) -> bool {
         self.0.binary_search(receiver).is_ok()
     }
+
+    /// The sessions of a worker that have it by subscriptions of their own.
+    pub(super) fn of_worker(&self, worker: WorkerNumber) -> impl Iterator<Item = GivenTo> + '_ {
+        let is_there =
+            move |given: &&GivenTo| matches!(given, GivenTo::Session(at, ..) if *at == worker);
+        self.0.iter().filter(is_there).cloned()
+    }
 }

@@ -423,6 +423,21 @@ fn nobody_is_told_that_a_message_is_taken_which_has_no_room_behind_an_undecided_
 }
 
 #[test]
+fn the_time_without_a_store_does_not_count_as_waiting_for_an_undecided_message() {
+    let (mut broker, links) = undecided();
+    broker.core(0).handle_store_ready(false);
+    broker.advance_secs(20);
+    broker.core(0).handle_store_ready(true);
+    broker.advance_secs(4);
+    for link in links {
+        assert!(broker.types(link).is_empty() && !broker.is_closed(link));
+    }
+    broker.advance_secs(2);
+    assert_eq!(broker.types(links[1]), [PacketType::PubRec], "now it has waited for long");
+    assert!(!broker.is_closed(links[2]));
+}
+
+#[test]
 fn a_publisher_that_goes_sends_again_what_found_no_room_at_all() {
     let (mut broker, [first, second, third]) = undecided();
     for link in [second, third] {
