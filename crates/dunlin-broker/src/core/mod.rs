@@ -48,6 +48,7 @@ mod spares;
 mod subscribe;
 mod sys;
 mod timers;
+mod unrecorded;
 mod workers;
 
 pub use connect::ConnectingClient;

@@ -1,7 +1,7 @@
 //! What an acknowledgement means: in memory, written, or on the disk.
 
 use super::*;
-use crate::core::{DropCause, Durability, DurabilityRules};
+use crate::core::{DropCause, Durability, DurabilityRules, Record};
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
 
@@ -338,4 +338,83 @@ fn qos_0_that_is_retained_does_not_pile_up_before_a_store_that_takes_nothing() {
     let reader = broker.client("reader");
     broker.send(reader, subscribe(&["r"], QoS::AtMostOnce));
     assert_eq!(broker.drain(reader), ["99"]);
+}
+
+/// A Client at this worker retains a message of QoS 0 that expires after a second.
+fn retain_for_a_second(broker: &mut Broker, publisher: Link, topic_name: &str) {
+    let packet = publish(topic_name, "x", QoS::AtMostOnce, 0).retained().expires(1);
+    broker.send(publisher, Packet::Publish(packet));
+}
+
+/// What was recorded of a Topic Name: whether it has a message, change by change.
+fn retained_records(broker: &Broker, name: &str) -> Vec<bool> {
+    let of_name = broker.log().filter_map(|record| match record {
+        Record::Retained { topic_name, message, .. } if topic_name.as_str() == name => {
+            Some(message.is_some())
+        }
+        _ => None,
+    });
+    of_name.collect()
+}
+
+#[test]
+fn what_expires_before_a_store_that_takes_nothing_does_not_come_back_in_it() {
+    // Another worker may be the one that learns of it.
+    for learns in 0..2 {
+        let mut broker = Broker::with_store(2);
+        let publishers = [0, 1].map(|worker| {
+            let name = workers::name_at(&broker, worker, "pub");
+            broker.client(&name)
+        });
+        for worker in 0..2 {
+            broker.core(worker).handle_store_ready(false);
+        }
+        retain_for_a_second(&mut broker, publishers[0], "brief");
+        broker.advance_secs(2);
+        let packet = publish("lasting", "x", QoS::AtMostOnce, 0).retained();
+        broker.send(publishers[learns], Packet::Publish(packet));
+        assert_eq!(broker.retained.len(), 1);
+        for worker in 0..2 {
+            broker.core(worker).handle_store_ready(true);
+        }
+        broker.run();
+        assert_eq!(retained_records(&broker, "brief"), [false], "worker {learns}");
+        assert_eq!(retained_records(&broker, "lasting"), [true]);
+    }
+}
+
+#[test]
+fn what_a_later_change_of_another_worker_has_overtaken_is_not_recorded() {
+    let mut broker = Broker::with_store(2);
+    let publishers = [0, 1].map(|worker| {
+        let name = workers::name_at(&broker, worker, "pub");
+        broker.client(&name)
+    });
+    broker.core(0).handle_store_ready(false);
+    for payload in ["1", "2"] {
+        let packet = publish("r", payload, QoS::AtMostOnce, 0).retained();
+        broker.send(publishers[0], Packet::Publish(packet));
+    }
+    let packet = publish("r", "", QoS::AtMostOnce, 0).retained();
+    broker.send(publishers[1], Packet::Publish(packet));
+    assert_eq!(retained_records(&broker, "r"), [false]);
+    broker.core(0).handle_store_ready(true);
+    broker.run();
+    assert_eq!(retained_records(&broker, "r"), [false]);
+}
+
+#[test]
+fn what_expires_again_and_again_does_not_pile_up_before_a_store_that_takes_nothing() {
+    let mut broker = Broker::with_store(1);
+    let publisher = broker.client("pub");
+    broker.core(0).handle_store_ready(false);
+    for _ in 0..10 {
+        retain_for_a_second(&mut broker, publisher, "a");
+        retain_for_a_second(&mut broker, publisher, "b");
+        broker.advance_secs(2);
+    }
+    assert_eq!(broker.log().count(), 0);
+    broker.core(0).handle_store_ready(true);
+    broker.run();
+    assert_eq!(broker.log().count(), 2, "the last of each Topic Name");
 }
