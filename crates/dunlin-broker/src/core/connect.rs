@@ -501,6 +501,8 @@ impl Core {
         self.registry.remove(&self.endpoints.sessions, key);
         let Some(mut session) = self.endpoints.sessions.remove(key.0) else { return };
         self.endpoints.ended_number = self.endpoints.ended_number.max(session.last_number());
+        let refused_bytes = session.rare.as_ref().map_or(0, |rare| rare.refused.bytes());
+        self.endpoints.counters.given_bytes -= refused_bytes as u64;
         self.endpoints.keep_drops(&session.client_identifier, session.drops.take());
         if session.is_recorded {
             let client_identifier = session.client_identifier;

@@ -103,7 +103,7 @@ impl Core {
         if message.qos == QoS::ExactlyOnce {
             if !dup {
                 // Of an exchange that its Client has given up.
-                self.endpoints.sessions[session.0].forget_given(ack.packet_identifier());
+                self.endpoints.forget_given(session, ack.packet_identifier());
             }
             outgoing.given = self.endpoints.sessions[session.0].given(ack.packet_identifier());
         }
@@ -154,7 +154,7 @@ impl Core {
         }
         if outgoing.given.is_some() {
             // If it is refused once more, those who have it by then are remembered.
-            self.endpoints.sessions[session.0].forget_given(ack.packet_identifier());
+            self.endpoints.forget_given(session, ack.packet_identifier());
         }
         let answer = self.pending.next_number();
         outgoing.turn = Turn::new(answer, self.worker);
