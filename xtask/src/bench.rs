@@ -13,7 +13,9 @@ use crate::workspace::Workspace;
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// The program of `benches/` to run: `compare` sets the broker beside others, row by row, `first`
-    /// measures fan-in, fan-out and pairs, `durable` what storing costs
+    /// measures fan-in, fan-out and pairs, `durable` what storing costs; without sockets `micro` runs
+    /// the benchmarks of codec, topics, protocol and core, `memory` holds a million sessions, and
+    /// `instructions` counts the hot paths and compares with `benches/instructions.toml`
     name: String,
     /// Handed on to that program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -25,6 +27,11 @@ const PEERS: [Name; 3] = [Name::Mosquitto, Name::Rumqttd, Name::Nats];
 
 /// Builds and runs one measurement with the path of the freshly built broker.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    match arguments.name.as_str() {
+        "micro" => return micro(workspace, &arguments.rest),
+        name @ ("instructions" | "memory") => return inside(workspace, name, &arguments.rest),
+        _ => {}
+    }
     let build = ["build", "--release", "-p", "dunlin", "-p", "dunlin-benches", "--bins"];
     run_command(&mut cargo(workspace, &build))?;
     let built = workspace.target.join("release");
@@ -41,6 +48,39 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     run_command(program.args(&arguments.rest).current_dir(&workspace.root))
 }
+
+/// Counts the instructions of the hot paths, and compares with what is committed.
+///
+/// # Errors
+/// When one takes more of them than before; the message says what to do.
+pub(crate) fn test_instructions(workspace: &Workspace) -> Result<()> {
+    inside(workspace, "instructions", &[])
+}
+
+/// Builds and runs a program that measures the broker's parts within itself.
+fn inside(workspace: &Workspace, name: &str, rest: &[String]) -> Result<()> {
+    let build = ["build", "--release", "-p", "dunlin-benches", "--bin", name];
+    run_command(&mut cargo(workspace, &build))?;
+    let mut program = Command::new(workspace.target.join("release").join(name));
+    run_command(program.args(rest).current_dir(&workspace.root))
+}
+
+/// Runs the benchmarks of criterion, all or the one that is named first, with the codecs of others
+/// beside ours.
+fn micro(workspace: &Workspace, rest: &[String]) -> Result<()> {
+    let mut command = cargo(workspace, &["bench", "-p", "dunlin-benches", "--features", "peers"]);
+    let (names, rest) = match rest.split_first() {
+        Some((name, rest)) if MICRO.contains(&name.as_str()) => (vec![name.as_str()], rest),
+        _ => (MICRO.to_vec(), rest),
+    };
+    names.iter().for_each(|name| {
+        command.args(["--bench", name]);
+    });
+    run_command(command.arg("--").args(rest))
+}
+
+/// The benchmarks of criterion.
+const MICRO: [&str; 4] = ["codec", "topics", "protocol", "core"];
 
 /// Whether the arguments of `compare` leave this broker in: those behind `--brokers` do, or all.
 fn is_wanted(peer: Name, rest: &[String]) -> bool {

@@ -44,7 +44,7 @@ fn missing_packages() -> Vec<&'static str> {
     if usable_python().is_none() {
         packages.push("python3-venv");
     }
-    for (program, package) in [("node", "nodejs"), ("npm", "npm")] {
+    for (program, package) in [("node", "nodejs"), ("npm", "npm"), ("valgrind", "valgrind")] {
         if find_program(program).is_none() {
             packages.push(package);
         }
@@ -133,6 +133,7 @@ fn print_versions(workspace: &Workspace, python: &Path) {
         ("python", output(Command::new(python).arg("--version"))),
         ("paho-mqtt", installed_version(python, "paho-mqtt")),
         ("node", ask("node", "--version")),
+        ("valgrind", ask("valgrind", "--version")),
         ("MQTT.js", Some(MQTT_JS.version.to_owned())),
     ];
     for (name, version) in versions {

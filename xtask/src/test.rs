@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::ValueEnum;
 
+use crate::bench;
 use crate::command::{cargo, run as run_command};
 use crate::crash;
 use crate::planted;
@@ -51,6 +52,8 @@ enum Step {
     Planted,
     /// The real broker killed, and its power cut, under load
     Crash,
+    /// The hot paths execute no more instructions than is committed
+    Instructions,
     /// The examples in the documentation
     DocTests,
     /// The documentation builds without a warning
@@ -109,6 +112,7 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
         Step::Sim => sim::test(workspace),
         Step::Planted => planted::test(workspace),
         Step::Crash => crash::test(workspace),
+        Step::Instructions => bench::test_instructions(workspace),
         Step::DocTests => cargo(&["test", "--workspace", "--doc"]),
         Step::Docs => {
             let mut command = crate::command::cargo(workspace, &["doc", "--workspace"]);
@@ -137,10 +141,10 @@ fn summarize(done: &[(Step, Duration, bool)]) {
     println!("\nsummary");
     for (step, time, passed) in done {
         let verdict = if *passed { "ok" } else { "FAILED" };
-        println!("  {:<10} {:>7.1} s  {verdict}", name(*step), time.as_secs_f64());
+        println!("  {:<12} {:>7.1} s  {verdict}", name(*step), time.as_secs_f64());
     }
     let total: Duration = done.iter().map(|(_, time, _)| *time).sum();
-    println!("  {:<10} {:>7.1} s", "total", total.as_secs_f64());
+    println!("  {:<12} {:>7.1} s", "total", total.as_secs_f64());
 }
 
 fn name(step: Step) -> String {

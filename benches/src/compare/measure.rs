@@ -41,7 +41,8 @@ impl Scale {
     pub const FULL: Self = Self {
         broker_core: None,
         flow: Duration::from_secs(1),
-        latency: Duration::from_secs(5),
+        // At 2,000 messages a second p99.9 rests on the twenty slowest of a round.
+        latency: Duration::from_secs(10),
         stored: 50_000,
         connects: 5_000,
         idle: 10_000,

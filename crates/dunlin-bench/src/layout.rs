@@ -9,6 +9,31 @@ use std::ops::Range;
 
 use crate::plan::{Length, Plan, Quality, Scenario};
 
+/// What a client that does not publish is there for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It has its subscriptions all the time, in a Session that outlives its connections if any does.
+    Steady,
+    /// Its subscription comes and goes.
+    Wanderer,
+    /// Its Session ends with each of its connections.
+    Passing,
+    /// It shares a subscription with others.
+    Member,
+    /// It gets the Wills of all others.
+    Watcher,
+    /// It sets and deletes retained messages.
+    Keeper,
+    /// It subscribes to the retained messages anew, again and again.
+    Visitor,
+}
+
+/// The last clients of a soak, each the only one of its kind.
+const GUESTS: [Role; 3] = [Role::Watcher, Role::Keeper, Role::Visitor];
+
+/// Retained messages of a soak.
+pub(crate) const RETAINED: u32 = 10;
+
 /// The roles of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Layout {
@@ -17,8 +42,10 @@ pub(crate) struct Layout {
     root: String,
     /// Clients that publish.
     pub(crate) publishers: u32,
-    /// Clients that subscribe.
+    /// Clients that subscribe, and stay.
     pub(crate) subscribers: u32,
+    /// Subscribers of each other kind that a soak has.
+    others: u32,
     /// Topic Names of each publisher.
     pub(crate) topics: u32,
     /// The QoS of the messages.
@@ -58,9 +85,43 @@ impl Layout {
             root: format!("{}/{:x}", plan.prefix, plan.run),
             publishers: plan.publishers,
             subscribers: plan.subscribers,
+            others: match plan.scenario {
+                Scenario::Soak => (plan.subscribers / 10).max(2),
+                _ => 0,
+            },
             topics,
             quality: plan.quality,
         }
+    }
+
+    /// Clients that have messages of the publishers to get.
+    pub(crate) fn receivers(&self) -> u32 {
+        self.subscribers + 3 * self.others
+    }
+
+    /// All clients.
+    pub(crate) fn clients(&self) -> u32 {
+        let guests = if self.scenario == Scenario::Soak { GUESTS.len() as u32 } else { 0 };
+        self.publishers + self.receivers() + guests
+    }
+
+    /// What the nth of the clients that do not publish is there for.
+    pub(crate) fn role(&self, subscriber: u32) -> Role {
+        if let Some(guest) = subscriber.checked_sub(self.receivers()) {
+            return GUESTS[guest as usize];
+        }
+        match subscriber.checked_sub(self.subscribers).map(|nth| nth / self.others) {
+            None if self.scenario == Scenario::Shared => Role::Member,
+            None => Role::Steady,
+            Some(0) => Role::Wanderer,
+            Some(1) => Role::Passing,
+            Some(_) => Role::Member,
+        }
+    }
+
+    /// How many subscribers share one subscription.
+    pub(crate) fn members(&self) -> u32 {
+        if self.is_shared() { self.subscribers } else { self.others }
     }
 
     /// Number of lanes of each publisher.
@@ -100,6 +161,7 @@ impl Layout {
             topics: self.topics,
         };
         match self.scenario {
+            Scenario::Soak if self.role(subscriber) == Role::Member => all,
             Scenario::Pairs | Scenario::Wildcards | Scenario::Soak => {
                 // In a soak there may be more subscribers than publishers: some get the same.
                 let first_publisher = subscriber % self.publishers.max(1);
@@ -115,9 +177,12 @@ impl Layout {
         }
     }
 
-    /// The subscribers that are owed some of a publisher's messages.
+    /// The subscribers that are owed some of a publisher's messages, each for itself.
     pub(crate) fn subscribers_of(&self, publisher: u32) -> Vec<u32> {
         let is_owed = |subscriber: &u32| {
+            if self.role(*subscriber) == Role::Member {
+                return false;
+            }
             let share = self.share(*subscriber);
             (share.first_publisher..share.first_publisher + share.publishers).contains(&publisher)
         };
@@ -126,24 +191,30 @@ impl Layout {
                 (publisher * self.topics..(publisher + 1) * self.topics).collect()
             }
             Scenario::Pairs | Scenario::Wildcards => vec![publisher],
-            _ => (0..self.subscribers).filter(is_owed).collect(),
+            _ => (0..self.receivers()).filter(is_owed).collect(),
         }
     }
 
-    /// How many subscribers each message of a publisher is owed to.
-    pub(crate) fn receivers(&self, publisher: u32) -> u32 {
+    /// How many deliveries of each message of a publisher are owed whatever happens: those to
+    /// subscribers that stay, and one to a group.
+    pub(crate) fn deliveries(&self, publisher: u32) -> u32 {
         match self.scenario {
             Scenario::FanIn | Scenario::FanOut | Scenario::Retained => self.subscribers,
             Scenario::Soak => {
                 let (all, each) = (self.subscribers, self.publishers.max(1));
-                all / each + u32::from(publisher < all % each)
+                all / each + u32::from(publisher < all % each) + 1
             }
             Scenario::Connect | Scenario::Idle => 0,
             _ => 1,
         }
     }
 
-    /// Whether a message goes to any one of the subscribers.
+    /// Whether there is a group, which has to get each message once.
+    pub(crate) fn has_group(&self) -> bool {
+        self.members() > 0
+    }
+
+    /// Whether all subscribers are one group.
     pub(crate) fn is_shared(&self) -> bool {
         self.scenario == Scenario::Shared
     }
@@ -161,13 +232,28 @@ impl Layout {
         }
     }
 
-    /// Number of Topic Filters of a subscriber.
-    pub(crate) fn filters(&self) -> u32 {
-        match self.scenario {
-            Scenario::Connect => 0,
-            Scenario::Wildcards => self.topics,
+    /// Where the Will of a client goes.
+    pub(crate) fn will_topic_name(&self, client: u32) -> String {
+        format!("{}-wills/{client}", self.root)
+    }
+
+    /// The Topic Name of a retained message of a soak.
+    pub(crate) fn retained_topic_name(&self, nth: u32) -> String {
+        format!("{}-retained/{nth}", self.root)
+    }
+
+    /// Number of Topic Filters that a client subscribes to as soon as it is there.
+    pub(crate) fn filters(&self, subscriber: u32) -> u32 {
+        match (self.scenario, self.role(subscriber)) {
+            (Scenario::Connect, _) | (_, Role::Keeper | Role::Visitor) => 0,
+            (Scenario::Wildcards | Scenario::Idle, _) => self.topics,
             _ => 1,
         }
+    }
+
+    /// All retained messages of a soak.
+    pub(crate) fn retained_topic_filter(&self) -> String {
+        format!("{}-retained/#", self.root)
     }
 
     /// Some of the Topic Filters of a subscriber.
@@ -178,13 +264,17 @@ impl Layout {
     fn topic_filter(&self, subscriber: u32, nth: u32) -> String {
         let (root, share) = (&self.root, self.share(subscriber));
         let publisher = share.first_publisher;
+        match self.role(subscriber) {
+            Role::Member => return format!("$share/bench/{root}/#"),
+            Role::Watcher => return format!("{root}-wills/#"),
+            _ => {}
+        }
         match self.scenario {
-            Scenario::Shared => format!("$share/bench/{root}/#"),
             Scenario::FanIn | Scenario::Retained => format!("{root}/#"),
             Scenario::FanOut if self.publishers > 1 => format!("{root}/#"),
             Scenario::Wildcards if nth.is_multiple_of(2) => format!("{root}/{publisher}/+/{nth}"),
             Scenario::Wildcards => format!("{root}/{publisher}/{nth}/#"),
-            Scenario::Idle => format!("{root}/{subscriber}"),
+            Scenario::Idle => format!("{root}/{subscriber}/{nth}"),
             Scenario::Offline | Scenario::Reconnect => {
                 self.topic_name(publisher, share.first_topic)
             }

@@ -66,6 +66,8 @@ pub struct Faults {
     /// Came with another payload, QoS or Topic Name than it was published with, or was never
     /// published.
     pub corrupted: u64,
+    /// Came to a subscriber that had no subscription for it.
+    pub stray: u64,
     /// Published with QoS 1 or 2, and refused by the broker with a Reason Code of 0x80 or more.
     pub refused: u64,
 }
@@ -73,7 +75,7 @@ pub struct Faults {
 impl Faults {
     /// All of them together.
     pub const fn sum(&self) -> u64 {
-        self.lost + self.doubled + self.out_of_order + self.corrupted + self.refused
+        self.lost + self.doubled + self.out_of_order + self.corrupted + self.stray + self.refused
     }
 }
 

@@ -34,6 +34,17 @@ pub(crate) struct Hello<'a> {
     pub(crate) password: Option<&'a [u8]>,
     /// Ask for the old Session, and that this one be kept.
     pub(crate) is_lasting: bool,
+    /// Ask that the Session be kept although the old one is to go, where the version can say that.
+    pub(crate) keeps_session: bool,
+    pub(crate) will: Option<Will<'a>>,
+}
+
+/// What the broker has to publish when the connection ends without a DISCONNECT.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Will<'a> {
+    pub(crate) topic_name: &'a str,
+    pub(crate) payload: &'a [u8],
+    pub(crate) qos: u8,
 }
 
 /// What a CONNACK says.
@@ -64,12 +75,13 @@ pub(crate) fn push_connect(out: &mut Vec<u8>, version: Version, hello: &Hello<'_
     let mut body = b"\x00\x04MQTT".to_vec();
     body.push(if version == Version::V5 { 5 } else { 4 });
     let mut flags = if hello.is_lasting { 0 } else { 0x02 };
+    flags |= hello.will.map_or(0, |will| 0x04 | will.qos << 3);
     flags |= if hello.user_name.is_some() { 0x80 } else { 0 };
     flags |= if hello.password.is_some() { 0x40 } else { 0 };
     body.push(flags);
     body.extend_from_slice(&KEEP_ALIVE_SECS.to_be_bytes());
     if version == Version::V5 {
-        if hello.is_lasting {
+        if hello.is_lasting || hello.keeps_session {
             body.extend_from_slice(&[5, property::SESSION_EXPIRY_INTERVAL]);
             body.extend_from_slice(&SESSION_EXPIRY_SECS.to_be_bytes());
         } else {
@@ -77,6 +89,13 @@ pub(crate) fn push_connect(out: &mut Vec<u8>, version: Version, hello: &Hello<'_
         }
     }
     push_string(&mut body, hello.client_identifier.as_bytes());
+    if let Some(will) = hello.will {
+        if version == Version::V5 {
+            body.push(0);
+        }
+        push_string(&mut body, will.topic_name.as_bytes());
+        push_string(&mut body, will.payload);
+    }
     if let Some(user_name) = hello.user_name {
         push_string(&mut body, user_name.as_bytes());
     }

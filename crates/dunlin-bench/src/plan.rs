@@ -3,9 +3,11 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use thiserror::Error;
-
 use crate::payload::PAYLOAD_MIN;
+
+mod error;
+
+pub use error::PlanError;
 
 /// Largest number of messages that a publisher may have under way: a Packet Identifier has 16 bits.
 pub const WINDOW_MAX: u32 = 1 << 15;
@@ -39,7 +41,9 @@ pub enum Scenario {
     Wildcards,
     /// All subscribers lose their connections and come back to their Sessions, again and again.
     Reconnect,
-    /// All QoS mixed, with reconnects, takeovers, and subscriptions that come and go.
+    /// All QoS mixed, with connections that are cut, taken over and given up, Sessions that last and
+    /// such that don't, subscriptions that come and go, a group that shares one, retained messages, and
+    /// Wills.
     Soak,
 }
 
@@ -133,7 +137,7 @@ pub struct Plan {
     pub publishers: u32,
     /// Clients that subscribe, or just are there.
     pub subscribers: u32,
-    /// Topic Names of each publisher, used in turn.
+    /// Topic Names of each publisher, used in turn; or Topic Filters of each client that is idle.
     pub topics: u32,
     /// QoS of messages and subscriptions.
     pub quality: Quality,
@@ -150,6 +154,9 @@ pub struct Plan {
     pub warm_up: Duration,
     /// Connections that are being opened at once.
     pub parallel: u32,
+    /// Things that happen to the clients of a soak, in a second: connections that are cut, taken over
+    /// or given up, subscriptions that come and go, retained messages that are set and asked for.
+    pub churn: f64,
     /// What is done to the broker and its clients meanwhile.
     pub disturbances: Vec<Disturbance>,
     /// The broker's process, if its CPU time and memory are to be read.
@@ -205,6 +212,7 @@ impl Plan {
                 _ => Duration::ZERO,
             },
             parallel: 100,
+            churn: 8.0,
             disturbances: Vec::new(),
             pid: None,
             patience: Duration::from_secs(20),
@@ -216,11 +224,6 @@ impl Plan {
     pub fn has_lasting_sessions(&self) -> bool {
         matches!(self.scenario, Scenario::Offline | Scenario::Reconnect | Scenario::Soak)
             || self.disturbances.iter().any(|one| matches!(one, Disturbance::Cut { .. }))
-    }
-
-    /// Clients whose subscriptions come and go, in a soak.
-    pub fn wanderers(&self) -> u32 {
-        if self.scenario == Scenario::Soak { (self.subscribers / 10).max(2) } else { 0 }
     }
 
     /// Whether the scenario has messages.
@@ -236,6 +239,9 @@ impl Plan {
         ];
         if !self.has_traffic() {
             parameters.push(("clients", self.subscribers.to_string()));
+            if self.scenario == Scenario::Idle {
+                parameters.push(("topic filters of each", self.topics.to_string()));
+            }
             return parameters;
         }
         parameters.extend([
@@ -256,6 +262,9 @@ impl Plan {
         }
         if let Some(rate) = self.rate {
             parameters.push(("rate", format!("{rate}/s")));
+        }
+        if self.scenario == Scenario::Soak {
+            parameters.push(("churn", format!("{}/s", self.churn)));
         }
         for disturbance in &self.disturbances {
             parameters.push(match *disturbance {
@@ -282,7 +291,10 @@ impl Plan {
         let least = u64::from(self.has_traffic());
         bounds("--publishers", self.publishers.into(), least, CLIENTS_MAX.into())?;
         bounds("--subscribers", self.subscribers.into(), 1, CLIENTS_MAX.into())?;
-        bounds("--topics", self.topics.into(), 1, 1_000_000)?;
+        match self.scenario {
+            Scenario::Idle => bounds("--filters", self.topics.into(), 0, 100_000)?,
+            _ => bounds("--topics", self.topics.into(), 1, 1_000_000)?,
+        }
         bounds("--window", self.window.into(), 1, WINDOW_MAX.into())?;
         bounds("--parallel", self.parallel.into(), 1, CLIENTS_MAX.into())?;
         bounds("--payload", self.payload_len as u64, PAYLOAD_MIN as u64, PAYLOAD_MAX as u64)?;
@@ -293,6 +305,9 @@ impl Plan {
             && !(0.001..=1e9).contains(&rate)
         {
             return Err(PlanError::Rate(rate));
+        }
+        if !(0.001..=1_000.0).contains(&self.churn) {
+            return Err(PlanError::Churn(self.churn));
         }
         if let Quality::All(qos @ 3..) = self.quality {
             return Err(PlanError::QoS(qos));
@@ -335,59 +350,4 @@ impl Plan {
         }
         Ok(())
     }
-}
-
-/// A plan that can't be run.
-#[derive(Debug, Error, PartialEq)]
-#[non_exhaustive]
-pub enum PlanError {
-    /// A number is too small or too large.
-    #[error("{option} {value}: {least} to {most} will do")]
-    Bounds {
-        /// The option as it is typed.
-        option: &'static str,
-        /// What was given.
-        value: u64,
-        /// The smallest that will do.
-        least: u64,
-        /// The largest that will do.
-        most: u64,
-    },
-    /// A rate that is none.
-    #[error("--rate {0}: 0.001 to 1000000000 messages per second will do")]
-    Rate(f64),
-    /// There are three.
-    #[error("--qos {0}: 0, 1, 2 or mixed will do")]
-    QoS(u8),
-    /// An address of the other family.
-    #[error("--source: the broker's address is {0}; sources have to be of the same family")]
-    Source(IpAddr),
-    /// Pairs need two of each.
-    #[error(
-        "--publishers {0} and --subscribers {1}: for pairs both are the same; --clients sets both"
-    )]
-    Pairs(u32, u32),
-    /// Each publisher serves the same number of Sessions.
-    #[error("--publishers {0}: take a number that divides the {1} subscribers")]
-    Scattered(u32, u32),
-    /// Nobody stores messages of QoS 0.
-    #[error("--qos 0: brokers need not keep such messages for Sessions that are away; take 1 or 2")]
-    OfflineQoS0,
-    /// Each retained message has its own Topic Name.
-    #[error("--duration: retained messages are counted; give --messages")]
-    RetainedTime,
-    /// A pause that ends before it begins.
-    #[error("--pause: it has to begin before it ends, as in 10@2-5")]
-    PauseOrder,
-    /// A share that is none.
-    #[error("{0} percent: more than 0 and up to 100 will do")]
-    Percent(f64),
-    /// A disturbance that would never come.
-    #[error("a disturbance at {at:?} comes after the end of the run; --duration is {duration:?}")]
-    Late {
-        /// When it was to come.
-        at: Duration,
-        /// How long the run lasts.
-        duration: Duration,
-    },
 }

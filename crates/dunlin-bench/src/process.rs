@@ -1,6 +1,8 @@
 //! What the kernel knows of a process: CPU time and resident memory, read from `/proc`; and the core
 //! that it may run on.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -19,19 +21,31 @@ const TICK: Duration = Duration::from_millis(10);
 /// # Errors
 /// When the process is gone.
 pub fn cpu_time(pid: u32) -> io::Result<Duration> {
-    let mut nanos = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread may end between the two calls, and a kernel may keep no scheduler statistics.
-        if let Ok(text) = fs::read_to_string(task?.path().join("schedstat")) {
-            nanos += parse_schedstat(&text).unwrap_or(0);
-        }
-    }
-    if nanos > 0 {
-        return Ok(Duration::from_nanos(nanos));
+    let times: Duration = thread_times(pid)?.values().sum();
+    if !times.is_zero() {
+        return Ok(times);
     }
     let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     let ticks = parse_stat(&text).ok_or(io::ErrorKind::InvalidData)?;
     Ok(TICK * ticks)
+}
+
+/// The same for each thread, by its name in `/proc/PID/task`; zero where the kernel keeps no scheduler
+/// statistics.
+///
+/// # Errors
+/// When the process is gone.
+pub fn thread_times(pid: u32) -> io::Result<BTreeMap<OsString, Duration>> {
+    let mut times = BTreeMap::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let task = task?;
+        // A thread may end between the two calls.
+        if let Ok(text) = fs::read_to_string(task.path().join("schedstat")) {
+            let nanos = parse_schedstat(&text).unwrap_or(0);
+            times.insert(task.file_name(), Duration::from_nanos(nanos));
+        }
+    }
+    Ok(times)
 }
 
 /// The first field: nanoseconds spent on a core.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::engine::{Engine, Measured, Waited};
 use crate::error::BenchError;
+use crate::layout::Layout;
 use crate::outcome::{Observer, Outcome};
 use crate::plan::{Length, Plan, Scenario};
 use crate::process;
@@ -18,7 +19,7 @@ type Span = (Measured, Measured);
 /// wrong later is part of the [`Outcome`].
 pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, BenchError> {
     plan.validate()?;
-    let clients = plan.publishers.saturating_add(plan.subscribers).saturating_add(plan.wanderers());
+    let clients = Layout::new(plan).clients();
     let limit = process::file_limit();
     if u64::from(clients) + FILES_BESIDE > limit {
         return Err(BenchError::Files { clients, limit });
@@ -41,6 +42,9 @@ pub fn run(plan: &Plan, observer: &mut dyn Observer) -> Result<Outcome, BenchErr
         // The empty messages that delete are not for them.
         engine.send_away(engine.subscribers())?;
         engine.clear_retained()?;
+    }
+    if plan.scenario == Scenario::Soak {
+        engine.delete_retained()?;
     }
     engine.leave()?;
     Ok(engine.outcome(from, to))
@@ -98,6 +102,8 @@ fn idle(engine: &mut Engine<'_>) -> Result<Span, BenchError> {
     engine.enter("connecting")?;
     engine.connect(clients.start + 1..clients.end)?;
     settle(engine)?;
+    let subscriptions = f64::from(engine.plan.subscribers) * f64::from(engine.plan.topics);
+    engine.figure("subscriptions", subscriptions);
     let from = engine.begin_measuring("holding")?;
     hold(engine)?;
     let to = engine.measured()?;

@@ -70,6 +70,8 @@ pub(crate) struct Worker {
     parts: WorkerParts,
     sockets: Vec<Option<Box<Socket>>>,
     buffer: BytesMut,
+    /// Bytes read since outputs were written.
+    unwritten_input: usize,
     to_read: ToRead,
     /// Connections from other workers that wait for their place in the turn.
     adopted: Vec<Adopted>,
@@ -97,6 +99,7 @@ impl Worker {
             parts,
             sockets: Vec::new(),
             buffer: BytesMut::new(),
+            unwritten_input: 0,
             to_read: ToRead::default(),
             adopted: Vec::new(),
             lingering: VecDeque::new(),

@@ -57,7 +57,7 @@ impl EncodedPublish {
         out.give_storage(core::mem::take(&mut self.frame));
         out.reserve_for(len - parts.payload.len(), parts.payload);
         parts.write_head(&head, &mut out);
-        if TransmitBuf::copies(parts.payload) {
+        if out.copies(parts.payload) {
             out.put_slice(parts.payload);
         } else {
             self.payload = parts.payload.clone();

@@ -90,7 +90,7 @@ pub use error::DecodeError;
 pub use packet::*;
 pub use properties::Property;
 pub use reason::ReasonCode;
-pub use transmit::{REFERENCED_LEN_MIN, TransmitBuf};
+pub use transmit::{REFERENCED_LEN_MIN, SHARED_LEN_MIN, TransmitBuf};
 pub use types::{
     Delivery, InvalidText, InvalidTopicFilter, InvalidTopicName, PacketIdentifier, ProtocolVersion,
     QoS, SubscriptionIdentifier, Text, TopicAlias, TopicFilter, TopicName,

@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 /// Payloads of at least this many bytes are referenced by a [`TransmitBuf`] instead of copied.
 pub const REFERENCED_LEN_MIN: usize = 4 * 1024;
+/// As [`REFERENCED_LEN_MIN`], for payloads that go to many connections: copies of those leave the
+/// cache of the processor before they are written, and one payload stays there.
+pub const SHARED_LEN_MIN: usize = 512;
 
 /// Bytes that wait to be written to one connection, in their order.
 ///
@@ -25,12 +28,20 @@ pub struct TransmitBuf {
     referenced: VecDeque<(usize, Bytes)>,
     /// Bytes that wait, of both kinds.
     len: usize,
+    /// Whether payloads that come now go to many connections.
+    is_shared: bool,
 }
 
 impl TransmitBuf {
     /// An empty buffer that holds no memory.
     pub const fn new() -> Self {
-        Self { copied: Vec::new(), written: 0, referenced: VecDeque::new(), len: 0 }
+        Self {
+            copied: Vec::new(),
+            written: 0,
+            referenced: VecDeque::new(),
+            len: 0,
+            is_shared: false,
+        }
     }
 
     /// How many bytes wait.
@@ -41,6 +52,13 @@ impl TransmitBuf {
     /// Whether nothing waits.
     pub const fn is_empty(&self) -> bool {
         self.len == 0
+    }
+
+    /// Says whether the payloads that are put from now on go to many connections, and are
+    /// referenced from [`SHARED_LEN_MIN`] bytes on.
+    #[inline]
+    pub const fn share(&mut self, is_shared: bool) {
+        self.is_shared = is_shared;
     }
 
     /// Appends a copy of the bytes.
@@ -72,7 +90,7 @@ impl TransmitBuf {
     /// Appends the bytes: a copy when they are few, a reference when they are many.
     #[inline]
     pub fn put_bytes(&mut self, bytes: &Bytes) {
-        if Self::copies(bytes) {
+        if self.copies(bytes) {
             self.put_slice(bytes);
         } else {
             self.referenced.push_back((self.copied.len(), bytes.clone()));
@@ -89,14 +107,14 @@ impl TransmitBuf {
     /// Makes room for `head` bytes, and for `payload` if it will be copied.
     #[inline]
     pub(crate) fn reserve_for(&mut self, head: usize, payload: &Bytes) {
-        let copied = if Self::copies(payload) { payload.len() } else { 0 };
+        let copied = if self.copies(payload) { payload.len() } else { 0 };
         self.copied.reserve(head + copied);
     }
 
     /// Whether [`TransmitBuf::put_bytes`] copies this payload.
     #[inline]
-    pub(crate) const fn copies(payload: &Bytes) -> bool {
-        payload.len() < REFERENCED_LEN_MIN
+    pub(crate) const fn copies(&self, payload: &Bytes) -> bool {
+        payload.len() < if self.is_shared { SHARED_LEN_MIN } else { REFERENCED_LEN_MIN }
     }
 
     /// Appends a copy of the bytes with two of them, from `at` on, replaced.
@@ -111,6 +129,11 @@ impl TransmitBuf {
     pub(crate) fn into_copied(self) -> Vec<u8> {
         debug_assert!(self.written == 0 && self.referenced.is_empty());
         self.copied
+    }
+
+    /// The bytes that wait, if they lie in one piece because none of them is referenced.
+    pub fn contiguous(&self) -> Option<&[u8]> {
+        self.referenced.is_empty().then(|| &self.copied[self.written..])
     }
 
     /// The bytes that wait, as the pieces they lie in, at most as many as `pieces` holds; gives

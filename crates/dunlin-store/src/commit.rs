@@ -175,18 +175,24 @@ impl Committer {
             return false;
         }
         self.mark(false);
+        let now = Clock::now();
+        if self.compaction.wants_commit(now) && !self.commit_all(Vec::new()) {
+            return false;
+        }
         if let Some(engine) = &self.engine {
-            self.compaction.look(Clock::now(), engine, &self.index);
+            self.compaction.look(now, engine, &self.index);
         }
         true
     }
 
     /// Hands what a group comes to to the operating system.
     fn commit(&mut self, group: &mut Group) -> bool {
-        let mut ops = group.take();
-        if ops.is_empty() {
-            return true;
-        }
+        let ops = group.take();
+        ops.is_empty() || self.commit_all(ops)
+    }
+
+    /// Hands changes, of which there may be none, to the operating system, counted as a group.
+    fn commit_all(&mut self, mut ops: Vec<Op>) -> bool {
         self.index.counters.commit += 1;
         self.compaction.written();
         ops.push(counters(&self.index.counters));

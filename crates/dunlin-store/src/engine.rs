@@ -24,13 +24,6 @@ const JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const SEALED_MAX: usize = 3;
 /// As above, for tables that wait to be merged. The engine stops at 30.
 const UNMERGED_MAX: usize = 26;
-/// How often to try to delete files that were replaced, and how long those who read them have in
-/// between. A reader that takes longer, such as a backup, leaves them to the next full memtable.
-const LET_GO_TRIES: usize = 40;
-const LET_GO_AFTER: Duration = Duration::from_millis(50);
-/// The key of no row.
-const REPLACED: &[u8] = b"replaced";
-
 /// A change of one row.
 #[derive(Clone, Debug)]
 pub(crate) struct Op {
@@ -130,36 +123,41 @@ impl Engine {
         snapshot.get(self.table(table), key)
     }
 
-    /// Writes a table anew, without what was removed from it, and deletes its old files.
+    /// Writes a table anew, without what was removed from it. Its old files stay until
+    /// [`Engine::delete_replaced`].
     pub(crate) fn compact(&self, table: Table) -> fjall::Result<()> {
         let table = self.table(table);
-        table.rotate_memtable()?;
-        while table.sealed_memtable_count() > 0 {
-            // Says whether those who write it still work.
-            self.database.persist(PersistMode::Buffer)?;
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        table.major_compact()?;
-        self.let_go(table)
+        self.rotate(table)?;
+        self.wait_for_memtables(table)?;
+        table.major_compact()
     }
 
-    /// Deletes the files of a table that others have replaced.
+    /// Whether files of a table were replaced and are still there.
+    pub(crate) fn has_replaced(&self, table: Table) -> bool {
+        self.table(table).tree.version_free_list_len() > 0
+    }
+
+    /// Deletes the files of all tables that others have replaced, but for those that a snapshot
+    /// needs that was taken before the last commit.
     ///
-    /// The engine keeps them for those who still read an older state, and asks whether there are
-    /// any only when a memtable of any table has become full: after a queue has drained, perhaps
-    /// never.
-    fn let_go(&self, table: &Keyspace) -> fjall::Result<()> {
-        let meta = self.table(Table::Meta);
-        for _ in 0..LET_GO_TRIES {
-            if table.tree.version_free_list_len() == 0 {
-                break;
-            }
-            // There is no such row; but what is read from now on is newer than the replacement.
-            meta.remove(REPLACED)?;
-            meta.rotate_memtable()?;
-            if table.tree.version_free_list_len() > 0 {
-                std::thread::sleep(LET_GO_AFTER);
-            }
+    /// The engine does so whenever a memtable of any table has become full: after a queue has
+    /// drained, perhaps never. The counters are in each commit, so their memtable is never empty.
+    pub(crate) fn delete_replaced(&self) -> fjall::Result<()> {
+        self.rotate(self.table(Table::Meta))
+    }
+
+    /// Closes a memtable, once those before it are written: beside the writer, nobody may bring it
+    /// near the number at which the engine stops it.
+    fn rotate(&self, table: &Keyspace) -> fjall::Result<()> {
+        self.wait_for_memtables(table)?;
+        table.rotate_memtable().map(drop)
+    }
+
+    fn wait_for_memtables(&self, table: &Keyspace) -> fjall::Result<()> {
+        while table.sealed_memtable_count() > 0 {
+            // Says whether those who write them still work.
+            self.database.persist(PersistMode::Buffer)?;
+            std::thread::sleep(Duration::from_millis(2));
         }
         Ok(())
     }

@@ -150,8 +150,14 @@ impl World {
             let members = expected_groups.get(&place).expect("only groups that match");
             assert!(group.members().eq(members.iter()), "members in key order");
             let last = members.keys().next_back().expect("groups have members");
-            let first = members.keys().next().expect("groups have members");
-            assert_eq!(group.next_after(*last).map(|(key, _)| key), Some(*first), "goes round");
+            assert_eq!(group.last_member(), members.last_key_value());
+            assert!(group.members_after(*last).eq(members.iter()), "goes round");
+            let (first, _) = members.first_key_value().expect("groups have members");
+            assert!(
+                group
+                    .members_after(*first)
+                    .eq(members.iter().skip(1).chain(members.first_key_value()))
+            );
         }
         let mut uncached = Recipients::default();
         uncached.collect(&self.filters, topic_name);

@@ -86,11 +86,11 @@ mod trie;
 
 pub use filter_index::{FilterIndex, Match, Statistics};
 pub use levels::topic_matches;
-pub use match_cache::MatchCache;
+pub use match_cache::{Lookup, MatchCache};
 pub use members::MembersIter;
-pub use name_index::{NameIndex, Page, PageLimit};
+pub use name_index::{FreePlace, NameIndex, Page, PageLimit, Place};
 pub use recipients::{Recipients, Subscription};
-pub use shared::{Group, GroupId};
+pub use shared::{Group, GroupId, GroupName};
 
 /// Gives memory back once a table is less than a quarter full.
 fn shrink_table<T>(table: &mut hashbrown::HashTable<T>, hasher: impl Fn(&T) -> u64) {

@@ -35,9 +35,26 @@ pub struct MatchCache<K, V> {
     bytes_max: usize,
     /// What was computed last without being kept.
     unkept: Recipients<K, V>,
+    /// Where the recipients are that were asked for last.
+    last: Place,
+    lookups: u64,
     credit: u32,
     requests_without_credit: u32,
     seed: Seed,
+}
+
+/// Names one request of a cache; see [`MatchCache::is_last`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookup {
+    number: u64,
+    version: u64,
+}
+
+/// Where recipients are.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Entry(u32),
+    Unkept,
 }
 
 #[derive(Clone, Debug)]
@@ -80,6 +97,8 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
             entries_max: entries_max.min(u32::MAX as usize),
             bytes_max,
             unkept: Recipients::default(),
+            last: Place::Unkept,
+            lookups: 0,
             credit: CREDIT_MAX,
             requests_without_credit: 0,
             seed: Seed::new(seed),
@@ -87,7 +106,56 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
     }
 
     /// The recipients of `topic_name` by the present state of `index`.
+    #[inline]
     pub fn recipients(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> &Recipients<K, V> {
+        self.look_up(index, topic_name);
+        self.found()
+    }
+
+    /// Looks up the recipients of `topic_name`, for [`MatchCache::found`].
+    #[inline]
+    pub fn look_up(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> Lookup {
+        let version = index.version();
+        self.lookups += 1;
+        if self.is_that_again(version, topic_name) {
+            self.credit = (self.credit + CREDIT_PER_HIT).min(CREDIT_MAX);
+        } else {
+            self.last = self.find(index, topic_name);
+        }
+        Lookup { number: self.lookups, version }
+    }
+
+    /// Whether what was looked up so is still what [`MatchCache::found`] gives, and still true: for
+    /// those who want the recipients of one message several times.
+    #[inline]
+    #[must_use]
+    pub fn is_last(&self, lookup: Lookup, index: &FilterIndex<K, V>) -> bool {
+        lookup == Lookup { number: self.lookups, version: index.version() }
+    }
+
+    /// What was looked up last.
+    #[inline]
+    #[must_use]
+    pub fn found(&self) -> &Recipients<K, V> {
+        match self.last {
+            Place::Entry(id) => &self.entries[id as usize].recipients,
+            Place::Unkept => &self.unkept,
+        }
+    }
+
+    /// Whether the entry that was asked for last is asked for again: many publishers stay with their
+    /// Topic Name.
+    #[inline]
+    fn is_that_again(&mut self, version: u64, topic_name: &str) -> bool {
+        let Place::Entry(id) = self.last else { return false };
+        let entry = &mut self.entries[id as usize];
+        let is_it = entry.version == version && entry.topic_name == topic_name.as_bytes();
+        entry.was_used |= is_it;
+        is_it
+    }
+
+    /// The recipients of any `topic_name`.
+    fn find(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> Place {
         if self.credit == 0 {
             self.requests_without_credit = self.requests_without_credit.wrapping_add(1);
             if !self.requests_without_credit.is_multiple_of(TRIAL_EVERY) {
@@ -106,7 +174,7 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
                 entry.was_used = true;
                 if entry.version == index.version() {
                     self.credit = (self.credit + CREDIT_PER_HIT).min(CREDIT_MAX);
-                    return &self.entries[id as usize].recipients;
+                    return Place::Entry(id);
                 }
                 id
             }
@@ -145,23 +213,20 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
         self.hand = 0;
         self.bytes = 0;
         self.unkept = Recipients::default();
+        self.last = Place::Unkept;
+        self.lookups += 1;
         self.credit = CREDIT_MAX;
     }
 
     /// The recipients without the cache.
-    fn compute(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> &Recipients<K, V> {
+    fn compute(&mut self, index: &FilterIndex<K, V>, topic_name: &str) -> Place {
         self.unkept.collect(index, topic_name);
         self.unkept.trim();
-        &self.unkept
+        Place::Unkept
     }
 
     /// Computes an entry's recipients anew, and keeps the cache within its bytes.
-    fn refresh(
-        &mut self,
-        index: &FilterIndex<K, V>,
-        topic_name: &str,
-        id: u32,
-    ) -> &Recipients<K, V> {
+    fn refresh(&mut self, index: &FilterIndex<K, V>, topic_name: &str, id: u32) -> Place {
         let entry = &mut self.entries[id as usize];
         let before = entry.bytes();
         entry.recipients.collect(index, topic_name);
@@ -170,19 +235,19 @@ impl<K: Copy + Ord, V: Subscription> MatchCache<K, V> {
         let after = entry.bytes();
         self.bytes = self.bytes - before + after;
         if self.bytes <= self.bytes_max {
-            return &self.entries[id as usize].recipients;
+            return Place::Entry(id);
         }
         if after > self.bytes_max {
             self.unkept = core::mem::take(&mut self.entries[id as usize].recipients);
             self.bytes -= self.unkept.bytes();
             self.forget(id);
-            return &self.unkept;
+            return Place::Unkept;
         }
         while self.bytes > self.bytes_max {
             let Some(victim) = self.next_victim(id) else { break };
             self.forget(victim);
         }
-        &self.entries[id as usize].recipients
+        Place::Entry(id)
     }
 
     /// A place for a new Topic Name, not filled yet: a vacant one, a new one, or the buffers of

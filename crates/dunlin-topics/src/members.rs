@@ -88,16 +88,27 @@ impl<K: Copy + Ord, V> Members<K, V> {
         })
     }
 
-    pub(crate) fn next_after(&self, key: K) -> Option<(K, &V)> {
+    /// All members, those that follow `key` first.
+    pub(crate) fn iter_after(&self, key: K) -> impl Iterator<Item = (&K, &V)> {
         match self {
             Self::Sorted(sorted) => {
                 let at = sorted.partition_point(|(other, _)| *other <= key);
-                sorted.get(at).map(|(key, value)| (*key, value))
+                let (first, following) = (sorted[..at].iter(), sorted[at..].iter());
+                Round::Sorted(following.chain(first))
             }
             Self::Tree(tree) => {
-                let mut range = tree.range((Bound::Excluded(key), Bound::Unbounded));
-                range.next().map(|(key, value)| (*key, value))
+                let following = tree.range((Bound::Excluded(key), Bound::Unbounded));
+                Round::Tree(following.chain(tree.range(..=key)))
             }
+        }
+    }
+
+    /// The member with the highest key.
+    #[inline]
+    pub(crate) fn last(&self) -> Option<(&K, &V)> {
+        match self {
+            Self::Sorted(sorted) => sorted.last().map(|(key, value)| (key, value)),
+            Self::Tree(tree) => tree.last_key_value(),
         }
     }
 
@@ -140,3 +151,25 @@ impl<'a, K, V> Iterator for MembersIter<'a, K, V> {
 }
 
 impl<K, V> ExactSizeIterator for MembersIter<'_, K, V> {}
+
+/// The members once round, from somewhere in their middle.
+enum Round<S, T> {
+    Sorted(S),
+    Tree(T),
+}
+
+impl<'a, K: 'a, V: 'a, S, T> Iterator for Round<S, T>
+where
+    S: Iterator<Item = &'a (K, V)>,
+    T: Iterator<Item = (&'a K, &'a V)>,
+{
+    type Item = (&'a K, &'a V);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match self {
+            Self::Sorted(sorted) => sorted.next().map(|(key, value)| (key, value)),
+            Self::Tree(tree) => tree.next(),
+        }
+    }
+}

@@ -6,7 +6,7 @@ mod scan;
 
 use crate::text::Text;
 use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Range;
+use alloc::collections::btree_map::{Entry, Range, VacantEntry};
 use core::ops::Bound;
 use order::{Bytes, Name};
 use scan::{Scan, Step};
@@ -51,6 +51,28 @@ pub enum Page<'a> {
     After(&'a str),
 }
 
+/// What is at a Topic Name; see [`NameIndex::place`].
+pub enum Place<'a, V> {
+    /// Its value, to be changed in place.
+    Taken(&'a mut V),
+    /// Nothing.
+    Free(FreePlace<'a, V>),
+}
+
+/// The place of a Topic Name that has no value.
+pub struct FreePlace<'a, V> {
+    free: VacantEntry<'a, Name, V>,
+    bytes: &'a mut usize,
+}
+
+impl<V> FreePlace<'_, V> {
+    /// Gives the Topic Name a value.
+    pub fn insert(self, value: V) {
+        *self.bytes += self.free.key().0.heap_bytes();
+        self.free.insert(value);
+    }
+}
+
 impl<V> NameIndex<V> {
     /// An empty index.
     #[must_use]
@@ -79,12 +101,22 @@ impl<V> NameIndex<V> {
 
     /// Sets the value of a Topic Name and gives its earlier one back.
     pub fn insert(&mut self, topic_name: &str, value: V) -> Option<V> {
-        if let Some(old) = self.get_mut(topic_name) {
-            return Some(core::mem::replace(old, value));
+        match self.place(topic_name) {
+            Place::Taken(old) => Some(core::mem::replace(old, value)),
+            Place::Free(free) => {
+                free.insert(value);
+                None
+            }
         }
-        let name = Text::new(topic_name);
-        self.names_bytes += name.heap_bytes();
-        self.names.insert(Name(name), value)
+    }
+
+    /// The place of a Topic Name, for whoever decides by its present value what to set: the name is
+    /// looked for once.
+    pub fn place(&mut self, topic_name: &str) -> Place<'_, V> {
+        match self.names.entry(Name(Text::new(topic_name))) {
+            Entry::Occupied(taken) => Place::Taken(taken.into_mut()),
+            Entry::Vacant(free) => Place::Free(FreePlace { free, bytes: &mut self.names_bytes }),
+        }
     }
 
     /// Removes a Topic Name and gives its value back.

@@ -5,19 +5,28 @@ use crate::arena::Arena;
 use crate::members::{Members, MembersIter};
 use crate::seed::{Handle, Seed, position};
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use hashbrown::HashTable;
 
 /// A handle to a [`Group`], good while the index keeps its [`version`](crate::FilterIndex::version).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct GroupId(pub(crate) u32);
 
+/// A Shared Subscription: Share Name and Topic Filter.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupName {
+    /// The Share Name.
+    pub share_name: Box<str>,
+    /// The Topic Filter that follows it.
+    pub topic_filter: Box<str>,
+}
+
 /// The sessions that share one subscription: a Share Name, a Topic Filter, and the members of
 /// which each Application Message goes to one, whom the caller chooses [MQTT-4.8.2-4].
 #[derive(Clone)]
 pub struct Group<K, V> {
     id: GroupId,
-    share_name: Box<str>,
-    topic_filter: Box<str>,
+    name: Arc<GroupName>,
     members: Members<K, V>,
 }
 
@@ -28,16 +37,22 @@ impl<K: Copy + Ord, V> Group<K, V> {
         self.id
     }
 
+    /// Its name, for whoever has to remember where a message came from.
+    #[must_use]
+    pub fn name(&self) -> &Arc<GroupName> {
+        &self.name
+    }
+
     /// The Share Name, without `$share/`.
     #[must_use]
     pub fn share_name(&self) -> &str {
-        &self.share_name
+        &self.name.share_name
     }
 
     /// The Topic Filter that follows the Share Name.
     #[must_use]
     pub fn topic_filter(&self) -> &str {
-        &self.topic_filter
+        &self.name.topic_filter
     }
 
     /// The members and the values of their subscriptions, in key order; there is at least one.
@@ -59,20 +74,23 @@ impl<K: Copy + Ord, V> Group<K, V> {
         self.members.get(key)
     }
 
-    /// The member that follows `key` in key order, and after the last one the first: a caller
-    /// that remembers whom it chose last goes round with it. `key` need not be a member (any
-    /// more).
+    /// All members, once round: those that follow `key` in key order, then the others from the
+    /// first one on. A caller that remembers whom it chose last takes turns with it. `key` need not
+    /// be a member (any more).
+    pub fn members_after(&self, key: K) -> impl Iterator<Item = (&K, &V)> {
+        self.members.iter_after(key)
+    }
+
+    /// The member with the highest key.
     #[must_use]
-    pub fn next_after(&self, key: K) -> Option<(K, &V)> {
-        self.members
-            .next_after(key)
-            .or_else(|| self.members.iter().next().map(|(key, value)| (*key, value)))
+    pub fn last_member(&self) -> Option<(&K, &V)> {
+        self.members.last()
     }
 }
 
 impl<K: Copy + Ord + core::fmt::Debug, V: core::fmt::Debug> core::fmt::Debug for Group<K, V> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "$share/{}/{} ", self.share_name, self.topic_filter)?;
+        write!(f, "$share/{}/{} ", self.share_name(), self.topic_filter())?;
         f.debug_map().entries(self.members()).finish()
     }
 }
@@ -107,7 +125,7 @@ impl<K: Copy + Ord, V> Groups<K, V> {
         let hash = seed.hash_pair(share_name.as_bytes(), topic_filter.as_bytes());
         let found = self.table.find(position(hash), |handle| {
             let same = |group: &Group<K, V>| {
-                *group.share_name == *share_name && *group.topic_filter == *topic_filter
+                group.share_name() == share_name && group.topic_filter() == topic_filter
             };
             handle.may_be(hash) && self.arena.get(handle.id).is_some_and(same)
         });
@@ -119,8 +137,10 @@ impl<K: Copy + Ord, V> Groups<K, V> {
         let hash = seed.hash_pair(share_name.as_bytes(), topic_filter.as_bytes());
         let id = self.arena.insert(Group {
             id: GroupId(0),
-            share_name: share_name.into(),
-            topic_filter: topic_filter.into(),
+            name: Arc::new(GroupName {
+                share_name: share_name.into(),
+                topic_filter: topic_filter.into(),
+            }),
             members: Members::new(),
         });
         self.arena[id].id = GroupId(id);
@@ -142,7 +162,7 @@ impl<K: Copy + Ord, V> Groups<K, V> {
             return false;
         }
         let group = self.arena.remove(id.0);
-        let hash = seed.hash_pair(group.share_name.as_bytes(), group.topic_filter.as_bytes());
+        let hash = seed.hash_pair(group.share_name().as_bytes(), group.topic_filter().as_bytes());
         if let Ok(entry) = self.table.find_entry(position(hash), |handle| handle.id == id.0) {
             entry.remove();
         }
@@ -151,10 +171,13 @@ impl<K: Copy + Ord, V> Groups<K, V> {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        let of_groups = self
-            .arena
-            .iter()
-            .map(|group| group.share_name.len() + group.topic_filter.len() + group.members.bytes());
+        let of_groups = self.arena.iter().map(|group| {
+            let name = group.share_name().len() + group.topic_filter().len();
+            NAME_BYTES + name + group.members.bytes()
+        });
         self.arena.bytes() + self.table.allocation_size() + of_groups.sum::<usize>()
     }
 }
+
+/// What the shared name of a group takes beside its text, with its two counts.
+const NAME_BYTES: usize = size_of::<GroupName>() + 2 * size_of::<usize>();

@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::gaps::{Gaps, Kind};
+use super::subscription::{First, Standing, Subscription};
 use super::{Missing, Verdict};
 use crate::layout::{Layout, Share};
 
-/// Stands for a lane of which any message may come first.
+/// Stands for a lane of which no message has come since the subscription was asked for.
 const ANY: u64 = u64::MAX;
 
 /// The books of one subscriber.
@@ -23,6 +24,8 @@ pub(crate) struct Arrivals {
     gaps: HashMap<usize, Gaps>,
     /// Messages that the broker has refused, of those that are not passed yet.
     refused: HashMap<usize, BTreeSet<u64>>,
+    /// What is known of a subscription that comes and goes.
+    subscription: Option<Box<Subscription>>,
 }
 
 impl Arrivals {
@@ -44,6 +47,7 @@ impl Arrivals {
             next: (0..share.publishers).flat_map(|_| lanes_of_one()).collect(),
             gaps: HashMap::new(),
             refused: HashMap::new(),
+            subscription: None,
         }
     }
 
@@ -79,29 +83,57 @@ impl Arrivals {
             self.next[place] += self.lanes;
             return Verdict::Fresh { skipped: 0 };
         }
-        self.book_other(place, sequence, due)
+        self.book_other(place, publisher, sequence)
     }
 
     #[cold]
-    fn book_other(&mut self, place: usize, sequence: u64, due: u64) -> Verdict {
+    fn book_other(&mut self, place: usize, publisher: u32, sequence: u64) -> Verdict {
+        let due = self.next[place];
         if due == ANY {
-            self.next[place] = sequence + self.lanes;
-            return Verdict::Fresh { skipped: 0 };
+            return self.book_first(place, publisher, sequence);
         }
         if sequence >= due {
             let is_refused = self.refused.get(&place).is_some_and(|set| set.contains(&sequence));
-            let skipped = self.pass(place, sequence, Kind::Skipped);
+            let standing = self.subscription.as_ref().map(|subscription| subscription.standing);
+            // Once UNSUBSCRIBE was sent a broker may keep back what it has not begun to send.
+            let is_owed = standing != Some(Standing::Ending);
+            let kind = if is_owed { Kind::Skipped } else { Kind::Forgiven };
+            let passed = self.pass(place, sequence, kind);
             self.next[place] = sequence + self.lanes;
             if is_refused {
                 self.forget_refused(place, sequence);
                 return Verdict::Forgiven;
             }
-            return Verdict::Fresh { skipped };
+            return Verdict::Fresh { skipped: if is_owed { passed } else { 0 } };
         }
         match self.gaps.get_mut(&place).and_then(|gaps| gaps.fill(sequence, self.lanes)) {
             Some(Kind::Forgiven | Kind::Refused) => Verdict::Forgiven,
             Some(Kind::Skipped) => Verdict::Late,
-            None => Verdict::Doubled,
+            None => {
+                let nth = (publisher - self.share.first_publisher) as usize;
+                let earlier = self.subscription.as_mut();
+                earlier
+                    .filter(|subscription| sequence < subscription.ended[nth])
+                    .map_or(Verdict::Doubled, |earlier| {
+                        earlier.book_late(place, sequence, self.lanes)
+                    })
+            }
+        }
+    }
+
+    /// Books a message of a lane of which none has come since the subscription was asked for.
+    fn book_first(&mut self, place: usize, publisher: u32, sequence: u64) -> Verdict {
+        let nth = (publisher - self.share.first_publisher) as usize;
+        let Some(subscription) = &mut self.subscription else { return Verdict::Stray };
+        match subscription.first(nth, place, sequence) {
+            First::Present { owed_from } => {
+                self.next[place] = owed_from.min(sequence);
+                let skipped = self.pass(place, sequence, Kind::Skipped);
+                self.next[place] = sequence + self.lanes;
+                Verdict::Fresh { skipped }
+            }
+            First::Earlier => subscription.book_late(place, sequence, self.lanes),
+            First::Neither => Verdict::Stray,
         }
     }
 
@@ -143,10 +175,7 @@ impl Arrivals {
     /// Takes note that the broker has refused a message; true if it was due until now.
     pub(crate) fn refuse(&mut self, publisher: u32, sequence: u64) -> bool {
         let Some(place) = self.place(publisher, sequence) else { return false };
-        let due = self.next[place];
-        if due == ANY {
-            return false;
-        }
+        let Some(due) = self.owed_from(place) else { return false };
         if sequence < due {
             // Passed: it has come, or is not missed any more.
             if let Some(gaps) = self.gaps.get_mut(&place) {
@@ -172,11 +201,19 @@ impl Arrivals {
     ) -> u64 {
         let mut forgiven = 0;
         for place in self.places(publisher) {
-            let due = self.next[place];
-            if due == ANY || due >= sent || !may_lose(due % self.lanes) {
+            let Some(due) = self.owed_from(place) else { continue };
+            if due >= sent || !may_lose(due % self.lanes) {
                 continue;
             }
             let to = due + (sent - due).next_multiple_of(self.lanes);
+            if self.next[place] == ANY
+                && let Some(subscription) = &self.subscription
+            {
+                // What was under way when it subscribed may be lost or come as well.
+                let nth = place / self.width;
+                let from = subscription.through[nth].max(subscription.ended[nth]);
+                self.next[place] = self.first_of_lane(place, from);
+            }
             forgiven += self.pass(place, to, Kind::Forgiven);
         }
         forgiven
@@ -189,39 +226,129 @@ impl Arrivals {
 
     /// How many messages of a lane have been sent, and not come or been passed over.
     fn pending(&self, place: usize, sent: u64) -> u64 {
-        // A lane that may begin anywhere is owed nothing that could be counted.
-        match self.next[place] {
-            ANY => 0,
-            due => sent.saturating_sub(due).div_ceil(self.lanes) - self.refused(place),
+        let is_ending =
+            self.subscription.as_ref().is_some_and(|one| one.standing != Standing::Held);
+        match self.owed_from(place) {
+            Some(due) if !is_ending => {
+                sent.saturating_sub(due).div_ceil(self.lanes).saturating_sub(self.refused(place))
+            }
+            _ => 0,
         }
     }
 
-    /// Takes any message of each lane as the first: the subscription is new.
-    pub(crate) fn begin_anywhere(&mut self) {
-        self.next.fill(ANY);
-        self.gaps.clear();
-        self.refused.clear();
+    /// The first message of a lane that is owed and has not come; `None` while nobody knows.
+    fn owed_from(&self, place: usize) -> Option<u64> {
+        match (self.next[place], &self.subscription) {
+            (ANY, Some(subscription)) if subscription.standing == Standing::Held => {
+                Some(subscription.owed_from[place])
+            }
+            (ANY, _) => None,
+            (due, _) => Some(due),
+        }
     }
 
     /// Adds up what has not come, by QoS; `sent` tells how many messages a publisher has sent.
     pub(crate) fn missing(&self, layout: &Layout, sent: impl Fn(u32) -> u64) -> [Missing; 3] {
-        let mut missing = [Missing::default(); 3];
+        let mut missing =
+            self.subscription.as_ref().map_or_else(Default::default, |one| one.missing);
         for publisher in self.publishers() {
             let sent = sent(publisher);
             for place in self.places(publisher) {
                 missing[self.qos(layout, place)].lost += self.pending(place, sent);
             }
         }
-        for (&place, gaps) in &self.gaps {
-            let (of, counted) = (gaps.missing(self.lanes), self.qos(layout, place));
-            missing[counted].lost += of.lost;
-            missing[counted].forgiven += of.forgiven;
+        self.add_gaps(layout, &self.gaps, &mut missing);
+        if let Some(subscription) = &self.subscription {
+            self.add_gaps(layout, &subscription.late_gaps, &mut missing);
         }
         missing
     }
 
+    fn add_gaps(&self, layout: &Layout, gaps: &HashMap<usize, Gaps>, missing: &mut [Missing; 3]) {
+        for (&place, gaps) in gaps {
+            missing[self.qos(layout, place)] += gaps.missing(self.lanes);
+        }
+    }
+
+    /// SUBSCRIBE is sent. Of each publisher so many messages are known to be through: none of these
+    /// may come.
+    pub(crate) fn ask(&mut self, layout: &Layout, through: impl Fn(u32) -> u64) {
+        let mut subscription = self.subscription.take().unwrap_or_else(|| {
+            Box::new(Subscription::new(self.share.publishers as usize, self.next.len()))
+        });
+        let mut missing = subscription.missing;
+        self.add_gaps(layout, &self.gaps, &mut missing);
+        subscription.missing = missing;
+        self.gaps.clear();
+        self.refused.clear();
+        self.next.fill(ANY);
+        subscription.standing = Standing::Asked;
+        subscription.through = self.publishers().map(through).collect();
+        self.subscription = Some(subscription);
+    }
+
+    /// SUBACK has come: whatever is sent from here on is owed.
+    pub(crate) fn hold(&mut self, sent: impl Fn(u32) -> u64) {
+        let first = |place: usize| {
+            let publisher = self.share.first_publisher + (place / self.width) as u32;
+            self.first_of_lane(place, sent(publisher))
+        };
+        let owed_from: Box<[u64]> = (0..self.next.len()).map(first).collect();
+        if let Some(subscription) = &mut self.subscription {
+            subscription.standing = Standing::Held;
+            subscription.owed_from = owed_from;
+        }
+    }
+
+    /// UNSUBSCRIBE is sent: what is under way may come or not [MQTT-3.10.4-3].
+    pub(crate) fn let_go(&mut self) {
+        if let Some(subscription) = &mut self.subscription {
+            subscription.standing = Standing::Ending;
+        }
+    }
+
+    /// UNSUBACK has come: what is sent from here on must not come [MQTT-3.10.4-2].
+    pub(crate) fn end(&mut self, layout: &Layout, sent: impl Fn(u32) -> u64) {
+        let publishers = self.publishers();
+        if let Some(mut subscription) = self.subscription.take() {
+            let mut missing = subscription.missing;
+            self.add_gaps(layout, &subscription.late_gaps, &mut missing);
+            subscription.missing = missing;
+            subscription.late_gaps = std::mem::take(&mut self.gaps);
+            subscription.standing = Standing::Gone;
+            subscription.ended = publishers.map(sent).collect();
+            subscription.late.clone_from(&self.next);
+            for due in subscription.late.iter_mut().filter(|due| **due == ANY) {
+                *due = 0;
+            }
+            self.next.fill(ANY);
+            self.subscription = Some(subscription);
+        }
+    }
+
+    /// The Session has ended, and the subscription with it: nothing may come.
+    pub(crate) fn void(&mut self, layout: &Layout) {
+        self.ask(layout, |_| 0);
+        if let Some(subscription) = &mut self.subscription {
+            subscription.standing = Standing::Gone;
+            subscription.ended.fill(0);
+        }
+    }
+
+    /// The first message of a lane from a number on.
+    fn first_of_lane(&self, place: usize, from: u64) -> u64 {
+        let (kind, topic) = self.lane_parts(place);
+        let lane = kind * self.topics + u64::from(self.share.first_topic) + topic;
+        lane + from.saturating_sub(lane).next_multiple_of(self.lanes)
+    }
+
+    fn lane_parts(&self, place: usize) -> (u64, u64) {
+        let (within, topics) = ((place % self.width) as u64, u64::from(self.share.topics));
+        (within / topics, within % topics)
+    }
+
     fn qos(&self, layout: &Layout, place: usize) -> usize {
-        let kind = (place % self.width) as u64 / u64::from(self.share.topics);
+        let (kind, _) = self.lane_parts(place);
         usize::from(layout.qos(kind * self.topics))
     }
 

@@ -2,30 +2,38 @@
 
 use super::{Missing, Verdict};
 
-/// A window of flags that slides over the sequence numbers.
+/// What is known of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Due,
+    Forgiven,
+    Seen,
+}
+
+/// A window that slides over the sequence numbers.
 #[derive(Debug)]
 pub(crate) struct Gathered {
     /// All before have come, or are counted as missing.
     base: u64,
-    /// Which of those from `base` on have come, by `sequence % len`.
-    seen: Box<[bool]>,
+    /// The messages from `base` on, by `sequence % len`.
+    states: Box<[State]>,
     mask: u64,
-    /// What has not come of those before need not come.
-    forgiven_before: u64,
-    /// What has not come of those before `base`.
-    missing: Missing,
+    /// The QoS of each lane.
+    qos: Box<[u8]>,
+    /// What has not come of those before `base`, by QoS.
+    missing: [Missing; 3],
 }
 
 impl Gathered {
-    /// Remembers at least `reach` messages behind the newest.
-    pub(crate) fn new(reach: usize) -> Self {
+    /// Remembers at least `reach` messages behind the newest; their lanes have these QoS.
+    pub(crate) fn new(reach: usize, qos: Box<[u8]>) -> Self {
         let len = reach.next_power_of_two();
         Self {
             base: 0,
-            seen: vec![false; len].into(),
+            states: vec![State::Due; len].into(),
             mask: len as u64 - 1,
-            forgiven_before: 0,
-            missing: Missing::default(),
+            qos,
+            missing: [Missing::default(); 3],
         }
     }
 
@@ -35,41 +43,48 @@ impl Gathered {
         if sequence < self.base {
             return Verdict::Doubled;
         }
-        let lost = self.missing.lost;
+        let mut skipped = 0;
         while sequence > self.base + self.mask {
+            skipped += u64::from(self.slide() == State::Due);
+        }
+        let state = &mut self.states[(sequence & self.mask) as usize];
+        let before = std::mem::replace(state, State::Seen);
+        while self.states[(self.base & self.mask) as usize] == State::Seen {
             self.slide();
         }
-        let skipped = self.missing.lost - lost;
-        let seen = &mut self.seen[(sequence & self.mask) as usize];
-        if std::mem::replace(seen, true) {
-            return Verdict::Doubled;
+        match before {
+            State::Due => Verdict::Fresh { skipped },
+            State::Forgiven => Verdict::Forgiven,
+            State::Seen => Verdict::Doubled,
         }
-        while self.seen[(self.base & self.mask) as usize] {
-            self.slide();
-        }
-        if sequence < self.forgiven_before { Verdict::Forgiven } else { Verdict::Fresh { skipped } }
     }
 
     /// Moves on by one, and counts it if it had not come.
-    fn slide(&mut self) {
-        let seen = &mut self.seen[(self.base & self.mask) as usize];
-        if !std::mem::replace(seen, false) {
-            if self.base < self.forgiven_before {
-                self.missing.forgiven += 1;
-            } else {
-                self.missing.lost += 1;
-            }
+    fn slide(&mut self) -> State {
+        let state = &mut self.states[(self.base & self.mask) as usize];
+        let before = std::mem::replace(state, State::Due);
+        let missing = &mut self.missing[qos_of(&self.qos, self.base)];
+        match before {
+            State::Due => missing.lost += 1,
+            State::Forgiven => missing.forgiven += 1,
+            State::Seen => {}
         }
         self.base += 1;
+        before
     }
 
-    /// Forgives what has not come, of so many that were sent; returns how many these are.
+    /// Forgives what has not come at QoS 0, of so many that were sent; returns how many these are.
     pub(crate) fn forgive(&mut self, sent: u64) -> u64 {
-        let from = self.base.max(self.forgiven_before);
-        self.forgiven_before = sent;
         let mut forgiven = 0;
-        for sequence in from..sent {
-            forgiven += u64::from(!self.has(sequence));
+        if !self.qos.contains(&0) {
+            return forgiven;
+        }
+        for sequence in self.base..sent.min(self.base + self.states.len() as u64) {
+            let state = &mut self.states[(sequence & self.mask) as usize];
+            if *state == State::Due && qos_of(&self.qos, sequence) == 0 {
+                *state = State::Forgiven;
+                forgiven += 1;
+            }
         }
         forgiven
     }
@@ -79,22 +94,30 @@ impl Gathered {
         matches!(self.book(sequence), Verdict::Fresh { .. })
     }
 
-    /// What has not come, of so many that were sent.
-    pub(crate) fn missing(&self, sent: u64) -> Missing {
+    /// What has not come, of so many that were sent, by QoS.
+    pub(crate) fn missing(&self, sent: u64) -> [Missing; 3] {
         let mut missing = self.missing;
-        for sequence in (self.base..sent).filter(|&sequence| !self.has(sequence)) {
-            if sequence < self.forgiven_before {
-                missing.forgiven += 1;
-            } else {
-                missing.lost += 1;
+        for sequence in self.base..sent {
+            let missing = &mut missing[qos_of(&self.qos, sequence)];
+            match self.state(sequence) {
+                State::Due => missing.lost += 1,
+                State::Forgiven => missing.forgiven += 1,
+                State::Seen => {}
             }
         }
         missing
     }
 
-    fn has(&self, sequence: u64) -> bool {
-        sequence - self.base <= self.mask && self.seen[(sequence & self.mask) as usize]
+    fn state(&self, sequence: u64) -> State {
+        match sequence - self.base <= self.mask {
+            true => self.states[(sequence & self.mask) as usize],
+            false => State::Due,
+        }
     }
+}
+
+fn qos_of(lanes: &[u8], sequence: u64) -> usize {
+    usize::from(lanes[(sequence % lanes.len() as u64) as usize])
 }
 
 #[cfg(test)]

@@ -7,10 +7,15 @@ mod arrivals;
 mod gaps;
 mod gathered;
 mod outgoing;
+mod retained;
+mod subscription;
+mod wills;
 
 pub(crate) use arrivals::Arrivals;
 pub(crate) use gathered::Gathered;
 pub(crate) use outgoing::{Answer, Outgoing, Unanswered};
+pub(crate) use retained::{Retained, is_there};
+pub(crate) use wills::{WillVerdict, Wills};
 
 /// What the books say of a message that has arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,4 +42,11 @@ pub(crate) struct Missing {
     pub(crate) lost: u64,
     /// Forgiven, since a connection was cut.
     pub(crate) forgiven: u64,
+}
+
+impl std::ops::AddAssign for Missing {
+    fn add_assign(&mut self, other: Self) {
+        self.lost += other.lost;
+        self.forgiven += other.forgiven;
+    }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Outgoing {
     issued: u64,
     /// All before are complete.
     complete: u64,
+    /// The sequence number behind that of the last complete one: all before are through.
+    through: u64,
 }
 
 /// What an acknowledgement comes to.
@@ -62,13 +64,19 @@ impl Outgoing {
     pub(crate) fn new(window: u32) -> Self {
         let slot = Slot { sequence: 0, due: 0, qos: 0, step: Step::Complete };
         let len = window.next_power_of_two() as usize;
-        Self { slots: vec![slot; len].into(), issued: 0, complete: 0 }
+        Self { slots: vec![slot; len].into(), issued: 0, complete: 0, through: 0 }
     }
 
     /// Messages without their last acknowledgement, and those behind them.
     #[inline]
     pub(crate) fn under_way(&self) -> u32 {
         (self.issued - self.complete) as u32
+    }
+
+    /// Messages before, of any QoS, have been taken by the broker: one behind them is acknowledged, and
+    /// so are all of QoS 1 and 2 among them.
+    pub(crate) const fn through(&self) -> u64 {
+        self.through
     }
 
     /// Gives a message its Packet Identifier. The caller sees to it that there is room.
@@ -107,6 +115,7 @@ impl Outgoing {
         while self.complete < self.issued
             && self.slots[self.place(self.complete)].step == Step::Complete
         {
+            self.through = self.slots[self.place(self.complete)].sequence + 1;
             self.complete += 1;
         }
         Answer::Complete { qos, sequence }

@@ -30,7 +30,8 @@ pub(super) enum Stage {
 pub(super) struct Client {
     pub(super) stage: Stage,
     pub(super) link: Option<Connection>,
-    /// The connection that a newer one of the same client has taken over.
+    /// A connection of before, which the broker has to close: a newer one has taken it over, or
+    /// DISCONNECT was sent.
     pub(super) replaced: Option<Connection>,
     /// When the TCP handshake began, in nanoseconds since the run began.
     pub(super) opened_at: u64,

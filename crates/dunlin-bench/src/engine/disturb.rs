@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Engine;
 use super::client::Stage;
+use super::soak::Counts;
 use crate::error::BenchError;
-use crate::packet;
 use crate::plan::{Disturbance, Scenario};
 
 /// What is still to come.
@@ -27,15 +27,47 @@ enum Act {
         percent: f64,
     },
     Resume,
-    /// What a soak has each second.
-    Stir,
+    /// One of the things that a soak has again and again: which one, and where its time begins.
+    Stir {
+        nth: usize,
+        from: u64,
+    },
 }
 
-/// A share so small that it is one client.
-const ONE: f64 = 1e-6;
+/// What a soak has again and again.
+#[derive(Debug, Clone, Copy)]
+enum Stir {
+    /// A connection is closed without a word.
+    Cut,
+    /// A client connects beside its own connection.
+    TakeOver,
+    /// A client says goodbye and comes back.
+    Goodbye,
+    /// A subscription comes or goes.
+    Wander,
+    /// Retained messages are set or deleted.
+    SetRetained,
+    /// Somebody subscribes to these.
+    Visit,
+}
 
-/// How often a soak is stirred.
-const STIR_NANOS: u64 = 1_000_000_000;
+/// Their order. Each comes at any moment of the time that it has.
+const STIRS: [Stir; 8] = [
+    Stir::Cut,
+    Stir::Wander,
+    Stir::TakeOver,
+    Stir::SetRetained,
+    Stir::Wander,
+    Stir::Goodbye,
+    Stir::Visit,
+    Stir::Wander,
+];
+
+/// Retained messages that are set at once.
+const RETAINED_AT_ONCE: u32 = 3;
+
+/// How many of a hundred clients a stir is for; one at least.
+const STIR_PERCENT: f64 = 1.0;
 
 impl Disturbing {
     /// The next one goes last.
@@ -84,7 +116,7 @@ impl Engine<'_> {
             }
         }
         if self.plan.scenario == Scenario::Soak {
-            self.disturbing.ahead.push((now + STIR_NANOS, Act::Stir));
+            self.disturbing.ahead.push((now, Act::Stir { nth: 0, from: now }));
         }
         self.disturbing.sort();
     }
@@ -102,16 +134,19 @@ impl Engine<'_> {
         {
             self.disturbing.ahead.pop();
             match act {
-                Act::Stir => {
-                    self.stir()?;
-                    self.disturbing.ahead.push((at + STIR_NANOS, Act::Stir));
+                Act::Stir { nth, from } => {
+                    self.stir(STIRS[nth])?;
+                    let time = (1e9 / self.plan.churn) as u64;
+                    let (nth, from) = ((nth + 1) % STIRS.len(), from + time);
+                    let at = from + self.disturbing.below(time as usize) as u64;
+                    self.disturbing.ahead.push((at, Act::Stir { nth, from }));
                     self.disturbing.sort();
                 }
                 Act::Cut { percent } => {
                     self.timeline.mark(now, format!("cut {percent} % of the connections"));
                     let online = self.online(0);
                     for index in self.disturbing.pick(online, percent) {
-                        self.cut(index);
+                        let _ = self.cut(index);
                     }
                 }
                 Act::Pause { percent } => {
@@ -132,37 +167,28 @@ impl Engine<'_> {
         Ok(())
     }
 
-    /// Cuts one connection, has another taken over, and lets a subscription come or go.
-    fn stir(&mut self) -> Result<(), BenchError> {
-        for index in self.disturbing.pick(self.online(0), ONE) {
-            self.cut(index);
+    /// Does one of the things that a soak has.
+    fn stir(&mut self, stir: Stir) -> Result<(), BenchError> {
+        let mut candidates = self.online(0);
+        match stir {
+            Stir::SetRetained => self.set_retained(RETAINED_AT_ONCE),
+            Stir::Visit => self.visit(),
+            Stir::Wander => candidates.retain(|&index| self.is_wanderer(index)),
+            Stir::Cut | Stir::TakeOver | Stir::Goodbye => {}
         }
-        for index in self.disturbing.pick(self.online(0), ONE) {
-            self.take_over(index)?;
-        }
-        let wanderers = self.senders.len() + self.plan.subscribers as usize;
-        for index in self.disturbing.pick(self.online(wanderers), ONE) {
-            self.wander(index)?;
+        for index in self.disturbing.pick(candidates, STIR_PERCENT) {
+            let (is_done, count): (_, fn(&mut Counts) -> &mut u64) = match stir {
+                Stir::Cut => (self.cut(index), |counts| &mut counts.cuts),
+                Stir::TakeOver => (self.take_over(index)?, |counts| &mut counts.takeovers),
+                Stir::Goodbye => (self.say_goodbye(index)?, |counts| &mut counts.goodbyes),
+                Stir::Wander => (self.wander(index)?, |counts| &mut counts.subscriptions),
+                Stir::SetRetained | Stir::Visit => return Ok(()),
+            };
+            if let Some(soak) = &mut self.soak {
+                *count(&mut soak.counts) += u64::from(is_done);
+            }
         }
         Ok(())
-    }
-
-    /// Takes a subscription, or gives it up.
-    fn wander(&mut self, index: usize) -> Result<(), BenchError> {
-        let subscriber = index - self.senders.len();
-        let layout = &self.common.layout;
-        let topic_filters = layout.topic_filters(subscriber as u32, 0..layout.filters());
-        let receiver = &mut self.receivers[subscriber];
-        let Some(link) = &mut self.clients[index].link else { return Ok(()) };
-        if receiver.is_subscribed {
-            packet::push_unsubscribe(&mut link.output, self.plan.version, 2, &topic_filters);
-        } else {
-            let (version, qos) = (self.plan.version, layout.qos_max());
-            packet::push_subscribe(&mut link.output, version, 1, &topic_filters, qos);
-            receiver.arrivals.begin_anywhere();
-        }
-        receiver.is_subscribed = !receiver.is_subscribed;
-        self.flush(index)
     }
 
     /// When the next one is due.
@@ -187,7 +213,8 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn online(&self, from: usize) -> Vec<usize> {
+    /// The clients from one on that are there and read.
+    pub(super) fn online(&self, from: usize) -> Vec<usize> {
         let is_online = |&index: &usize| {
             self.clients[index].stage == Stage::Online && !self.clients[index].is_paused
         };

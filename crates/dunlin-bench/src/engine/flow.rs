@@ -1,14 +1,14 @@
 //! The parts that scenarios are made of: connecting, letting messages flow, measuring, leaving.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::time::Duration;
 
-use super::client::Stage;
 use super::sender::Pace;
 use super::{Engine, Waited};
 use crate::error::BenchError;
-use crate::frame;
-use crate::outcome::{BrokerUse, Outcome};
-use crate::plan::{Length, Version};
+use crate::outcome::BrokerUse;
+use crate::plan::Length;
 use crate::process;
 
 /// How far the present pace has come.
@@ -92,8 +92,8 @@ impl Engine<'_> {
         self.end_flow();
         if waited != Waited::Silent {
             waited = self.wait(u64::MAX, |engine| {
-                let is_owed = to_the_end && engine.tally.settled < engine.tally.owed;
-                !is_owed && engine.tally.unacknowledged == 0
+                let is_owed = engine.tally.settled < engine.tally.owed || engine.owes_guests();
+                !(to_the_end && is_owed) && engine.tally.unacknowledged == 0
             })?;
         }
         if waited == Waited::Silent {
@@ -261,6 +261,7 @@ impl Engine<'_> {
         self.enter(phase)?;
         self.timeline.is_measuring = true;
         let measured = self.measured()?;
+        self.threads_began = (measured.delivered, self.thread_times());
         self.arm_disturbances(measured.at);
         Ok(measured)
     }
@@ -271,151 +272,29 @@ impl Engine<'_> {
         if waited == Waited::Silent {
             measured.at = self.progressed_at;
         }
+        self.figure_busiest_thread(measured.delivered);
         self.enter("finishing")?;
         self.timeline.is_measuring = false;
         Ok(measured)
     }
 
-    /// Proves that nothing more comes: each client asks for a PINGRESP, behind which nothing may be
-    /// left.
-    pub(crate) fn fence(&mut self) -> Result<(), BenchError> {
-        self.tally.pings_due = 0;
-        for index in 0..self.clients.len() {
-            let client = &mut self.clients[index];
-            if let Some(link) = &mut client.link
-                && client.stage == Stage::Online
-            {
-                link.output.extend_from_slice(&[frame::PINGREQ, 0]);
-                self.tally.pings_due += 1;
-                self.flush(index)?;
-            }
-        }
-        let waited = self.wait(u64::MAX, |engine| engine.tally.pings_due == 0)?;
-        if waited == Waited::Silent {
-            let due = self.tally.pings_due;
-            self.complain(format!("{due} clients have got no PINGRESP"));
-        }
-        // A broker that answers everything but for some deliveries has lost these, and is not silent.
-        let is_silent = waited == Waited::Silent
-            || self.tally.unacknowledged > 0
-            || self.opening.active > 0
-            || !self.opening.queue.is_empty();
-        if let Some(silence) = self.silence.take()
-            && is_silent
-        {
-            self.complain(silence);
-        }
-        // [MQTT-3.1.4-3]
-        let replaced = self.clients.iter().filter(|client| client.replaced.is_some()).count();
-        if replaced > 0 {
-            self.complain(format!("{replaced} connections stay open that others have taken over"));
-        }
-        Ok(())
+    /// CPU time of each thread of the broker's process, if that is to be read and is there.
+    fn thread_times(&self) -> BTreeMap<OsString, Duration> {
+        let times = self.plan.pid.map(process::thread_times);
+        times.and_then(Result::ok).unwrap_or_default()
     }
 
-    /// Adds up what has not come.
-    pub(crate) fn count_missing(&mut self) {
-        let mut missing = [crate::books::Missing::default(); 3];
-        let layout = &self.common.layout;
-        let sent = |publisher: u32| self.senders[publisher as usize].sent;
-        for receiver in self.receivers.iter().filter(|receiver| !receiver.is_loose) {
-            if layout.is_shared() {
-                break;
-            }
-            for (sum, of) in missing.iter_mut().zip(receiver.arrivals.missing(layout, sent)) {
-                sum.lost += of.lost;
-                sum.forgiven += of.forgiven;
-            }
-        }
-        for (publisher, group) in self.tally.groups.iter().enumerate() {
-            let of = group.missing(self.senders[publisher].sent);
-            let sum = &mut missing[usize::from(layout.qos_max())];
-            sum.lost += of.lost;
-            sum.forgiven += of.forgiven;
-        }
-        for (qos, missing) in missing.into_iter().enumerate() {
-            let known = self.tally.unidentified[qos];
-            self.tally.faults[qos].lost = missing.lost.saturating_sub(known);
-            self.tally.allowed[qos].lost = missing.forgiven;
-        }
-        if self.tally.unsent > 0 {
-            self.figure("messages that were due and never sent", self.tally.unsent as f64);
-        }
-        if self.tally.out_of_turn > 0 {
-            let complaint = "an acknowledgement came that no message waited for".to_owned();
-            self.complaints.insert(complaint, self.tally.out_of_turn);
-        }
-    }
-
-    /// Leaves the broker as it was: says goodbye, and ends Sessions that would stay.
-    pub(crate) fn leave(&mut self) -> Result<(), BenchError> {
-        self.enter("leaving")?;
-        let is_lasting = self.plan.has_lasting_sessions();
-        for index in 0..self.clients.len() {
-            let client = &mut self.clients[index];
-            if let Some(link) = &mut client.link
-                && client.stage == Stage::Online
-            {
-                crate::packet::push_disconnect(&mut link.output, self.plan.version, true);
-                let _ = link.flush();
-                client.has_session &= self.plan.version == Version::V311;
-            }
-        }
-        self.is_leaving = true;
-        self.opening.queue.clear();
-        for index in 0..self.clients.len() {
-            self.lose(index);
-        }
-        if is_lasting {
-            let now = self.now();
-            for index in 0..self.clients.len() {
-                if self.clients[index].has_session {
-                    self.bring(index, now);
-                }
-            }
-            // Each leaves as soon as it is there.
-            self.wait(u64::MAX, |engine| {
-                engine.opening.active == 0 && engine.opening.queue.is_empty()
-            })?;
-        }
-        self.enter("done")
-    }
-
-    /// What the run has come to between two moments.
-    pub(crate) fn outcome(&mut self, from: Measured, to: Measured) -> Outcome {
-        let broker = from.broker.zip(to.broker).map(|(from, to)| BrokerUse {
-            cpu: to.cpu.saturating_sub(from.cpu),
-            resident: to.resident,
-        });
-        let times = |(complaint, times): (&String, &u64)| match times {
-            1 => complaint.clone(),
-            times => format!("{complaint} ({times} times)"),
+    /// What the busiest thread of the broker has used in the measured part: with a core for each thread
+    /// it is this one that ends the growth.
+    fn figure_busiest_thread(&mut self, delivered: u64) {
+        let (began, times) = std::mem::take(&mut self.threads_began);
+        let used = |(thread, time): (OsString, Duration)| {
+            time.saturating_sub(times.get(&thread).copied().unwrap_or_default())
         };
-        let (timeline, marks) = self.timeline.take();
-        Outcome {
-            scenario: self.plan.scenario.name(),
-            started: self.started,
-            parameters: self.plan.parameters(),
-            elapsed: Duration::from_nanos(to.at.saturating_sub(from.at)),
-            published: to.published - from.published,
-            owed: to.owed - from.owed,
-            delivered: to.delivered - from.delivered,
-            faults: self.tally.faults,
-            allowed: self.tally.allowed,
-            complaints: self.complaints.iter().map(times).collect(),
-            latencies: self.timeline.arrivals.clone(),
-            acknowledged_after: self.timeline.acknowledgements.clone(),
-            connected_after: self.timeline.connects.clone(),
-            figures: std::mem::take(&mut self.figures),
-            load_cpu: to.load_cpu.saturating_sub(from.load_cpu),
-            broker,
-            timeline,
-            marks,
+        let busiest = self.thread_times().into_iter().map(used).max().unwrap_or_default();
+        if !busiest.is_zero() && delivered > began {
+            let each = busiest.as_secs_f64() * 1e6 / (delivered - began) as f64;
+            self.figure("broker's busiest thread, CPU µs per message", each);
         }
-    }
-
-    /// Takes a note of a figure that only this scenario has.
-    pub(crate) fn figure(&mut self, name: &'static str, value: f64) {
-        self.figures.insert(name, value);
     }
 }

@@ -3,18 +3,15 @@
 use std::io;
 
 use super::client::{self, Stage};
-use super::{Engine, REPLACED, Trouble, token};
-use crate::books::Gathered;
+use super::presence::AWAY_NANOS;
+use super::{Engine, Trouble, token};
 use crate::error::BenchError;
 use crate::frame::{self, Frame};
-use crate::packet::{self, ConnAck, Hello};
-use crate::plan::{Quality, Scenario};
+use crate::packet::{self, ConnAck, Hello, Will};
+use crate::plan::Scenario;
 
 /// Topic Filters in one SUBSCRIBE.
 const FILTERS_AT_ONCE: u32 = 100;
-
-/// How long a client that has lost its connection stays away.
-const AWAY_NANOS: u64 = 100_000_000;
 
 impl Engine<'_> {
     /// Puts a client on the way to the broker.
@@ -37,7 +34,7 @@ impl Engine<'_> {
         Ok(())
     }
 
-    fn open(&mut self, index: usize, now: u64) -> Result<(), BenchError> {
+    pub(super) fn open(&mut self, index: usize, now: u64) -> Result<(), BenchError> {
         let source = match self.plan.sources.len() {
             0 => None,
             sources => Some(self.plan.sources[index % sources]),
@@ -86,11 +83,22 @@ impl Engine<'_> {
             result => result?,
         };
         let client_identifier = self.client_identifier(index);
+        let will = match (&mut self.soak, self.is_leaving) {
+            (Some(soak), false) => Some(soak.will(index, &self.common.layout)),
+            _ => None,
+        };
         let hello = Hello {
             client_identifier: &client_identifier,
             user_name: self.plan.user_name.as_deref(),
             password: self.plan.password.as_deref(),
-            is_lasting: self.plan.has_lasting_sessions() && !self.is_leaving,
+            is_lasting: self.is_lasting(index) && !self.is_leaving,
+            // Every other one of those whose Session is to end finds one that Clean Start has to end.
+            keeps_session: self.soak.is_some() && index.is_multiple_of(2) && !self.is_leaving,
+            will: will.as_ref().map(|will| Will {
+                topic_name: &will.topic_name,
+                payload: &will.payload,
+                qos: will.qos,
+            }),
         };
         let client = &mut self.clients[index];
         client.stage = Stage::Greeting;
@@ -107,6 +115,9 @@ impl Engine<'_> {
         frame: &Frame<'_>,
     ) -> Result<(), Trouble> {
         self.tally.progress += 1;
+        if self.handle_guest(index, frame)? {
+            return Ok(());
+        }
         match (frame.first, self.clients[index].stage) {
             (frame::CONNACK, Stage::Greeting) => {
                 let connack = packet::read_connack(self.plan.version, frame)?;
@@ -123,8 +134,9 @@ impl Engine<'_> {
                 let code = frame.body.first().copied().unwrap_or(0);
                 self.handle_closed(index, &format!("DISCONNECT with Reason Code {code:#04x}"))?;
             }
-            // Of subscriptions that come and go.
-            (frame::SUBACK | frame::UNSUBACK, Stage::Online) => {}
+            (frame::SUBACK | frame::UNSUBACK, Stage::Online) if self.is_asking(index) => {
+                self.handle_subscription(index, frame)?;
+            }
             (first, _) => {
                 self.handle_closed(index, &format!("packet {first:#04x} comes out of turn"))?;
             }
@@ -159,18 +171,28 @@ impl Engine<'_> {
         }
         self.tally.connected += 1;
         self.tally.samples.connect(now - client.opened_at);
-        let had_session = client.has_session;
-        client.has_session = self.plan.has_lasting_sessions();
+        if let Some(soak) = &mut self.soak {
+            soak.wills.accept(index);
+        }
+        let is_lasting = self.is_lasting(index);
+        let had_session = std::mem::replace(&mut self.clients[index].has_session, is_lasting);
         if had_session && !connack.session_present {
             self.complain("a client came back, and its Session was gone".to_owned());
+        }
+        if !is_lasting && connack.session_present {
+            // [MQTT-3.2.2-2]
+            self.complain("a Session was there that should have ended".to_owned());
         }
         if index < publishers {
             self.senders[index].quota = self.plan.window.min(connack.receive_maximum.into());
             return self.go_online(index, had_session);
         }
-        if self.common.layout.filters() == 0 || (had_session && connack.session_present) {
+        let subscriber = index - publishers;
+        let filters = self.common.layout.filters(subscriber as u32);
+        if filters == 0 || (had_session && connack.session_present) {
             return self.go_online(index, had_session);
         }
+        self.ask_arrivals(subscriber);
         self.clients[index].stage = Stage::Subscribing(0);
         self.push_subscribe(index, 0);
         Ok(())
@@ -178,13 +200,18 @@ impl Engine<'_> {
 
     /// Whether the broker offers what the scenario needs.
     fn check_offer(&self, connack: &ConnAck) -> Result<(), BenchError> {
-        let qos_max = self.common.layout.qos_max();
+        let is_soak = self.plan.scenario == Scenario::Soak;
+        let qos_max = self.common.layout.qos_max().max(u8::from(is_soak));
         let lacks = match self.plan.scenario {
             _ if connack.qos_max < qos_max => {
                 format!("a Maximum QoS of {}; take a lower --qos", connack.qos_max)
             }
-            Scenario::Retained if !connack.retain => "no retained messages".to_owned(),
-            Scenario::Shared if !connack.shared => "no Shared Subscriptions".to_owned(),
+            Scenario::Retained | Scenario::Soak if !connack.retain => {
+                "no retained messages".to_owned()
+            }
+            Scenario::Shared | Scenario::Soak if !connack.shared => {
+                "no Shared Subscriptions".to_owned()
+            }
             _ if self.plan.payload_len > connack.packet_size_max as usize => {
                 let size = connack.packet_size_max;
                 format!("a Maximum Packet Size of {size}; take a smaller --payload")
@@ -197,7 +224,7 @@ impl Engine<'_> {
     fn push_subscribe(&mut self, index: usize, first: u32) {
         let layout = &self.common.layout;
         let subscriber = (index - self.senders.len()) as u32;
-        let which = first..layout.filters().min(first + FILTERS_AT_ONCE);
+        let which = first..layout.filters(subscriber).min(first + FILTERS_AT_ONCE);
         let topic_filters = layout.topic_filters(subscriber, which);
         if let Some(link) = &mut self.clients[index].link {
             let (version, qos) = (self.plan.version, layout.qos_max());
@@ -212,7 +239,8 @@ impl Engine<'_> {
         codes: &[u8],
     ) -> Result<(), BenchError> {
         let layout = &self.common.layout;
-        let asked = (layout.filters() - acknowledged).min(FILTERS_AT_ONCE);
+        let filters = layout.filters((index - self.senders.len()) as u32);
+        let asked = (filters - acknowledged).min(FILTERS_AT_ONCE);
         let qos = layout.qos_max();
         if let Some(at) = codes.iter().position(|&code| code != qos) {
             let subscriber = (index - self.senders.len()) as u32;
@@ -232,237 +260,14 @@ impl Engine<'_> {
             return self.handle_closed(index, "SUBACK with another number of codes");
         }
         let acknowledged = acknowledged + asked;
-        if acknowledged == layout.filters() {
+        if acknowledged == filters {
+            self.hold_arrivals(index - self.senders.len());
             let is_back = self.is_lenient;
             return self.go_online(index, is_back);
         }
         self.clients[index].stage = Stage::Subscribing(acknowledged);
         self.push_subscribe(index, acknowledged);
         Ok(())
-    }
-
-    /// A client has all that it needs.
-    fn go_online(&mut self, index: usize, is_back: bool) -> Result<(), BenchError> {
-        self.opening.active -= 1;
-        self.opening.online += 1;
-        self.clients[index].stage = Stage::Online;
-        let now = self.now();
-        if self.opening.active == 0 && self.opening.queue.is_empty() {
-            self.tally.unsteady_until = now;
-        }
-        let Some(subscriber) = index.checked_sub(self.senders.len()) else {
-            if is_back {
-                let sender = &mut self.senders[index];
-                sender.resumed_at = now;
-                if let Some(link) = &mut self.clients[index].link {
-                    sender.push_unanswered(&mut link.output, &self.common);
-                }
-            }
-            self.mark_ready(index);
-            return Ok(());
-        };
-        if subscriber < self.receivers.len() {
-            if is_back {
-                self.receivers[subscriber].resumed_at = now;
-                self.forgive_subscriber(subscriber);
-            }
-            self.count_in(subscriber, now);
-        }
-        Ok(())
-    }
-
-    /// The broker, or the network, has ended a connection; or has sent what nobody can read.
-    pub(super) fn handle_closed(&mut self, index: usize, reason: &str) -> Result<(), BenchError> {
-        if !self.is_lenient {
-            let client = self.client_identifier(index);
-            return Err(BenchError::Closed { client, reason: reason.to_owned() });
-        }
-        self.lose(index);
-        if self.is_leaving {
-            return Ok(());
-        }
-        self.complain(format!("a connection was not closed by its client: {reason}"));
-        let now = self.now();
-        self.bring(index, now + AWAY_NANOS);
-        Ok(())
-    }
-
-    /// Closes a connection without a word, and lets the client come back.
-    pub(super) fn cut(&mut self, index: usize) {
-        if self.clients[index].link.is_some() {
-            self.lose(index);
-            let now = self.now();
-            self.bring(index, now + AWAY_NANOS);
-        }
-    }
-
-    /// A client has no connection any more.
-    pub(super) fn lose(&mut self, index: usize) {
-        let client = &mut self.clients[index];
-        let stage = std::mem::replace(&mut client.stage, Stage::Away);
-        client.link = None;
-        client.is_paused = false;
-        match stage {
-            Stage::Away => return,
-            Stage::Online => self.opening.online -= 1,
-            _ => self.opening.active -= 1,
-        }
-        self.tally.disconnected += u64::from(!self.is_leaving);
-        self.tally.unsteady_until = u64::MAX;
-        match index.checked_sub(self.senders.len()) {
-            None => self.forgive_publisher(index),
-            Some(subscriber) if subscriber < self.receivers.len() => {
-                let receiver = &mut self.receivers[subscriber];
-                receiver.carried.clone_from(&receiver.received);
-                if stage == Stage::Online {
-                    self.count_out(subscriber);
-                }
-            }
-            Some(_) => {}
-        }
-    }
-
-    /// A subscriber counts for the windows of its publishers.
-    pub(super) fn count_in(&mut self, subscriber: usize, now: u64) {
-        let receiver = &mut self.receivers[subscriber];
-        if receiver.counts_from != u64::MAX || receiver.is_loose {
-            return;
-        }
-        receiver.counts_from = now;
-        let is_shared = self.common.layout.is_shared();
-        for publisher in receiver.arrivals.publishers() {
-            let sender = &mut self.senders[publisher as usize];
-            sender.counting = if is_shared { 1 } else { sender.counting + 1 };
-            if !sender.is_ready {
-                sender.is_ready = true;
-                self.tally.ready.push(publisher as usize);
-            }
-        }
-    }
-
-    /// A subscriber that is away, or does not read, must not hold its publishers up.
-    pub(super) fn count_out(&mut self, subscriber: usize) {
-        let receiver = &mut self.receivers[subscriber];
-        if receiver.counts_from == u64::MAX {
-            return;
-        }
-        receiver.counts_from = u64::MAX;
-        let now = self.start.elapsed().as_nanos() as u64;
-        let is_shared = self.common.layout.is_shared();
-        for publisher in receiver.arrivals.publishers() {
-            let sender = &mut self.senders[publisher as usize];
-            if is_shared {
-                // Nobody knows which of the messages under way were for this one.
-                sender.in_flight = 0;
-                sender.counts_from = now;
-            } else {
-                let outstanding = receiver.arrivals.outstanding(publisher, sender.sent);
-                sender.in_flight = sender.in_flight.saturating_sub(outstanding);
-                sender.counting -= 1;
-            }
-            if !sender.is_ready {
-                sender.is_ready = true;
-                self.tally.ready.push(publisher as usize);
-            }
-        }
-    }
-
-    /// What a subscriber has missed of QoS 0 while it was away is not owed to it.
-    fn forgive_subscriber(&mut self, subscriber: usize) {
-        let layout = &self.common.layout;
-        if layout.is_shared() {
-            for publisher in 0..self.senders.len() {
-                self.forgive_group(publisher);
-            }
-            return;
-        }
-        let receiver = &mut self.receivers[subscriber];
-        for publisher in receiver.arrivals.publishers() {
-            let sent = self.senders[publisher as usize].sent;
-            let may_lose = |lane| layout.qos(lane) == 0;
-            let forgiven = receiver.arrivals.forgive(publisher, sent, may_lose);
-            self.tally.settled += forgiven;
-        }
-    }
-
-    /// What a publisher has sent at QoS 0 may have been lost with its connection.
-    fn forgive_publisher(&mut self, index: usize) {
-        let layout = &self.common.layout;
-        if layout.is_shared() {
-            return self.forgive_group(index);
-        }
-        let sent = self.senders[index].sent;
-        for subscriber in layout.subscribers_of(index as u32) {
-            let receiver = &mut self.receivers[subscriber as usize];
-            let may_lose = |lane| layout.qos(lane) == 0;
-            let forgiven = receiver.arrivals.forgive(index as u32, sent, may_lose);
-            self.tally.settled += forgiven;
-            if receiver.counts_from != u64::MAX {
-                let sender = &mut self.senders[index];
-                sender.in_flight = sender.in_flight.saturating_sub(forgiven);
-            }
-        }
-    }
-
-    fn forgive_group(&mut self, publisher: usize) {
-        if self.common.layout.quality == Quality::All(0) {
-            let sender = &mut self.senders[publisher];
-            let group: &mut Gathered = &mut self.tally.groups[publisher];
-            self.tally.settled += group.forgive(sender.sent);
-            sender.in_flight = 0;
-        }
-    }
-
-    /// Messages that the broker has refused are not owed to anyone.
-    pub(super) fn spread_refusals(&mut self) {
-        for (publisher, sequence) in std::mem::take(&mut self.tally.refusals) {
-            let sender = &mut self.senders[publisher as usize];
-            if let Some(group) = self.tally.groups.get_mut(publisher as usize) {
-                let was_due = u64::from(group.refuse(sequence));
-                self.tally.settled += was_due;
-                sender.in_flight = sender.in_flight.saturating_sub(was_due);
-                continue;
-            }
-            for subscriber in self.common.layout.subscribers_of(publisher) {
-                let receiver = &mut self.receivers[subscriber as usize];
-                let was_due = u64::from(receiver.arrivals.refuse(publisher, sequence));
-                self.tally.settled += was_due;
-                if receiver.counts_from != u64::MAX {
-                    sender.in_flight = sender.in_flight.saturating_sub(was_due);
-                }
-            }
-        }
-    }
-
-    /// What comes on a connection that was taken over: only its end matters.
-    pub(super) fn handle_replaced(&mut self, index: usize) -> Result<(), BenchError> {
-        loop {
-            let Some(link) = &mut self.clients[index].replaced else { return Ok(()) };
-            match link.fill(&mut self.scratch) {
-                Ok(Some(_)) => {}
-                Ok(None) => return Ok(()),
-                Err(_) => {
-                    self.clients[index].replaced = None;
-                    self.tally.progress += 1;
-                    return Ok(());
-                }
-            }
-        }
-    }
-
-    /// Connects a client again beside its present connection, which the broker then has to close.
-    pub(super) fn take_over(&mut self, index: usize) -> Result<(), BenchError> {
-        if self.clients[index].stage != Stage::Online || self.clients[index].replaced.is_some() {
-            return Ok(());
-        }
-        let mut link = self.clients[index].link.take();
-        if let Some(link) = &mut link {
-            link.reregister(self.poll.registry(), token(index + REPLACED))?;
-        }
-        self.lose(index);
-        self.clients[index].replaced = link;
-        let now = self.now();
-        self.open(index, now)
     }
 }
 

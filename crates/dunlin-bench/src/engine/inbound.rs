@@ -6,6 +6,7 @@ use super::sender::{Common, Sender};
 use super::tally::Tally;
 use crate::books::{Answer, Verdict};
 use crate::frame::{self, Frame, FrameError};
+use crate::layout::Role;
 use crate::packet::{self, Publish};
 use crate::payload::{Reading, Stamp};
 
@@ -155,30 +156,32 @@ impl Desk<'_> {
             // DUP is for what is sent again, which only a connection of before can have missed.
             && first & 0b1001 & !(u8::from(receiver.resumed_at > 0) << 3) == self.common.publish & 1
             && sequence < sender.sent;
-        let faults = &mut self.tally.faults[usize::from(qos)];
-        faults.corrupted += u64::from(!is_as_sent);
-        let verdict = if self.common.layout.is_shared() {
+        self.tally.faults[usize::from(qos)].corrupted += u64::from(!is_as_sent);
+        let is_member = receiver.role == Role::Member;
+        let verdict = match is_member {
+            true => self.tally.groups[publisher as usize].book(sequence),
+            false => receiver.arrivals.book(publisher, sequence),
+        };
+        let resumed_at = match is_member {
+            true => self.tally.group.lost_at.max(sender.resumed_at),
+            false => receiver.resumed_at.max(sender.resumed_at),
+        };
+        if is_member && verdict != Verdict::Doubled {
             let lane = publisher as usize * self.common.lanes as usize
                 + (sequence % self.common.lanes) as usize;
             let least = &mut receiver.least[lane];
             // What was meant for a member that is away comes late to another.
-            faults.out_of_order += u64::from(sequence < *least && due > self.tally.unsteady_until);
+            let is_late = sequence < *least && due > self.tally.group.unsteady_until;
             *least = sequence.max(*least);
-            self.tally.groups[publisher as usize].book(sequence)
-        } else {
-            receiver.arrivals.book(publisher, sequence)
-        };
-        let is_late_allowed = match self.common.layout.is_shared() {
-            false => due <= receiver.resumed_at.max(sender.resumed_at),
-            true => due <= self.tally.unsteady_until,
-        };
+            self.tally.faults[usize::from(qos)].out_of_order += u64::from(is_late);
+        }
         self.tally.progress += 1;
         match verdict {
             Verdict::Fresh { skipped } => {
-                if !receiver.is_loose {
-                    self.tally.settled += 1 + skipped;
-                    self.tally.delivered += 1;
-                }
+                // What a loose one is owed shows when it comes.
+                self.tally.owed += if receiver.is_loose { 1 + skipped } else { 0 };
+                self.tally.settled += 1 + skipped;
+                self.tally.delivered += 1;
                 if due >= receiver.counts_from && due >= sender.counts_from {
                     sender.in_flight = sender.in_flight.saturating_sub(1 + skipped);
                     if !sender.is_ready {
@@ -188,16 +191,18 @@ impl Desk<'_> {
                 }
                 self.tally.samples.arrival(self.now.saturating_sub(due));
             }
-            Verdict::Forgiven => self.tally.delivered += u64::from(!receiver.is_loose),
+            Verdict::Forgiven => {
+                self.tally.owed += u64::from(receiver.is_loose);
+                self.tally.settled += u64::from(receiver.is_loose);
+                self.tally.delivered += 1;
+            }
             Verdict::Late => {
-                self.tally.delivered += u64::from(!receiver.is_loose);
+                self.tally.delivered += 1;
                 self.tally.faults[usize::from(qos)].out_of_order += 1;
             }
-            Verdict::Doubled if qos == 1 && is_late_allowed => self.tally.allowed[1].doubled += 1,
+            Verdict::Doubled if qos == 1 && due <= resumed_at => self.tally.allowed[1].doubled += 1,
             Verdict::Doubled => self.tally.faults[usize::from(qos)].doubled += 1,
-            Verdict::Stray => {
-                self.tally.faults[usize::from(qos)].corrupted += u64::from(is_as_sent);
-            }
+            Verdict::Stray => self.tally.faults[usize::from(qos)].stray += u64::from(is_as_sent),
         }
     }
 }

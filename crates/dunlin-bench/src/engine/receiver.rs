@@ -1,7 +1,7 @@
 //! One subscriber: what it has to see, and the Packet Identifiers that it remembers.
 
 use crate::books::Arrivals;
-use crate::layout::Layout;
+use crate::layout::{Layout, Role};
 
 /// The receiving side of a client.
 #[derive(Debug)]
@@ -17,29 +17,30 @@ pub(super) struct Receiver {
     pub(super) resumed_at: u64,
     /// Messages due from here on count for the windows of their publishers; `u64::MAX`: none does.
     pub(super) counts_from: u64,
-    /// Its subscription comes and goes: it is owed nothing.
+    pub(super) role: Role,
+    /// Its subscription comes and goes, or its Session: what it is owed is known when it is there.
     pub(super) is_loose: bool,
-    /// It has its subscription at present.
+    /// It wants its subscription at present.
     pub(super) is_subscribed: bool,
+    /// SUBSCRIBE or UNSUBSCRIBE was sent for that, and has no answer.
+    pub(super) is_asking: bool,
 }
 
 impl Receiver {
     pub(super) fn new(layout: &Layout, subscriber: u32) -> Self {
-        let mut arrivals = Arrivals::new(layout, subscriber);
-        let is_loose = subscriber >= layout.subscribers;
-        if is_loose {
-            arrivals.begin_anywhere();
-        }
+        let role = layout.role(subscriber);
         let places = u64::from(layout.publishers) * layout.lanes();
         Self {
-            arrivals,
-            least: vec![0; if layout.is_shared() { places as usize } else { 0 }].into(),
+            arrivals: Arrivals::new(layout, subscriber),
+            least: vec![0; if role == Role::Member { places as usize } else { 0 }].into(),
             received: Identifiers::default(),
             carried: Identifiers::default(),
             resumed_at: 0,
             counts_from: u64::MAX,
-            is_loose,
+            role,
+            is_loose: matches!(role, Role::Wanderer | Role::Passing),
             is_subscribed: true,
+            is_asking: false,
         }
     }
 }

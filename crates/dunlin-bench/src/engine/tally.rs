@@ -20,9 +20,7 @@ pub(super) struct Tally {
     pub(super) unidentified: [u64; 3],
     /// Messages that the broker has refused, by publisher, whose subscribers do not know it yet.
     pub(super) refusals: Vec<(u32, u64)>,
-    /// Messages due before may have gone to another one of a group than was meant; `u64::MAX` while
-    /// a client is away.
-    pub(super) unsteady_until: u64,
+    pub(super) group: Group,
     /// Acknowledgements that nobody waited for.
     pub(super) out_of_turn: u64,
     /// Messages that were due, and had no room until the end.
@@ -39,6 +37,18 @@ pub(super) struct Tally {
     /// What a group has seen, by publisher.
     pub(super) groups: Vec<Gathered>,
     pub(super) samples: Samples,
+}
+
+/// Who of a group is there.
+#[derive(Debug, Default)]
+pub(super) struct Group {
+    /// Members that are there.
+    pub(super) online: u32,
+    /// Messages due before may have come to a member whose connection was lost before it could say so.
+    pub(super) lost_at: u64,
+    /// Messages due before may come late, since they were meant for a member that was away;
+    /// `u64::MAX` while one is.
+    pub(super) unsteady_until: u64,
 }
 
 /// Times that were taken, since somebody last asked for them.
@@ -122,7 +132,7 @@ impl Tally {
             allowed: [Faults::default(); 3],
             unidentified: [0; 3],
             refusals: Vec::new(),
-            unsteady_until: 0,
+            group: Group::default(),
             out_of_turn: 0,
             unsent: 0,
             connected: 0,

@@ -63,7 +63,7 @@ impl Engine<'_> {
     fn is_owed_anything(&self) -> bool {
         let is_opening = self.opening.active > 0 || !self.opening.queue.is_empty();
         let owes = self.tally.settled < self.tally.owed || self.tally.unacknowledged > 0;
-        (is_opening || owes || self.tally.pings_due > 0) && !self.is_paused()
+        (is_opening || owes || self.tally.pings_due > 0 || self.owes_guests()) && !self.is_paused()
     }
 
     /// Sends PINGREQs, if the broker wants to hear from its clients now and then.

@@ -1,6 +1,8 @@
 //! Packets, byte for byte.
 
-use super::{ConnAck, Hello, Publish, push_connect, push_disconnect, push_subscribe, read_connack};
+use super::{
+    ConnAck, Hello, Publish, Will, push_connect, push_disconnect, push_subscribe, read_connack,
+};
 use super::{identifier_before_payload, publish_head, read_publish, suback_codes};
 use crate::frame::{CONNACK, FrameError, SUBACK, push_frame, split_frame};
 use crate::plan::Version::{V5, V311};
@@ -12,12 +14,38 @@ fn a_connect_says_who_comes_and_what_it_asks_for() {
         user_name,
         password: user_name.map(|_| &b"pw"[..]),
         is_lasting,
+        keeps_session: false,
+        will: None,
     };
     for (version, hello, expected) in [
         (V311, hello(false, None), &b"\x10\x0d\0\x04MQTT\x04\x02\xff\xff\0\x01a"[..]),
         (V311, hello(true, Some("u")), b"\x10\x14\0\x04MQTT\x04\xC0\xff\xff\0\x01a\0\x01u\0\x02pw"),
         (V5, hello(false, None), b"\x10\x0e\0\x04MQTT\x05\x02\xff\xff\0\0\x01a"),
         (V5, hello(true, None), b"\x10\x13\0\x04MQTT\x05\0\xff\xff\x05\x11\0\0\x0e\x10\0\x01a"),
+    ] {
+        let mut out = Vec::new();
+        push_connect(&mut out, version, &hello);
+        assert_eq!(out, expected);
+    }
+}
+
+#[test]
+fn a_connect_says_what_to_publish_when_it_is_lost() {
+    let will = Will { topic_name: "w", payload: b"gone", qos: 2 };
+    let hello = Hello {
+        client_identifier: "a",
+        user_name: Some("u"),
+        password: None,
+        is_lasting: true,
+        keeps_session: false,
+        will: Some(will),
+    };
+    for (version, expected) in [
+        (V311, &b"\x10\x19\0\x04MQTT\x04\x94\xff\xff\0\x01a\0\x01w\0\x04gone\0\x01u"[..]),
+        (
+            V5,
+            b"\x10\x20\0\x04MQTT\x05\x94\xff\xff\x05\x11\0\0\x0e\x10\0\x01a\0\0\x01w\0\x04gone\0\x01u",
+        ),
     ] {
         let mut out = Vec::new();
         push_connect(&mut out, version, &hello);

@@ -25,3 +25,11 @@ fn this_process_has_memory_and_cpu_time() {
     assert!(memory.rollup_rss > 0 && memory.status_rss > 0 && memory.rollup_anonymous > 0);
     cpu_time(std::process::id()).unwrap();
 }
+
+#[test]
+fn the_time_of_a_process_is_that_of_its_threads() {
+    let pid = std::process::id();
+    let threads: Duration = thread_times(pid).expect("it is there").values().sum();
+    assert!(threads <= cpu_time(pid).expect("it is there"));
+    assert!(thread_times(u32::MAX).is_err());
+}

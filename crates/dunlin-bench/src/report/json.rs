@@ -37,15 +37,21 @@ pub const FORMAT: u32 = 1;
 ///   "published_per_sec": 123733.3,
 ///   "delivered_per_sec": 123733.3,
 ///   "faults": {
-///     "qos0": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
-///     "qos1": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
-///     "qos2": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
+///     "qos0": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "stray": 0,
+///               "refused": 0 },
+///     "qos1": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "stray": 0,
+///               "refused": 0 },
+///     "qos2": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "stray": 0,
+///               "refused": 0 },
 ///     "sum": 0
 ///   },
 ///   "allowed": {
-///     "qos0": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
-///     "qos1": { "lost": 0, "doubled": 12, "out_of_order": 0, "corrupted": 0, "refused": 0 },
-///     "qos2": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "refused": 0 },
+///     "qos0": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "stray": 0,
+///               "refused": 0 },
+///     "qos1": { "lost": 0, "doubled": 12, "out_of_order": 0, "corrupted": 0, "stray": 0,
+///               "refused": 0 },
+///     "qos2": { "lost": 0, "doubled": 0, "out_of_order": 0, "corrupted": 0, "stray": 0,
+///               "refused": 0 },
 ///     "sum": 12
 ///   },
 ///   "complaints": [],

@@ -5,6 +5,10 @@ use std::time::Duration;
 use super::words;
 use crate::outcome::{BrokerUse, Interval, Percentiles};
 
+/// The shortest time of which a share of the CPU is shown: the kernel brings its counts up to date now
+/// and then only, and one point of 300 % would flatten all others.
+const CPU_LENGTH_MIN: Duration = Duration::from_millis(100);
+
 /// One interval, or several that were joined.
 #[derive(Debug, Clone)]
 pub(super) struct Row {
@@ -39,11 +43,16 @@ impl Row {
     }
 
     pub(super) fn broker_cpu(&self) -> Option<f64> {
-        words::share(self.sum.broker?.cpu, self.sum.length)
+        self.share(self.sum.broker?.cpu)
     }
 
     pub(super) fn load_cpu(&self) -> Option<f64> {
-        words::share(self.sum.load_cpu, self.sum.length)
+        self.share(self.sum.load_cpu)
+    }
+
+    /// How much of one core this is; `None` of a moment too short to tell.
+    fn share(&self, cpu: Duration) -> Option<f64> {
+        (self.sum.length >= CPU_LENGTH_MIN).then(|| words::share(cpu, self.sum.length)).flatten()
     }
 
     pub(super) fn resident(&self) -> Option<u64> {

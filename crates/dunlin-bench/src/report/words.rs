@@ -9,13 +9,19 @@ use crate::outcome::{Faults, Outcome};
 /// Share of its one core from which on the load may have been what held the rates.
 const LOAD_AT_ITS_LIMIT: f64 = 0.9;
 
+/// Messages per second from which on a paced load waits awake from one to the next.
+const RATE_WITHOUT_SLEEP: f64 = 1_000.0;
+/// Share of its core that such a load has if nobody else wants it.
+const LOAD_UNDISTURBED: f64 = 0.8;
+
 /// What can go wrong, with its name, in the order of the fields.
-pub(super) const fn kinds(faults: &Faults) -> [(&'static str, u64); 5] {
+pub(super) const fn kinds(faults: &Faults) -> [(&'static str, u64); 6] {
     [
         ("lost", faults.lost),
         ("doubled", faults.doubled),
         ("out of order", faults.out_of_order),
         ("corrupted", faults.corrupted),
+        ("not asked for", faults.stray),
         ("refused", faults.refused),
     ]
 }
@@ -43,7 +49,7 @@ pub(super) fn faultless(outcome: &Outcome) -> &'static str {
     if outcome.owed.max(outcome.delivered) == 0 {
         "no message was due to anyone"
     } else if outcome.allowed.iter().any(|allowed| allowed.sum() > 0) {
-        "nothing lost or doubled but what a cut connection allows, in order"
+        "nothing lost or doubled but what lost connections allow, in order"
     } else {
         "nothing lost, nothing doubled, in order"
     }
@@ -53,7 +59,9 @@ pub(super) fn faultless(outcome: &Outcome) -> &'static str {
 pub(super) fn notes(outcome: &Outcome) -> Vec<String> {
     let mut notes = Vec::new();
     for line in by_qos(&outcome.allowed) {
-        notes.push(format!("No fault, as a connection had been cut: {line}"));
+        notes.push(format!(
+            "No fault, as a connection had been lost or a subscription given up: {line}"
+        ));
     }
     if outcome.faults[0].lost > 0 {
         notes.push(
@@ -62,7 +70,14 @@ pub(super) fn notes(outcome: &Outcome) -> Vec<String> {
     }
     let is_paced = outcome.parameters.iter().any(|(name, _)| *name == "rate");
     let load = share(outcome.load_cpu, outcome.elapsed).unwrap_or(0.0);
-    if is_paced {
+    let rate = per_second(outcome.published, outcome.elapsed).unwrap_or(0.0);
+    if is_paced && rate >= RATE_WITHOUT_SLEEP && load < LOAD_UNDISTURBED {
+        notes.push(format!(
+            "The load got only {} of a core, although at this rate it never sleeps: other programs \
+             were busy, and part of the latency is theirs.",
+            units::share(load)
+        ));
+    } else if is_paced {
         notes.push(
             "A paced load never sleeps, so that each message goes at its moment: what CPU it used \
              says nothing."

@@ -1,6 +1,7 @@
 //! From the routing of a message to its acknowledgement: what other workers say of it, what is
 //! stored before whom may be told what, and why QoS 2 is exactly once over a crash.
 
+use super::GroupName;
 use super::durability::Durability;
 use super::endpoints::Connection;
 use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Receiver, Turn};
@@ -9,9 +10,8 @@ use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::pending::{AfterStored, PendingPublish, Source};
 use super::publish::Routed;
-use super::session::GroupName;
 use super::{ConnectionKey, Core, DropCause, Record, RecordNumber, WorkerNumber};
-use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode, Text, TopicName};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode, Text};
 use dunlin_protocol::{AckToken, Instant, Message};
 use dunlin_topics::Group;
 use std::collections::BTreeMap;
@@ -19,11 +19,12 @@ use std::sync::Arc;
 
 impl Core {
     /// Whether a message may be for sessions of other workers.
-    pub(super) fn may_concern_others(&mut self, topic_name: &TopicName) -> bool {
+    pub(super) fn may_concern_others(&mut self, outgoing: &Outgoing<'_>) -> bool {
         if self.outbox.workers() == 1 {
             return false;
         }
-        let recipients = self.routing.cache.recipients(&self.routing.index, topic_name);
+        self.routing.look_up(outgoing);
+        let recipients = self.routing.cache.found();
         let is_worker = |key: &SubscriberKey| matches!(key.subscriber(), Subscriber::Worker(_));
         !recipients.groups().is_empty()
             || recipients.subscribers().iter().any(|(key, _)| is_worker(key))
@@ -188,9 +189,8 @@ impl Core {
     ) {
         let is_stored = self.endpoints.stores && message.qos > QoS::AtMostOnce;
         let mut outgoing = Outgoing::shared(message);
-        outgoing.is_tentative = is_stored
-            && message.qos == QoS::ExactlyOnce
-            && self.may_concern_others(&message.topic_name);
+        outgoing.is_tentative =
+            is_stored && message.qos == QoS::ExactlyOnce && self.may_concern_others(&outgoing);
         outgoing.durability =
             self.durability.of_message(&message.topic_name, self.durability.default);
         let answer = is_stored.then(|| self.pending.next_number());
@@ -412,7 +412,7 @@ impl Core {
         let record = self.endpoints.next_record();
         let session = &mut self.endpoints.sessions[session.0];
         let rare = session.rare.as_mut();
-        let note = rare.and_then(|rare| rare.notes.get_mut(&packet_identifier));
+        let note = rare.and_then(|rare| rare.notes.get_mut(packet_identifier));
         let Some((note, number)) = note.and_then(|note| note.number.map(|number| (note, number)))
         else {
             self.send_release(now, key, packet_identifier);

@@ -5,6 +5,7 @@ mod refill;
 mod waiting;
 
 pub(super) use delivery::Delivered;
+pub(super) use waiting::Load;
 
 use super::counters::Counters;
 use super::drops::DropList;

@@ -2,11 +2,11 @@
 //! another node one day is the same.
 
 use super::ConnectionKey;
+use super::GroupName;
 use super::counters::Counters;
 use super::durability::Durability;
 use super::given::{Given, GivenTo};
 use super::granted::{SessionKey, WorkerNumber};
-use super::session::GroupName;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::Text;
 use std::collections::VecDeque;

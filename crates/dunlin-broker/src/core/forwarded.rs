@@ -6,6 +6,7 @@ use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::HeldForwards;
 use super::publish::{HELD_RETRY, Routed};
+use super::routing::Routing;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, DropCause, WorkerNumber};
 use crate::QueuePolicy;
@@ -75,40 +76,33 @@ impl Core {
         } else if self.always_finds_room() {
             return false;
         }
-        let Some(groups) = self.groups_if_room(now, Some(publisher), outgoing) else { return true };
-        (0..groups).any(|at| {
-            let topic_name = &outgoing.message.topic_name;
-            let recipients = self.routing.cache.recipients(&self.routing.index, topic_name);
-            let id = recipients.groups().get(at).copied();
-            id.is_some_and(|id| self.group_would_refuse(now, id, outgoing))
-        })
+        self.sessions_would_refuse(now, Some(publisher), outgoing)
+            || self.members_would_refuse(now, outgoing)
     }
 
-    /// How many Shared Subscriptions a message is for; `None` if a session of this worker that is
-    /// to have it by a subscription of its own would refuse it.
-    fn groups_if_room(
+    /// Whether a session of this worker that is to have a message by a subscription of its own would
+    /// refuse it.
+    fn sessions_would_refuse(
         &mut self,
         now: Instant,
         publisher: Option<SessionKey>,
         outgoing: &Outgoing<'_>,
-    ) -> Option<usize> {
+    ) -> bool {
+        self.routing.look_up(outgoing);
         let topic_name = &outgoing.message.topic_name;
-        let index = &self.routing.index;
-        let recipients = self.routing.cache.recipients(index, topic_name);
-        let refuses =
-            recipients.subscribers().iter().any(|(key, granted)| match key.subscriber() {
-                Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
-                    let wants = publisher != Some(session)
-                        || !granted.some_no_local
-                        || Granted::of_own_message(index, session, topic_name)
-                            .is_some_and(|own| own.maximum_qos > QoS::AtMostOnce);
-                    wants
-                        && !outgoing.was_given(|| self.endpoints.given_to(self.worker, session))
-                        && self.endpoints.would_refuse(now, session, outgoing)
-                }
-                _ => false,
-            });
-        (!refuses).then(|| recipients.groups().len())
+        let Routing { index, cache, .. } = &self.routing;
+        cache.found().subscribers().iter().any(|(key, granted)| match key.subscriber() {
+            Subscriber::Session(session) if granted.maximum_qos > QoS::AtMostOnce => {
+                let wants = publisher != Some(session)
+                    || !granted.some_no_local
+                    || Granted::of_own_message(index, session, topic_name)
+                        .is_some_and(|own| own.maximum_qos > QoS::AtMostOnce);
+                wants
+                    && !outgoing.was_given(|| self.endpoints.given_to(self.worker, session))
+                    && self.endpoints.would_refuse(now, session, outgoing)
+            }
+            _ => false,
+        })
     }
 
     /// A message that another worker has matched with an interest of this one.
@@ -151,7 +145,7 @@ impl Core {
         let outgoing = forwarded.outgoing();
         match &forwarded.group {
             Some(name) => self.shared_would_refuse(now, name, &outgoing),
-            None => self.groups_if_room(now, None, &outgoing).is_none(),
+            None => self.sessions_would_refuse(now, None, &outgoing),
         }
     }
 
@@ -190,9 +184,8 @@ impl Core {
         }
         let outgoing = forwarded.outgoing();
         let mut routed = Routed::default();
-        let topic_name = &outgoing.message.topic_name;
-        let recipients = self.routing.cache.recipients(&self.routing.index, topic_name);
-        for (key, granted) in recipients.subscribers() {
+        self.routing.look_up(&outgoing);
+        for (key, granted) in self.routing.cache.found().subscribers() {
             if let Subscriber::Session(session) = key.subscriber() {
                 routed.outcome.matched = true;
                 if routed.has_before(&self.endpoints, self.worker, session, &outgoing) {

@@ -1,9 +1,9 @@
 //! Who has a message already that was refused elsewhere and comes again: sessions that end with
 //! their connection, which can't be asked to give it back.
 
+use super::GroupName;
 use super::endpoints::Endpoints;
 use super::granted::{SessionKey, WorkerNumber};
-use super::session::GroupName;
 use dunlin_protocol::codec::PacketIdentifier;
 use std::collections::VecDeque;
 use std::sync::Arc;

@@ -37,11 +37,6 @@ impl SubscriberKey {
         Self(FIRST_WORKER + worker.0 as u32)
     }
 
-    /// Comes after the keys of all sessions and before those of workers.
-    pub(super) const fn last_session() -> Self {
-        Self(FIRST_WORKER - 1)
-    }
-
     #[inline]
     pub(super) const fn subscriber(self) -> Subscriber {
         if self.0 < FIRST_WORKER {

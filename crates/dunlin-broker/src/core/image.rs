@@ -1,9 +1,10 @@
 //! What records add up to: the durable state of a broker, in memory.
 
+use super::GroupName;
 use super::fetch::{Fetch, Fetched};
 use super::granted::Granted;
 use super::record::Record;
-use super::session::{GroupName, Will};
+use super::session::Will;
 use dunlin_protocol::codec::{
     PacketIdentifier, QoS, SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };

@@ -32,6 +32,7 @@ mod granted;
 mod image;
 mod inspect;
 mod names;
+mod notes;
 mod outgoing;
 mod pending;
 mod publish;
@@ -63,7 +64,8 @@ pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;
-pub use session::GroupName;
+
+pub use dunlin_topics::GroupName;
 
 use crate::Limits;
 use bytes::BytesMut;

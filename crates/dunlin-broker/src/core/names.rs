@@ -10,16 +10,24 @@ const PLACES: usize = 1024;
 const LEN_MAX: usize = 256;
 
 /// Remembers the Topic Names of messages that had to be kept, so that the next message of the same
-/// name shares its memory instead of copying it. Names that collide replace each other.
+/// name shares its memory instead of copying it. Names that collide replace each other, but not
+/// when they come for the first time: what comes once is not worth sharing.
 #[derive(Debug)]
 pub(super) struct TopicNames {
-    places: Vec<Option<TopicName>>,
+    places: Vec<Place>,
     hasher: FixedState,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Place {
+    name: Option<TopicName>,
+    /// The hash of the name that came here last.
+    last: u64,
 }
 
 impl TopicNames {
     pub(super) fn new(seed: u64) -> Self {
-        Self { places: vec![None; PLACES], hasher: FixedState::with_seed(seed) }
+        Self { places: vec![Place::default(); PLACES], hasher: FixedState::with_seed(seed) }
     }
 
     /// The name, in memory that outlives the input it was read from.
@@ -28,15 +36,16 @@ impl TopicNames {
         if bytes.len() > LEN_MAX {
             return topic_name.detached();
         }
-        let place = self.hasher.hash_one(bytes) as usize % PLACES;
-        match &self.places[place] {
-            Some(known) if known == topic_name => known.clone(),
-            _ => {
-                let kept = topic_name.detached();
-                self.places[place] = Some(kept.clone());
-                kept
-            }
+        let hash = self.hasher.hash_one(bytes);
+        let place = &mut self.places[hash as usize % PLACES];
+        if let Some(known) = place.name.as_ref().filter(|known| *known == topic_name) {
+            return known.clone();
         }
+        let kept = topic_name.detached();
+        if std::mem::replace(&mut place.last, hash) == hash {
+            place.name = Some(kept.clone());
+        }
+        kept
     }
 }
 
@@ -48,6 +57,7 @@ mod tests {
     fn the_same_name_shares_memory_and_others_do_not() {
         let mut names = TopicNames::new(7);
         let read: TopicName = "lamps/7/state".parse().unwrap();
+        names.keep(&read);
         let first = names.keep(&read);
         let second = names.keep(&"lamps/7/state".parse().unwrap());
         assert_eq!(first.as_text().as_bytes().as_ptr(), second.as_text().as_bytes().as_ptr());

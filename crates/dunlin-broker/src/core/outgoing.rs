@@ -4,9 +4,11 @@ use super::durability::Durability;
 use super::forward::{Turn, WhenFull};
 use super::given::{Given, GivenTo};
 use super::names::TopicNames;
+use super::shared::ChosenMembers;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, TopicName};
-use std::cell::OnceCell;
+use dunlin_topics::Lookup;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 /// A message on its way to sessions: borrowed from the input while it is only passed on, copied
@@ -23,10 +25,20 @@ pub(super) struct Outgoing<'a> {
     pub(super) durability: Durability,
     /// Those who have it since it came the last time.
     pub(super) given: Option<Arc<Given>>,
+    /// By which request of the cache its recipients were found.
+    pub(super) lookup: Cell<Option<Lookup>>,
+    /// Whom it goes to of the groups that it is for. They are chosen once, before anybody is busier
+    /// by this message: then those get it who were asked whether they have room for it.
+    pub(super) members: OnceCell<ChosenMembers>,
     /// The Topic Name in memory of its own, when it was found before.
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
+    /// Connections that it was sent to at once.
+    sent: Cell<u32>,
 }
+
+/// A message has many receivers after so many.
+const MANY: u32 = 8;
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn borrowed(message: &'a Message) -> Self {
@@ -56,8 +68,11 @@ impl<'a> Outgoing<'a> {
             when_full,
             durability,
             given: None,
+            lookup: Cell::new(None),
+            members: OnceCell::new(),
             topic_name,
             kept,
+            sent: Cell::new(0),
         }
     }
 
@@ -83,6 +98,15 @@ impl<'a> Outgoing<'a> {
     #[inline]
     pub(super) fn was_given(&self, receiver: impl FnOnce() -> GivenTo) -> bool {
         self.given.as_ref().is_some_and(|given| given.contains(&receiver()))
+    }
+
+    /// Counts a connection that it is sent to; whether so many have had it that the others share one
+    /// payload.
+    #[inline]
+    pub(super) fn is_shared_next(&self) -> bool {
+        let sent = self.sent.get();
+        self.sent.set(sent.saturating_add(1));
+        sent >= MANY
     }
 
     pub(super) fn keep(&self) -> &Arc<Message> {

@@ -1,5 +1,6 @@
 //! A message from a Client: checked, kept if retained, routed, acknowledged.
 
+use super::GroupName;
 use super::counters::DropCause;
 use super::endpoints::{Delivered, Endpoints};
 use super::forward::{Forward, Forwarded, Outcome, PublishNumber, Receiver, Turn};
@@ -8,15 +9,14 @@ use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
 use super::retained::Expired;
-use super::session::GroupName;
-use super::shared::Chosen;
+use super::routing::Routing;
+use super::shared::{Choice, ChosenMembers};
 use super::sys::is_sys;
 use super::timers::Timer;
 use super::unrecorded::Change;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
 use dunlin_protocol::{AckToken, Instant, Message, PublishEvent};
-use dunlin_topics::GroupId;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,8 +141,8 @@ impl Core {
         let is_exactly_once = outgoing.message.qos == QoS::ExactlyOnce;
         if is_exactly_once && self.remembers_received(session) {
             let publisher = (session, self.endpoints.sessions.generation(session.0));
-            outgoing.is_tentative = self.pending.has_undecided(publisher)
-                || self.may_concern_others(&outgoing.message.topic_name);
+            outgoing.is_tentative =
+                self.pending.has_undecided(publisher) || self.may_concern_others(outgoing);
         }
         let mut routed = Routed::default();
         match self.retain(now, outgoing) {
@@ -356,17 +356,12 @@ impl Core {
         routed: &mut Routed,
     ) {
         let message = outgoing.message;
-        let mut recipients =
-            self.routing.cache.recipients(&self.routing.index, &message.topic_name);
-        // Members are chosen before anybody is busier by this message: then they are those who were
-        // asked whether they have room for it.
-        let mut members: Vec<(GroupId, Option<Chosen>)> = Vec::new();
+        self.routing.look_up(outgoing);
+        let Routing { index, cache, turns } = &self.routing;
+        let recipients = cache.found();
         if !recipients.groups().is_empty() {
-            members.extend(recipients.groups().iter().map(|group| (*group, None)));
-            for (group, chosen) in &mut members {
-                *chosen = self.choose_member(*group);
-            }
-            recipients = self.routing.cache.recipients(&self.routing.index, &message.topic_name);
+            let choice = Choice::new(index, turns, &self.interest, &self.endpoints);
+            outgoing.members.get_or_init(|| ChosenMembers::of(recipients.groups(), &choice));
         }
         for (key, granted) in recipients.subscribers() {
             routed.outcome.matched = true;
@@ -379,10 +374,7 @@ impl Core {
                         continue;
                     }
                     let own = (granted.some_no_local && publisher == Some(session))
-                        .then(|| {
-                            let index = &self.routing.index;
-                            Granted::of_own_message(index, session, &message.topic_name)
-                        })
+                        .then(|| Granted::of_own_message(index, session, &message.topic_name))
                         .flatten();
                     let granted = own.as_ref().unwrap_or(granted);
                     let retain = granted.retain_as_published && message.retain;
@@ -407,7 +399,7 @@ impl Core {
                 }
             }
         }
-        for (group, chosen) in members {
+        for (group, chosen) in outgoing.members.get().into_iter().flat_map(ChosenMembers::iter) {
             self.route_to_member(now, group, chosen, outgoing, answer, routed);
         }
     }

@@ -6,11 +6,12 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
+use super::GroupName;
 use super::granted::Granted;
 use super::image::Waiting;
 use super::outgoing::Outgoing;
 use super::record::Record;
-use super::session::{GroupName, Note};
+use super::session::Note;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, SubscriptionIdentifier, TopicName};
 use latest::Latest;

@@ -1,7 +1,7 @@
 //! What must survive the process: the changes of durable state, in the order they were decided.
 
+use super::GroupName;
 use super::granted::Granted;
-use super::session::GroupName;
 use dunlin_protocol::codec::{
     PacketIdentifier, QoS, SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };

@@ -178,7 +178,7 @@ impl Core {
                         _ => (InFlightState::AwaitingPubAck, Some(owed.message)),
                     };
                     note.taken = taken.then_some(RecordNumber(0));
-                    session.rare().notes.insert(packet_identifier, Box::new(note));
+                    session.rare().notes.insert(packet_identifier, note);
                     session.exchanges.restore_in_flight(InFlight::new(
                         packet_identifier,
                         state,

@@ -5,7 +5,7 @@ use super::sys::is_sys;
 use crate::Limits;
 use dunlin_protocol::codec::{TopicFilter, TopicName};
 use dunlin_protocol::{Instant, Message};
-use dunlin_topics::{NameIndex, Page, PageLimit};
+use dunlin_topics::{NameIndex, Page, PageLimit, Place};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -55,40 +55,66 @@ impl Retained {
     /// Removes a message; gives the change that had set it.
     fn remove(&mut self, topic_name: &TopicName) -> Option<u64> {
         let old = self.names.remove(topic_name)?;
+        self.forget(&old);
+        Some(old.change)
+    }
+
+    /// Counts a message no longer.
+    fn forget(&mut self, old: &Entry) {
+        let Message { topic_name, expires_at, .. } = &*old.message;
         let size = old.message.size();
         self.bytes -= size;
         if is_sys(topic_name) {
             self.own_len -= 1;
             self.own_bytes -= size;
         }
-        if let Some(at) = old.message.expires_at {
-            self.expiring.remove(&(at, topic_name.clone()));
+        if let Some(at) = expires_at {
+            self.expiring.remove(&(*at, topic_name.clone()));
         }
-        Some(old.change)
     }
 
-    /// Puts a message where there is none.
-    fn insert(&mut self, topic_name: &TopicName, message: Arc<Message>, change: u64) {
+    /// Puts a message in the place of its Topic Name, if it fits within the limits. They are for
+    /// Clients: what the broker says about itself is a few dozen Topic Names, and takes no room from
+    /// what Clients retain.
+    fn put(
+        &mut self,
+        message: Arc<Message>,
+        change: u64,
+        limits: Option<&Limits>,
+    ) -> Result<(), RetainedFull> {
         let size = message.size();
+        let is_own = is_sys(&message.topic_name);
+        let len = self.names.len() - self.own_len;
+        let bytes = self.bytes - self.own_bytes;
+        let place = self.names.place(&message.topic_name);
+        if let Some(limits) = limits.filter(|_| !is_own) {
+            let (is_full, old_size) = match &place {
+                Place::Taken(old) => (false, old.message.size()),
+                Place::Free(_) => (len >= limits.retained_len_max, 0),
+            };
+            if is_full || bytes - old_size + size > limits.retained_bytes_max {
+                return Err(RetainedFull);
+            }
+        }
+        let expiring = message.expires_at.map(|at| (at, message.topic_name.clone()));
+        let entry = Entry { message, change };
+        let old = match place {
+            Place::Taken(old) => Some(std::mem::replace(old, entry)),
+            Place::Free(free) => {
+                free.insert(entry);
+                None
+            }
+        };
+        if let Some(old) = old {
+            self.forget(&old);
+        }
         self.bytes += size;
-        if is_sys(topic_name) {
+        if is_own {
             self.own_len += 1;
             self.own_bytes += size;
         }
-        self.expiring.extend(message.expires_at.map(|at| (at, topic_name.clone())));
-        self.names.insert(topic_name, Entry { message, change });
-    }
-
-    /// Whether a message fits within the limits. They are for Clients: what the broker says about
-    /// itself is a few dozen Topic Names, and takes no room from what Clients retain.
-    fn has_room(&self, message: &Message, limits: &Limits) -> bool {
-        if is_sys(&message.topic_name) {
-            return true;
-        }
-        let old_size = self.names.get(&message.topic_name).map(|old| old.message.size());
-        let full = old_size.is_none() && self.names.len() - self.own_len >= limits.retained_len_max;
-        let bytes = self.bytes - self.own_bytes - old_size.unwrap_or(0) + message.size();
-        !full && bytes <= limits.retained_bytes_max
+        self.expiring.extend(expiring);
+        Ok(())
     }
 
     /// Removes what has expired: the limits are for what can still be sent.
@@ -106,16 +132,11 @@ impl Retained {
 
     fn set(&mut self, message: Arc<Message>, limits: &Limits) -> Result<u64, RetainedFull> {
         self.change += 1;
-        let topic_name = message.topic_name.clone();
         if message.payload.is_empty() {
-            self.remove(&topic_name);
+            self.remove(&message.topic_name);
             return Ok(self.change);
         }
-        if !self.has_room(&message, limits) {
-            return Err(RetainedFull);
-        }
-        self.remove(&topic_name);
-        self.insert(&topic_name, message, self.change);
+        self.put(message, self.change, Some(limits))?;
         Ok(self.change)
     }
 }
@@ -202,13 +223,14 @@ impl RetainedStore {
             return;
         }
         retained.change = retained.change.max(change);
-        retained.remove(&topic_name);
         match message {
             Some(message) if !message.is_expired(now) => {
                 retained.removed.remove(&topic_name);
-                retained.insert(&topic_name, message, change);
+                let is_put = retained.put(message, change, None);
+                debug_assert!(is_put.is_ok(), "without limits");
             }
             gone => {
+                retained.remove(&topic_name);
                 retained.removed.insert(topic_name, (change, gone.is_some()));
             }
         }

@@ -1,7 +1,9 @@
 //! Who gets what: the index of this worker's subscriptions and of the other workers' interests.
 
 use super::WorkerNumber;
-use super::granted::{Granted, SubscriberKey};
+use super::endpoints::Load;
+use super::granted::{Granted, SessionKey, SubscriberKey};
+use super::outgoing::Outgoing;
 use dunlin_protocol::codec::Text;
 use dunlin_topics::{FilterIndex, GroupId, MatchCache};
 use foldhash::fast::FixedState;
@@ -16,17 +18,29 @@ const CACHE_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub(super) struct Routing {
     pub(super) index: FilterIndex<SubscriberKey, Granted>,
     pub(super) cache: MatchCache<SubscriberKey, Granted>,
-    /// Where the turn of each Shared Subscription is.
-    pub(super) turns: HashMap<GroupId, Turn>,
+    pub(super) turns: Turns,
 }
+
+/// Where the turn of each Shared Subscription is.
+pub(super) type Turns = HashMap<GroupId, Turn>;
 
 /// Who had the last messages of a Shared Subscription.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// The member of this worker that had the last one.
     pub(super) last: SubscriberKey,
+    /// How much that member had to do before.
+    pub(super) load: Load,
     /// Messages so far.
     pub(super) count: u32,
+}
+
+impl Turn {
+    /// A session of this worker, which had so much to do before, is given a message.
+    pub(super) fn had(&mut self, session: SessionKey, load: Load) {
+        self.last = SubscriberKey::session(session);
+        self.load = load;
+    }
 }
 
 impl std::fmt::Debug for Routing {
@@ -41,6 +55,17 @@ impl Routing {
             index: FilterIndex::new(seed),
             cache: MatchCache::new(seed, CACHE_ENTRIES_MAX, CACHE_BYTES_MAX),
             turns: HashMap::new(),
+        }
+    }
+
+    /// Lets the cache find who is to have a message: once, however often it is asked for.
+    #[inline]
+    pub(super) fn look_up(&mut self, outgoing: &Outgoing<'_>) {
+        let Self { index, cache, .. } = self;
+        let is_found = outgoing.lookup.get().is_some_and(|lookup| cache.is_last(lookup, index));
+        if !is_found {
+            let lookup = cache.look_up(index, &outgoing.message.topic_name);
+            outgoing.lookup.set(Some(lookup));
         }
     }
 }

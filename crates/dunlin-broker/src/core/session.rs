@@ -1,14 +1,15 @@
 //! A session: what the broker keeps for a Client Identifier, connected or not.
 
+use super::GroupName;
 use super::RecordNumber;
 use super::drops::Drops;
 use super::forward::Turn;
 use super::given::{Given, RefusedMessages};
+use super::notes::Notes;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
 use dunlin_protocol::{Instant, Message, Session as ProtocolSession};
-use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ pub(super) struct Rare {
     /// Retained messages that are still to be sent for new subscriptions.
     pub(super) cursors: VecDeque<RetainedCursor>,
     /// What must be known of messages in flight beyond their exchange.
-    pub(super) notes: HashMap<PacketIdentifier, Box<Note>>,
+    pub(super) notes: Notes,
     /// QoS 2 messages of the Client itself of which it is not yet known whether they are taken.
     pub(super) undecided: u32,
     /// QoS 2 messages of the Client itself that were refused and that it sends again: who has them.
@@ -78,15 +79,6 @@ impl Note {
     pub(super) const fn is_empty(&self) -> bool {
         self.number.is_none() && self.group.is_none() && !self.tentative
     }
-}
-
-/// A Shared Subscription: Share Name and Topic Filter.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct GroupName {
-    /// The Share Name.
-    pub share_name: Box<str>,
-    /// The Topic Filter that follows it.
-    pub topic_filter: Box<str>,
 }
 
 /// A Will and what becomes of it.
@@ -145,10 +137,7 @@ impl Session {
     }
 
     pub(super) fn take_note(&mut self, packet_identifier: PacketIdentifier) -> Note {
-        self.rare
-            .as_mut()
-            .and_then(|rare| rare.notes.remove(&packet_identifier))
-            .map_or_else(Note::default, |note| *note)
+        self.rare.as_mut().and_then(|rare| rare.notes.remove(packet_identifier)).unwrap_or_default()
     }
 
     /// Whether it is not yet known what becomes of a QoS 2 message of the Client itself.

@@ -1,29 +1,49 @@
 //! Shared Subscriptions: which member gets a message, and what becomes of the messages of a
 //! member that goes away. Spec: §4.8.2.
 
-use super::endpoints::Endpoints;
+use super::GroupName;
+use super::endpoints::{Endpoints, Load};
 use super::forward::{Forward, Forwarded, PublishNumber, Receiver, WhenFull};
 use super::given::GivenTo;
 use super::granted::{Granted, SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::publish::Routed;
-use super::routing::Routing;
-use super::session::GroupName;
+use super::routing::Turns;
 use super::workers::InterestState;
 use super::{Core, DropCause, WorkerNumber};
 use dunlin_protocol::codec::QoS;
 use dunlin_protocol::{InFlightState, Instant, Message};
-use dunlin_topics::{Group, GroupId};
+use dunlin_topics::{FilterIndex, Group, GroupId};
 use std::sync::Arc;
 
 /// So many members are compared for the least load; in larger groups the turn moves on.
 const COMPARED_MEMBERS: usize = 16;
 
 /// Whom a message of a group goes to.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) enum Chosen {
-    Session(SessionKey),
+    /// A session of this worker, which has so much to do before.
+    Session(SessionKey, Load),
     Worker(WorkerNumber),
+}
+
+/// Whom a message goes to, of each group that it is for. There is seldom more than one.
+#[derive(Debug, Default)]
+pub(super) struct ChosenMembers {
+    first: Option<(GroupId, Option<Chosen>)>,
+    others: Vec<(GroupId, Option<Chosen>)>,
+}
+
+impl ChosenMembers {
+    /// One of each of these groups.
+    pub(super) fn of(groups: &[GroupId], choice: &Choice<'_>) -> Self {
+        let mut members = groups.iter().map(|id| (*id, choice.member(*id)));
+        Self { first: members.next(), others: members.collect() }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (GroupId, Option<Chosen>)> + '_ {
+        self.first.iter().chain(&self.others).copied()
+    }
 }
 
 impl Core {
@@ -36,13 +56,12 @@ impl Core {
         answer: Option<PublishNumber>,
         routed: &mut Routed,
     ) {
-        let chosen = self.choose_member(id);
+        let chosen = self.choice().member(id);
         self.route_to_member(now, id, chosen, outgoing, answer, routed);
     }
 
-    /// Whom the next message of a group goes to.
-    pub(super) fn choose_member(&self, id: GroupId) -> Option<Chosen> {
-        choose(&self.routing, &self.interest, &self.endpoints, id)
+    fn choice(&self) -> Choice<'_> {
+        Choice::new(&self.routing.index, &self.routing.turns, &self.interest, &self.endpoints)
     }
 
     /// Gives a message to the member of a group that was chosen.
@@ -55,25 +74,25 @@ impl Core {
         answer: Option<PublishNumber>,
         routed: &mut Routed,
     ) {
-        let Some(name) = self.routing.index.group(id).map(name_of) else { return };
-        if outgoing.was_given(|| GivenTo::Group(name.clone())) {
+        let Some(group) = self.routing.index.group(id) else { return };
+        if outgoing.was_given(|| GivenTo::Group(group.name().clone())) {
             routed.outcome.matched = true;
-            routed.receivers.push(Receiver::Given(GivenTo::Group(name)));
+            routed.receivers.push(Receiver::Given(GivenTo::Group(group.name().clone())));
             return;
         }
         let turn = self.routing.turns.entry(id).or_default();
         turn.count = turn.count.wrapping_add(1);
         match chosen {
-            Some(Chosen::Session(session)) => {
-                turn.last = SubscriberKey::session(session);
-                self.deliver_to_member(now, id, session, &name, outgoing, routed);
+            Some(Chosen::Session(session, load)) => {
+                turn.had(session, load);
+                self.deliver_to_member(now, id, session, outgoing, routed);
             }
             Some(Chosen::Worker(worker)) => {
                 routed.outcome.matched = true;
                 routed.workers += u32::from(answer.is_some());
                 let forwarded = Forwarded {
                     message: outgoing.keep().clone(),
-                    group: Some(name),
+                    group: Some(group.name().clone()),
                     taken_by: self.worker,
                     answer,
                     is_tentative: outgoing.is_tentative,
@@ -87,23 +106,20 @@ impl Core {
         }
     }
 
-    /// Whether the member of this worker that is to have the next message of a group would refuse
-    /// it.
-    pub(super) fn group_would_refuse(
-        &mut self,
-        now: Instant,
-        id: GroupId,
-        outgoing: &Outgoing<'_>,
-    ) -> bool {
-        if let Some(group) = self.routing.index.group(id)
-            && outgoing.was_given(|| GivenTo::Group(name_of(group)))
-        {
+    /// Whether a member of this worker that is to have a message would refuse it.
+    pub(super) fn members_would_refuse(&mut self, now: Instant, outgoing: &Outgoing<'_>) -> bool {
+        self.routing.look_up(outgoing);
+        let groups = self.routing.cache.found().groups();
+        if groups.is_empty() {
             return false;
         }
-        match self.choose_member(id) {
-            Some(Chosen::Session(session)) => self.member_would_refuse(now, id, session, outgoing),
+        let members = outgoing.members.get_or_init(|| ChosenMembers::of(groups, &self.choice()));
+        members.iter().any(|(id, chosen)| match chosen {
+            Some(Chosen::Session(session, _)) => {
+                self.member_would_refuse(now, id, session, outgoing)
+            }
             Some(Chosen::Worker(_)) | None => false,
-        }
+        })
     }
 
     fn member_would_refuse(
@@ -113,8 +129,11 @@ impl Core {
         session: SessionKey,
         outgoing: &Outgoing<'_>,
     ) -> bool {
-        let group = self.routing.index.group(id);
-        let granted = group.and_then(|group| group.get(SubscriberKey::session(session)));
+        let Some(group) = self.routing.index.group(id) else { return false };
+        if outgoing.was_given(|| GivenTo::Group(group.name().clone())) {
+            return false;
+        }
+        let granted = group.get(SubscriberKey::session(session));
         granted.is_some_and(|granted| granted.maximum_qos > QoS::AtMostOnce)
             && self.endpoints.would_refuse(now, session, outgoing)
     }
@@ -127,13 +146,14 @@ impl Core {
         outgoing: &Outgoing<'_>,
     ) -> bool {
         self.choose_here(name)
-            .is_some_and(|(id, session)| self.member_would_refuse(now, id, session, outgoing))
+            .is_some_and(|(id, session, _)| self.member_would_refuse(now, id, session, outgoing))
     }
 
     /// The member of this worker that is to have the next message of a group.
-    fn choose_here(&self, name: &GroupName) -> Option<(GroupId, SessionKey)> {
+    fn choose_here(&self, name: &GroupName) -> Option<(GroupId, SessionKey, Load)> {
         let group = self.routing.index.shared(&name.share_name, &name.topic_filter)?;
-        Some((group.id(), choose_session(&self.routing, &self.endpoints, group)?))
+        let (session, load) = self.choice().session(group)?;
+        Some((group.id(), session, load))
     }
 
     fn deliver_to_member(
@@ -141,7 +161,6 @@ impl Core {
         now: Instant,
         id: GroupId,
         session: SessionKey,
-        name: &Arc<GroupName>,
         outgoing: &Outgoing<'_>,
         routed: &mut Routed,
     ) {
@@ -149,25 +168,21 @@ impl Core {
         let Some(granted) = group.get(SubscriberKey::session(session)) else { return };
         routed.outcome.matched = true;
         let retain = granted.retain_as_published && outgoing.message.retain;
-        let delivered = self.endpoints.deliver(now, session, granted, outgoing, retain, Some(name));
-        routed.add(&self.endpoints, self.worker, session, Some(name), delivered);
+        let name = Some(group.name());
+        let delivered = self.endpoints.deliver(now, session, granted, outgoing, retain, name);
+        routed.add(&self.endpoints, self.worker, session, name, delivered);
     }
 
     /// A message of a group that another worker gives to a member here. When the last member here
     /// left while the message was on its way, it goes on to a worker that has one. That ends: each
     /// worker on the way has told the next one, before the message, that it has none.
-    pub(super) fn deliver_shared(
-        &mut self,
-        now: Instant,
-        forwarded: Forwarded,
-        name: &Arc<GroupName>,
-    ) {
+    pub(super) fn deliver_shared(&mut self, now: Instant, forwarded: Forwarded, name: &GroupName) {
         let mut routed = Routed::default();
         match self.choose_here(name) {
-            Some((id, session)) => {
-                self.routing.turns.entry(id).or_default().last = SubscriberKey::session(session);
+            Some((id, session, load)) => {
+                self.routing.turns.entry(id).or_default().had(session, load);
                 let outgoing = forwarded.outgoing();
-                self.deliver_to_member(now, id, session, name, &outgoing, &mut routed);
+                self.deliver_to_member(now, id, session, &outgoing, &mut routed);
             }
             None => {
                 let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
@@ -217,7 +232,7 @@ impl Core {
                 .notes
                 .iter()
                 .filter_map(|(identifier, note)| {
-                    Some((*identifier, note.group.clone()?, note.unsent))
+                    Some((identifier, note.group.clone()?, note.unsent))
                 })
                 .collect(),
             None => Vec::new(),
@@ -272,7 +287,7 @@ impl Core {
     }
 
     fn has_connected_member(&self, group: &GroupName) -> bool {
-        self.interest.connected(&group.share_name, &group.topic_filter) > 0
+        self.interest.connected(group) > 0
             || self
                 .routing
                 .index
@@ -281,57 +296,63 @@ impl Core {
     }
 }
 
-fn name_of(group: &Group<SubscriberKey, Granted>) -> Arc<GroupName> {
-    Arc::new(GroupName {
-        share_name: group.share_name().into(),
-        topic_filter: group.topic_filter().into(),
-    })
+/// All that the choice of a member depends on.
+pub(super) struct Choice<'a> {
+    index: &'a FilterIndex<SubscriberKey, Granted>,
+    turns: &'a Turns,
+    interest: &'a InterestState,
+    endpoints: &'a Endpoints,
 }
 
-/// Whom the next message of a group goes to: turns go over the workers by how many connected
-/// members they have.
-fn choose(
-    routing: &Routing,
-    interest: &InterestState,
-    endpoints: &Endpoints,
-    id: GroupId,
-) -> Option<Chosen> {
-    let group = routing.index.group(id)?;
-    let count = routing.turns.get(&id).map_or(0, |turn| turn.count).wrapping_add(1);
-    let connected_here = interest.connected(group.share_name(), group.topic_filter());
-    if let Some(worker) = worker_in_turn(group, connected_here, count) {
-        return Some(Chosen::Worker(worker));
+impl<'a> Choice<'a> {
+    pub(super) const fn new(
+        index: &'a FilterIndex<SubscriberKey, Granted>,
+        turns: &'a Turns,
+        interest: &'a InterestState,
+        endpoints: &'a Endpoints,
+    ) -> Self {
+        Self { index, turns, interest, endpoints }
     }
-    choose_session(routing, endpoints, group)
-        .map(Chosen::Session)
-        .or_else(|| a_worker(group).map(Chosen::Worker))
-}
 
-/// The member of this worker that is to have the next message: connected before away, the least
-/// in flight first, and among equals in turn.
-fn choose_session(
-    routing: &Routing,
-    endpoints: &Endpoints,
-    group: &Group<SubscriberKey, Granted>,
-) -> Option<SessionKey> {
-    let mut best: Option<(bool, usize, SessionKey)> = None;
-    let mut at =
-        routing.turns.get(&group.id()).map_or_else(SubscriberKey::default, |turn| turn.last);
-    let mut compared = 0;
-    for _ in 0..group.len() {
-        let Some((key, _)) = group.next_after(at) else { break };
-        at = key;
-        let Subscriber::Session(session) = key.subscriber() else { continue };
-        let (away, load) = endpoints.load(session);
-        if best.is_none_or(|(best_away, best_load, _)| (away, load) < (best_away, best_load)) {
-            best = Some((away, load, session));
+    /// Whom the next message of a group goes to: turns go over the workers by how many connected
+    /// members they have.
+    fn member(&self, id: GroupId) -> Option<Chosen> {
+        let group = self.index.group(id)?;
+        if group.has_worker() {
+            let count = self.turns.get(&id).map_or(0, |turn| turn.count).wrapping_add(1);
+            let connected_here = self.interest.connected(group.name());
+            if let Some(worker) = worker_in_turn(group, connected_here, count) {
+                return Some(Chosen::Worker(worker));
+            }
         }
-        compared += 1;
-        if compared >= COMPARED_MEMBERS && best.is_some_and(|(away, ..)| !away) {
-            break;
-        }
+        let session = self.session(group).map(|(session, load)| Chosen::Session(session, load));
+        session.or_else(|| a_worker(group).map(Chosen::Worker))
     }
-    best.map(|(_, _, session)| session)
+
+    /// The member of this worker that is to have the next message: connected before away, the least
+    /// in flight first, and among equals in turn.
+    ///
+    /// The least is what the one before had to do, while somebody has no more than that: then not
+    /// all need to be asked. Whoever has become less busy meanwhile is found within one round.
+    fn session(&self, group: &Group<SubscriberKey, Granted>) -> Option<(SessionKey, Load)> {
+        let turn = self.turns.get(&group.id());
+        let (last, enough) = turn.map_or_else(Default::default, |turn| (turn.last, turn.load));
+        let mut best: Option<(SessionKey, Load)> = None;
+        let mut compared = 0;
+        for (key, _) in group.members_after(last) {
+            let Subscriber::Session(session) = key.subscriber() else { continue };
+            let load = self.endpoints.load(session);
+            if best.is_none_or(|(_, least)| load < least) {
+                best = Some((session, load));
+            }
+            compared += 1;
+            let may_end = best.is_some_and(|(_, least)| !least.is_away);
+            if may_end && (load <= enough || compared >= COMPARED_MEMBERS) {
+                break;
+            }
+        }
+        best
+    }
 }
 
 /// The other workers that have members, each with how many are connected.
@@ -348,9 +369,6 @@ fn worker_in_turn(
     connected_here: u32,
     turn: u32,
 ) -> Option<WorkerNumber> {
-    if !group.has_worker() {
-        return None;
-    }
     let elsewhere: u32 = workers(group).map(|(_, connected)| connected).sum();
     let mut at = turn.checked_rem(connected_here + elsewhere)?.checked_sub(connected_here)?;
     for (worker, connected) in workers(group) {
@@ -369,13 +387,12 @@ fn a_worker(group: &Group<SubscriberKey, Granted>) -> Option<WorkerNumber> {
 }
 
 trait HasWorker {
-    /// Whether members are with other workers: the last keys in order.
+    /// Whether members are with other workers: theirs are the last keys in order.
     fn has_worker(&self) -> bool;
 }
 
 impl HasWorker for Group<SubscriberKey, Granted> {
     fn has_worker(&self) -> bool {
-        self.next_after(SubscriberKey::last_session())
-            .is_some_and(|(key, _)| matches!(key.subscriber(), Subscriber::Worker(_)))
+        self.last_member().is_some_and(|(key, _)| matches!(key.subscriber(), Subscriber::Worker(_)))
     }
 }

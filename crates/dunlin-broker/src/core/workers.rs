@@ -1,13 +1,13 @@
 //! What the workers of a broker tell each other: their interests, and batches of messages.
 
+use super::GroupName;
 use super::forward::{Batch, Forward};
 use super::granted::{Granted, SessionKey, SubscriberKey};
 use super::retained::RetainedCursor;
-use super::session::GroupName;
 use super::{ConnectionKey, Core, RecordNumber, WorkerNumber};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{SubAck, TopicFilter};
-use hashbrown::{Equivalent, HashMap};
+use hashbrown::HashMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -57,32 +57,17 @@ impl InterestState {
     }
 
     /// How many members of a Shared Subscription are connected here.
-    pub(super) fn connected(&self, share_name: &str, topic_filter: &str) -> u32 {
-        let name = BorrowedGroupName { share_name, topic_filter };
-        self.groups.get(&name).map_or(0, |members| members.connected)
+    pub(super) fn connected(&self, group: &GroupName) -> u32 {
+        self.groups.get(group).map_or(0, |members| members.connected)
     }
 }
 
-/// As [`GroupName`], which has the same fields and so the same hash.
-#[derive(Hash)]
-struct BorrowedGroupName<'a> {
-    share_name: &'a str,
-    topic_filter: &'a str,
-}
-
-impl Equivalent<Arc<GroupName>> for BorrowedGroupName<'_> {
-    fn equivalent(&self, name: &Arc<GroupName>) -> bool {
-        *self.share_name == *name.share_name && *self.topic_filter == *name.topic_filter
-    }
-}
-
-impl GroupName {
-    pub(super) fn of(topic_filter: &TopicFilter) -> Option<Self> {
-        Some(Self {
-            share_name: topic_filter.share_name()?.into(),
-            topic_filter: topic_filter.matching_part().into(),
-        })
-    }
+/// The group that a Shared Subscription with this Topic Filter is a member of.
+fn group_of(topic_filter: &TopicFilter) -> Option<GroupName> {
+    Some(GroupName {
+        share_name: topic_filter.share_name()?.into(),
+        topic_filter: topic_filter.matching_part().into(),
+    })
 }
 
 impl Core {
@@ -94,7 +79,7 @@ impl Core {
 
     /// A session of this worker has a new subscription.
     pub(super) fn announce(&mut self, topic_filter: &TopicFilter, connected: bool) {
-        if let Some(group) = GroupName::of(topic_filter) {
+        if let Some(group) = group_of(topic_filter) {
             self.change_group(&Arc::new(group), 1, i32::from(connected));
             return;
         }
@@ -113,7 +98,7 @@ impl Core {
 
     /// A session of this worker has lost a subscription.
     pub(super) fn withdraw(&mut self, topic_filter: &TopicFilter, connected: bool) {
-        if let Some(group) = GroupName::of(topic_filter) {
+        if let Some(group) = group_of(topic_filter) {
             self.change_group(&Arc::new(group), -1, -i32::from(connected));
             return;
         }
@@ -149,7 +134,7 @@ impl Core {
     /// A session came or went: the members of its Shared Subscriptions that are connected change.
     pub(super) fn count_members(&mut self, key: SessionKey, connected: i32) {
         let subscriptions = &self.endpoints.sessions[key.0].subscriptions;
-        let groups: Vec<GroupName> = subscriptions.iter().filter_map(GroupName::of).collect();
+        let groups: Vec<GroupName> = subscriptions.iter().filter_map(group_of).collect();
         for group in groups {
             self.change_group(&Arc::new(group), 0, connected);
         }

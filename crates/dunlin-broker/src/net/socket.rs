@@ -7,7 +7,7 @@ use dunlin_protocol::codec::TransmitBuf;
 use std::io::{self, ErrorKind};
 
 /// Pieces of output that one write takes.
-pub(super) const PIECES_MAX: usize = 64;
+pub(super) const PIECES_MAX: usize = 256;
 
 /// How often a connection that is over is read in one turn.
 const DISCARDS_PER_TURN: usize = 16;
@@ -107,10 +107,11 @@ impl Socket {
     pub(crate) fn write(&mut self, out: &mut TransmitBuf) -> Writing {
         let mut written = 0;
         while !out.is_empty() {
-            let mut pieces: [&[u8]; PIECES_MAX] = [&[]; PIECES_MAX];
-            let filled = out.pieces(&mut pieces);
-            let offered: usize = pieces[..filled].iter().map(|piece| piece.len()).sum();
-            match self.transport.write(&pieces[..filled]) {
+            let (outcome, offered) = match out.contiguous() {
+                Some(all) => (self.transport.write(&[all]), all.len()),
+                None => self.write_pieces(out),
+            };
+            match outcome {
                 Ok(0) => return Writing::Failed,
                 Ok(count) => {
                     out.advance(count);
@@ -129,6 +130,14 @@ impl Socket {
             }
         }
         Writing::Done(written)
+    }
+
+    /// Writes the first pieces of output that doesn't lie in one; gives how many bytes those have.
+    fn write_pieces(&mut self, out: &TransmitBuf) -> (io::Result<usize>, usize) {
+        let mut pieces: [&[u8]; PIECES_MAX] = [&[]; PIECES_MAX];
+        let filled = out.pieces(&mut pieces);
+        let offered = pieces[..filled].iter().map(|piece| piece.len()).sum();
+        (self.transport.write(&pieces[..filled]), offered)
     }
 
     /// Reads and forgets, after the connection is over; whether the peer has closed. A peer that

@@ -15,6 +15,9 @@ use std::time::Duration;
 const READ_LEN_MAX: usize = 64 * 1024;
 /// The buffer that all connections of a worker are read into.
 const READ_BUFFER_LEN: usize = 512 * 1024;
+/// Bytes read after which outputs are written before the turn ends: what was read and what comes of
+/// it is then still in the cache of the processor.
+const WRITE_AFTER_LEN: usize = 256 * 1024;
 /// How often established connections are read before a new one is taken up.
 const READS_BEFORE_FRESH: usize = 16;
 
@@ -68,6 +71,9 @@ impl Worker {
         for _ in 0..self.to_read.established.len() {
             let Some(key) = self.to_read.established.pop_front() else { break };
             self.read_connection(now, key);
+            if self.unwritten_input >= WRITE_AFTER_LEN {
+                self.write_early(now);
+            }
         }
     }
 
@@ -131,6 +137,7 @@ impl Worker {
             }
             Reading::Bytes(bytes) => {
                 self.parts.core.count_received(bytes.len());
+                self.unwritten_input += bytes.len();
                 if socket.rest.is_empty() {
                     self.handle_input(now, key, bytes, Source::Buffer);
                 } else {

@@ -38,6 +38,8 @@ impl Worker {
                         tracing::debug!(%address, "connection accepted");
                         let durability = self.parts.acceptors[at].durability;
                         self.open(now, Transport::Tcp(stream), durability);
+                        let acceptor = &mut self.parts.acceptors[at];
+                        acceptor.is_ready = acceptor.has_connection();
                     }
                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
                         self.parts.acceptors[at].is_ready = false;

@@ -19,7 +19,20 @@ impl Worker {
         self.keys = keys;
     }
 
+    /// Writes what the connections read so far have led to, before others are read.
+    pub(super) fn write_early(&mut self, now: Instant) {
+        self.unwritten_input = 0;
+        self.write_urgent(now);
+        let mut keys = std::mem::take(&mut self.keys);
+        self.parts.core.take_touched(&mut keys);
+        for key in keys.drain(..) {
+            self.write(now, key);
+        }
+        self.keys = keys;
+    }
+
     pub(super) fn write_touched(&mut self, now: Instant) {
+        self.unwritten_input = 0;
         self.write_urgent(now);
         let mut keys = std::mem::take(&mut self.keys);
         for _ in 0..WRITES_PER_TURN {

@@ -11,7 +11,9 @@ use dunlin_protocol::codec::{
     ReasonCode, Will, WillProperties,
 };
 use peer::{Peer, connect, publish, subscribe};
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
 
 const QOS: [QoS; 3] = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
 
@@ -156,6 +158,35 @@ fn a_mebibyte_arrives_whole() {
             assert!(subscriber.take_message().payload == payload, "another payload");
             drop(sending.join().expect("sent"));
         }
+    }
+}
+
+#[test]
+fn payloads_that_many_share_arrive_whole_and_in_order() {
+    for workers in [1, 3] {
+        let broker = start(workers, Limits::default());
+        for qos in [QoS::AtMostOnce, QoS::AtLeastOnce] {
+            let mut subscribers: Vec<_> = (0..30)
+                .map(|at| {
+                    let mut subscriber = join(&broker, &format!("sub-{at}"));
+                    subscriber.send(&subscribe("a", qos));
+                    assert!(matches!(subscriber.receive(), Some(Packet::SubAck(_))));
+                    subscriber
+                })
+                .collect();
+            let mut publisher = join(&broker, "pub");
+            let payloads: Vec<_> = (0..40u8).map(|at| vec![at; 400 + 100 * at as usize]).collect();
+            for payload in &payloads {
+                publisher.send(&publish("a", payload, qos));
+                publisher.answer(qos);
+            }
+            for subscriber in &mut subscribers {
+                for payload in &payloads {
+                    assert!(subscriber.take_message().payload == *payload, "{qos:?}");
+                }
+            }
+        }
+        broker.stop();
     }
 }
 
@@ -307,6 +338,38 @@ fn an_mqtt_3_client_that_says_all_and_leaves_is_heard_to_its_end() {
         let mut last = join(&broker, "last");
         last.send(&publish("sentinel", b"end", QoS::AtMostOnce));
         assert_eq!(subscriber.take_message().payload, "end", "a Will was published before");
+        broker.stop();
+    }
+}
+
+#[test]
+fn clients_that_come_all_at_once_are_all_let_in() {
+    for workers in [1, 3] {
+        let listeners = vec![Listener::tcp("127.0.0.1:0".parse().expect("an address"))];
+        let config = Config { listeners, workers, ..Config::default() };
+        let broker = Broker::builder().config(config).start().expect("a free port");
+        let address = broker.addresses()[0];
+        let crowd: Vec<_> = (0..4)
+            .map(|_| {
+                std::thread::spawn(move || {
+                    let clients = (0..100).map(|_| TcpStream::connect(address));
+                    let clients: Vec<_> = clients.collect::<Result<_, _>>().expect("clients");
+                    for mut client in clients {
+                        // MQTT 3.1.1, a clean session, and the Server finds the identifier.
+                        client
+                            .write_all(b"\x10\x0c\0\x04MQTT\x04\x02\0\0\0\0")
+                            .expect("a broker that reads");
+                        client.set_read_timeout(Some(Duration::from_secs(60))).expect("a socket");
+                        let mut connack = [0; 4];
+                        client.read_exact(&mut connack).expect("CONNACK");
+                        assert_eq!(connack, [0x20, 2, 0, 0]);
+                    }
+                })
+            })
+            .collect();
+        for client in crowd {
+            client.join().expect("all are let in");
+        }
         broker.stop();
     }
 }

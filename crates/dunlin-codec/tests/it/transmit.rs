@@ -2,7 +2,7 @@
 
 use crate::support::bytes_of;
 use bytes::Bytes;
-use dunlin_codec::TransmitBuf;
+use dunlin_codec::{SHARED_LEN_MIN, TransmitBuf};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -11,6 +11,7 @@ enum Step {
     PutSlice(usize),
     PutInteger(u32),
     PutBytes(usize),
+    Share(bool),
     Advance(prop::sample::Index),
     AdvanceAll,
     TakeStorage,
@@ -20,8 +21,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         3 => (0_usize..6_000).prop_map(Step::PutSlice),
         3 => any::<u32>().prop_map(Step::PutInteger),
-        // On both sides of the size from which bytes are referenced.
-        4 => prop_oneof![0_usize..64, 4_090_usize..4_102, 4_096_usize..9_000].prop_map(Step::PutBytes),
+        // On both sides of the sizes from which bytes are referenced.
+        4 => prop_oneof![0_usize..64, 506_usize..518, 4_090_usize..4_102, 4_096_usize..9_000].prop_map(Step::PutBytes),
+        2 => any::<bool>().prop_map(Step::Share),
         4 => any::<prop::sample::Index>().prop_map(Step::Advance),
         1 => Just(Step::AdvanceAll),
         1 => Just(Step::TakeStorage),
@@ -59,6 +61,7 @@ proptest! {
                     buffer.put_bytes(&bytes);
                     model.extend_from_slice(&bytes);
                 }
+                Step::Share(is_shared) => buffer.share(is_shared),
                 Step::Advance(at) => {
                     let count = at.index(model.len() + 1);
                     buffer.advance(count);
@@ -80,6 +83,9 @@ proptest! {
             prop_assert_eq!(buffer.len(), model.len());
             prop_assert_eq!(buffer.is_empty(), model.is_empty());
             prop_assert_eq!(bytes_of(&buffer), &model[..]);
+            if let Some(all) = buffer.contiguous() {
+                prop_assert_eq!(all, &model[..]);
+            }
         }
     }
 
@@ -109,4 +115,20 @@ fn a_buffer_that_never_drains_does_not_grow_by_what_was_sent() {
         buffer.advance(1000);
     }
     assert!(buffer.capacity() < 64 * 1024, "grew to {}", buffer.capacity());
+}
+
+#[test]
+fn what_many_share_is_referenced_sooner() {
+    let payload = Bytes::from(vec![1; SHARED_LEN_MIN]);
+    let mut buffer = TransmitBuf::new();
+    buffer.put_bytes(&payload);
+    assert!(buffer.contiguous().is_some_and(|all| all == payload), "a copy");
+    buffer.share(true);
+    buffer.put_bytes(&payload.slice(1..));
+    assert!(buffer.contiguous().is_some(), "too small to be referenced");
+    buffer.put_bytes(&payload);
+    assert!(buffer.contiguous().is_none());
+    let mut pieces = [&[][..]; 4];
+    assert_eq!(buffer.pieces(&mut pieces), 2);
+    assert_eq!(pieces[1].as_ptr(), payload.as_ptr(), "the payload itself");
 }

@@ -1,5 +1,6 @@
 //! Histories that are right in a tricky way, and histories that are wrong, told packet by packet.
 
+mod content;
 mod delivery;
 mod ends;
 mod retained;

@@ -1,5 +1,7 @@
 //! The disk gets its room back while the store is open.
 
+use super::{Worker, message, owed, recover, session, settled};
+use crate::commit::counters;
 use crate::compaction::Compaction;
 use crate::engine::{Engine, Op};
 use crate::index::Index;
@@ -23,50 +25,80 @@ fn change(engine: &Engine, value: Option<&[u8]>) {
     engine.commit(&ops, PersistMode::Buffer).expect("a working disk");
 }
 
-/// Bytes of the files of all tables, those included that the engine no longer reads.
-fn tables_bytes(folder: &Path) -> u64 {
-    let mut bytes = 0;
+fn bytes(folder: &Path) -> u64 {
+    let mut sum = 0;
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let entry = entry.expect("an entry");
         let metadata = entry.metadata().expect("it is there");
-        bytes += if metadata.is_dir() { tables_bytes(&entry.path()) } else { metadata.len() };
+        sum += if metadata.is_dir() { bytes(&entry.path()) } else { metadata.len() };
     }
-    bytes
+    sum
+}
+
+/// Bytes of the files of all tables, those included that the engine no longer reads.
+fn keyspaces_bytes(folder: &Path) -> u64 {
+    bytes(&folder.join("keyspaces"))
 }
 
 #[test]
-fn replaced_files_are_deleted_at_once() {
+fn replaced_files_are_deleted_once_nobody_reads_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let engine = Engine::open(folder.path(), 1024 * 1024).expect("a new database");
     change(&engine, Some(&[1; 500]));
-    engine.compact(Table::Queue).expect("a working disk");
-    let keyspaces = folder.path().join("keyspaces");
-    assert!(tables_bytes(&keyspaces) > 1_000_000);
-    // Somebody reads from before the removal, as fetches do that come one after the other.
-    let reader = engine.snapshot();
+    let (mut compaction, index) = (Compaction::default(), Index::default());
+    let look = |compaction: &mut Compaction| {
+        if compaction.wants_commit(Instant::now()) {
+            let counters = counters(&index.counters);
+            engine.commit(&[counters], PersistMode::Buffer).expect("a working disk");
+        }
+        compaction.look(Instant::now(), &engine, &index);
+        let is_due = compaction.due_in().is_some();
+        compaction.finish();
+        is_due
+    };
+    compaction.written();
+    assert!(look(&mut compaction), "a table with nothing that counts is rewritten");
     change(&engine, None);
+    let reader = engine.snapshot();
+    assert!(look(&mut compaction), "its old files are deleted");
+    assert!(look(&mut compaction));
+    assert!(keyspaces_bytes(folder.path()) > 1_000_000, "somebody reads what has drained");
     drop(reader);
-    engine.compact(Table::Queue).expect("a working disk");
-    assert!(tables_bytes(&keyspaces) < 100_000, "{}", tables_bytes(&keyspaces));
+    let looks = (0..10).take_while(|_| look(&mut compaction)).count();
+    assert!((1..10).contains(&looks), "{looks}");
+    assert!(keyspaces_bytes(folder.path()) < 100_000, "{}", keyspaces_bytes(folder.path()));
+}
+
+#[test]
+fn a_store_that_rests_deletes_what_was_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut worker = Worker::new(&mut recover(folder.path()).0);
+    let payload = [1; 500];
+    worker.store(vec![session("a")]);
+    worker.store((1..=ROWS.into()).map(|at| owed("a", at, &message("t", &payload))).collect());
+    worker.store((1..=ROWS.into()).map(|at| settled("a", at)).collect());
+    let database = folder.path().join("database");
+    let end = Instant::now() + Duration::from_secs(60);
+    while keyspaces_bytes(&database) > 100_000 {
+        assert!(Instant::now() < end, "{} bytes", keyspaces_bytes(&database));
+        std::thread::yield_now();
+    }
 }
 
 #[test]
 fn what_drains_while_a_table_is_rewritten_is_looked_at_later() {
     let folder = tempfile::tempdir().expect("a folder");
     let engine = Engine::open(folder.path(), 1024 * 1024).expect("a new database");
-    change(&engine, Some(&[1; 500]));
+    let (mut compaction, index) = (Compaction::default(), Index::default());
     let (go, gone) = channel::<()>();
-    let mut compaction = Compaction::rewriting(std::thread::spawn(move || {
+    compaction.start(&engine, move |_| {
         let _ = gone.recv();
-    }));
+    });
     compaction.written();
-    let index = Index::default();
     compaction.look(Instant::now(), &engine, &index);
     assert_eq!(compaction.due_in(), Some(Duration::ZERO), "forgotten");
     drop(go);
     compaction.finish();
     compaction.look(Instant::now(), &engine, &index);
     assert_eq!(compaction.due_in(), None);
-    compaction.finish();
-    assert_eq!(engine.table(Table::Queue).approximate_len(), ROWS as usize);
 }

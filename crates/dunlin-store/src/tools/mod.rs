@@ -427,7 +427,7 @@ impl Order {
 /// When the store can't be opened, a table is damaged, or the disk fails; the store is as it was
 /// then.
 pub fn compact(folder: impl AsRef<Path>) -> Result<Outcome<()>, ToolError> {
-    let Open { engine, losses, notes, .. } = Open::new(folder.as_ref())?;
+    let Open { folder, engine, losses, notes } = Open::new(folder.as_ref())?;
     for table in Table::ALL {
         engine.compact(table).map_err(|error| ToolError::Table {
             table: table.name(),
@@ -435,6 +435,14 @@ pub fn compact(folder: impl AsRef<Path>) -> Result<Outcome<()>, ToolError> {
             reason: Cause(&error).to_string(),
         })?;
     }
+    // There is no committing thread; but a start deletes what nothing refers to.
+    drop(engine);
+    let database = folder.database();
+    let opened = Engine::open(&database, Options::default().cache_bytes);
+    opened.map_err(|error| OpenError::Database {
+        folder: database,
+        reason: Cause(&error).to_string(),
+    })?;
     Ok(Outcome { value: (), losses, notes })
 }
 

@@ -7,22 +7,38 @@ use core::cmp::Ordering;
 /// Compares two Topic Names, or the beginnings of some, in the order of their levels.
 #[inline]
 pub(crate) fn compare(one: &[u8], other: &[u8]) -> Ordering {
-    let (one_words, one_rest) = one.as_chunks::<8>();
-    let (other_words, other_rest) = other.as_chunks::<8>();
+    let common = one.len().min(other.len());
+    let (one_start, other_start) = (&one[..common], &other[..common]);
+    let (one_words, one_rest) = one_start.as_chunks::<WORD>();
+    let (other_words, other_rest) = other_start.as_chunks::<WORD>();
     for (a, b) in one_words.iter().zip(other_words) {
-        let difference = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
-        if difference != 0 {
-            let at = difference.trailing_zeros() as usize / 8;
-            return rank(a[at]).cmp(&rank(b[at]));
+        if let Some(unequal) = compare_words(a, b) {
+            return unequal;
         }
     }
-    let words = one_words.len().min(other_words.len());
-    let (a, b) = if one_words.len() == other_words.len() {
-        (one_rest, other_rest)
-    } else {
-        (&one[words * 8..], &other[words * 8..])
+    let rest = match (one_start.last_chunk::<WORD>(), other_start.last_chunk::<WORD>()) {
+        // Together with bytes before it that are equal, the rest is a word.
+        (Some(a), Some(b)) => compare_words(a, b),
+        _ => one_rest
+            .iter()
+            .zip(other_rest)
+            .find(|(a, b)| a != b)
+            .map(|(a, b)| rank(*a).cmp(&rank(*b))),
     };
-    a.iter().map(|byte| rank(*byte)).cmp(b.iter().map(|byte| rank(*byte)))
+    rest.unwrap_or_else(|| one.len().cmp(&other.len()))
+}
+
+const WORD: usize = size_of::<u64>();
+
+/// How the first bytes compare that are not equal.
+#[inline]
+fn compare_words(one: &[u8; WORD], other: &[u8; WORD]) -> Option<Ordering> {
+    let difference = u64::from_le_bytes(*one) ^ u64::from_le_bytes(*other);
+    if difference == 0 {
+        return None;
+    }
+    let at = difference.trailing_zeros() as usize / 8;
+    Some(rank(one[at]).cmp(&rank(other[at])))
 }
 
 #[inline]
@@ -98,3 +114,31 @@ impl PartialEq for dyn Bytes + '_ {
 }
 
 impl Eq for dyn Bytes + '_ {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    /// Against the definition, with differences at every place of words and of what follows them.
+    #[test]
+    fn levels_compare_one_by_one() {
+        let mut names = vec![Vec::new()];
+        for len in [1, 2, 7, 8, 9, 15, 16, 17, 23] {
+            for at in 0..len {
+                for byte in [b'/', b'a', b'!', 0xff] {
+                    let mut name = vec![b'a'; len];
+                    name[at] = byte;
+                    names.push(name);
+                }
+            }
+        }
+        for one in &names {
+            for other in &names {
+                let ranks = |name: &[u8]| name.iter().map(|byte| rank(*byte)).collect::<Vec<_>>();
+                assert_eq!(compare(one, other), ranks(one).cmp(&ranks(other)), "{one:?} {other:?}");
+            }
+        }
+    }
+}

@@ -10,9 +10,14 @@ use std::time::{Duration, SystemTime};
 
 /// What every scenario has.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Broker and connections")]
 pub(super) struct Common {
     /// The broker, as a URL
-    #[arg(value_name = "URL", help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]")]
+    #[arg(
+        value_name = "URL",
+        help_heading = "Arguments",
+        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]"
+    )]
     url: String,
     /// The version of MQTT: 3.1.1 or 5
     #[arg(long, value_name = "VERSION", default_value = "3.1.1", value_parser = version)]
@@ -43,9 +48,21 @@ pub(super) struct Common {
     pub(super) output: Output,
 }
 
+/// What every scenario with messages has.
+#[derive(Debug, Args)]
+pub(super) struct Load {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(flatten)]
+    sides: Sides,
+    #[command(flatten)]
+    messages: Messages,
+}
+
 /// How many clients there are of each kind.
 #[derive(Debug, Args)]
-pub(super) struct Sides {
+#[command(next_help_heading = "Clients and messages")]
+struct Sides {
     /// Publishers and subscribers, where the scenario has several of them
     #[arg(long, value_name = "N")]
     clients: Option<u32>,
@@ -59,7 +76,8 @@ pub(super) struct Sides {
 
 /// What the messages are like, and how fast they come.
 #[derive(Debug, Args)]
-pub(super) struct Messages {
+#[command(next_help_heading = "Clients and messages")]
+struct Messages {
     /// 0, 1, 2, or mixed
     #[arg(short, long, value_name = "QOS", value_parser = quality)]
     qos: Option<Quality>,
@@ -76,6 +94,7 @@ pub(super) struct Messages {
 
 /// How long the run is.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Length")]
 pub(super) struct Length {
     /// Seconds to measure
     #[arg(long, value_name = "SECS", value_parser = duration, conflicts_with = "messages")]
@@ -88,8 +107,9 @@ pub(super) struct Length {
     warm_up: Option<Duration>,
 }
 
-/// What happens to the connections meanwhile.
+/// What happens to connections meanwhile.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Trouble on demand")]
 pub(super) struct Trouble {
     /// Close so many of a hundred connections that many seconds after the beginning, without a word;
     /// they come back to their Sessions. May be repeated
@@ -121,8 +141,18 @@ impl Common {
     }
 }
 
+impl Load {
+    /// The plan of a scenario, with these clients and messages.
+    pub(super) fn plan(&self, scenario: Scenario) -> Result<Plan, Failure> {
+        let mut plan = self.common.plan(scenario)?;
+        self.sides.apply(&mut plan);
+        self.messages.apply(&mut plan);
+        Ok(plan)
+    }
+}
+
 impl Sides {
-    pub(super) fn apply(&self, plan: &mut Plan) {
+    fn apply(&self, plan: &mut Plan) {
         if let Some(clients) = self.clients {
             if plan.publishers > 1 {
                 plan.publishers = clients;
@@ -137,7 +167,7 @@ impl Sides {
 }
 
 impl Messages {
-    pub(super) fn apply(&self, plan: &mut Plan) {
+    fn apply(&self, plan: &mut Plan) {
         plan.quality = self.qos.unwrap_or(plan.quality);
         plan.payload_len = self.payload.unwrap_or(plan.payload_len);
         plan.window = self.window.unwrap_or(plan.window);

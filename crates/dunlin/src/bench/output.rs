@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// The report.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Report")]
 pub(super) struct Output {
     /// The form of the report on standard output
     #[arg(long, value_enum, default_value_t = Form::Text)]

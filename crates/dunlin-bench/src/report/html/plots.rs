@@ -23,6 +23,15 @@ pub(super) struct Plots<'a> {
     time: Axis,
 }
 
+/// What a plot is called and what it shows, as [`Chart`] has it.
+struct Plot<'a> {
+    id: &'a str,
+    title: &'a str,
+    unit: &'a str,
+    about: &'a str,
+    legend: &'a [(Line, &'a str)],
+}
+
 /// A value for each row, where it is known.
 type Values = Vec<Option<f64>>;
 
@@ -45,30 +54,19 @@ impl<'a> Plots<'a> {
 
     fn throughput(&self, out: &mut String) -> fmt::Result {
         let (published, delivered) = (self.values(Row::published), self.values(Row::delivered));
-        let highest = highest(&published).max(highest(&delivered));
-        if highest == 0.0 {
-            return Ok(());
-        }
-        let y = Axis::counts(highest);
-        let shapes = self.area(&y, &delivered)
-            + &self.line(&y, &delivered, Line::Main)
-            + &self.line(&y, &published, Line::Second);
         let about = format!(
             "Messages per second over the run. {} {}",
             range("Published", &published, units::rate),
             range("Delivered", &delivered, units::rate)
         );
-        let legend = [(Line::Main, "delivered"), (Line::Second, "published")];
-        self.chart(
-            out,
-            "throughput",
-            "Throughput",
-            "messages per second",
-            &about,
-            &legend,
-            &y,
-            &shapes,
-        )
+        let plot = Plot {
+            id: "throughput",
+            title: "Throughput",
+            unit: "messages per second",
+            about: &about,
+            legend: &[(Line::Main, "delivered"), (Line::Second, "published")],
+        };
+        self.two_lines(out, &plot, Axis::counts, &delivered, &published)
     }
 
     fn latencies(&self, out: &mut String) -> fmt::Result {
@@ -93,7 +91,14 @@ impl<'a> Plots<'a> {
             range("Slowest", &max, name)
         );
         let legend = [(Line::Third, "slowest"), (Line::Second, "p99"), (Line::Main, "p50")];
-        self.chart(out, "latency", "Latency", "due to delivered", &about, &legend, &y, &shapes)
+        let plot = Plot {
+            id: "latency",
+            title: "Latency",
+            unit: "due to delivered",
+            about: &about,
+            legend: &legend,
+        };
+        self.chart(out, &plot, &y, &shapes)
     }
 
     /// Only where connections are what happens: otherwise it would be a flat line.
@@ -110,31 +115,26 @@ impl<'a> Plots<'a> {
         let shapes = self.area(&y, &open) + &self.line(&y, &open, Line::Main);
         let about =
             range("Open connections over the run.", &open, |open| units::count(open as u64));
-        let legend = [(Line::Main, "open")];
-        self.chart(out, "connections", "Connections", "open", &about, &legend, &y, &shapes)
+        let legend = &[(Line::Main, "open")];
+        let plot =
+            Plot { id: "connections", title: "Connections", unit: "open", about: &about, legend };
+        self.chart(out, &plot, &y, &shapes)
     }
 
     fn cpu(&self, out: &mut String) -> fmt::Result {
         let (broker, load) = (self.values(Row::broker_cpu), self.values(Row::load_cpu));
-        let highest = highest(&broker).max(highest(&load));
-        if highest == 0.0 {
-            return Ok(());
-        }
-        let y = Axis::shares(highest);
-        let shapes = self.area(&y, &broker)
-            + &self.line(&y, &broker, Line::Main)
-            + &self.line(&y, &load, Line::Second);
         let about = format!(
             "CPU over the run, of one core. {} {}",
             range("Broker", &broker, units::share),
             range("Load", &load, units::share)
         );
-        let legend = match broker.iter().flatten().next() {
-            Some(_) => vec![(Line::Main, "broker"), (Line::Second, "load")],
-            None => vec![(Line::Second, "load")],
+        let all = [(Line::Main, "broker"), (Line::Second, "load")];
+        let (title, legend) = match broker.iter().flatten().next() {
+            Some(_) => ("CPU", &all[..]),
+            None => ("CPU of the load", &all[1..]),
         };
-        let title = if legend.len() == 1 { "CPU of the load" } else { "CPU" };
-        self.chart(out, "cpu", title, "of one core", &about, &legend, &y, &shapes)
+        let plot = Plot { id: "cpu", title, unit: "of one core", about: &about, legend };
+        self.two_lines(out, &plot, Axis::shares, &broker, &load)
     }
 
     fn memory(&self, out: &mut String) -> fmt::Result {
@@ -147,24 +147,40 @@ impl<'a> Plots<'a> {
         let shapes = self.area(&y, &resident) + &self.line(&y, &resident, Line::Main);
         let about =
             range("Resident memory of the broker.", &resident, |bytes| units::bytes(bytes as u64));
-        let legend = [(Line::Main, "resident")];
-        self.chart(out, "memory", "Memory of the broker", "resident", &about, &legend, &y, &shapes)
+        let plot = Plot {
+            id: "memory",
+            title: "Memory of the broker",
+            unit: "resident",
+            about: &about,
+            legend: &[(Line::Main, "resident")],
+        };
+        self.chart(out, &plot, &y, &shapes)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "each is a part of the picture")]
-    fn chart(
+    /// A line with what lies below it, and another to compare it with; nothing if both are zero.
+    fn two_lines(
         &self,
         out: &mut String,
-        id: &str,
-        title: &str,
-        unit: &str,
-        about: &str,
-        legend: &[(Line, &str)],
-        y: &Axis,
-        shapes: &str,
+        plot: &Plot<'_>,
+        axis: fn(f64) -> Axis,
+        main: &[Option<f64>],
+        second: &[Option<f64>],
     ) -> fmt::Result {
+        let highest = highest(main).max(highest(second));
+        if highest == 0.0 {
+            return Ok(());
+        }
+        let y = axis(highest);
+        let shapes = self.area(&y, main)
+            + &self.line(&y, main, Line::Main)
+            + &self.line(&y, second, Line::Second);
+        self.chart(out, plot, &y, &shapes)
+    }
+
+    fn chart(&self, out: &mut String, plot: &Plot<'_>, y: &Axis, shapes: &str) -> fmt::Result {
         let x: Vec<_> =
             self.time.ticks.iter().map(|(at, label)| (self.time.at(*at), label.clone())).collect();
+        let Plot { id, title, unit, about, legend } = *plot;
         let chart = Chart { id, title, unit, about, legend, y, x: &x, x_unit: "" };
         let (behind, overlay) = self.happenings();
         chart.write(out, &(behind + shapes), &overlay)

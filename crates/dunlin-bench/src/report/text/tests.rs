@@ -61,8 +61,13 @@ fn what_a_cut_allows_is_told_but_is_no_fault() {
     let mut outcome = sample::outcome();
     outcome.allowed[1].doubled = 12;
     let text = plain(&outcome);
-    assert!(text.contains("nothing lost or doubled but what a cut connection allows"), "{text}");
-    assert!(text.contains("No fault, as a connection had been cut: QoS 1: 12 doubled"), "{text}");
+    assert!(text.contains("nothing lost or doubled but what lost connections allow"), "{text}");
+    assert!(
+        text.contains(
+            "No fault, as a connection had been lost or a subscription given up: QoS 1: 12 doubled"
+        ),
+        "{text}"
+    );
 }
 
 #[test]
@@ -91,6 +96,11 @@ fn a_load_at_its_limit_is_confessed() {
     assert!(plain(&outcome).contains("The load itself used 98 % of its one core"));
     outcome.parameters.push(("rate", "2000/s".to_owned()));
     assert!(!plain(&outcome).contains("its one core"));
+    assert!(plain(&outcome).contains("A paced load never sleeps"));
+    outcome.load_cpu = Duration::from_millis(3_200);
+    assert!(plain(&outcome).contains("The load got only 40 % of a core"));
+    // So few that it sleeps between them.
+    outcome.published = 800;
     assert!(plain(&outcome).contains("A paced load never sleeps"));
 }
 

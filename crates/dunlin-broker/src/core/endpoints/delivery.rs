@@ -2,6 +2,7 @@
 
 use super::refill::keep;
 use super::{Endpoints, Prepared};
+use crate::core::GroupName;
 use crate::core::counters::DropCause;
 use crate::core::durability::{Durability, StoredUpto};
 use crate::core::forward::{OwedTo, WhenFull};
@@ -10,11 +11,16 @@ use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::Outgoing;
 use crate::core::queue::Queued;
 use crate::core::record::{Record, RecordNumber};
-use crate::core::session::{GroupName, Note, Session};
+use crate::core::session::{Note, Session};
 use crate::{Limits, QueuePolicy};
-use dunlin_protocol::codec::{PacketIdentifier, QoS, REFERENCED_LEN_MIN};
+use dunlin_protocol::codec::{
+    PacketIdentifier, QoS, REFERENCED_LEN_MIN, SHARED_LEN_MIN, SubscriptionIdentifier,
+};
 use dunlin_protocol::{Instant, Message, PublishError};
 use std::sync::Arc;
+
+/// A message that so many keep has one payload for all further connections.
+const SHARED_BY_MIN: usize = 8;
 
 /// What became of a message for one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +33,39 @@ pub(in crate::core) struct Delivered {
     pub(in crate::core) tentative: Option<u64>,
     /// The session has it for good, though it may be refused elsewhere and come again.
     pub(in crate::core) is_given: bool,
+}
+
+/// A message for the connection of a session, from its queue or on its way past it.
+#[derive(Clone, Copy)]
+struct ToSend<'a> {
+    message: &'a Arc<Message>,
+    qos: QoS,
+    retain: bool,
+    identifiers: &'a [SubscriptionIdentifier],
+    note: Option<&'a Note>,
+}
+
+impl<'a> ToSend<'a> {
+    #[inline]
+    fn new(message: &'a Arc<Message>, granted: &'a Granted, retain: bool, note: &'a Note) -> Self {
+        Self {
+            message,
+            qos: message.qos.min(granted.maximum_qos),
+            retain,
+            identifiers: granted.identifiers.as_slice(),
+            note: (!note.is_empty()).then_some(note),
+        }
+    }
+
+    fn of(queued: &'a Queued) -> Self {
+        Self {
+            message: &queued.message,
+            qos: queued.qos,
+            retain: queued.retain,
+            identifiers: &queued.identifiers,
+            note: queued.note.as_deref(),
+        }
+    }
 }
 
 impl Endpoints {
@@ -153,10 +192,13 @@ impl Endpoints {
             return;
         }
         // A large payload is referenced by the output, which may outlive the input it lies in.
-        let message = match outgoing.message.payload.len() {
-            0..REFERENCED_LEN_MIN => outgoing.message,
-            _ => &**outgoing.keep(),
+        let is_shared = outgoing.is_shared_next();
+        let referenced_len_min = if is_shared { SHARED_LEN_MIN } else { REFERENCED_LEN_MIN };
+        let message = match outgoing.message.payload.len() < referenced_len_min {
+            true => outgoing.message,
+            false => &**outgoing.keep(),
         };
+        connection.out.share(is_shared);
         let sent = connection.protocol.publish_at_most_once(
             now,
             message,
@@ -217,13 +259,16 @@ impl Endpoints {
         let is_given = note.number.is_none()
             && outgoing.comes_again()
             && outgoing.message.qos.min(granted.maximum_qos) == QoS::ExactlyOnce;
-        let queued = Queued::new(outgoing.keep().clone(), granted, retain, note);
-        if is_direct && tentative.is_none() {
-            if let Some(queued) = self.send_queued(now, key, queued) {
+        let message = outgoing.keep();
+        let sent = match is_direct && tentative.is_none() {
+            true => self.send(now, key, &ToSend::new(message, granted, retain, &note)),
+            false => Err(PublishError::QuotaExhausted),
+        };
+        if let Err(error) = sent {
+            let queued = Queued::new(message.clone(), granted, retain, note);
+            if let Some(queued) = self.not_sent(key, queued, error) {
                 self.enqueue(key, queued);
             }
-        } else {
-            self.enqueue(key, queued);
         }
         Delivered { stored, refused: false, tentative, is_given }
     }
@@ -328,42 +373,54 @@ impl Endpoints {
         key: SessionKey,
         queued: Queued,
     ) -> Option<Queued> {
-        let Some(index) = self.sessions[key.0].connection else { return Some(queued) };
+        let sent = self.send(now, key, &ToSend::of(&queued));
+        sent.map_or_else(|error| self.not_sent(key, queued, error), |()| None)
+    }
+
+    /// Sends a message on the connection of its session. Where there is none, or no room in its
+    /// output, the quota counts as used up.
+    #[inline]
+    fn send(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        to_send: &ToSend<'_>,
+    ) -> Result<(), PublishError> {
+        let ToSend { message, qos, retain, identifiers, note } = *to_send;
+        let Some(index) = self.sessions[key.0].connection else {
+            return Err(PublishError::QuotaExhausted);
+        };
         self.touch(index);
         let connection = &mut self.connections[index];
         if connection.output_len() >= self.limits.output_bytes_max {
             connection.wants_room = true;
-            return Some(queued);
+            return Err(PublishError::QuotaExhausted);
         }
         // What needs no store follows in its turn, where others before it still wait for theirs.
         let waits = connection.prepared_bytes > 0
             || connection.durability > Durability::Memory
-                && queued.note.as_ref().is_some_and(|note| note.number.is_some());
-        if queued.qos == QoS::ExactlyOnce && waits {
-            return self.prepare_queued(now, key, index, queued);
+                && note.is_some_and(|note| note.number.is_some());
+        if qos == QoS::ExactlyOnce && waits {
+            return self.prepare(now, key, index, to_send);
         }
-        let sent = connection.protocol.publish(
+        connection.out.share(Arc::strong_count(message) > SHARED_BY_MIN);
+        let packet_identifier = connection.protocol.publish(
             now,
-            &queued.message,
-            queued.qos,
-            queued.retain,
-            &queued.identifiers,
+            message,
+            qos,
+            retain,
+            identifiers,
             &mut connection.out,
-        );
-        match sent {
-            Ok(packet_identifier) => {
-                self.counters.publish_sent += 1;
-                self.counters.publish_bytes_sent += queued.message.payload.len() as u64;
-                if let (Some(packet_identifier), Some(note)) = (packet_identifier, queued.note) {
-                    if let Some(number) = note.number {
-                        self.record_sent(key, number, packet_identifier);
-                    }
-                    self.sessions[key.0].rare().notes.insert(packet_identifier, note);
-                }
-                None
+        )?;
+        self.counters.publish_sent += 1;
+        self.counters.publish_bytes_sent += message.payload.len() as u64;
+        if let (Some(packet_identifier), Some(note)) = (packet_identifier, note) {
+            if let Some(number) = note.number {
+                self.record_sent(key, number, packet_identifier);
             }
-            Err(error) => self.not_sent(key, queued, error),
+            self.sessions[key.0].rare().notes.insert(packet_identifier, note.clone());
         }
+        Ok(())
     }
 
     /// A message was not sent: gives it back if it can be sent later.
@@ -378,31 +435,26 @@ impl Endpoints {
         None
     }
 
-    /// As [`Endpoints::send_queued`] for a QoS 2 message of a session that survives a crash: the
-    /// message is sent when it is stored by which exchange.
-    fn prepare_queued(
+    /// As [`Endpoints::send`] for a QoS 2 message of a session that survives a crash: the message is
+    /// sent when it is stored by which exchange.
+    fn prepare(
         &mut self,
         now: Instant,
         key: SessionKey,
         index: u32,
-        queued: Queued,
-    ) -> Option<Queued> {
+        to_send: &ToSend<'_>,
+    ) -> Result<(), PublishError> {
+        let ToSend { message, retain, identifiers, note, .. } = *to_send;
         let connection = &mut self.connections[index];
-        let Queued { message, retain, identifiers, .. } = &queued;
-        let packet_identifier =
-            match connection.protocol.prepare(now, message, *retain, identifiers) {
-                Ok(packet_identifier) => packet_identifier,
-                Err(error) => return self.not_sent(key, queued, error),
-            };
-        let (size, payload_len) = (queued.message.size(), queued.message.payload.len());
+        let packet_identifier = connection.protocol.prepare(now, message, retain, identifiers)?;
+        let (size, payload_len) = (message.size(), message.payload.len());
         connection.prepared_bytes += size;
-        let mut is_shared = false;
-        if let Some(mut note) = queued.note {
+        let is_shared = note.is_some_and(|note| note.group.is_some());
+        if let Some(note) = note {
             if let Some(number) = note.number {
                 self.record_sent(key, number, packet_identifier);
             }
-            is_shared = note.group.is_some();
-            note.unsent = is_shared;
+            let note = Note { unsent: is_shared, ..note.clone() };
             self.sessions[key.0].rare().notes.insert(packet_identifier, note);
         }
         let durability = self.connections[index].durability;
@@ -416,7 +468,7 @@ impl Endpoints {
             payload_len,
         };
         self.prepared[usize::from(durability == Durability::Fsync)].push_back(prepared);
-        None
+        Ok(())
     }
 
     /// Records by which exchange a message is delivered: with the message, if that was recorded
@@ -452,7 +504,7 @@ impl Endpoints {
         connection.prepared_bytes -= size;
         let Some(session) = connection.session else { return };
         if prepared.is_shared
-            && let Some(note) = self.sessions[session.0].rare().notes.get_mut(&packet_identifier)
+            && let Some(note) = self.sessions[session.0].rare().notes.get_mut(packet_identifier)
         {
             note.unsent = false;
         }

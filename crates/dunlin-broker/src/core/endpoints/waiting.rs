@@ -2,14 +2,23 @@
 //! retained messages.
 
 use super::{ConnectionKey, Endpoints, OUTPUT_FILL_LEN};
+use crate::core::GroupName;
 use crate::core::counters::DropCause;
 use crate::core::granted::SessionKey;
 use crate::core::outgoing::Outgoing;
 use crate::core::queue::Queued;
-use crate::core::session::GroupName;
 use dunlin_protocol::codec::{PacketIdentifier, QoS};
 use dunlin_protocol::{InFlight, Instant};
 use std::sync::Arc;
+
+/// Whether a session is away, and how much it has to do: the least first.
+///
+/// By default that of a session that is there and waits for messages: there is none less.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::core) struct Load {
+    pub(in crate::core) is_away: bool,
+    to_do: usize,
+}
 
 impl Endpoints {
     /// An exchange with the Client of this session is over.
@@ -177,15 +186,16 @@ impl Endpoints {
         stalled
     }
 
-    /// Whether a session is away, and how much it has to do: for the choice among members.
-    pub(in crate::core) fn load(&self, key: SessionKey) -> (bool, usize) {
-        let Some(session) = self.sessions.get(key.0) else { return (true, usize::MAX) };
-        let Some(index) = session.connection else { return (true, session.queue.len()) };
+    /// How busy a session is: for the choice among members.
+    pub(in crate::core) fn load(&self, key: SessionKey) -> Load {
+        let away = |to_do| Load { is_away: true, to_do };
+        let Some(session) = self.sessions.get(key.0) else { return away(usize::MAX) };
+        let Some(index) = session.connection else { return away(session.queue.len()) };
         let connection = &self.connections[index];
         // A slow reader counts as busy at QoS 0 too, a step for each output that fills up.
         let output = connection.out.len() / OUTPUT_FILL_LEN;
         let in_flight = usize::from(connection.protocol.in_flight());
-        (false, in_flight + session.queue.len() + output)
+        Load { is_away: false, to_do: in_flight + session.queue.len() + output }
     }
 
     /// Gives up an exchange of a session that is away: somebody else gets its message.

@@ -12,6 +12,8 @@ pub(super) enum Lie {
     Drop,
     /// Sends it twice.
     Double,
+    /// Sends it again behind the next PINGRESP.
+    DoubleLate,
     /// Sends it behind the next one.
     Swap,
     /// Alters the byte that lies so far before its end.
@@ -22,6 +24,8 @@ pub(super) enum Lie {
     FallSilent,
     /// Closes the connection instead.
     Close,
+    /// Keeps every UNSUBSCRIBE from the broker, and answers it.
+    FeignUnsubscribed,
 }
 
 /// Which frames are falsified, and how.
@@ -30,6 +34,8 @@ pub(super) struct Plot {
     pub(super) lie: Lie,
     /// Packet type, from the broker to its clients.
     pub(super) packet_type: u8,
+    /// What the frame has to hold, such as a part of a Topic Name.
+    pub(super) holding: &'static str,
     /// The first of them that is falsified, counted from 0 over all connections.
     pub(super) first: usize,
     /// Every how many of them.
@@ -46,15 +52,20 @@ pub(super) fn start(port: &str, plot: Plot) -> String {
         for client in listener.incoming().map_while(Result::ok) {
             let Ok(broker) = TcpStream::connect(&broker) else { return };
             let ends = (client.try_clone().unwrap(), broker.try_clone().unwrap());
+            let answers = Arc::new(Mutex::new(client));
+            let to_client = Arc::clone(&answers);
             thread::spawn(move || {
                 let (mut client, mut broker) = ends;
-                let _ = std::io::copy(&mut client, &mut broker);
+                let _ = match plot.lie {
+                    Lie::FeignUnsubscribed => feign(&client, &broker, &answers),
+                    _ => std::io::copy(&mut client, &mut broker).map(|_| ()),
+                };
                 let _ = broker.shutdown(Shutdown::Write);
             });
             let seen = Arc::clone(&seen);
             thread::spawn(move || {
-                let _ = carry(&broker, &client, plot, &seen);
-                let _ = client.shutdown(Shutdown::Both);
+                let _ = carry(&broker, &to_client, plot, &seen);
+                let _ = to_client.lock().unwrap().shutdown(Shutdown::Both);
                 let _ = broker.shutdown(Shutdown::Both);
             });
         }
@@ -62,19 +73,37 @@ pub(super) fn start(port: &str, plot: Plot) -> String {
     own
 }
 
+/// Carries frames from one client to the broker, but for each UNSUBSCRIBE, which it answers itself.
+fn feign(
+    mut client: &TcpStream,
+    mut broker: &TcpStream,
+    answers: &Mutex<TcpStream>,
+) -> std::io::Result<()> {
+    loop {
+        let frame = read_frame(&mut client)?;
+        match frame[0] {
+            0xA2 => answers.lock().unwrap().write_all(&[0xB0, 2, frame[2], frame[3]])?,
+            _ => broker.write_all(&frame)?,
+        }
+    }
+}
+
 /// Carries frames from the broker to one client.
 fn carry(
     mut broker: &TcpStream,
-    mut client: &TcpStream,
+    client: &Mutex<TcpStream>,
     plot: Plot,
     seen: &Mutex<usize>,
 ) -> std::io::Result<()> {
     let mut held: Option<Vec<u8>> = None;
+    let mut late = Vec::new();
     let mut is_silent = false;
     loop {
         let mut frame = read_frame(&mut broker)?;
         let mut is_chosen = false;
-        if frame[0] >> 4 == plot.packet_type {
+        let holds =
+            |text: &str| frame.windows(text.len().max(1)).any(|part| part == text.as_bytes());
+        if frame[0] >> 4 == plot.packet_type && (plot.holding.is_empty() || holds(plot.holding)) {
             let mut seen = seen.lock().unwrap();
             is_chosen = *seen >= plot.first && (*seen - plot.first).is_multiple_of(plot.every);
             *seen += 1;
@@ -82,6 +111,8 @@ fn carry(
         match plot.lie {
             Lie::Drop if is_chosen => continue,
             Lie::Double if is_chosen => frame = frame.repeat(2),
+            Lie::DoubleLate if is_chosen => late.extend_from_slice(&frame),
+            Lie::DoubleLate if frame[0] == 0xD0 => frame.append(&mut late),
             Lie::Swap if is_chosen => {
                 held = Some(frame);
                 continue;
@@ -96,6 +127,7 @@ fn carry(
             _ => {}
         }
         if !is_silent {
+            let mut client = client.lock().unwrap();
             client.write_all(&frame)?;
             client.write_all(&held.take().unwrap_or_default())?;
         }

@@ -90,8 +90,13 @@ fn clients_come_stay_and_come_back() {
     let report = clean(&broker, "connect", &[&short[..], &["--source", "127.0.0.3"]].concat());
     assert_eq!(report["connect_us"]["count"], 200);
     let pid = std::process::id().to_string();
-    let report = clean(&broker, "idle", &[&short[..], &["--pid", &pid]].concat());
-    assert!(report["figures"]["broker bytes per connection"].is_number(), "{report:#}");
+    for filters in ["0", "1", "120"] {
+        let options = [&short[..], &["--pid", &pid, "--filters", filters]].concat();
+        let report = clean(&broker, "idle", &options);
+        assert!(report["figures"]["broker bytes per connection"].is_number(), "{report:#}");
+        let subscriptions = filters.parse::<f64>().expect("a number") * 200.0;
+        assert_eq!(report["figures"]["subscriptions"], subscriptions, "{report:#}");
+    }
     for version in ["3.1.1", "5"] {
         let sides = ["--publishers", "2", "--subscribers", "50", "--version", version];
         let report = clean(&broker, "reconnect", &[&sides[..], &["--duration", "0.5"]].concat());
@@ -122,10 +127,19 @@ fn a_soak_is_stirred_and_stays_whole() {
     for version in ["3.1.1", "5"] {
         let options = ["--duration", "3.5", "--rate", "3000", "--version", version];
         let report = clean(&broker, "soak", &options);
-        assert_eq!(report["published"], 10_500);
+        // On a busy machine some of 10,500 find no room in their time.
+        assert!(report["published"].as_u64() > Some(1_000), "{report:#}");
+        let times = |what: &str| report["figures"][what].as_f64().expect("a figure") as u64;
+        let lost = ["connections cut", "connections taken over", "goodbyes"].map(times);
+        assert!(lost.iter().all(|&times| times > 0), "{report:#}");
+        // Two of each kind of subscriber beside the usual twenty, three guests; then whoever came back.
         let connects = report["connect_us"]["count"].as_u64();
-        // All at the beginning; then one after a cut and one by takeover, thrice.
-        assert_eq!(connects, Some(42 + 6), "{report:#}");
+        assert_eq!(connects, Some(20 + 26 + 3 + lost.iter().sum::<u64>()), "{report:#}");
+        // The Wills of those that were cut or taken over, but for some of QoS 0.
+        assert!(times("Wills published") >= (lost[0] + lost[1]) / 2, "{report:#}");
+        assert!(times("subscriptions and unsubscriptions") > 0, "{report:#}");
+        assert!(times("retained messages: set or deleted") > 0, "{report:#}");
+        assert!(times("retained messages: delivered") > 0, "{report:#}");
     }
 }
 
