@@ -1,20 +1,16 @@
-//! The life of a session: CONNECT, takeover, the end of a connection, Wills, expiry.
+//! The beginning of a connection and its session: CONNECT, takeover, CONNACK.
 
 use super::durability::Durability;
 use super::granted::SessionKey;
-use super::outgoing::Outgoing;
-use super::pending::{AfterStored, HeldPublishes};
-use super::publish::Routed;
+use super::pending::AfterStored;
 use super::session::{NEVER, Session, Will};
 use super::sys::is_sys;
-use super::timers::{Timer, Timers};
-use super::{ConnectionKey, Core, DropCause, Output, Record, owner};
-use dunlin_protocol::codec::{ConnAckProperties, Connect, Disconnect, QoS, ReasonCode, Text};
-use dunlin_protocol::{ConnectionEnd, Instant, Message, ServerConnection};
+use super::{ConnectionKey, Core, Output, Record, owner};
+use dunlin_protocol::codec::{ConnAckProperties, Connect, ReasonCode, Text};
+use dunlin_protocol::{Instant, Message, ServerConnection};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A Client that has sent CONNECT to the wrong worker, on its way to the right one.
 #[derive(Debug)]
@@ -283,19 +279,6 @@ impl Core {
         }
     }
 
-    /// Takes the Will of a session, which is published or discarded.
-    fn take_will(&mut self, key: SessionKey) -> Option<Box<Will>> {
-        let session = &mut self.endpoints.sessions[key.0];
-        let will = session.will.take()?;
-        if will.is_recorded {
-            let client_identifier = session.client_identifier.clone();
-            let record = Record::WillRemoved { client_identifier: client_identifier.clone() };
-            let record = self.endpoints.record(record);
-            self.pending.remember_gone(client_identifier, record);
-        }
-        Some(will)
-    }
-
     /// Gives a session its connection. [`Core::accept`] follows, when that is stored.
     fn attach(&mut self, key: ConnectionKey, session_key: SessionKey) {
         self.endpoints.sessions[session_key.0].connection = Some(key.index);
@@ -345,169 +328,6 @@ impl Core {
         self.count_members(session_key, 1);
         self.endpoints.pump(now, session_key);
         self.close_if_over(now, key);
-    }
-
-    /// The Client says goodbye: what its DISCONNECT changes for the session.
-    pub(super) fn handle_disconnect(&mut self, key: SessionKey, disconnect: &Disconnect) {
-        let expiry_max = self.endpoints.limits.session_expiry_max_secs;
-        let session = &mut self.endpoints.sessions[key.0];
-        if let Some(secs) = disconnect.properties.session_expiry_interval {
-            session.expiry_interval = secs.min(expiry_max);
-        }
-        if disconnect.reason_code == ReasonCode::Success {
-            // [MQTT-3.14.4-3]; any other Reason Code leaves the Will [MQTT-3.1.2-10].
-            self.take_will(key);
-        }
-    }
-
-    /// The connection is over: its session is away from now on, or ends.
-    pub(super) fn detach(&mut self, now: Instant, key: ConnectionKey) {
-        let held = self.pending.held.remove(&key);
-        self.pending.parked.retain(|(parked, _)| *parked != key);
-        self.tell_publisher_gone(key);
-        let Some(connection) = self.endpoints.connection(key) else { return };
-        let Some(session_key) = connection.session.take() else { return };
-        let stopping = matches!(
-            connection.protocol.end(),
-            Some(ConnectionEnd::Local(ReasonCode::ServerShuttingDown))
-        );
-        let was_accepted = !std::mem::take(&mut connection.waits);
-        let exchanges = was_accepted.then(|| connection.protocol.take_session());
-        self.endpoints.counters.clients_connected -= 1;
-        let session = &mut self.endpoints.sessions[session_key.0];
-        session.connection = None;
-        if let Some(exchanges) = exchanges {
-            session.exchanges = exchanges;
-        }
-        for held in held.iter().flat_map(HeldPublishes::iter) {
-            if held.message.qos == QoS::ExactlyOnce {
-                // Nobody has taken it: when it comes again, it is new.
-                session.exchanges.forget_received(held.ack.packet_identifier());
-            }
-        }
-        if stopping {
-            return;
-        }
-        if was_accepted {
-            self.count_members(session_key, -1);
-        }
-        self.hand_on(now, session_key, false);
-        self.schedule_will(now, session_key);
-        let session = &mut self.endpoints.sessions[session_key.0];
-        match session.expiry_interval {
-            0 => {
-                self.end_session(now, session_key);
-                return;
-            }
-            NEVER => {}
-            secs => session.expires_at = Some(now + Duration::from_secs(u64::from(secs))),
-        }
-        self.record_session(session_key, Some(now));
-        self.endpoints.shrink_queue(session_key);
-        self.watch_session(now, session_key);
-    }
-
-    /// This is where a Will fires: at once, when its Will Delay Interval is over, or when the
-    /// session ends, whichever comes first [MQTT-3.1.2-8] [MQTT-3.1.3-9].
-    fn schedule_will(&mut self, now: Instant, key: SessionKey) {
-        let session = &mut self.endpoints.sessions[key.0];
-        let Some(will) = &mut session.will else { return };
-        let delay_secs = will.delay_secs.min(session.expiry_interval);
-        if delay_secs == 0 {
-            self.publish_will(now, key);
-        } else {
-            will.due_at = Some(now + Duration::from_secs(u64::from(delay_secs)));
-        }
-    }
-
-    /// Sets the timer of a session that is away: for its Will or its end.
-    fn watch_session(&mut self, now: Instant, key: SessionKey) {
-        let generation = self.endpoints.sessions.generation(key.0);
-        let session = &mut self.endpoints.sessions[key.0];
-        let will_due_at = session.will.as_ref().and_then(|will| will.due_at);
-        if let Some(deadline) = [will_due_at, session.expires_at].into_iter().flatten().min() {
-            let timer = Timer::Session { session: key, generation };
-            self.timers.watch(now, deadline, &mut session.timer_at, timer);
-        }
-    }
-
-    pub(super) fn check_session(&mut self, now: Instant, key: SessionKey, generation: u32) {
-        if !self.endpoints.sessions.is_current(key.0, generation) {
-            return;
-        }
-        let session = &mut self.endpoints.sessions[key.0];
-        if !Timers::fires(now, &mut session.timer_at) || session.connection.is_some() {
-            return;
-        }
-        self.act_when_due(now, key);
-    }
-
-    /// Publishes the Will of a session that is away, and ends it, if that is due; else sets its
-    /// timer.
-    pub(super) fn act_when_due(&mut self, now: Instant, key: SessionKey) {
-        let session = &self.endpoints.sessions[key.0];
-        let will_due_at = session.will.as_ref().and_then(|will| will.due_at);
-        let has_expired = session.expires_at.is_some_and(|at| at <= now);
-        if will_due_at.is_some_and(|due_at| due_at <= now) {
-            self.publish_will(now, key);
-        }
-        if has_expired {
-            self.endpoints.counters.sessions_expired += 1;
-            self.end_session(now, key);
-        } else {
-            self.watch_session(now, key);
-        }
-    }
-
-    fn publish_will(&mut self, now: Instant, key: SessionKey) {
-        let Some(will) = self.take_will(key) else { return };
-        let mut message = will.message;
-        if let Some(secs) = will.message_expiry_interval {
-            message.expire_after(now, secs);
-        }
-        let client_identifier = self.endpoints.sessions[key.0].client_identifier.clone();
-        self.publish_own(now, Some((key, &client_identifier)), message);
-    }
-
-    /// Publishes a message that no Client waits for: a Will of this Client, or `$SYS`.
-    pub(super) fn publish_own(
-        &mut self,
-        now: Instant,
-        of: Option<(SessionKey, &Text)>,
-        message: Message,
-    ) {
-        let message = Arc::new(message);
-        let outgoing = Outgoing::shared(&message);
-        if let Err(cause) = self.retain(now, &outgoing) {
-            self.endpoints.counters.drop_one(cause);
-        }
-        match of {
-            Some((publisher, client_identifier)) => {
-                self.pass_on(now, client_identifier, Some(publisher), &message, None, None);
-            }
-            None => self.route(now, None, &outgoing, None, &mut Routed::default()),
-        }
-    }
-
-    /// Ends a session that is away: its Will is published if it still waits, what was owed to it
-    /// is dropped and counted, or handed on in a Shared Subscription.
-    fn end_session(&mut self, now: Instant, key: SessionKey) {
-        self.publish_will(now, key);
-        self.remove_subscriptions(key);
-        self.hand_on(now, key, true);
-        let lost = self.endpoints.sessions[key.0].exchanges.in_flight().count();
-        self.endpoints.drop_many_for(key, DropCause::SessionEnded, lost as u64);
-        self.endpoints.drop_waiting(key);
-        self.registry.remove(&self.endpoints.sessions, key);
-        let Some(mut session) = self.endpoints.sessions.remove(key.0) else { return };
-        self.endpoints.ended_number = self.endpoints.ended_number.max(session.last_number());
-        self.endpoints.keep_drops(&session.client_identifier, session.drops.take());
-        if session.is_recorded {
-            let client_identifier = session.client_identifier;
-            let record = Record::SessionEnded { client_identifier: client_identifier.clone() };
-            let record = self.endpoints.record(record);
-            self.pending.remember_gone(client_identifier, record);
-        }
     }
 }
 

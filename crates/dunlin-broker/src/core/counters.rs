@@ -105,6 +105,11 @@ pub struct Counters {
     pub queued: u64,
     /// Bytes queued for sessions.
     pub queued_bytes: u64,
+    /// Bytes that say who has QoS 2 messages which were refused elsewhere and come again.
+    pub given_bytes: u64,
+    /// Such messages of which that was forgotten, as it took too much memory: who has them gets
+    /// them twice.
+    pub given_forgotten: u64,
     /// Messages not delivered, by [`DropCause`] in the order of [`DropCause::ALL`].
     pub dropped: [u64; DropCause::ALL.len()],
 }
@@ -145,6 +150,8 @@ impl Counters {
         self.subscriptions += other.subscriptions;
         self.queued += other.queued;
         self.queued_bytes += other.queued_bytes;
+        self.given_bytes += other.given_bytes;
+        self.given_forgotten += other.given_forgotten;
         for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
             *mine += theirs;
         }

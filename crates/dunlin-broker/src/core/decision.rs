@@ -340,15 +340,15 @@ impl Core {
         outcome: Outcome,
         given: Vec<GivenTo>,
     ) {
-        let len_max = usize::from(self.endpoints.limits.receive_maximum);
         let session = &mut self.endpoints.sessions[key.0];
         session.rare().undecided -= 1;
         if !outcome.refused {
             return;
         }
         if !given.is_empty() && !session.version.is_v5() {
-            session.remember_given(packet_identifier, Given::new(given), len_max);
+            self.endpoints.remember_given(key, packet_identifier, Given::new(given));
         }
+        let session = &mut self.endpoints.sessions[key.0];
         if session.connection.is_some() {
             return;
         }

@@ -92,7 +92,8 @@ pub(super) enum WhenFull {
     Hold(ConnectionKey),
     /// It is queued up to twice the limit: that publisher's connection is over, or the message has
     /// waited for long behind one that may itself wait for it. Beyond that it is refused at QoS 1, and
-    /// while it is tentative, since it is new then when it comes again, and else dropped.
+    /// while it is tentative, since it is new then when it comes again, and else dropped. It is
+    /// refused as well where it would have to be stored and the store takes nothing.
     Exceed,
     /// As `Exceed`, and it waits no longer for that much room. It is tentative, and others may wait
     /// for it: refused, it ends its publisher's connection and comes again.

@@ -1,7 +1,7 @@
 //! Full queues under the policy that refuses: who is asked before a message is delivered, and what
 //! becomes of one that another worker took and that has no room here.
 
-use super::forward::{Forward, Forwarded, Outcome, Turn, WhenFull};
+use super::forward::{Forward, Forwarded, Outcome, Receiver, Turn, WhenFull};
 use super::granted::{Granted, SessionKey, Subscriber};
 use super::outgoing::Outgoing;
 use super::pending::HeldForwards;
@@ -113,16 +113,7 @@ impl Core {
         match forwarded.when_full {
             WhenFull::Drop | WhenFull::Exceed | WhenFull::GiveUp => {}
             WhenFull::Refuse if self.forwarded_would_refuse(now, &forwarded) => {
-                self.endpoints.counters.drop_one(DropCause::Refused);
-                let outcome = Outcome { matched: true, refused: true };
-                let routed = Routed { outcome, ..Routed::default() };
-                self.answer_forwarded(
-                    now,
-                    forwarded.taken_by,
-                    forwarded.answer,
-                    forwarded.durability,
-                    routed,
-                );
+                self.refuse_forwarded(now, &forwarded);
                 return;
             }
             WhenFull::Refuse => {}
@@ -158,7 +149,35 @@ impl Core {
         }
     }
 
+    /// Tells the worker that took a message that no session of this one gets it now.
+    fn refuse_forwarded(&mut self, now: Instant, forwarded: &Forwarded) {
+        self.endpoints.counters.drop_one(DropCause::Refused);
+        let outcome = Outcome { matched: true, refused: true };
+        let mut routed = Routed { outcome, ..Routed::default() };
+        if let Some(given) = &forwarded.given {
+            // Those who have it since it came the last time still have it.
+            routed.receivers.extend(given.of_worker(self.worker).map(Receiver::Given));
+        }
+        self.answer_forwarded(
+            now,
+            forwarded.taken_by,
+            forwarded.answer,
+            forwarded.durability,
+            routed,
+        );
+    }
+
     fn deliver_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
+        let waits_no_longer = matches!(forwarded.when_full, WhenFull::Exceed | WhenFull::GiveUp);
+        if waits_no_longer
+            && !self.endpoints.store_is_ready
+            && self.forwarded_would_refuse(now, &forwarded)
+        {
+            // Records must not pile up before a store that takes none, and nobody has an
+            // acknowledgement yet: it comes again.
+            self.refuse_forwarded(now, &forwarded);
+            return;
+        }
         if let Some(name) = forwarded.group.clone() {
             self.deliver_shared(now, forwarded, &name);
             return;
@@ -214,6 +233,10 @@ impl Core {
     /// Delivers the held messages of a Client of another worker for which there is room by now.
     fn deliver_held(&mut self, now: Instant, from: WorkerNumber, connection: ConnectionKey) {
         let Some(mut held) = self.pending.held_forwards.remove(&(from, connection)) else { return };
+        if !self.endpoints.store_is_ready {
+            // It waits for the store, not for another message.
+            held.since = now;
+        }
         while let Some(mut forwarded) = held.waiting.pop_front() {
             let waited = now.saturating_since(held.since);
             if waited >= 2 * UNDECIDED_WAIT_MAX && forwarded.is_tentative {
@@ -247,8 +270,8 @@ impl Core {
         }
     }
 
-    /// The connection of an MQTT 3.x Client to another worker is over: what it has sent waits for
-    /// room no longer.
+    /// The connection of an MQTT 3.x Client to another worker is over: what it has sent waits no
+    /// longer, neither for room nor for the store.
     pub(super) fn handle_publisher_gone(
         &mut self,
         now: Instant,

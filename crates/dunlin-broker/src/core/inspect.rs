@@ -53,6 +53,9 @@ impl Core {
         assert_eq!(counters.queued, queued as u64, "messages queued");
         let bytes: usize = self.sessions().map(|session| session.queue.bytes()).sum();
         assert_eq!(counters.queued_bytes, bytes as u64, "bytes queued");
+        let rare = || self.sessions().filter_map(|session| session.rare.as_deref());
+        let given: usize = rare().map(|rare| rare.refused.bytes()).sum();
+        assert_eq!(counters.given_bytes, given as u64, "bytes of who has refused messages");
         let subscriptions: usize = self.sessions().map(|session| session.subscriptions.len()).sum();
         assert_eq!(counters.subscriptions, subscriptions as u64, "subscriptions");
         let connections = &self.endpoints.connections;

@@ -16,6 +16,7 @@
 //! session has one owner, connected or not, and every change of it can be stored. It reads no
 //! clock, draws no random numbers and knows no threads; the same calls give the same effects.
 
+mod away;
 mod connect;
 mod counters;
 mod decision;
@@ -49,6 +50,7 @@ mod spares;
 mod subscribe;
 mod sys;
 mod timers;
+mod unrecorded;
 mod workers;
 
 pub use connect::ConnectingClient;

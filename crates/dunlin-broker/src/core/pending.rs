@@ -3,7 +3,7 @@
 use super::durability::{Durability, StoredUpto};
 use super::forward::{Forwarded, Outcome, PublishNumber, Receiver};
 use super::granted::SessionKey;
-use super::retained::Unrecorded;
+use super::unrecorded::Unrecorded;
 use super::workers::AwaitedSubAck;
 use super::{ConnectionKey, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{ConnAckProperties, Connect, PacketIdentifier, Text, UnsubAck};

@@ -13,6 +13,7 @@ use super::routing::Routing;
 use super::shared::{Choice, ChosenMembers};
 use super::sys::is_sys;
 use super::timers::Timer;
+use super::unrecorded::Change;
 use super::{ConnectionKey, Core, Record, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, ReasonCode};
 use dunlin_protocol::{AckToken, Instant, Message, PublishEvent};
@@ -102,7 +103,7 @@ impl Core {
         if message.qos == QoS::ExactlyOnce {
             if !dup {
                 // Of an exchange that its Client has given up.
-                self.endpoints.sessions[session.0].forget_given(ack.packet_identifier());
+                self.endpoints.forget_given(session, ack.packet_identifier());
             }
             outgoing.given = self.endpoints.sessions[session.0].given(ack.packet_identifier());
         }
@@ -153,7 +154,7 @@ impl Core {
         }
         if outgoing.given.is_some() {
             // If it is refused once more, those who have it by then are remembered.
-            self.endpoints.sessions[session.0].forget_given(ack.packet_identifier());
+            self.endpoints.forget_given(session, ack.packet_identifier());
         }
         let answer = self.pending.next_number();
         outgoing.turn = Turn::new(answer, self.worker);
@@ -303,18 +304,13 @@ impl Core {
         if !stores {
             return Ok(None);
         }
-        if is_later {
-            self.pending.unrecorded.put(message, change);
-            return Ok(None);
-        }
-        Ok(Some(self.record_retained(message, change)))
-    }
-
-    /// Records the last change of a Topic Name.
-    fn record_retained(&mut self, message: Arc<Message>, change: u64) -> RecordNumber {
         let topic_name = message.topic_name.clone();
         let message = (!message.payload.is_empty()).then_some(message);
-        self.endpoints.record(Record::Retained { topic_name, message, change })
+        if is_later {
+            self.pending.unrecorded.put(topic_name, Change { number: change, message });
+            return Ok(None);
+        }
+        Ok(Some(self.endpoints.record(Record::Retained { topic_name, message, change })))
     }
 
     /// Records that retained messages have expired. By the change that had set one, so that it
@@ -324,17 +320,25 @@ impl Core {
             return;
         }
         for (topic_name, change) in expired {
-            if !is_sys(&topic_name) {
-                let message = None;
+            let message = None;
+            if is_sys(&topic_name) {
+                continue;
+            } else if self.endpoints.store_is_ready {
                 self.endpoints.record(Record::Retained { topic_name, message, change });
+            } else {
+                // The message may wait itself, and must not follow the news that it has expired.
+                self.pending.unrecorded.put(topic_name, Change { number: change, message });
             }
         }
     }
 
-    /// Records what was retained while the store took nothing.
+    /// Records what was retained while the store took nothing, unless something has become of it
+    /// since: that is recorded by the worker which knows it.
     pub(super) fn record_unrecorded(&mut self) {
-        for (message, change) in self.pending.unrecorded.take() {
-            self.record_retained(message, change);
+        for (topic_name, Change { number: change, message }) in self.pending.unrecorded.take() {
+            if self.endpoints.retained.is_as_left_by(change, &topic_name, message.is_some()) {
+                self.endpoints.record(Record::Retained { topic_name, message, change });
+            }
         }
     }
 

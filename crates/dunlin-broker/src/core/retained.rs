@@ -244,6 +244,19 @@ impl RetainedStore {
             .collect()
     }
 
+    /// Whether a Topic Name still is as this change has left it, with a message or without.
+    pub(super) fn is_as_left_by(
+        &self,
+        change: u64,
+        topic_name: &TopicName,
+        has_message: bool,
+    ) -> bool {
+        match self.lock().names.get(topic_name) {
+            Some(entry) => has_message && entry.change == change,
+            None => !has_message,
+        }
+    }
+
     /// A cursor for a subscription that is made now.
     pub(super) fn cursor(&self, topic_filter: TopicFilter, granted: Granted) -> RetainedCursor {
         let change = self.lock().change;
@@ -293,41 +306,5 @@ impl RetainedCursor {
     /// Goes back to where the last page began.
     pub(super) fn go_back(&mut self) {
         self.after.clone_from(&self.before);
-    }
-}
-
-/// Retained messages of QoS 0 that came while the store took nothing: the last one of each Topic
-/// Name, and the number of its change.
-#[derive(Debug, Default)]
-pub(super) struct Unrecorded {
-    messages: BTreeMap<TopicName, (Arc<Message>, u64)>,
-    bytes: usize,
-}
-
-/// How many bytes of them may wait for the store, and about what each takes beside its own.
-const UNRECORDED_BYTES_MAX: usize = 16 * 1024 * 1024;
-const UNRECORDED_OVERHEAD: usize = 128;
-
-impl Unrecorded {
-    fn cost(message: &Message) -> usize {
-        message.size() + UNRECORDED_OVERHEAD
-    }
-
-    /// Whether this one may wait as well.
-    pub(super) fn has_room(&self, message: &Message) -> bool {
-        let old = self.messages.get(&message.topic_name);
-        let old = old.map_or(0, |(old, _)| Self::cost(old));
-        self.bytes - old + Self::cost(message) <= UNRECORDED_BYTES_MAX
-    }
-
-    pub(super) fn put(&mut self, message: Arc<Message>, change: u64) {
-        self.bytes += Self::cost(&message);
-        let old = self.messages.insert(message.topic_name.clone(), (message, change));
-        self.bytes -= old.map_or(0, |(old, _)| Self::cost(&old));
-    }
-
-    /// All of them, for the store that goes on.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = (Arc<Message>, u64)> + use<> {
-        std::mem::take(self).messages.into_values()
     }
 }

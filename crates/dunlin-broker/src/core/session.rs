@@ -4,14 +4,13 @@ use super::GroupName;
 use super::RecordNumber;
 use super::drops::Drops;
 use super::forward::Turn;
-use super::given::Given;
+use super::given::{Given, RefusedMessages};
 use super::notes::Notes;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
 use dunlin_protocol::{Instant, Message, Session as ProtocolSession};
-
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A Session Expiry Interval that never ends.
@@ -53,7 +52,7 @@ pub(super) struct Rare {
     /// QoS 2 messages of the Client itself of which it is not yet known whether they are taken.
     pub(super) undecided: u32,
     /// QoS 2 messages of the Client itself that were refused and that it sends again: who has them.
-    pub(super) given: BTreeMap<PacketIdentifier, Arc<Given>>,
+    pub(super) refused: RefusedMessages,
     /// The number that the last stored message got.
     pub(super) last_number: u64,
 }
@@ -148,29 +147,7 @@ impl Session {
 
     /// Who has a QoS 2 message of the Client itself that it sends again.
     pub(super) fn given(&self, packet_identifier: PacketIdentifier) -> Option<Arc<Given>> {
-        self.rare.as_ref()?.given.get(&packet_identifier).cloned()
-    }
-
-    /// A QoS 2 message of the Client itself was refused, and these have it. A Client has no more
-    /// than so many of its messages under way.
-    pub(super) fn remember_given(
-        &mut self,
-        packet_identifier: PacketIdentifier,
-        given: Given,
-        len_max: usize,
-    ) {
-        let known = &mut self.rare().given;
-        known.insert(packet_identifier, Arc::new(given));
-        while known.len() > len_max {
-            known.pop_first();
-        }
-    }
-
-    /// What comes with this Packet Identifier is no repetition, or is on its way again.
-    pub(super) fn forget_given(&mut self, packet_identifier: PacketIdentifier) {
-        if let Some(rare) = &mut self.rare {
-            rare.given.remove(&packet_identifier);
-        }
+        self.rare.as_ref()?.refused.get(packet_identifier).cloned()
     }
 
     /// Gives back the rare things once there are none.
@@ -180,7 +157,7 @@ impl Session {
             rare.cursors = VecDeque::new();
         }
         let is_idle = rare.notes.is_empty() && rare.undecided == 0 && rare.last_number == 0;
-        if rare.cursors.is_empty() && rare.given.is_empty() && is_idle {
+        if rare.cursors.is_empty() && rare.refused.is_empty() && is_idle {
             self.rare = None;
         }
     }

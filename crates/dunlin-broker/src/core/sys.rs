@@ -127,6 +127,8 @@ impl Core {
             ("publish/bytes/sent", sum.publish_bytes_sent),
             ("bytes/received", sum.bytes_received),
             ("bytes/sent", sum.bytes_sent),
+            ("refused/given/bytes", sum.given_bytes),
+            ("refused/given/forgotten", sum.given_forgotten),
             ("retained messages/count", retained.len() as u64),
             ("subscriptions/count", sum.subscriptions),
         ];

@@ -1,7 +1,7 @@
 //! What an acknowledgement means: in memory, written, or on the disk.
 
 use super::*;
-use crate::core::{DropCause, Durability, DurabilityRules};
+use crate::core::{DropCause, Durability, DurabilityRules, Record};
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
 
@@ -181,6 +181,11 @@ fn what_comes_after_the_store_goes_on_does_not_overtake_what_waited_for_it_at_an
                 goes(&mut broker, publisher);
                 broker.cut(publisher);
                 publisher = broker.join(connect_v311(&name, true)).0;
+                assert_eq!(broker.core(there).census().pending, 0, "nobody waits with them");
+                for at in 1..=3 {
+                    let packet = publish("a", &at.to_string(), qos, at);
+                    broker.send(publisher, Packet::Publish(packet));
+                }
             }
             broker.stores_at_once = true;
             for worker in 0..2 {
@@ -193,6 +198,92 @@ fn what_comes_after_the_store_goes_on_does_not_overtake_what_waited_for_it_at_an
             assert_eq!(payloads, ["1", "2", "3", "4"], "{policy:?} {qos:?}");
         }
     }
+}
+
+/// What becomes of the messages of an MQTT 3.1.1 Client of worker 1 that goes again and again while
+/// the store takes nothing, for a session of worker 0 that is connected and survives.
+fn check_nothing_piles_up(policy: QueuePolicy, topic_filter: &str, goes: fn(&mut Broker, Link)) {
+    let limits = Limits { queue_policy: policy, sys_interval_secs: 0, ..Limits::default() };
+    let mut broker = Broker::build(2, limits, true);
+    let subscriber = workers::client_at(&mut broker, 0, 0, "sub");
+    broker.send(subscriber, subscribe(&[topic_filter], QoS::ExactlyOnce));
+    broker.receive(subscriber);
+    let name = workers::name_at(&broker, 1, "pub");
+    for worker in 0..2 {
+        broker.core(worker).handle_store_ready(false);
+    }
+    let recorded = broker.log().count();
+    let qos = [QoS::AtLeastOnce, QoS::ExactlyOnce];
+    let send = |broker: &mut Broker| {
+        let (publisher, _) = broker.join(connect_v311(&name, true));
+        for at in 1..=6 {
+            let packet = publish("a", &at.to_string(), qos[usize::from(at % 2)], at);
+            broker.send(publisher, Packet::Publish(packet));
+        }
+        publisher
+    };
+    for round in 1..=3 {
+        let publisher = send(&mut broker);
+        assert_eq!(broker.core(0).census().pending, 6, "they wait for the store");
+        goes(&mut broker, publisher);
+        assert!(broker.types(publisher).is_empty(), "nothing was acknowledged");
+        broker.cut(publisher);
+        let (of_subscriber, of_publisher) =
+            (broker.core(0).census().pending, broker.core(1).census().pending);
+        assert_eq!((of_subscriber, of_publisher), (0, 0), "round {round}, {policy:?}");
+        assert_eq!(broker.log().count(), recorded, "round {round}, {policy:?}");
+        assert_eq!(broker.counters().dropped_for(DropCause::Refused), 6 * round);
+    }
+    assert!(broker.drain(subscriber).is_empty());
+    for worker in 0..2 {
+        broker.core(worker).handle_store_ready(true);
+    }
+    let publisher = send(&mut broker);
+    assert_eq!(broker.types(publisher).len(), 6);
+    assert_eq!(broker.drain(subscriber), ["1", "2", "3", "4", "5", "6"]);
+}
+
+#[test]
+fn a_publisher_that_goes_again_and_again_leaves_no_records_before_a_store_that_takes_nothing() {
+    for policy in QueuePolicy::ALL {
+        for topic_filter in ["a", "$share/g/a"] {
+            check_nothing_piles_up(policy, topic_filter, Broker::cut);
+            check_nothing_piles_up(policy, topic_filter, Broker::close_half);
+        }
+    }
+}
+
+#[test]
+fn a_message_that_follows_its_member_to_another_worker_makes_no_record_there_without_a_store() {
+    let limits = Limits { sys_interval_secs: 0, ..Limits::default() };
+    let mut broker = Broker::build(3, limits, true);
+    let members = [0, 2].map(|worker| {
+        let member = workers::client_at(&mut broker, worker, worker, "member");
+        broker.send(member, subscribe(&["$share/g/a"], QoS::AtLeastOnce));
+        broker.receive(member);
+        member
+    });
+    let name = workers::name_at(&broker, 1, "pub");
+    let (publisher, _) = broker.join(connect_v311(&name, true));
+    for worker in 0..3 {
+        broker.core(worker).handle_store_ready(false);
+    }
+    broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 1)));
+    let at = (0..3).find(|worker| broker.core(*worker).census().pending > 0 && *worker != 1);
+    let waits_for = usize::from(at == Some(2));
+    broker.send(members[waits_for], unsubscribe(&["$share/g/a"]));
+    let recorded = broker.log().count();
+    broker.advance_secs(1);
+    assert_eq!(broker.log().count(), recorded);
+    assert!(broker.is_closed(publisher), "it was to wait at a worker that does not know it");
+    let (publisher, _) = broker.join(connect_v311(&name, true));
+    broker.send(publisher, Packet::Publish(publish("a", "x", QoS::AtLeastOnce, 1)));
+    for worker in 0..3 {
+        broker.core(worker).handle_store_ready(true);
+    }
+    broker.advance_secs(1);
+    assert_eq!(broker.types(publisher), [PacketType::PubAck]);
+    assert_eq!(broker.drain(members[1 - waits_for]), ["x"]);
 }
 
 #[test]
@@ -247,4 +338,83 @@ fn qos_0_that_is_retained_does_not_pile_up_before_a_store_that_takes_nothing() {
     let reader = broker.client("reader");
     broker.send(reader, subscribe(&["r"], QoS::AtMostOnce));
     assert_eq!(broker.drain(reader), ["99"]);
+}
+
+/// A Client at this worker retains a message of QoS 0 that expires after a second.
+fn retain_for_a_second(broker: &mut Broker, publisher: Link, topic_name: &str) {
+    let packet = publish(topic_name, "x", QoS::AtMostOnce, 0).retained().expires(1);
+    broker.send(publisher, Packet::Publish(packet));
+}
+
+/// What was recorded of a Topic Name: whether it has a message, change by change.
+fn retained_records(broker: &Broker, name: &str) -> Vec<bool> {
+    let of_name = broker.log().filter_map(|record| match record {
+        Record::Retained { topic_name, message, .. } if topic_name.as_str() == name => {
+            Some(message.is_some())
+        }
+        _ => None,
+    });
+    of_name.collect()
+}
+
+#[test]
+fn what_expires_before_a_store_that_takes_nothing_does_not_come_back_in_it() {
+    // Another worker may be the one that learns of it.
+    for learns in 0..2 {
+        let mut broker = Broker::with_store(2);
+        let publishers = [0, 1].map(|worker| {
+            let name = workers::name_at(&broker, worker, "pub");
+            broker.client(&name)
+        });
+        for worker in 0..2 {
+            broker.core(worker).handle_store_ready(false);
+        }
+        retain_for_a_second(&mut broker, publishers[0], "brief");
+        broker.advance_secs(2);
+        let packet = publish("lasting", "x", QoS::AtMostOnce, 0).retained();
+        broker.send(publishers[learns], Packet::Publish(packet));
+        assert_eq!(broker.retained.len(), 1);
+        for worker in 0..2 {
+            broker.core(worker).handle_store_ready(true);
+        }
+        broker.run();
+        assert_eq!(retained_records(&broker, "brief"), [false], "worker {learns}");
+        assert_eq!(retained_records(&broker, "lasting"), [true]);
+    }
+}
+
+#[test]
+fn what_a_later_change_of_another_worker_has_overtaken_is_not_recorded() {
+    let mut broker = Broker::with_store(2);
+    let publishers = [0, 1].map(|worker| {
+        let name = workers::name_at(&broker, worker, "pub");
+        broker.client(&name)
+    });
+    broker.core(0).handle_store_ready(false);
+    for payload in ["1", "2"] {
+        let packet = publish("r", payload, QoS::AtMostOnce, 0).retained();
+        broker.send(publishers[0], Packet::Publish(packet));
+    }
+    let packet = publish("r", "", QoS::AtMostOnce, 0).retained();
+    broker.send(publishers[1], Packet::Publish(packet));
+    assert_eq!(retained_records(&broker, "r"), [false]);
+    broker.core(0).handle_store_ready(true);
+    broker.run();
+    assert_eq!(retained_records(&broker, "r"), [false]);
+}
+
+#[test]
+fn what_expires_again_and_again_does_not_pile_up_before_a_store_that_takes_nothing() {
+    let mut broker = Broker::with_store(1);
+    let publisher = broker.client("pub");
+    broker.core(0).handle_store_ready(false);
+    for _ in 0..10 {
+        retain_for_a_second(&mut broker, publisher, "a");
+        retain_for_a_second(&mut broker, publisher, "b");
+        broker.advance_secs(2);
+    }
+    assert_eq!(broker.log().count(), 0);
+    broker.core(0).handle_store_ready(true);
+    broker.run();
+    assert_eq!(broker.log().count(), 2, "the last of each Topic Name");
 }

@@ -4,6 +4,7 @@ mod broker;
 mod connect;
 mod corpus;
 mod durability;
+mod given;
 mod image;
 mod memory;
 mod packets;

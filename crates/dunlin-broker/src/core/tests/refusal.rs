@@ -1,5 +1,4 @@
-//! Full queues at other workers and in Shared Subscriptions: who waits, who is told, and that what
-//! was given to some sessions is not given to them again.
+//! Full queues at other workers and in Shared Subscriptions: who waits and who is told.
 
 use super::workers::{client_at, name_at};
 use super::*;
@@ -9,7 +8,7 @@ use dunlin_protocol::codec::{Delivery, Packet, PacketType, QoS, ReasonCode};
 
 const QOS_ACKNOWLEDGED: [QoS; 2] = [QoS::AtLeastOnce, QoS::ExactlyOnce];
 
-fn limits(queue_len_max: usize) -> Limits {
+pub(super) fn limits(queue_len_max: usize) -> Limits {
     let queue_policy = QueuePolicy::Refuse;
     Limits { queue_len_max, queue_policy, sys_interval_secs: 0, ..Limits::default() }
 }
@@ -27,18 +26,23 @@ fn with_absent(topic_filter: &str, limits: Limits) -> (Broker, Link) {
     (broker, witness)
 }
 
-fn back(broker: &mut Broker) -> Link {
+pub(super) fn back(broker: &mut Broker) -> Link {
     let name = name_at(broker, 0, "away");
     broker.join(connect(&name).resume().expiry(60)).0
 }
 
 /// An MQTT 3.1.1 Client at worker 1 whose session survives.
-fn old(broker: &mut Broker) -> Link {
+pub(super) fn old(broker: &mut Broker) -> Link {
     let name = name_at(broker, 1, "old");
     broker.join(connect_v311(&name, false)).0
 }
 
-fn send(broker: &mut Broker, link: Link, qos: QoS, numbers: std::ops::RangeInclusive<u16>) {
+pub(super) fn send(
+    broker: &mut Broker,
+    link: Link,
+    qos: QoS,
+    numbers: std::ops::RangeInclusive<u16>,
+) {
     for at in numbers {
         broker.send(link, Packet::Publish(publish("a", &at.to_string(), qos, at)));
     }
@@ -51,7 +55,7 @@ fn code(broker: &mut Broker, link: Link) -> ReasonCode {
     }
 }
 
-fn check_nothing_pending(broker: &mut Broker) {
+pub(super) fn check_nothing_pending(broker: &mut Broker) {
     for worker in 0..broker.workers() {
         assert_eq!(broker.core(worker).census().pending, 0, "worker {worker}");
     }
@@ -423,6 +427,21 @@ fn nobody_is_told_that_a_message_is_taken_which_has_no_room_behind_an_undecided_
 }
 
 #[test]
+fn the_time_without_a_store_does_not_count_as_waiting_for_an_undecided_message() {
+    let (mut broker, links) = undecided();
+    broker.core(0).handle_store_ready(false);
+    broker.advance_secs(20);
+    broker.core(0).handle_store_ready(true);
+    broker.advance_secs(4);
+    for link in links {
+        assert!(broker.types(link).is_empty() && !broker.is_closed(link));
+    }
+    broker.advance_secs(2);
+    assert_eq!(broker.types(links[1]), [PacketType::PubRec], "now it has waited for long");
+    assert!(!broker.is_closed(links[2]));
+}
+
+#[test]
 fn a_publisher_that_goes_sends_again_what_found_no_room_at_all() {
     let (mut broker, [first, second, third]) = undecided();
     for link in [second, third] {
@@ -526,97 +545,6 @@ fn who_could_not_be_told_of_a_refusal_elsewhere_is_told_later_and_nobody_gets_th
         assert_eq!(code(&mut broker, publisher), ReasonCode::Success);
         assert_eq!(broker.drain(witness), ["2"]);
         assert_eq!(broker.drain(away), ["2"]);
-        check_nothing_pending(&mut broker);
-    }
-}
-
-/// A Client whose session ends with its connection.
-fn passing(broker: &mut Broker, worker: usize, prefix: &str, topic_filter: &str) -> Link {
-    let name = name_at(broker, worker, prefix);
-    let (link, _) = broker.join(connect(&name));
-    broker.send(link, subscribe(&[topic_filter], QoS::ExactlyOnce));
-    broker.receive(link);
-    link
-}
-
-fn send_again(broker: &mut Broker, link: Link, number: u16) {
-    let mut again = publish("a", &number.to_string(), QoS::ExactlyOnce, number);
-    again.delivery = Delivery::ExactlyOnce { packet_identifier: identifier(number), dup: true };
-    broker.send(link, Packet::Publish(again));
-}
-
-/// A Client that is away has a queue at worker 0 that is full to twice its limit. An MQTT 3.1.1
-/// Client of worker 1 has lost its connection in this way, and its third message was refused; a
-/// witness at this worker, whose session is not stored, has it.
-fn refused_elsewhere(
-    worker: usize,
-    topic_filter: &str,
-    end: fn(&mut Broker, Link),
-) -> (Broker, Link) {
-    let mut broker = Broker::build(3, limits(1), true);
-    let away = client_at(&mut broker, 0, 0, "away");
-    broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
-    broker.cut(away);
-    let witness = passing(&mut broker, worker, "witness", topic_filter);
-    let old = old(&mut broker);
-    send(&mut broker, old, QoS::ExactlyOnce, 1..=3);
-    end(&mut broker, old);
-    assert_eq!(broker.drain(witness), ["1", "2", "3"], "nothing takes it back");
-    check_nothing_pending(&mut broker);
-    (broker, witness)
-}
-
-#[test]
-fn what_an_old_client_sends_again_is_not_given_again_to_those_who_have_it() {
-    for (worker, topic_filter) in
-        [(0, "a"), (1, "a"), (2, "a"), (0, "$share/g/a"), (1, "$share/g/a"), (2, "$share/g/a")]
-    {
-        let end = if worker == 1 { Broker::close_half } else { Broker::cut };
-        let (mut broker, witness) = refused_elsewhere(worker, topic_filter, end);
-        // It finds no room again and again.
-        for _ in 0..2 {
-            let old = old(&mut broker);
-            send_again(&mut broker, old, 3);
-            broker.advance_secs(1);
-            assert!(broker.types(old).is_empty());
-            broker.cut(old);
-            assert!(broker.drain(witness).is_empty(), "worker {worker} {topic_filter}");
-        }
-        let late = passing(&mut broker, worker, "late", "a");
-        let member = passing(&mut broker, 2, "member", "$share/g/a");
-        let old = old(&mut broker);
-        send_again(&mut broker, old, 3);
-        let away = back(&mut broker);
-        assert_eq!(broker.drain(away), ["1", "2"]);
-        broker.advance_secs(1);
-        assert_eq!(broker.types(old), [PacketType::PubRec]);
-        assert_eq!(broker.drain(away), ["3"]);
-        assert!(broker.drain(witness).is_empty(), "worker {worker} {topic_filter}");
-        assert_eq!(broker.drain(late), ["3"], "for this one it is new");
-        let is_new = topic_filter == "a";
-        assert_eq!(broker.drain(member).len(), usize::from(is_new), "the group has it");
-        check_nothing_pending(&mut broker);
-    }
-}
-
-#[test]
-fn those_who_have_a_refused_message_get_another_one_with_its_identifier() {
-    for is_new_session in [true, false] {
-        let (mut broker, witness) = refused_elsewhere(2, "a", Broker::cut);
-        let away = back(&mut broker);
-        broker.drain(away);
-        if is_new_session {
-            // The witness is another one now, though nothing else tells the two apart.
-            broker.cut(witness);
-            let witness = passing(&mut broker, 2, "witness", "a");
-            let old = old(&mut broker);
-            send_again(&mut broker, old, 3);
-            assert_eq!(broker.drain(witness), ["3"]);
-        } else {
-            let old = old(&mut broker);
-            send(&mut broker, old, QoS::ExactlyOnce, 3..=3);
-            assert_eq!(broker.drain(witness), ["3"], "without DUP it is no repetition");
-        }
         check_nothing_pending(&mut broker);
     }
 }
