@@ -138,7 +138,7 @@ impl Core {
         Some(will)
     }
 
-    fn publish_will(&mut self, now: Instant, key: SessionKey) {
+    pub(super) fn publish_will(&mut self, now: Instant, key: SessionKey) {
         let Some(will) = self.take_will(key) else { return };
         let mut message = will.message;
         if let Some(secs) = will.message_expiry_interval {
