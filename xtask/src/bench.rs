@@ -59,9 +59,10 @@ pub(crate) fn test_instructions(workspace: &Workspace) -> Result<()> {
 
 /// Builds and runs a program that measures the broker's parts within itself.
 fn inside(workspace: &Workspace, name: &str, rest: &[String]) -> Result<()> {
-    let build = ["build", "--release", "-p", "dunlin-benches", "--bin", name];
+    let profile = if name == "instructions" { "counted" } else { "release" };
+    let build = ["build", "--profile", profile, "-p", "dunlin-benches", "--bin", name];
     run_command(&mut cargo(workspace, &build))?;
-    let mut program = Command::new(workspace.target.join("release").join(name));
+    let mut program = Command::new(workspace.target.join(profile).join(name));
     run_command(program.args(rest).current_dir(&workspace.root))
 }
 
