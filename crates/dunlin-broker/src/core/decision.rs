@@ -4,7 +4,7 @@
 use super::GroupName;
 use super::durability::Durability;
 use super::endpoints::Connection;
-use super::forward::{Forward, Outcome, OwedTo, PublishNumber, Receiver, Turn};
+use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber, Receiver, Turn};
 use super::given::{Given, GivenTo};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
@@ -226,15 +226,9 @@ impl Core {
         self.await_outcome(now, source, outgoing.durability, routed);
     }
 
-    pub(super) fn answer_forwarded(
-        &mut self,
-        now: Instant,
-        from: WorkerNumber,
-        answer: Option<PublishNumber>,
-        durability: Durability,
-        routed: Routed,
-    ) {
-        let Some(publish) = answer else { return };
+    pub(super) fn answer_forwarded(&mut self, now: Instant, forwarded: &Forwarded, routed: Routed) {
+        let Some(publish) = forwarded.answer else { return };
+        let (from, durability) = (forwarded.taken_by, forwarded.durability);
         let Routed { outcome, receivers, .. } = routed;
         match routed.stored {
             // The publisher is acknowledged when the store of each session's worker has it.

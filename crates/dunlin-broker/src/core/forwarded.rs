@@ -158,13 +158,7 @@ impl Core {
             // Those who have it since it came the last time still have it.
             routed.receivers.extend(given.of_worker(self.worker).map(Receiver::Given));
         }
-        self.answer_forwarded(
-            now,
-            forwarded.taken_by,
-            forwarded.answer,
-            forwarded.durability,
-            routed,
-        );
+        self.answer_forwarded(now, forwarded, routed);
     }
 
     fn deliver_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
@@ -197,13 +191,7 @@ impl Core {
                 routed.add(&self.endpoints, self.worker, session, None, delivered);
             }
         }
-        self.answer_forwarded(
-            now,
-            forwarded.taken_by,
-            forwarded.answer,
-            forwarded.durability,
-            routed,
-        );
+        self.answer_forwarded(now, &forwarded, routed);
     }
 
     /// Tries the held messages of a Client of another worker again, and sets the next time for what

@@ -34,11 +34,11 @@ pub(super) struct Outgoing<'a> {
     topic_name: Option<TopicName>,
     kept: OnceCell<Arc<Message>>,
     /// Connections that it was sent to at once.
-    sent: Cell<u32>,
+    sent: Cell<usize>,
 }
 
 /// A message has many receivers after so many.
-const MANY: u32 = 8;
+pub(super) const MANY: usize = 8;
 
 impl<'a> Outgoing<'a> {
     pub(super) const fn borrowed(message: &'a Message) -> Self {

@@ -200,13 +200,7 @@ impl Core {
                 self.endpoints.counters.drop_one(DropCause::NoMember);
             }
         }
-        self.answer_forwarded(
-            now,
-            forwarded.taken_by,
-            forwarded.answer,
-            forwarded.durability,
-            routed,
-        );
+        self.answer_forwarded(now, &forwarded, routed);
     }
 
     /// A member has gone away: what it has not acknowledged of its groups' messages goes to other

@@ -8,7 +8,7 @@ use crate::core::durability::{Durability, StoredUpto};
 use crate::core::forward::{OwedTo, WhenFull};
 use crate::core::given::GivenTo;
 use crate::core::granted::{Granted, SessionKey, WorkerNumber};
-use crate::core::outgoing::Outgoing;
+use crate::core::outgoing::{MANY, Outgoing};
 use crate::core::queue::Queued;
 use crate::core::record::{Record, RecordNumber};
 use crate::core::session::{Note, Session};
@@ -18,9 +18,6 @@ use dunlin_protocol::codec::{
 };
 use dunlin_protocol::{Instant, Message, PublishError};
 use std::sync::Arc;
-
-/// A message that so many keep has one payload for all further connections.
-const SHARED_BY_MIN: usize = 8;
 
 /// What became of a message for one session.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -403,7 +400,7 @@ impl Endpoints {
         if qos == QoS::ExactlyOnce && waits {
             return self.prepare(now, key, index, to_send);
         }
-        connection.out.share(Arc::strong_count(message) > SHARED_BY_MIN);
+        connection.out.share(Arc::strong_count(message) > MANY);
         let packet_identifier = connection.protocol.publish(
             now,
             message,
