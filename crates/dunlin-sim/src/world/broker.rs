@@ -140,11 +140,9 @@ impl World {
     }
 
     pub(super) fn turn(&mut self, worker: usize) {
-        let turn_at = self.stations.get(worker).and_then(|station| station.turn_at);
-        if !self.is_up || turn_at != Some(self.now) {
+        if !self.is_up {
             return;
         }
-        self.stations[worker].turn_at = None;
         self.take_mail(worker);
         self.read_established(worker);
         self.read_fresh(worker);

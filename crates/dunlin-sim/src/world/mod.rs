@@ -172,6 +172,14 @@ impl World {
     fn step(&mut self) {
         let Some((at, happening)) = self.schedule.take() else { return };
         self.now = self.now.max(at);
+        if let Happening::Turn(worker) = happening {
+            let station = self.stations.get_mut(usize::from(worker));
+            // Put off, or had already: no work.
+            let Some(station) = station.filter(|station| station.turn_at == Some(self.now)) else {
+                return;
+            };
+            station.turn_at = None;
+        }
         self.operations += 1;
         match happening {
             Happening::Turn(worker) => self.turn(usize::from(worker)),
