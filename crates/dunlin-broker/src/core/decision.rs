@@ -310,8 +310,8 @@ impl Core {
                 Receiver::Owed(owed) if owed.worker != self.worker => {
                     elsewhere.entry(owed.worker).or_default().push(owed);
                 }
-                Receiver::Owed(owed) if is_refused => self.endpoints.withdraw(now, &owed),
-                Receiver::Owed(owed) => self.endpoints.confirm(now, &owed),
+                Receiver::Owed(owed) if is_refused => self.handle_withdrawn(now, &owed),
+                Receiver::Owed(owed) => self.handle_confirmed(now, &owed),
             }
         }
         for (worker, owed) in elsewhere {

@@ -1,7 +1,8 @@
 //! Publishes whose acknowledgement waits: for the store, for other workers, or for room.
 
+use super::GroupName;
 use super::durability::{Durability, StoredUpto};
-use super::forward::{Forwarded, Outcome, PublishNumber, Receiver};
+use super::forward::{Forwarded, Outcome, OwedTo, PublishNumber, Receiver};
 use super::granted::SessionKey;
 use super::unrecorded::Unrecorded;
 use super::workers::AwaitedSubAck;
@@ -121,6 +122,15 @@ pub(super) enum AfterStored {
     PubRel(ConnectionKey, PacketIdentifier),
 }
 
+/// A message of a Shared Subscription whose member has ended its session before it was decided
+/// whether the message is owed. If it is, another member gets it.
+#[derive(Debug)]
+pub(super) struct LeftToGroup {
+    pub(super) client_identifier: Text,
+    pub(super) group: Arc<GroupName>,
+    pub(super) message: Arc<Message>,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct PendingPublishes {
     next: u64,
@@ -131,6 +141,9 @@ pub(super) struct PendingPublishes {
     after_written: VecDeque<(RecordNumber, AfterStored)>,
     after_synced: VecDeque<(RecordNumber, AfterStored)>,
     pub(super) held: HashMap<ConnectionKey, HeldPublishes>,
+    /// What sessions that have ended owed tentatively: by the session, its generation and the number
+    /// of the message within it. Their decisions are on the way.
+    pub(super) left_to_groups: HashMap<(SessionKey, u32, u64), LeftToGroup>,
     /// Messages that another worker took by a connection of an MQTT 3.x Client, from the first one
     /// on that has no room here. As many as the Receive Maximum says: their Client has no
     /// acknowledgement yet.
@@ -174,7 +187,16 @@ impl PendingPublishes {
         let waiting = self.after_written.len() + self.after_synced.len();
         let publishes = self.publishes.len() + waiting + self.held.len();
         let forwards: usize = self.held_forwards.values().map(|held| held.waiting.len()).sum();
-        publishes + forwards + self.parked.len() + self.gone_in_order.len()
+        let left = self.left_to_groups.len() + self.gone_in_order.len();
+        publishes + forwards + self.parked.len() + left
+    }
+
+    /// Takes out what a session that has ended left to a group.
+    pub(super) fn take_left(&mut self, owed: &OwedTo) -> Option<LeftToGroup> {
+        if self.left_to_groups.is_empty() {
+            return None;
+        }
+        self.left_to_groups.remove(&(owed.session, owed.generation, owed.number))
     }
 
     /// The number that the next publish gets, should it have to wait.

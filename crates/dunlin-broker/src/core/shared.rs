@@ -3,10 +3,11 @@
 
 use super::GroupName;
 use super::endpoints::{Endpoints, Load};
-use super::forward::{Forward, Forwarded, PublishNumber, Receiver, WhenFull};
+use super::forward::{Forward, Forwarded, OwedTo, PublishNumber, Receiver, WhenFull};
 use super::given::GivenTo;
 use super::granted::{Granted, SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
+use super::pending::LeftToGroup;
 use super::publish::Routed;
 use super::routing::Turns;
 use super::workers::InterestState;
@@ -209,17 +210,42 @@ impl Core {
     /// when its session ends.
     pub(super) fn hand_on(&mut self, now: Instant, key: SessionKey, session_ends: bool) {
         let client_identifier = self.endpoints.sessions[key.0].client_identifier.clone();
-        for (name, message) in self.take_group_messages(key, session_ends) {
-            self.pass_on(now, &client_identifier, None, &message, Some(&name), None);
+        let generation = self.endpoints.sessions.generation(key.0);
+        for GroupMessage { group, message, tentative } in
+            self.take_group_messages(key, session_ends)
+        {
+            match tentative {
+                // Withdrawn, it comes again, for the whole group.
+                Some(number) => {
+                    let left = LeftToGroup {
+                        client_identifier: client_identifier.clone(),
+                        group,
+                        message,
+                    };
+                    self.pending.left_to_groups.insert((key, generation, number), left);
+                }
+                None => self.pass_on(now, &client_identifier, None, &message, Some(&group), None),
+            }
         }
     }
 
+    /// What these sessions, or those that have ended, owed tentatively is owed.
+    pub(super) fn handle_confirmed(&mut self, now: Instant, owed: &OwedTo) {
+        self.endpoints.confirm(now, owed);
+        if let Some(left) = self.pending.take_left(owed) {
+            let LeftToGroup { client_identifier, group, message } = left;
+            self.pass_on(now, &client_identifier, None, &message, Some(&group), None);
+        }
+    }
+
+    /// What these sessions, or those that have ended, owed tentatively is not owed after all.
+    pub(super) fn handle_withdrawn(&mut self, now: Instant, owed: &OwedTo) {
+        self.endpoints.withdraw(now, owed);
+        self.pending.take_left(owed);
+    }
+
     /// Takes out of a session that is away the messages that others can have, in their order.
-    fn take_group_messages(
-        &mut self,
-        key: SessionKey,
-        session_ends: bool,
-    ) -> Vec<(Arc<GroupName>, Arc<Message>)> {
+    fn take_group_messages(&mut self, key: SessionKey, session_ends: bool) -> Vec<GroupMessage> {
         let session = &self.endpoints.sessions[key.0];
         let noted: Vec<_> = match &session.rare {
             Some(rare) => rare
@@ -253,7 +279,7 @@ impl Core {
                 .collect();
             for (identifier, group, message) in in_flight {
                 self.endpoints.give_up(key, identifier);
-                taken.push((group, message));
+                taken.push(GroupMessage { group, message, tentative: None });
             }
         }
         let group_of = |queued: &super::queue::Queued| {
@@ -274,7 +300,9 @@ impl Core {
             });
             taken.extend(queued.into_iter().filter_map(|queued| {
                 let group = group_of(&queued)?;
-                Some((group, queued.message))
+                let note = queued.note.as_deref().filter(|note| note.tentative);
+                let tentative = note.and_then(|note| note.number);
+                Some(GroupMessage { group, message: queued.message, tentative })
             }));
         }
         taken
@@ -288,6 +316,14 @@ impl Core {
                 .shared(&group.share_name, &group.topic_filter)
                 .is_some_and(|group| workers(group).any(|(_, connected)| connected > 0))
     }
+}
+
+/// A message of a Shared Subscription that a member can't get.
+struct GroupMessage {
+    group: Arc<GroupName>,
+    message: Arc<Message>,
+    /// Its number within the session, if it was not yet decided whether the message is owed.
+    tentative: Option<u64>,
 }
 
 /// All that the choice of a member depends on.

@@ -164,10 +164,10 @@ impl Core {
                     self.handle_outcome(now, publish, outcome, receivers);
                 }
                 Forward::Confirmed { owed } => {
-                    owed.iter().for_each(|owed| self.endpoints.confirm(now, owed));
+                    owed.iter().for_each(|owed| self.handle_confirmed(now, owed));
                 }
                 Forward::Withdrawn { owed } => {
-                    owed.iter().for_each(|owed| self.endpoints.withdraw(now, owed));
+                    owed.iter().for_each(|owed| self.handle_withdrawn(now, owed));
                     self.retry_all_forwarded(now);
                 }
                 Forward::Recovered => self.handle_recovered(now),

@@ -231,13 +231,15 @@ impl Endpoints {
             return Delivered { refused, ..Delivered::default() };
         }
         let session = &mut self.sessions[key.0];
+        let qos = outgoing.message.qos.min(granted.maximum_qos);
+        // A member that gets it at QoS 1 may leave it to one that gets it at QoS 2.
+        let is_once = qos == QoS::ExactlyOnce || group.is_some();
         let mut note = Note { group: group.cloned(), ..Note::default() };
         let mut stored = None;
         if self.stores && session.is_persistent() {
             let number = session.take_number(self.ended_number);
-            let qos = outgoing.message.qos.min(granted.maximum_qos);
             note.number = Some(number);
-            note.tentative = outgoing.is_tentative && qos == QoS::ExactlyOnce;
+            note.tentative = outgoing.is_tentative && is_once;
             note.turn = outgoing.turn.filter(|_| note.tentative);
             let record = Record::Owed {
                 client_identifier: session.client_identifier.clone(),
@@ -253,9 +255,7 @@ impl Endpoints {
             stored = Some(self.record(record));
         }
         let tentative = note.number.filter(|_| note.tentative);
-        let is_given = note.number.is_none()
-            && outgoing.comes_again()
-            && outgoing.message.qos.min(granted.maximum_qos) == QoS::ExactlyOnce;
+        let is_given = note.number.is_none() && outgoing.comes_again() && is_once;
         let message = outgoing.keep();
         let sent = match is_direct && tentative.is_none() {
             true => self.send(now, key, &ToSend::new(message, granted, retain, &note)),

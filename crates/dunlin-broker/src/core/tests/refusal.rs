@@ -362,6 +362,47 @@ fn a_session_with_many_ways_to_a_message_takes_all_copies_in_turn() {
     check_nothing_pending(&mut broker);
 }
 
+#[test]
+fn what_a_member_that_ends_leaves_undecided_goes_to_another_one_once_it_is_decided() {
+    for granted in QOS_ACKNOWLEDGED {
+        for is_refused in [false, true] {
+            let mut broker = Broker::build(3, limits(1), true);
+            let member = client_at(&mut broker, 0, 0, "member");
+            broker.send(member, subscribe(&["$share/g/a"], granted));
+            let full = client_at(&mut broker, 2, 2, "second");
+            broker.send(full, subscribe(&["a"], QoS::ExactlyOnce));
+            broker.cut(full);
+            let first = old(&mut broker);
+            send(&mut broker, first, QoS::ExactlyOnce, 1..=2);
+            assert_eq!(broker.drain(member), ["1"], "the other one waits for room elsewhere");
+            let heir = client_at(&mut broker, 0, 0, "heir");
+            broker.send(heir, subscribe(&["$share/g/a"], QoS::ExactlyOnce));
+            broker.receive(heir);
+            broker.cut(member);
+            let name = name_at(&broker, 0, "member");
+            broker.join(connect(&name));
+            assert!(broker.drain(heir).is_empty(), "it may come again");
+            if is_refused {
+                broker.core(2).handle_store_ready(false);
+                broker.cut(first);
+                broker.core(2).handle_store_ready(true);
+                assert!(broker.drain(heir).is_empty(), "it comes again");
+            }
+            let full = resume(&mut broker, 2, "second");
+            assert_eq!(broker.drain(full), ["1"]);
+            if is_refused {
+                let again = old(&mut broker);
+                send(&mut broker, again, QoS::ExactlyOnce, 2..=2);
+            }
+            broker.advance_secs(1);
+            assert_eq!(broker.drain(heir), ["2"], "{granted:?}, refused: {is_refused}");
+            assert_eq!(broker.drain(full), ["2"]);
+            assert_eq!(broker.counters().dropped_for(DropCause::SessionEnded), 0);
+            check_nothing_pending(&mut broker);
+        }
+    }
+}
+
 /// Worker 1 has a message in the full queue of a session of worker 0 that is away, and it is not
 /// decided: it waits for room in the full queue of another one, of worker 2. Two more publishers
 /// wait for it, each with a message for the first session.
