@@ -1,0 +1,10 @@
+//! TLS 1.2 and 1.3: a session without IO, and the files that its configuration is made of.
+
+mod files;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use files::{ClientCertificate, ServerFiles, TlsFileError};
+pub use rustls::ServerConfig;
+pub use session::{Decrypted, HEADROOM, TlsError, TlsSession};
