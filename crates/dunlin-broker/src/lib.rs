@@ -9,6 +9,8 @@
 pub mod config;
 pub mod core;
 #[cfg(feature = "server")]
+mod front;
+#[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
 mod server;

@@ -1,21 +1,26 @@
 //! The broker as others see it: built, started, stopped.
 
-use crate::config::Config;
-use crate::core::{Core, CoreConfig, Output, QueueHead, RetainedStore, WorkerNumber, owner};
-use crate::net::{Acceptor, bind};
+use crate::config::{Config, Listener};
+use crate::core::{
+    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, WorkerNumber, owner,
+};
+use crate::front::{Door, Front, FrontParts};
+use crate::net::{Acceptor, Stream, Transport, bind};
 use crate::store::{Storage, StoreWaker};
-use crate::worker::{Peer, Worker, WorkerMessage, WorkerParts};
+use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
+use bytes::BytesMut;
 use dunlin_protocol::Instant;
+use dunlin_transport::tls::{ServerConfig, TlsFileError};
 use mio::{Poll, Token, Waker};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::{Instant as Clock, SystemTime};
+use std::time::{Duration, Instant as Clock, SystemTime};
 
 /// A running broker. Dropping it stops it, as [`Broker::stop`] does.
 ///
@@ -32,10 +37,21 @@ use std::time::{Instant as Clock, SystemTime};
 /// ```
 #[derive(Debug)]
 pub struct Broker {
+    listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     peers: Vec<Peer>,
+    front: Option<FrontHandle>,
     threads: Vec<JoinHandle<()>>,
     next_local: AtomicUsize,
+    /// How safe what must be before Clients within this process rely on it.
+    durability: Durability,
+}
+
+/// How the front is stopped.
+#[derive(Debug)]
+struct FrontHandle {
+    is_stopping: Arc<AtomicBool>,
+    waker: Waker,
 }
 
 /// Collects what a broker needs to start.
@@ -64,9 +80,12 @@ pub enum StartError {
         /// The listener.
         listener: String,
     },
-    /// Anonymous clients are turned away, and there is no other way to come in yet.
-    #[error("allow_anonymous = false lets nobody in: this version knows no other clients")]
-    NobodyAllowed,
+    /// Anonymous clients are turned away, and there is no other way to come in.
+    #[error(
+        "allow_anonymous = false lets nobody in by {0}: this version knows clients by certificates \
+         alone"
+    )]
+    NobodyAllowed(String),
     /// A listener's address can't be used.
     #[error("{listener} can't be opened: {source}{hint}")]
     Listen {
@@ -76,6 +95,14 @@ pub enum StartError {
         hint: &'static str,
         /// What the system said.
         source: io::Error,
+    },
+    /// A file of a listener's TLS is of no use.
+    #[error("{listener}: {source}")]
+    Tls {
+        /// The listener.
+        listener: String,
+        /// The file, what is wrong with it, and the mend.
+        source: TlsFileError,
     },
     /// What was stored can't be read.
     #[error("the state of an earlier broker can't be read")]
@@ -110,29 +137,25 @@ impl Builder {
         if let Some(listener) = config.exposed_listener() {
             return Err(StartError::Exposed { listener: listener.to_string() });
         }
-        if config.allow_anonymous == Some(false) {
-            return Err(StartError::NobodyAllowed);
+        if let Some(listener) = config.closed_listener() {
+            return Err(StartError::NobodyAllowed(listener.to_string()));
         }
-        let mut listeners = Vec::new();
+        let mut bound = Vec::new();
         for listener in &config.listeners {
-            listeners.push(bind(listener.address).map_err(|source| StartError::Listen {
-                listener: listener.to_string(),
-                hint: hint(&source),
-                source,
-            })?);
+            bound.push(Bound::new(listener, config.durability.default)?);
         }
-        let addresses = listeners
+        let addresses = bound
             .iter()
-            .map(std::net::TcpListener::local_addr)
+            .map(|bound| bound.socket.local_addr())
             .collect::<Result<_, _>>()
             .map_err(StartError::Worker)?;
         // At most as many as a session key has room for.
         let workers = u8::try_from(config.workers.clamp(1, 255)).unwrap_or(u8::MAX);
         // The one place where randomness comes in.
         let seed = RandomState::new().hash_one(std::process::id());
-        let (mut broker, mut parts) =
-            assemble(&config, workers, seed, self.storage.is_some(), &listeners, addresses)
-                .map_err(StartError::Worker)?;
+        let stores = self.storage.is_some();
+        let (mut broker, mut parts) = assemble(&config, workers, seed, stores, &bound, addresses)
+            .map_err(StartError::Worker)?;
         if let Some(storage) = self.storage {
             recover(storage, &mut parts, seed).map_err(StartError::Storage)?;
         }
@@ -144,7 +167,28 @@ impl Builder {
                 .map_err(StartError::Worker)?;
             broker.threads.push(thread);
         }
+        broker.start_front(&config, &bound).map_err(StartError::Worker)?;
         Ok(broker)
+    }
+}
+
+/// A listener with its socket.
+struct Bound {
+    socket: std::net::TcpListener,
+    tls: Option<Arc<ServerConfig>>,
+    durability: Durability,
+}
+
+impl Bound {
+    fn new(listener: &Listener, durability: Durability) -> Result<Self, StartError> {
+        let tls = listener.tls.as_ref().map(|files| files.load()).transpose();
+        let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
+        let socket = bind(listener.address).map_err(|source| StartError::Listen {
+            listener: listener.url(),
+            hint: hint(&source),
+            source,
+        })?;
+        Ok(Self { socket, tls, durability: listener.durability.unwrap_or(durability) })
     }
 }
 
@@ -162,7 +206,7 @@ fn assemble(
     workers: u8,
     seed: u64,
     stores: bool,
-    listeners: &[std::net::TcpListener],
+    bound: &[Bound],
     addresses: Vec<SocketAddr>,
 ) -> io::Result<(Broker, Vec<WorkerParts>)> {
     let retained = RetainedStore::new();
@@ -201,15 +245,11 @@ fn assemble(
             core: Core::new(started_at.1, core),
             store: None,
             poll,
-            acceptors: listeners
+            acceptors: bound
                 .iter()
-                .zip(&config.listeners)
-                .map(|(listener, configured)| {
-                    let own = configured.durability;
-                    Acceptor::new(listener, own.unwrap_or(config.durability.default))
-                })
+                .filter(|bound| bound.tls.is_none())
+                .map(|bound| Acceptor::new(&bound.socket, bound.durability))
                 .collect::<io::Result<_>>()?,
-            durability: config.durability.default,
             inbox,
             peers: peers.clone(),
             started_at,
@@ -217,7 +257,19 @@ fn assemble(
             connections_max: limits.connections_max,
         });
     }
-    let broker = Broker { addresses, peers, threads: Vec::new(), next_local: AtomicUsize::new(0) };
+    let mut listeners = config.listeners.clone();
+    for (listener, address) in listeners.iter_mut().zip(&addresses) {
+        listener.address = *address;
+    }
+    let broker = Broker {
+        listeners,
+        addresses,
+        peers,
+        front: None,
+        threads: Vec::new(),
+        next_local: AtomicUsize::new(0),
+        durability: config.durability.default,
+    };
     Ok((broker, parts))
 }
 
@@ -287,9 +339,45 @@ impl Broker {
         &self.addresses
     }
 
+    /// The listeners as configured, with the ports that the system chose.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.listeners
+    }
+
     /// How many workers run.
     pub fn workers(&self) -> usize {
         self.peers.len()
+    }
+
+    /// Starts the thread for the listeners whose connections don't begin with MQTT, if there is one.
+    fn start_front(&mut self, config: &Config, bound: &[Bound]) -> io::Result<()> {
+        let mut doors = Vec::new();
+        for Bound { socket, tls, durability } in bound {
+            if let Some(tls) = tls {
+                let acceptor = Acceptor::new(socket, *durability)?;
+                doors.push(Door { acceptor, tls: tls.clone() });
+            }
+        }
+        if doors.is_empty() {
+            return Ok(());
+        }
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
+        let is_stopping = Arc::new(AtomicBool::new(false));
+        let parts = FrontParts {
+            poll,
+            doors,
+            peers: self.peers.clone(),
+            is_stopping: is_stopping.clone(),
+            half_open_max: config.limits.half_open_max,
+            timeout: Duration::from_secs(u64::from(config.limits.tls_timeout_secs)),
+        };
+        let thread = std::thread::Builder::new()
+            .name("dunlin-front".to_owned())
+            .spawn(move || Front::new(parts).run())?;
+        self.threads.push(thread);
+        self.front = Some(FrontHandle { is_stopping, waker });
+        Ok(())
     }
 
     /// Opens a connection from within this process, without a network: the end that a client
@@ -300,8 +388,14 @@ impl Broker {
     pub fn connect_local(&self) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_nonblocking(true)?;
-        let at = self.next_local.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        self.peers[at % self.peers.len()].send(WorkerMessage::Open(ours));
+        let at = self.next_local.fetch_add(1, Ordering::Relaxed);
+        let stream = Stream::Local(mio::net::UnixStream::from_std(ours));
+        let opened = Opened {
+            transport: Transport::plain(stream),
+            rest: BytesMut::new(),
+            durability: self.durability,
+        };
+        self.peers[at % self.peers.len()].send(WorkerMessage::Open(Box::new(opened)));
         Ok(theirs)
     }
 
@@ -314,6 +408,12 @@ impl Broker {
     fn end(&mut self) {
         if self.threads.is_empty() {
             return;
+        }
+        if let Some(FrontHandle { is_stopping, waker }) = &self.front {
+            is_stopping.store(true, Ordering::Release);
+            if let Err(error) = waker.wake() {
+                tracing::error!(%error, "the front can't be woken");
+            }
         }
         for peer in &self.peers {
             peer.send(WorkerMessage::Stop);

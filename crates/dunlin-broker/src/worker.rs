@@ -8,7 +8,7 @@ mod intake;
 mod output;
 mod peer;
 
-pub(crate) use peer::{Peer, WorkerMessage};
+pub(crate) use peer::{Opened, Peer, WorkerMessage};
 
 use crate::core::{
     ConnectingClient, ConnectionKey, Core, Durability, Output, RecordNumber, WorkerNumber,
@@ -62,8 +62,6 @@ pub(crate) struct WorkerParts {
     /// Connections of the whole broker.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) connections_max: usize,
-    /// How safe what must be before Clients within this process rely on it.
-    pub(crate) durability: Durability,
 }
 
 pub(crate) struct Worker {

@@ -238,7 +238,9 @@ impl StopSignals {
 
 fn start_failure(error: &StartError) -> Failure {
     match error {
-        StartError::Exposed { .. } | StartError::NobodyAllowed => Failure::usage(error.to_string()),
+        StartError::Exposed { .. } | StartError::NobodyAllowed(_) | StartError::Tls { .. } => {
+            Failure::usage(error.to_string())
+        }
         // Its cause is in its words, before what may help.
         StartError::Listen { .. } => Failure::new(error.to_string()),
         _ => Failure::of(error),
@@ -264,13 +266,13 @@ fn levels(config: &Config) -> String {
 /// Tells what runs and how to stop it; scripts wait for these lines.
 fn announce(broker: &Broker, allows_anonymous: bool, state: &str) -> Result<(), Failure> {
     let mut text = format!("dunlin {}\n", env!("CARGO_PKG_VERSION"));
-    for address in broker.addresses() {
-        text.push_str(&format!("listening on {}\n", Listener::tcp(*address)));
+    for listener in broker.listeners() {
+        text.push_str(&format!("listening on {}\n", listener.url()));
     }
     let workers = broker.workers();
     text.push_str(&format!("{workers} worker{}\n", if workers == 1 { "" } else { "s" }));
     text.push_str(&format!("{state}\n"));
-    let is_exposed = broker.addresses().iter().any(|address| !address.ip().is_loopback());
+    let is_exposed = broker.listeners().iter().any(Listener::is_exposed);
     text.push_str(match (allows_anonymous, is_exposed) {
         (true, true) => {
             "clients need no credentials: whoever reaches these addresses may connect\n"

@@ -115,6 +115,11 @@ limits! {
     keep_alive_max_secs: u16 [0, 65_535] = 0;
     /// Seconds that a new connection has to send its CONNECT.
     connect_timeout_secs: u32 [1, 3600] = 10;
+    /// Seconds that the handshake of a new connection with TLS may take.
+    tls_timeout_secs: u32 [1, 3600] = 15;
+    /// Connections whose handshakes are under way at the same time; further ones wait until the
+    /// system takes no more.
+    half_open_max: usize [1, 1_000_000] = 1_000;
     /// Connections at the same time; further ones are closed at once.
     connections_max: usize [1, 100_000_000] = 100_000;
     /// Messages that wait for one session, connected or not, before `queue_policy` decides.

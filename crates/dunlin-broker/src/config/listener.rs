@@ -1,27 +1,135 @@
 //! Where the broker listens: a URL whose scheme names the transport.
 
 use crate::core::Durability;
+use dunlin_transport::tls::{ClientCertificate, ServerFiles};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
 use std::str::FromStr;
 
-/// The port of `mqtt://` when none is given, as registered for MQTT.
+/// The ports of `mqtt://` and `mqtts://` when none is given, as registered for MQTT.
 const MQTT_PORT: u16 = 1883;
+const MQTTS_PORT: u16 = 8883;
 
 /// One address that clients connect to; prints as its URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listener {
     /// The address to bind; port 0 lets the system choose one.
     pub address: SocketAddr,
+    /// The files of its TLS, if it has one.
+    pub tls: Option<ServerFiles>,
     /// What an acknowledgement means to those who come by it; the broker's default if unset.
     pub durability: Option<Durability>,
 }
 
 impl Listener {
+    /// The options that its URL may have after the `?`, and its table in the file beside `url`.
+    pub(super) const OPTIONS: [&str; 6] =
+        ["durability", "certificate", "key", "client_ca", "client_crl", "client_certificate"];
+
     /// A listener for MQTT over TCP.
     pub const fn tcp(address: SocketAddr) -> Self {
-        Self { address, durability: None }
+        Self { address, tls: None, durability: None }
+    }
+
+    /// A listener for MQTT over TLS.
+    pub const fn tls(address: SocketAddr, files: ServerFiles) -> Self {
+        Self { address, tls: Some(files), durability: None }
+    }
+
+    /// Its URL without options.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// Whether nobody gets in who is not known by a certificate.
+    pub fn knows_its_clients(&self) -> bool {
+        let files = self.tls.as_ref();
+        files.is_some_and(|files| files.client_certificate == ClientCertificate::Required)
+    }
+
+    /// Whether others than this machine can reach it, and come in without being known.
+    pub fn is_exposed(&self) -> bool {
+        !self.address.ip().is_loopback() && !self.knows_its_clients()
+    }
+
+    /// Parses `SCHEME://ADDRESS[:PORT][?OPTION=VALUE&...]`, and sets further options.
+    pub(super) fn parse<'a>(
+        url: &str,
+        options: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<Self, ListenerError> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(ListenerError::NoScheme(url.to_owned()));
+        };
+        let port = match scheme {
+            "mqtt" => MQTT_PORT,
+            "mqtts" => MQTTS_PORT,
+            "ws" | "wss" | "quic" | "unix" => {
+                return Err(ListenerError::NotYet(scheme.to_owned()));
+            }
+            _ => return Err(ListenerError::UnknownScheme(scheme.to_owned())),
+        };
+        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let mut listener = Self::tcp(resolve(authority, port)?);
+        listener.tls = (port == MQTTS_PORT).then(ServerFiles::default);
+        for option in query.split('&').filter(|option| !option.is_empty()) {
+            let Some((name, value)) = option.split_once('=') else {
+                return Err(ListenerError::Option(option.to_owned()));
+            };
+            let decoded = decode(value).ok_or_else(|| ListenerError::Option(option.to_owned()))?;
+            listener.set(scheme, name, &decoded)?;
+        }
+        for (name, value) in options {
+            listener.set(scheme, name, value)?;
+        }
+        listener.check()?;
+        Ok(listener)
+    }
+
+    fn set(&mut self, scheme: &str, name: &str, value: &str) -> Result<(), ListenerError> {
+        if name == "durability" {
+            let named = Durability::from_name(value);
+            let named = named.ok_or_else(|| ListenerError::Durability(value.to_owned()))?;
+            self.durability = Some(named);
+            return Ok(());
+        }
+        if !Self::OPTIONS.contains(&name) {
+            return Err(ListenerError::Option(format!("{name}={value}")));
+        }
+        let Some(files) = &mut self.tls else {
+            let (name, scheme) = (name.to_owned(), scheme.to_owned());
+            return Err(ListenerError::NeedsTls { name, scheme });
+        };
+        match name {
+            "certificate" => files.certificate = value.into(),
+            "key" => files.key = value.into(),
+            "client_ca" => {
+                files.client_ca = Some(value.into());
+                if files.client_certificate == ClientCertificate::None {
+                    files.client_certificate = ClientCertificate::Required;
+                }
+            }
+            "client_crl" => files.client_crl = Some(value.into()),
+            _ => {
+                files.client_certificate = ClientCertificate::from_name(value)
+                    .ok_or_else(|| ListenerError::ClientCertificate(value.to_owned()))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<(), ListenerError> {
+        let Some(files) = &self.tls else { return Ok(()) };
+        if files.certificate.as_os_str().is_empty() || files.key.as_os_str().is_empty() {
+            return Err(ListenerError::NoCertificate);
+        }
+        if files.client_ca.is_none() && files.client_certificate != ClientCertificate::None {
+            return Err(ListenerError::NoClientCa);
+        }
+        Ok(())
     }
 }
 
@@ -33,11 +141,30 @@ impl Default for Listener {
 
 impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "mqtt://{}", self.address)?;
-        match self.durability {
-            Some(durability) => write!(f, "?durability={}", durability.name()),
-            None => Ok(()),
+        f.write_str(&self.url())?;
+        let mut options = Vec::new();
+        let mut path = |name, path: &PathBuf| options.push((name, encode(&path.to_string_lossy())));
+        if let Some(files) = &self.tls {
+            path("certificate", &files.certificate);
+            path("key", &files.key);
+            if let Some(client_ca) = &files.client_ca {
+                path("client_ca", client_ca);
+            }
+            if let Some(client_crl) = &files.client_crl {
+                path("client_crl", client_crl);
+            }
+            if files.client_ca.is_some() {
+                let choice = files.client_certificate.name().to_owned();
+                options.push(("client_certificate", choice));
+            }
         }
+        if let Some(durability) = self.durability {
+            options.push(("durability", durability.name().to_owned()));
+        }
+        for (nth, (name, value)) in options.iter().enumerate() {
+            write!(f, "{}{name}={value}", if nth == 0 { '?' } else { '&' })?;
+        }
+        Ok(())
     }
 }
 
@@ -49,14 +176,31 @@ pub enum ListenerError {
     #[error("{0:?} has no scheme; write it as mqtt://{0}")]
     NoScheme(String),
     /// The transport exists, but not in this version.
-    #[error("{0}:// listeners are not in this version; use mqtt://")]
+    #[error("{0}:// listeners are not in this version; use mqtt:// or mqtts://")]
     NotYet(String),
     /// No transport has this name.
-    #[error("{0}:// is no transport; use mqtt://ADDRESS:PORT")]
+    #[error("{0}:// is no transport; use mqtt://ADDRESS:PORT or mqtts://ADDRESS:PORT")]
     UnknownScheme(String),
     /// What follows the `?` isn't known.
-    #[error("{0:?} is no option of a listener; there is durability=memory, written or fsync")]
+    #[error("{0:?} is no option of a listener; there are {options}", options = Listener::OPTIONS.join(", "))]
     Option(String),
+    /// An option of TLS where there is none.
+    #[error("{name} is for TLS, and {scheme}:// has none; use mqtts://")]
+    NeedsTls {
+        /// The option.
+        name: String,
+        /// The transport.
+        scheme: String,
+    },
+    /// A listener with TLS has nothing to show.
+    #[error("mqtts:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial")]
+    NoCertificate,
+    /// Client certificates are asked for, and nobody says whose.
+    #[error("client_certificate needs client_ca=FILE, whose certificates clients may show")]
+    NoClientCa,
+    /// There is no such demand for a certificate.
+    #[error("{0:?} is no client_certificate; there are none, optional and required")]
+    ClientCertificate(String),
     /// No level of safety has this name.
     #[error("{0:?} is no durability; there are memory, written and fsync")]
     Durability(String),
@@ -76,34 +220,53 @@ pub enum ListenerError {
 impl FromStr for Listener {
     type Err = ListenerError;
 
-    /// Parses `mqtt://ADDRESS[:PORT][?durability=LEVEL]`. A host name is resolved; of its addresses the first
-    /// IPv4 one is taken, or the first when it has none.
+    /// Parses `mqtt://ADDRESS[:PORT][?durability=LEVEL]`, or `mqtts://` with
+    /// `certificate=FILE&key=FILE` and perhaps `client_ca=FILE`, `client_crl=FILE` and
+    /// `client_certificate=optional`; `%26` stands for a `&` in a value. A host name is resolved; of
+    /// its addresses the first IPv4 one is taken, or the first when it has none.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(ListenerError::NoScheme(url.to_owned()));
-        };
-        match scheme {
-            "mqtt" => {}
-            "mqtts" | "ws" | "wss" | "quic" | "unix" => {
-                return Err(ListenerError::NotYet(scheme.to_owned()));
-            }
-            _ => return Err(ListenerError::UnknownScheme(scheme.to_owned())),
-        }
-        let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let mut durability = None;
-        for option in query.split('&').filter(|option| !option.is_empty()) {
-            let Some(("durability", level)) = option.split_once('=') else {
-                return Err(ListenerError::Option(option.to_owned()));
-            };
-            let named = Durability::from_name(level);
-            durability = Some(named.ok_or_else(|| ListenerError::Durability(level.to_owned()))?);
-        }
-        let authority = authority.strip_suffix('/').unwrap_or(authority);
-        resolve(authority).map(|address| Self { address, durability })
+        Self::parse(url, [])
     }
 }
 
-fn resolve(authority: &str) -> Result<SocketAddr, ListenerError> {
+/// What would end a value, or the URL, within a value.
+const RESERVED: [char; 6] = ['%', '&', ',', '#', '"', '\\'];
+
+fn encode(value: &str) -> String {
+    let mut text = String::new();
+    for c in value.chars() {
+        match c {
+            c if RESERVED.contains(&c) || c.is_ascii_control() => {
+                text.push_str(&format!("%{:02X}", u32::from(c)));
+            }
+            c => text.push(c),
+        }
+    }
+    text
+}
+
+/// Undoes [`encode`]; nothing if a `%` is not followed by two hexadecimal digits, or what comes out
+/// is not UTF-8.
+fn decode(value: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut rest = value.as_bytes();
+    while let [first, after @ ..] = rest {
+        rest = after;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(after.get(..2)?).ok()?;
+            if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+                return None;
+            }
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+fn resolve(authority: &str, default_port: u16) -> Result<SocketAddr, ListenerError> {
     if let Ok(address) = authority.parse() {
         return Ok(address);
     }
@@ -111,7 +274,7 @@ fn resolve(authority: &str) -> Result<SocketAddr, ListenerError> {
     let (host, port) = match authority.rsplit_once(':') {
         // A bracket after the last colon belongs to an IPv6 address without a port.
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().map_err(|_| invalid())?),
-        _ => (authority, MQTT_PORT),
+        _ => (authority, default_port),
     };
     if let Some(bracketed) = host.strip_prefix('[') {
         let address = bracketed.strip_suffix(']').and_then(|address| address.parse().ok());

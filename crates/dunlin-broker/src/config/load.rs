@@ -196,14 +196,17 @@ impl LoadedConfig {
         loaded.apply_environment(environment)?;
         loaded.apply_flags(flags)?;
         if let Some(listener) = loaded.config.exposed_listener() {
-            let (origin, listener) = (loaded.origin("listeners").clone(), *listener);
+            let (origin, listener) = (loaded.origin("listeners").clone(), listener.clone());
             return Err(ConfigError::Exposed { origin, listener });
         }
-        if loaded.config.allow_anonymous == Some(false) {
+        if let Some(listener) = loaded.config.closed_listener() {
             let (origin, key) = (loaded.origin("allow_anonymous").clone(), "allow_anonymous");
-            let reason = "false lets nobody in, since this version knows no credentials; leave it \
-                          out";
-            return Err(ConfigError::Value { origin, key, reason: reason.to_owned() });
+            let reason = format!(
+                "false lets nobody in by {}, since this version knows clients by certificates \
+                 alone; leave it out, or give the listener a client_ca",
+                listener.url()
+            );
+            return Err(ConfigError::Value { origin, key, reason });
         }
         Ok(loaded)
     }
@@ -419,25 +422,25 @@ impl FileLayer<'_> {
         let wrong =
             |origin, reason: String| ConfigError::Value { origin, key: "listeners", reason };
         let mut url = None;
+        let mut options = Vec::new();
         match item.get_ref() {
             DeValue::String(text) => url = Some((text.as_ref(), item.span())),
             DeValue::Table(table) => {
                 for (name, value) in table {
                     let origin = self.origin(&name.span());
-                    match (name.get_ref().as_ref(), value.get_ref()) {
-                        ("url", DeValue::String(text)) => url = Some((text.as_ref(), value.span())),
-                        ("url", _) => {
-                            return Err(wrong(origin, "url must be a string".to_owned()));
-                        }
-                        ("durability", _) => {
-                            let reason = "durability belongs into the url, as in \
-                                          \"mqtt://127.0.0.1:1883?durability=memory\"";
-                            return Err(wrong(origin, reason.to_owned()));
-                        }
-                        (other, _) => {
-                            let (key, nearest) = (other.to_owned(), Some("url".to_owned()));
-                            return Err(ConfigError::Unknown { origin, key, nearest });
-                        }
+                    let name = name.get_ref().as_ref();
+                    if name != "url" && !Listener::OPTIONS.contains(&name) {
+                        let known = Listener::OPTIONS.into_iter().chain(["url"]);
+                        let nearest = nearest(name, known).unwrap_or("url").to_owned();
+                        let (key, nearest) = (name.to_owned(), Some(nearest));
+                        return Err(ConfigError::Unknown { origin, key, nearest });
+                    }
+                    let DeValue::String(text) = value.get_ref() else {
+                        return Err(wrong(origin, format!("{name} must be a string")));
+                    };
+                    match name {
+                        "url" => url = Some((text.as_ref(), value.span())),
+                        _ => options.push((name, text.as_ref())),
                     }
                 }
             }
@@ -447,7 +450,7 @@ impl FileLayer<'_> {
             let reason = "expected { url = \"mqtt://ADDRESS:PORT\" }".to_owned();
             return Err(wrong(self.origin(&item.span()), reason));
         };
-        url.parse()
+        Listener::parse(url, options)
             .map_err(|error: super::ListenerError| wrong(self.origin(&span), error.to_string()))
     }
 }

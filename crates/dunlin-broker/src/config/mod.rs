@@ -77,7 +77,16 @@ impl Config {
         if self.allow_anonymous.is_some() {
             return None;
         }
-        self.listeners.iter().find(|listener| !listener.address.ip().is_loopback())
+        self.listeners.iter().find(|listener| listener.is_exposed())
+    }
+
+    /// The first listener by which nobody can come in, since anonymous clients are turned away and
+    /// it knows no others; a broker does not start with it.
+    pub fn closed_listener(&self) -> Option<&Listener> {
+        if self.allow_anonymous != Some(false) {
+            return None;
+        }
+        self.listeners.iter().find(|listener| !listener.knows_its_clients())
     }
 }
 

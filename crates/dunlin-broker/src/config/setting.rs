@@ -305,7 +305,13 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
 const BROKER: &[Setting] = &[
     Setting {
         key: "listeners",
-        doc: &["Where clients connect: a list of URLs whose scheme names the transport (mqtt)."],
+        doc: &[
+            "Where clients connect: a list of URLs whose scheme names the transport (mqtt, mqtts). \
+             One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
+             mqtts://0.0.0.0:8883?certificate=server.pem&key=server.key; with client_ca = \"FILE\" \
+             it lets in who shows a certificate of that authority, or others as well if \
+             client_certificate = \"optional\", and none that client_crl = \"FILE\" lists.",
+        ],
         kind: Kind::Listeners,
         example: None,
         automatic: None,

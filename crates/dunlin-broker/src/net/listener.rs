@@ -1,10 +1,10 @@
 //! Listening sockets.
 
 use crate::core::Durability;
-use mio::net::TcpListener;
+use mio::net::{TcpListener, TcpStream};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{self, SocketAddr};
 use std::time::Duration;
 
@@ -23,6 +23,17 @@ pub(crate) struct Acceptor {
     pub(crate) is_ready: bool,
     /// How safe what must be before the Clients that come by it rely on it.
     pub(crate) durability: Durability,
+}
+
+/// What accepting came to.
+#[derive(Debug)]
+pub(crate) enum Acceptance {
+    /// A connection; there may be more.
+    Connection(TcpStream),
+    /// Nobody is there until the next event.
+    Nobody,
+    /// The system has no descriptor left, or some such: it may have one in a moment.
+    Exhausted(io::Error),
 }
 
 /// Binds an address.
@@ -53,9 +64,33 @@ impl Acceptor {
         Ok(Self { listener, is_ready: false, durability })
     }
 
+    /// Takes a connection, if there is one.
+    pub(crate) fn accept(&mut self) -> Acceptance {
+        while self.is_ready {
+            match self.listener.accept() {
+                Ok((stream, address)) => {
+                    tracing::debug!(%address, "connection accepted");
+                    self.is_ready = self.has_connection();
+                    return Acceptance::Connection(stream);
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.is_ready = false,
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        ErrorKind::Interrupted | ErrorKind::ConnectionAborted
+                    ) => {}
+                Err(error) => {
+                    self.is_ready = false;
+                    return Acceptance::Exhausted(error);
+                }
+            }
+        }
+        Acceptance::Nobody
+    }
+
     /// Whether there is a connection to take. Asking costs a fraction of an `accept` that finds
     /// none, which makes a socket before it looks.
-    pub(crate) fn has_connection(&self) -> bool {
+    fn has_connection(&self) -> bool {
         let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
         // An `accept` tells what is wrong.
         poll(&mut listener, Some(&Timespec::default())).map_or(true, |ready| ready > 0)

@@ -4,6 +4,6 @@ mod listener;
 mod socket;
 mod transport;
 
-pub(crate) use listener::{Acceptor, bind};
+pub(crate) use listener::{Acceptance, Acceptor, bind};
 pub(crate) use socket::{Reading, Socket, Writing};
-pub(crate) use transport::Transport;
+pub(crate) use transport::{Stream, Transport};

@@ -1,6 +1,7 @@
 //! The socket of a connection: reads into the worker's buffer, writes what the core has for it.
 
 use super::Transport;
+use super::transport::{Taken, Written};
 use crate::core::ConnectionKey;
 use bytes::BytesMut;
 use dunlin_protocol::codec::TransmitBuf;
@@ -64,14 +65,14 @@ pub(crate) enum Writing {
 }
 
 impl Socket {
-    pub(crate) const fn new(transport: Transport, key: ConnectionKey, rest: BytesMut) -> Self {
+    pub(crate) fn new(transport: Transport, key: ConnectionKey, rest: BytesMut) -> Self {
         Self {
+            is_writable: !transport.has_pending(),
             transport,
             key,
             rest,
             is_readable: true,
             is_read_closed: false,
-            is_writable: true,
             is_fresh: true,
             is_listed: false,
             is_paused: false,
@@ -86,12 +87,12 @@ impl Socket {
         let len = buffer.len().min(len_max);
         loop {
             match self.transport.read(&mut buffer[..len]) {
-                Ok(0) => return Reading::Closed,
-                Ok(count) => {
-                    // A short read has emptied the socket; what comes later is a new event. Only
-                    // the end may have been announced together with the last bytes.
-                    self.is_readable = count == len || self.is_read_closed;
-                    return Reading::Bytes(buffer.split_to(count));
+                Ok(Taken { is_end: true, .. }) => return Reading::Closed,
+                Ok(Taken { len, may_have_more, .. }) => {
+                    // The end may have been announced together with the last bytes.
+                    self.is_readable = may_have_more || self.is_read_closed;
+                    self.is_writable &= !self.transport.has_pending();
+                    return Reading::Bytes(buffer.split_to(len));
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.is_readable = false;
@@ -106,21 +107,12 @@ impl Socket {
     /// Writes as much as the peer takes.
     pub(crate) fn write(&mut self, out: &mut TransmitBuf) -> Writing {
         let mut written = 0;
-        while !out.is_empty() {
-            let (outcome, offered) = match out.contiguous() {
-                Some(all) => (self.transport.write(&[all]), all.len()),
-                None => self.write_pieces(out),
-            };
+        // What is held below goes first; then there is room for more.
+        let mut outcome = self.transport.flush();
+        loop {
             match outcome {
-                Ok(0) => return Writing::Failed,
-                Ok(count) => {
-                    out.advance(count);
-                    written += count;
-                    if count < offered {
-                        self.is_writable = false;
-                        return Writing::Blocked(written);
-                    }
-                }
+                Ok(()) if out.is_empty() => return Writing::Done(written),
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.is_writable = false;
                     return Writing::Blocked(written);
@@ -128,16 +120,27 @@ impl Socket {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(_) => return Writing::Failed,
             }
+            let taken = match out.contiguous() {
+                Some(all) => self.transport.write(&[all]),
+                None => self.write_pieces(out),
+            };
+            outcome = match taken {
+                Ok(Written { len: 0, is_blocked: false }) => return Writing::Failed,
+                Ok(Written { len, is_blocked }) => {
+                    out.advance(len);
+                    written += len;
+                    if is_blocked { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+                }
+                Err(error) => Err(error),
+            };
         }
-        Writing::Done(written)
     }
 
-    /// Writes the first pieces of output that doesn't lie in one; gives how many bytes those have.
-    fn write_pieces(&mut self, out: &TransmitBuf) -> (io::Result<usize>, usize) {
+    /// Writes the first pieces of output that doesn't lie in one.
+    fn write_pieces(&mut self, out: &TransmitBuf) -> io::Result<Written> {
         let mut pieces: [&[u8]; PIECES_MAX] = [&[]; PIECES_MAX];
         let filled = out.pieces(&mut pieces);
-        let offered = pieces[..filled].iter().map(|piece| piece.len()).sum();
-        (self.transport.write(&pieces[..filled]), offered)
+        self.transport.write(&pieces[..filled])
     }
 
     /// Reads and forgets, after the connection is over; whether the peer has closed. A peer that
@@ -145,7 +148,7 @@ impl Socket {
     pub(crate) fn discard(&mut self, buffer: &mut [u8]) -> bool {
         for _ in 0..DISCARDS_PER_TURN {
             match self.transport.read(buffer) {
-                Ok(0) => return true,
+                Ok(Taken { is_end: true, .. }) => return true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.is_readable = false;

@@ -1,14 +1,12 @@
 //! What comes to a worker: connections that it accepts, and messages of the other workers.
 
-use super::peer::WorkerMessage;
+use super::peer::{Opened, WorkerMessage};
 use super::{Worker, token};
-use crate::core::{ConnectionKey, Durability};
-use crate::net::{Socket, Transport};
+use crate::core::ConnectionKey;
+use crate::net::{Acceptance, Socket, Stream, Transport};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
 use mio::Interest;
-use mio::net::UnixStream;
-use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -30,43 +28,36 @@ impl Worker {
         }
         for at in 0..self.parts.acceptors.len() {
             for _ in 0..ACCEPTS_PER_TURN {
-                if !self.parts.acceptors[at].is_ready || self.stopping {
+                if self.stopping {
                     break;
                 }
-                match self.parts.acceptors[at].listener.accept() {
-                    Ok((stream, address)) => {
-                        tracing::debug!(%address, "connection accepted");
-                        let durability = self.parts.acceptors[at].durability;
-                        self.open(now, Transport::Tcp(stream), durability);
-                        let acceptor = &mut self.parts.acceptors[at];
-                        acceptor.is_ready = acceptor.has_connection();
+                let acceptor = &mut self.parts.acceptors[at];
+                match acceptor.accept() {
+                    Acceptance::Connection(stream) => {
+                        let durability = acceptor.durability;
+                        let transport = Transport::plain(Stream::Tcp(stream));
+                        self.open(now, Opened { transport, rest: BytesMut::new(), durability });
                     }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                        self.parts.acceptors[at].is_ready = false;
-                    }
-                    Err(error)
-                        if matches!(
-                            error.kind(),
-                            ErrorKind::Interrupted | ErrorKind::ConnectionAborted
-                        ) => {}
-                    Err(error) => {
+                    Acceptance::Nobody => break,
+                    Acceptance::Exhausted(error) => {
                         tracing::warn!(%error, "no connection can be accepted for a moment");
                         self.accept_again_at = Some(now + ACCEPT_REST);
-                        self.parts.acceptors[at].is_ready = false;
+                        break;
                     }
                 }
             }
         }
     }
 
-    pub(super) fn open(&mut self, now: Instant, transport: Transport, durability: Durability) {
+    pub(super) fn open(&mut self, now: Instant, opened: Opened) {
+        let Opened { transport, rest, durability } = opened;
         if self.parts.connections.fetch_add(1, Ordering::Relaxed) >= self.parts.connections_max {
             self.parts.connections.fetch_sub(1, Ordering::Relaxed);
             tracing::warn!("a connection is closed at once: limits.connections_max is reached");
             return;
         }
         let key = self.parts.core.open(now, durability);
-        self.watch(Socket::new(transport, key, BytesMut::new()));
+        self.watch(Socket::new(transport, key, rest));
     }
 
     /// Takes a socket into the loop.
@@ -114,10 +105,7 @@ impl Worker {
                     }
                 }
                 WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
-                WorkerMessage::Open(stream) => {
-                    let transport = Transport::Local(UnixStream::from_std(stream));
-                    self.open(now, transport, self.parts.durability);
-                }
+                WorkerMessage::Open(opened) => self.open(now, *opened),
                 WorkerMessage::Stop => {
                     self.stopping = true;
                     self.parts.core.stop(now);

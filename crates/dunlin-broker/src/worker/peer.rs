@@ -1,6 +1,6 @@
 //! How others reach a worker: messages, and the wake-up that goes with them.
 
-use crate::core::{Batch, ConnectingClient, WorkerNumber};
+use crate::core::{Batch, ConnectingClient, Durability, WorkerNumber};
 use crate::net::Transport;
 use crate::store::StoreWaker;
 use bytes::BytesMut;
@@ -15,10 +15,20 @@ pub(crate) enum WorkerMessage {
     Batch(WorkerNumber, Batch),
     /// A connection whose session belongs here.
     Adopt(Box<Adopted>),
-    /// A connection from within the process.
-    Open(std::os::unix::net::UnixStream),
+    /// A connection that was accepted elsewhere, or comes from within the process.
+    Open(Box<Opened>),
     /// Tell all Clients that the broker stops, then end.
     Stop,
+}
+
+/// A connection whose handshakes are over, if it had any.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) transport: Transport,
+    /// Bytes of MQTT that came with the end of a handshake.
+    pub(crate) rest: BytesMut,
+    /// How safe what must be before its Client relies on it.
+    pub(crate) durability: Durability,
 }
 
 #[derive(Debug)]

@@ -102,8 +102,8 @@ impl ServerFiles {
             // Who comes back with a ticket shows no certificate again: one that was revoked since
             // would be let in.
             config.send_tls13_tickets = 1;
-            config.ticketer = Ticketer::new()
-                .map_err(|error| TlsFileError::new(&self.key, error.to_string()))?;
+            config.ticketer =
+                Ticketer::new().map_err(|error| TlsFileError::new(&self.key, error.to_string()))?;
         }
         Ok(Arc::new(config))
     }
@@ -124,7 +124,8 @@ impl ServerFiles {
             let added = roots.add(certificate);
             added.map_err(|error| TlsFileError::new(path, error.to_string()))?;
         }
-        let mut builder = WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
+        let mut builder =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
         if let Some(path) = &self.client_crl {
             let lists: Vec<CertificateRevocationListDer<'static>> =
                 all_of(path, "revocation list")?;

@@ -193,7 +193,11 @@ fn a_file_that_is_of_no_use_is_named_with_the_mend() {
     let server = files.server();
     let required = ClientCertificate::Required;
     let cases = [
-        (ServerFiles { certificate: files.path("none"), ..server.clone() }, "none", "can't be read"),
+        (
+            ServerFiles { certificate: files.path("none"), ..server.clone() },
+            "none",
+            "can't be read",
+        ),
         (ServerFiles { certificate: files.path("empty"), ..server.clone() }, "empty", "PEM"),
         (ServerFiles { certificate: files.path("noise"), ..server.clone() }, "noise", "PEM"),
         (ServerFiles { key: files.path("ca.pem"), ..server.clone() }, "ca.pem", "openssl pkey"),

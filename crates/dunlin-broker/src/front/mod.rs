@@ -1,0 +1,233 @@
+//! The front: a thread that takes the connections which don't begin with MQTT, finishes their
+//! handshakes, and hands them to the workers. A handshake costs as much as thousands of messages:
+//! here it delays other handshakes alone.
+
+mod half_open;
+
+use crate::core::Durability;
+use crate::net::{Acceptance, Acceptor, Stream, Transport};
+use crate::worker::{Opened, Peer, WorkerMessage};
+use dunlin_transport::tls::{HEADROOM, ServerConfig, TlsSession};
+use half_open::{HalfOpen, Progress};
+use mio::event::Source;
+use mio::{Events, Interest, Poll, Token};
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant as Clock};
+
+/// How long accepting rests after the system had no descriptor left.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Connections accepted before others go on with their handshakes.
+const ACCEPTS_PER_TURN: usize = 64;
+/// What is read of a connection at once; a client's side of a handshake is seldom more.
+const READ_LEN: usize = 16 * 1024;
+
+const WAKE: Token = Token(usize::MAX);
+/// Tokens from here on, down from the top, are listeners.
+const LISTENERS: usize = usize::MAX - 1024;
+
+/// What the front is made of.
+pub(crate) struct FrontParts {
+    /// Its waker has the token `usize::MAX`.
+    pub(crate) poll: Poll,
+    pub(crate) doors: Vec<Door>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) is_stopping: Arc<AtomicBool>,
+    /// Connections whose handshakes are under way at most; others wait with the system.
+    pub(crate) half_open_max: usize,
+    /// How long a handshake may take.
+    pub(crate) timeout: Duration,
+}
+
+/// A listening socket and what is behind it.
+pub(crate) struct Door {
+    pub(crate) acceptor: Acceptor,
+    pub(crate) tls: Arc<ServerConfig>,
+}
+
+pub(crate) struct Front {
+    parts: FrontParts,
+    connections: Vec<Option<HalfOpen>>,
+    free: Vec<usize>,
+    /// Who came when, in this order: the place, and the count of it.
+    arrivals: VecDeque<(Clock, usize, u64)>,
+    /// How many have come, to tell one in a place from others that had it.
+    count: u64,
+    /// The worker that gets the next connection.
+    next: usize,
+    accept_again_at: Option<Clock>,
+    buffer: Vec<u8>,
+}
+
+impl Front {
+    pub(crate) fn new(parts: FrontParts) -> Self {
+        Self {
+            parts,
+            connections: Vec::new(),
+            free: Vec::new(),
+            arrivals: VecDeque::new(),
+            count: 0,
+            next: 0,
+            accept_again_at: None,
+            buffer: vec![0; HEADROOM + READ_LEN],
+        }
+    }
+
+    /// Runs until the broker stops.
+    pub(crate) fn run(mut self) {
+        for (at, door) in self.parts.doors.iter_mut().enumerate() {
+            door.acceptor.is_ready = true;
+            let registry = self.parts.poll.registry();
+            let token = Token(LISTENERS + at);
+            let registered =
+                registry.register(&mut door.acceptor.listener, token, Interest::READABLE);
+            if let Err(error) = registered {
+                tracing::error!(%error, "a listener can't be watched");
+            }
+        }
+        let mut events = Events::with_capacity(1024);
+        while !self.parts.is_stopping.load(Ordering::Acquire) {
+            let timeout = self.timeout();
+            if let Err(error) = self.parts.poll.poll(&mut events, timeout)
+                && error.kind() != ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "waiting for events failed");
+                return;
+            }
+            for event in &events {
+                match event.token() {
+                    WAKE => {}
+                    Token(at) if at >= LISTENERS => {
+                        if let Some(door) = self.parts.doors.get_mut(at - LISTENERS) {
+                            door.acceptor.is_ready = true;
+                        }
+                    }
+                    Token(at) => self.go_on(at),
+                }
+            }
+            self.end_late();
+            self.accept();
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        if self.has_room() && self.parts.doors.iter().any(|door| door.acceptor.is_ready) {
+            return Some(Duration::ZERO);
+        }
+        let arrival = self.arrivals.front().map(|(at, ..)| *at + self.parts.timeout);
+        let next = [arrival, self.accept_again_at].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(Clock::now()))
+    }
+
+    /// Whether another handshake may begin.
+    fn has_room(&self) -> bool {
+        self.connections.len() - self.free.len() < self.parts.half_open_max
+    }
+
+    fn accept(&mut self) {
+        if let Some(again_at) = self.accept_again_at {
+            if Clock::now() < again_at {
+                return;
+            }
+            self.accept_again_at = None;
+            self.parts.doors.iter_mut().for_each(|door| door.acceptor.is_ready = true);
+        }
+        for at in 0..self.parts.doors.len() {
+            for _ in 0..ACCEPTS_PER_TURN {
+                if !self.has_room() {
+                    return;
+                }
+                let door = &mut self.parts.doors[at];
+                match door.acceptor.accept() {
+                    Acceptance::Connection(stream) => {
+                        let (tls, durability) = (door.tls.clone(), door.acceptor.durability);
+                        if let Err(error) = self.admit(Stream::Tcp(stream), tls, durability) {
+                            tracing::warn!(%error, "a connection can't be watched");
+                        }
+                    }
+                    Acceptance::Nobody => break,
+                    Acceptance::Exhausted(error) => {
+                        tracing::warn!(%error, "no connection can be accepted for a moment");
+                        self.accept_again_at = Some(Clock::now() + ACCEPT_REST);
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    fn admit(
+        &mut self,
+        mut stream: Stream,
+        config: Arc<ServerConfig>,
+        durability: Durability,
+    ) -> io::Result<()> {
+        let tls = TlsSession::server(config).map_err(io::Error::other)?;
+        let at = self.free.pop().unwrap_or_else(|| {
+            self.connections.push(None);
+            self.connections.len() - 1
+        });
+        let interests = Interest::READABLE | Interest::WRITABLE;
+        if let Err(error) = self.parts.poll.registry().register(&mut stream, Token(at), interests) {
+            self.free.push(at);
+            return Err(error);
+        }
+        self.count += 1;
+        self.arrivals.push_back((Clock::now(), at, self.count));
+        self.connections[at] =
+            Some(HalfOpen { stream, tls: Box::new(tls), durability, number: self.count });
+        self.go_on(at);
+        Ok(())
+    }
+
+    /// Goes on with a handshake as far as the bytes go that are there.
+    fn go_on(&mut self, at: usize) {
+        let Some(Some(half_open)) = self.connections.get_mut(at) else { return };
+        match half_open.go_on(&mut self.buffer) {
+            Ok(Progress::Waits) => {}
+            Ok(Progress::Finished { rest }) => {
+                if let Some(half_open) = self.remove(at) {
+                    let HalfOpen { stream, tls, durability, .. } = half_open;
+                    let transport = Transport::secure(stream, tls);
+                    let opened = Opened { transport, rest, durability };
+                    self.next = (self.next + 1) % self.parts.peers.len();
+                    self.parts.peers[self.next].send(WorkerMessage::Open(Box::new(opened)));
+                }
+            }
+            Err(error) => {
+                let peer = half_open.stream.peer();
+                tracing::debug!(peer, "a handshake failed: {error}");
+                self.remove(at);
+            }
+        }
+    }
+
+    fn remove(&mut self, at: usize) -> Option<HalfOpen> {
+        let mut half_open = self.connections.get_mut(at)?.take()?;
+        self.free.push(at);
+        if let Err(error) = half_open.stream.deregister(self.parts.poll.registry()) {
+            tracing::warn!(%error, "a connection can't be handed to a worker");
+            return None;
+        }
+        Some(half_open)
+    }
+
+    /// Ends the handshakes that take too long.
+    fn end_late(&mut self) {
+        let now = Clock::now();
+        while let Some((arrived, at, number)) = self.arrivals.front().copied() {
+            let is_there =
+                self.connections[at].as_ref().is_some_and(|half_open| half_open.number == number);
+            if is_there && now < arrived + self.parts.timeout {
+                break;
+            }
+            self.arrivals.pop_front();
+            if is_there && let Some(half_open) = self.remove(at) {
+                let peer = half_open.stream.peer();
+                tracing::debug!(peer, "a handshake took longer than limits.tls_timeout_secs");
+            }
+        }
+    }
+}
