@@ -35,7 +35,7 @@ pub struct Decrypted {
 pub struct TlsError(String);
 
 impl TlsError {
-    fn new(error: &impl fmt::Display) -> Self {
+    pub(super) fn new(error: &impl fmt::Display) -> Self {
         Self(error.to_string())
     }
 }
@@ -50,8 +50,8 @@ impl TlsSession {
         Ok(Self::new(connection.into()))
     }
 
-    /// The client's side.
-    pub fn client(connection: ClientConnection) -> Self {
+    /// The client's side; [`super::TlsConnector`] makes it.
+    pub(super) fn client(connection: ClientConnection) -> Self {
         Self::new(connection.into())
     }
 

@@ -4,10 +4,6 @@
 use super::*;
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use std::fs;
 use std::io::IoSlice;
 use std::path::PathBuf;
@@ -55,25 +51,18 @@ impl Files {
         }
     }
 
-    fn client(&self) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        let ca = CertificateDer::from_pem_file(self.path("ca.pem")).expect("a certificate");
-        roots.add(ca).expect("a root");
-        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-            .with_safe_default_protocol_versions()
-            .expect("versions")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Arc::new(config)
+    fn client(&self) -> ClientTls {
+        ClientTls::new().ca_pem(fs::read(self.path("ca.pem")).expect("a file"))
     }
 }
 
-fn configurations() -> &'static (Arc<ServerConfig>, Arc<ClientConfig>) {
-    static MADE: OnceLock<(Arc<ServerConfig>, Arc<ClientConfig>)> = OnceLock::new();
+fn configurations() -> &'static (Arc<ServerConfig>, TlsConnector) {
+    static MADE: OnceLock<(Arc<ServerConfig>, TlsConnector)> = OnceLock::new();
     MADE.get_or_init(|| {
         let files = Files::new();
         files.issue("localhost");
-        (files.server().load().expect("a configuration"), files.client())
+        let client = files.client().connector().expect("settings of use");
+        (files.server().load().expect("a configuration"), client)
     })
 }
 
@@ -86,10 +75,12 @@ struct Pair {
 impl Pair {
     fn new() -> Self {
         let (server, client) = configurations();
-        let name = "localhost".try_into().expect("a name");
-        let connection = ClientConnection::new(client.clone(), name).expect("a connection");
+        Self::of(server, client)
+    }
+
+    fn of(server: &Arc<ServerConfig>, client: &TlsConnector) -> Self {
         let server = TlsSession::server(server.clone()).expect("a session");
-        Self { client: TlsSession::client(connection), server }
+        Self { client: client.session("localhost").expect("a session"), server }
     }
 
     /// Brings to the other side what one has, in pieces of these lengths in turn; gives what came
@@ -109,6 +100,27 @@ impl Pair {
             plaintext.extend_from_slice(&buffer[..decrypted.expect("sound").len]);
         }
         plaintext
+    }
+
+    /// What a handshake comes to that fails on one side or the other.
+    fn failure(&mut self) -> Option<TlsError> {
+        let mut buffer = vec![0; HEADROOM + 64 * 1024];
+        for _ in 0..10 {
+            for is_upward in [true, false] {
+                let (from, to) = match is_upward {
+                    true => (&mut self.client, &mut self.server),
+                    false => (&mut self.server, &mut self.client),
+                };
+                let mut wire = Vec::new();
+                from.write_to(&mut wire).expect("a vector takes all");
+                buffer[HEADROOM..HEADROOM + wire.len()].copy_from_slice(&wire);
+                let end = HEADROOM + wire.len();
+                if let Err(error) = to.decrypt_in_place(&mut buffer, HEADROOM..end) {
+                    return Some(error);
+                }
+            }
+        }
+        None
     }
 
     fn shake_hands(&mut self, lens: &[usize]) {
@@ -225,5 +237,70 @@ fn a_file_that_is_of_no_use_is_named_with_the_mend() {
         let error = server.load().expect_err("a file is of no use");
         assert_eq!(error.path, files.path(name));
         assert!(error.reason.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn both_sides_know_each_other_or_end() {
+    let (files, strange) = (Files::new(), Files::new());
+    for name in ["localhost", "lamp"] {
+        files.issue(name);
+        strange.issue(name);
+    }
+    let read = |files: &Files, name: &str| fs::read(files.path(name)).expect("a file");
+    let shows = |tls: ClientTls, files: &Files| {
+        tls.client_certificate_pem(read(files, "lamp.pem"), read(files, "lamp.key"))
+    };
+    let open = files.server();
+    let asks = |client_certificate| ServerFiles {
+        client_ca: Some(files.path("ca.pem")),
+        client_certificate,
+        ..files.server()
+    };
+    let (optional, required) =
+        (asks(ClientCertificate::Optional), asks(ClientCertificate::Required));
+    let cases = [
+        (&open, files.client(), None),
+        (&open, strange.client(), Some("invalid peer certificate")),
+        (&open, files.client().server_name("elsewhere"), Some("elsewhere")),
+        (&open, files.client().server_name("elsewhere").accept_any_name(), None),
+        (&open, strange.client().accept_any_name(), Some("invalid peer certificate")),
+        (&open, files.client().alpn(["mqtt"]), None),
+        (&open, files.client().alpn(["http/1.1"]), Some("NoApplicationProtocol")),
+        (&optional, files.client(), None),
+        (&optional, shows(files.client(), &files), None),
+        (&optional, shows(files.client(), &strange), Some("invalid peer certificate")),
+        (&required, files.client(), Some("no certificates")),
+        (&required, shows(files.client(), &files), None),
+    ];
+    for (nth, (server, client, expected)) in cases.into_iter().enumerate() {
+        let server = server.load().expect("a configuration");
+        let connector = client.connector().expect("settings of use");
+        let mut pair = Pair::of(&server, &connector);
+        let failure = pair.failure().map(|error| error.to_string());
+        match expected {
+            Some(expected) => {
+                let failure = failure.expect("a side ends it");
+                assert!(failure.contains(expected), "case {nth}: {failure}");
+            }
+            None => assert_eq!(failure, None, "case {nth}"),
+        }
+    }
+}
+
+#[test]
+fn a_client_is_told_which_of_its_settings_is_of_no_use() {
+    let files = Files::new();
+    files.issue("lamp");
+    files.issue("other");
+    let read = |name: &str| fs::read(files.path(name)).expect("a file");
+    let error = |tls: ClientTls| tls.connector().expect_err("of no use").to_string();
+    assert!(error(ClientTls::new().ca_pem("?")).contains("PEM"));
+    assert!(error(files.client().server_name("a b")).contains("a b"));
+    let shown = files.client().client_certificate_pem("", read("lamp.key"));
+    assert!(error(shown).contains("no certificate of the client"));
+    for key in [read("other.key"), Vec::new()] {
+        let shown = files.client().client_certificate_pem(read("lamp.pem"), key);
+        assert!(error(shown).contains("no key of the client"));
     }
 }
