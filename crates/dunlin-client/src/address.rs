@@ -1,16 +1,18 @@
-//! `mqtt://[user[:password]@]host[:port]`, taken apart.
+//! `mqtt://[user[:password]@]host[:port]`, or `mqtts://`, taken apart.
 
 use crate::ConfigError;
 use dunlin_protocol::codec::Text;
 
-/// The port that IANA assigned to MQTT.
+/// The ports that IANA assigned to MQTT, over TCP and over TLS.
 const PORT_DEFAULT: u16 = 1883;
+const PORT_DEFAULT_TLS: u16 = 8883;
 
 /// Where a server is, and who we are to it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
+    pub(crate) is_secure: bool,
     pub(crate) user_name: Option<Text>,
     pub(crate) password: Option<Vec<u8>>,
 }
@@ -19,7 +21,8 @@ impl Address {
     pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
         let (scheme, rest) =
             url.split_once("://").ok_or_else(|| ConfigError::SchemeMissing(url.to_owned()))?;
-        if !scheme.eq_ignore_ascii_case("mqtt") {
+        let is_secure = cfg!(feature = "tls") && scheme.eq_ignore_ascii_case("mqtts");
+        if !is_secure && !scheme.eq_ignore_ascii_case("mqtt") {
             return Err(ConfigError::SchemeUnsupported(scheme.to_owned()));
         }
         let (authority, trailing) = match rest.find(['/', '?', '#']) {
@@ -33,7 +36,8 @@ impl Address {
             Some((user, host_and_port)) => (Some(user), host_and_port),
             None => (None, authority),
         };
-        let (host, port) = split_port(host_and_port)?;
+        let default_port = if is_secure { PORT_DEFAULT_TLS } else { PORT_DEFAULT };
+        let (host, port) = split_port(host_and_port, default_port)?;
         if host.is_empty() {
             return Err(ConfigError::HostMissing);
         }
@@ -46,13 +50,14 @@ impl Address {
         Ok(Self {
             host: host.to_owned(),
             port,
+            is_secure,
             user_name: user_name.map(|name| Text::from_bytes(name.into())).transpose()?,
             password: password.map(percent_decode).transpose()?,
         })
     }
 }
 
-fn split_port(host_and_port: &str) -> Result<(&str, u16), ConfigError> {
+fn split_port(host_and_port: &str, default_port: u16) -> Result<(&str, u16), ConfigError> {
     let (host, port) = if let Some(rest) = host_and_port.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(ConfigError::HostMissing)?;
         match after {
@@ -68,7 +73,7 @@ fn split_port(host_and_port: &str) -> Result<(&str, u16), ConfigError> {
             None => (host_and_port, None),
         }
     };
-    let Some(port) = port else { return Ok((host, PORT_DEFAULT)) };
+    let Some(port) = port else { return Ok((host, default_port)) };
     match port.parse() {
         Ok(number) if number > 0 => Ok((host, number)),
         _ => Err(ConfigError::Port(port.to_owned())),
@@ -107,6 +112,8 @@ mod tests {
     fn urls_are_taken_apart() {
         check("mqtt://example.org", "example.org", 1883, None, None);
         check("MQTT://example.org:2000/", "example.org", 2000, None, None);
+        check("mqtts://example.org", "example.org", 8883, None, None);
+        check("mqtts://example.org:2000", "example.org", 2000, None, None);
         check("mqtt://[::1]", "::1", 1883, None, None);
         check("mqtt://[fe80::1]:77", "fe80::1", 77, None, None);
         check("mqtt://user@h", "h", 1883, Some("user"), None);
@@ -119,7 +126,6 @@ mod tests {
     fn faults_are_named() {
         let fault = |url| Address::parse(url).err().unwrap();
         assert_eq!(fault("localhost:1883"), ConfigError::SchemeMissing("localhost:1883".into()));
-        assert_eq!(fault("mqtts://h"), ConfigError::SchemeUnsupported("mqtts".into()));
         assert_eq!(fault("ws://h"), ConfigError::SchemeUnsupported("ws".into()));
         assert_eq!(fault("mqtt://"), ConfigError::HostMissing);
         assert_eq!(fault("mqtt://:1883"), ConfigError::HostMissing);
@@ -135,6 +141,9 @@ mod tests {
     #[test]
     fn an_unsupported_scheme_is_told_what_is_supported() {
         let message = Address::parse("wss://h").err().unwrap().to_string();
-        assert_eq!(message, "the scheme \"wss\" is not supported; supported is mqtt://");
+        assert_eq!(
+            message,
+            "the scheme \"wss\" is not supported; supported are mqtt:// and mqtts://"
+        );
     }
 }

@@ -42,6 +42,8 @@ pub struct ClientBuilder {
     authenticator: Option<Box<dyn Authenticator>>,
     clean_start: Option<bool>,
     store: Option<Box<dyn SessionStore>>,
+    #[cfg(feature = "tls")]
+    tls: crate::Tls,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -92,6 +94,8 @@ impl ClientBuilder {
             authenticator: None,
             clean_start: None,
             store: None,
+            #[cfg(feature = "tls")]
+            tls: crate::Tls::new(),
         })
     }
 
@@ -190,6 +194,28 @@ impl ClientBuilder {
     /// Enhanced authentication. MQTT 5.0.
     pub fn authenticator(mut self, authenticator: impl Authenticator) -> Self {
         self.authenticator = Some(Box::new(authenticator));
+        self
+    }
+
+    /// Whom to trust and what to show over `mqtts://`. Default: whom the operating system trusts, and
+    /// nothing.
+    ///
+    /// ```no_run
+    /// use dunlin_client::{Client, Tls};
+    ///
+    /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+    /// let tls = Tls::new()
+    ///     .ca_pem(std::fs::read("ca.pem")?)
+    ///     .client_certificate_pem(std::fs::read("lamp.pem")?, std::fs::read("lamp.key")?);
+    /// let (client, _events) =
+    ///     Client::builder("mqtts://broker.example")?.tls(tls).connect().await?;
+    /// # client.disconnect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: crate::Tls) -> Self {
+        self.tls = tls;
         self
     }
 
@@ -323,7 +349,7 @@ impl ClientBuilder {
 
     // ---- the end
 
-    /// Connects over TCP and resolves once the Server has accepted; with
+    /// Connects over TCP, or TLS over it, and resolves once the Server has accepted; with
     /// [`ClientBuilder::retry_first_connect`] after as many attempts as that takes. From then on
     /// the client drives itself on a task of the current runtime.
     ///
@@ -336,6 +362,11 @@ impl ClientBuilder {
     /// Outside of a Tokio runtime.
     pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
         let tcp = Tcp { host: self.address.host.clone(), port: self.address.port };
+        #[cfg(feature = "tls")]
+        if self.address.is_secure {
+            let connector = self.tls.connector().map_err(ConfigError::from)?;
+            return self.connect_over(crate::tls::Tls { tcp, connector }).await;
+        }
         self.connect_over(tcp).await
     }
 

@@ -20,7 +20,7 @@ pub enum ConfigError {
     #[error("the URL {0:?} has no scheme; write mqtt://host:port")]
     SchemeMissing(String),
     /// The scheme names a transport that this build does not speak.
-    #[error("the scheme {0:?} is not supported; supported is mqtt://")]
+    #[error("the scheme {0:?} is not supported; supported are mqtt:// and mqtts://")]
     SchemeUnsupported(String),
     /// No host between scheme and port.
     #[error("the URL names no host")]
@@ -56,6 +56,10 @@ pub enum ConfigError {
     /// Clean Start (`clean_start(false)`), and in MQTT 5.0 with a Session Expiry Interval.
     #[error("a session_store needs a Session that outlives its connection")]
     StoreNeedsSession,
+    /// A setting of TLS is of no use.
+    #[cfg(feature = "tls")]
+    #[error("TLS: {0}")]
+    Tls(#[from] crate::TlsConfigError),
     /// The setting must be above zero.
     #[error("{0} must be above zero")]
     Zero(&'static str),
@@ -82,6 +86,15 @@ pub enum ConnectError {
         /// Host and port.
         peer: String,
         /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// There is no TLS with this server: it, or its certificate, is not what was asked for, or it
+    /// turned us away.
+    #[error("no TLS with {peer}")]
+    Tls {
+        /// Host and port.
+        peer: String,
+        /// What is wrong.
         source: Arc<io::Error>,
     },
     /// The CONNECT is longer than a packet, or one of its fields, can be.

@@ -65,6 +65,8 @@ mod state;
 mod store;
 mod stream;
 mod subscribe;
+#[cfg(feature = "tls")]
+mod tls;
 mod transport;
 mod will;
 
@@ -77,6 +79,8 @@ pub use dunlin_protocol::codec::{
     SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };
 pub use dunlin_protocol::{CommandError, ConnectionEnd, Message, Violation};
+#[cfg(feature = "tls")]
+pub use dunlin_transport::tls::{ClientTls as Tls, ClientTlsError as TlsConfigError};
 pub use error::{
     AcknowledgeError, ConfigError, ConnectError, DisconnectCause, DisconnectError, PublishError,
     SubscribeError,

@@ -11,13 +11,9 @@ use std::str::FromStr;
 
 /// Flags of the Mosquitto tools that have no equal here; a trailing `-` stands for any ending.
 const ABSENT: &[(&str, &str)] = &[
-    ("--cafile", "TLS"),
     ("--capath", "TLS"),
-    ("--cert", "TLS"),
-    ("--key", "TLS"),
     ("--keyform", "TLS"),
     ("--ciphers", "TLS"),
-    ("--insecure", "TLS"),
     ("--tls-", "TLS"),
     ("--psk", "TLS"),
     ("--psk-", "TLS"),

@@ -2,6 +2,7 @@
 
 use crate::bench::BenchArgs;
 use crate::broker::BrokerArgs;
+use crate::cert::CertArgs;
 use crate::client::publish::PubArgs;
 use crate::client::subscribe::SubArgs;
 use crate::conformance::ConformanceArgs;
@@ -42,6 +43,8 @@ enum Command {
     Conformance(ConformanceArgs),
     /// Put load on a broker, and check what arrives.
     Bench(BenchArgs),
+    /// Make certificates for a trial of TLS.
+    Cert(CertArgs),
     /// Look after a broker's data folder: stat, check, forget, compact, export, import, backup.
     Store(StoreArgs),
 }
@@ -55,6 +58,7 @@ Examples:
   dunlin decode 30 05 00 01 61 68 69            explain bytes
   dunlin conformance mqtt://localhost:1883      check any broker
   dunlin bench fan-in mqtt://localhost          load, checked and measured
+  dunlin cert --out certs                       certificates for a trial of TLS
   dunlin store stat /var/lib/dunlin             what a broker has stored";
 
 impl Cli {
@@ -67,6 +71,7 @@ impl Cli {
             Some(Command::Decode(args)) => args.run(),
             Some(Command::Conformance(args)) => args.run(),
             Some(Command::Bench(args)) => args.run(),
+            Some(Command::Cert(args)) => args.run(),
             Some(Command::Store(args)) => args.run(),
         }
     }

@@ -3,6 +3,7 @@
 mod arguments;
 mod bench;
 mod broker;
+mod cert;
 mod cli;
 mod client;
 mod conformance;

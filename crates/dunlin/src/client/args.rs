@@ -1,11 +1,13 @@
 //! The flags that `dunlin pub` and `dunlin sub` share, and the CONNECT they make.
 
 use super::property::Properties;
+use super::secure::TlsArgs;
 use super::url::Url;
 use crate::arguments::number;
 use crate::failure::Failure;
 use bytes::Bytes;
 use clap::{ArgAction, Args};
+use dunlin_client::Tls;
 use dunlin_codec::{Connect, ProtocolVersion, QoS, Text, TopicName, Will};
 use std::hash::{BuildHasher as _, RandomState};
 use std::str::FromStr as _;
@@ -18,7 +20,7 @@ pub(super) struct ConnectArgs {
     /// The broker's host [default: localhost]
     #[arg(short = 'h', long, value_name = "HOST")]
     host: Option<String>,
-    /// The broker's port [default: 1883]
+    /// The broker's port [default: 1883, or 8883 with TLS]
     #[arg(short, long, value_name = "PORT", value_parser = number::<u16>)]
     port: Option<u16>,
     #[arg(
@@ -26,7 +28,7 @@ pub(super) struct ConnectArgs {
         long,
         value_name = "URL",
         conflicts_with_all = ["host", "port", "positional"],
-        help = "All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC]"
+        help = "All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC], or mqtts:// for TLS"
     )]
     url: Option<String>,
     /// The same as --url
@@ -75,6 +77,8 @@ pub(super) struct ConnectArgs {
     /// As a retained message
     #[arg(long, requires = "will_topic")]
     will_retain: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Show every packet on standard error
     #[arg(short, long)]
     pub(super) debug: bool,
@@ -104,6 +108,8 @@ fn parse_expiry(text: &str) -> Result<u32, String> {
 pub(super) struct Target {
     pub(super) host: String,
     pub(super) port: u16,
+    /// What TLS is made of, if it is to be used.
+    pub(super) tls: Option<Tls>,
     /// The topic of the URL.
     pub(super) topic: Option<String>,
     pub(super) connect: Connect,
@@ -145,10 +151,16 @@ impl ConnectArgs {
             password: password.map(Bytes::from),
             properties: properties.connect.clone(),
         };
+        if self.tls.is_given() && !url.host.is_empty() && !url.is_secure {
+            return Err(Failure::usage("the flags of TLS go with mqtts://, and not with mqtt://"));
+        }
+        let is_secure = url.is_secure || self.tls.is_given();
+        let default_port = if is_secure { 8883 } else { 1883 };
         let host = if url.host.is_empty() { self.host.clone() } else { Some(url.host) };
         Ok(Target {
             host: host.unwrap_or_else(|| "localhost".to_owned()),
-            port: url.port.or(self.port).unwrap_or(1883),
+            port: url.port.or(self.port).unwrap_or(default_port),
+            tls: is_secure.then(|| self.tls.tls()).transpose()?,
             topic: url.topic,
             connect,
             properties,

@@ -49,7 +49,8 @@ impl Keeper {
             true => format!("[{}]", target.host),
             false => target.host.clone(),
         };
-        let url = format!("mqtt://{host}:{}", target.port);
+        let scheme = if target.tls.is_some() { "mqtts" } else { "mqtt" };
+        let url = format!("{scheme}://{host}:{}", target.port);
         let mut builder = Client::builder(&url)
             .map_err(|error| Failure::usage(error.to_string()))?
             .client_identifier(connect.client_identifier.clone())
@@ -57,6 +58,9 @@ impl Keeper {
             .keep_alive(Duration::from_secs(u64::from(connect.keep_alive)))
             .when_full(WhenFull::Wait)
             .session_store(store);
+        if let Some(tls) = &target.tls {
+            builder = builder.tls(tls.clone());
+        }
         if let Some(secs) = session_expiry_interval {
             builder = builder.session_expiry_interval(Duration::from_secs(u64::from(secs)));
         }

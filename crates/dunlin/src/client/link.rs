@@ -1,6 +1,7 @@
 //! A connection to a broker: a socket, and the state machine that speaks MQTT over it.
 
 use super::args::Target;
+use super::stream::Stream;
 use super::trace::Trace;
 use crate::failure::Failure;
 use bytes::BytesMut;
@@ -11,17 +12,14 @@ use dunlin_protocol::{
 use std::io::{self, IoSlice};
 use std::time::Duration;
 use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a farewell may take to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// What is read at once, at most.
-const READ_BYTES: usize = 64 * 1024;
 
 /// A connection to a broker.
 pub(super) struct Link {
-    stream: TcpStream,
+    stream: Stream,
     pub(super) connection: ClientConnection,
     input: BytesMut,
     pub(super) output: TransmitBuf,
@@ -38,17 +36,18 @@ impl Link {
         debug: bool,
     ) -> Result<Self, Failure> {
         let peer = format!("{}:{}", target.host, target.port);
-        let opening = TcpStream::connect((target.host.as_str(), target.port));
-        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, opening).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(unreachable(&peer, &error)),
-            Err(_) => {
-                let secs = CONNECT_TIMEOUT.as_secs();
-                return Err(Failure::new(format!("{peer} doesn't answer within {secs} s")));
-            }
+        let opening = async {
+            let stream = Stream::connect(&target.host, target.port).await;
+            let stream = stream.map_err(|error| unreachable(&peer, &error))?;
+            let Some(tls) = &target.tls else { return Ok(stream) };
+            let tls = tls.connector().map_err(|error| Failure::usage(format!("TLS: {error}")))?;
+            let secured = stream.secure(&tls, &target.host).await;
+            secured.map_err(|error| Failure::new(format!("no TLS with {peer}: {error}")))
         };
-        // Small packets should not wait for each other; without it they are only slower.
-        let _ = stream.set_nodelay(true);
+        let stream = tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| {
+            let secs = CONNECT_TIMEOUT.as_secs();
+            Err(Failure::new(format!("{peer} doesn't answer within {secs} s")))
+        })?;
         let began = std::time::Instant::now();
         let mut output = TransmitBuf::new();
         let config = ClientConfig {
@@ -96,7 +95,7 @@ impl Link {
             let wait = deadline.saturating_since(self.now());
             tokio::time::Instant::now() + wait
         });
-        let interest = if self.output.is_empty() {
+        let interest = if self.is_written() {
             Interest::READABLE
         } else {
             Interest::READABLE | Interest::WRITABLE
@@ -180,7 +179,7 @@ impl Link {
 
     /// Writes all that waits, while reading goes on.
     pub(super) async fn flush(&mut self) -> Result<(), Failure> {
-        while !self.output.is_empty() {
+        while !self.is_written() {
             if let Some(end) = self.connection.end() {
                 return Err(self.ended(end));
             }
@@ -203,15 +202,15 @@ impl Link {
     pub(super) async fn finish(mut self) -> Session {
         let has_left = matches!(self.connection.end(), Some(ConnectionEnd::Local(_)));
         let leaving = async {
-            while !self.output.is_empty() {
-                self.stream.writable().await?;
+            while !self.is_written() {
+                self.stream.ready(Interest::WRITABLE).await?;
                 self.try_write()?;
             }
             // A socket that is closed with unread input takes back what is still on its way, so
             // the broker, which has the DISCONNECT, closes first.
             if has_left {
                 loop {
-                    self.stream.readable().await?;
+                    self.stream.ready(Interest::READABLE).await?;
                     self.try_read()?;
                     self.input.clear();
                 }
@@ -223,7 +222,15 @@ impl Link {
         self.connection.into_session()
     }
 
+    fn is_written(&self) -> bool {
+        self.output.is_empty() && !self.stream.has_pending()
+    }
+
     fn try_write(&mut self) -> io::Result<()> {
+        match self.stream.try_flush() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            flushed => flushed?,
+        }
         while !self.output.is_empty() {
             let mut pieces: [&[u8]; 16] = [&[]; 16];
             let count = self.output.pieces(&mut pieces);
@@ -249,13 +256,15 @@ impl Link {
     }
 
     fn try_read(&mut self) -> io::Result<()> {
-        self.input.reserve(READ_BYTES);
         let before = self.input.len();
-        match self.stream.try_read_buf(&mut self.input) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {
+        match self.stream.try_read(&mut self.input) {
+            Ok(is_end) => {
                 if let Some(trace) = &mut self.trace {
                     trace.received(&self.input[before..]);
+                }
+                // What came before the end is taken first.
+                if is_end && self.input.len() == before {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 Ok(())
             }

@@ -9,6 +9,8 @@ mod keep;
 mod link;
 mod property;
 pub(crate) mod publish;
+mod secure;
+mod stream;
 pub(crate) mod subscribe;
 #[cfg(test)]
 mod tests;

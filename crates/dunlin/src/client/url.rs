@@ -1,8 +1,10 @@
-//! `mqtt://user:password@host:port/topic`.
+//! `mqtt://user:password@host:port/topic`, or `mqtts://`.
 
 /// What a URL says; what it leaves out is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Url {
+    /// Whether it asks for TLS.
+    pub(crate) is_secure: bool,
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
     pub(crate) user_name: Option<String>,
@@ -16,11 +18,11 @@ impl Url {
             return Err(format!("{url:?} has no scheme; write mqtt://HOST:PORT/TOPIC"));
         };
         match scheme {
-            "mqtt" => {}
-            "mqtts" | "ws" | "wss" | "quic" | "unix" => {
-                return Err(format!("{scheme}:// is not in this version; use mqtt://"));
+            "mqtt" | "mqtts" => {}
+            "ws" | "wss" | "quic" | "unix" => {
+                return Err(format!("{scheme}:// is not in this version; use mqtt:// or mqtts://"));
             }
-            _ => return Err(format!("{scheme}:// is no transport; use mqtt://")),
+            _ => return Err(format!("{scheme}:// is no transport; use mqtt:// or mqtts://")),
         }
         let (authority, topic) = match rest.split_once('/') {
             Some((authority, topic)) => (authority, Some(topic).filter(|topic| !topic.is_empty())),
@@ -38,6 +40,7 @@ impl Url {
         };
         let text = |part: &str| String::from_utf8(decode(part)?).map_err(|_| escape_error(part));
         Ok(Self {
+            is_secure: scheme == "mqtts",
             host,
             port,
             user_name: user_name.map(text).transpose()?,

@@ -1,0 +1,187 @@
+//! TLS over TCP, as `mqtts://` asks for it.
+
+use crate::ConnectError;
+use crate::transport::{Tcp, Transport};
+use bytes::{Buf, BytesMut};
+use dunlin_transport::tls::{HEADROOM, TlsConnector, TlsSession};
+use std::io::{self, ErrorKind, IoSlice, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+
+/// What is read at once.
+const READ_LEN: usize = 16 * 1024;
+
+/// TLS over TCP.
+#[derive(Clone, Debug)]
+pub(crate) struct Tls {
+    pub(crate) tcp: Tcp,
+    pub(crate) connector: TlsConnector,
+}
+
+impl Transport for Tls {
+    type Io = TlsStream;
+
+    async fn connect(&mut self) -> Result<TlsStream, ConnectError> {
+        let failed = |source: io::Error| ConnectError::Tls {
+            peer: format!("{}:{}", self.tcp.host, self.tcp.port),
+            source: Arc::new(source),
+        };
+        let session = self.connector.session(&self.tcp.host).map_err(io::Error::other);
+        let session = session.map_err(failed)?;
+        let tcp = self.tcp.clone().connect().await?;
+        let mut stream =
+            TlsStream { tcp, session, plaintext: BytesMut::new(), scratch: Vec::new() };
+        std::future::poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(failed)?;
+        Ok(stream)
+    }
+}
+
+/// A TCP connection with its TLS session.
+#[derive(Debug)]
+pub(crate) struct TlsStream {
+    tcp: TcpStream,
+    session: TlsSession,
+    /// What was read and is not taken.
+    plaintext: BytesMut,
+    /// Where ciphertext is read; without memory while there is none.
+    scratch: Vec<u8>,
+}
+
+/// Writes to a socket as much as it takes now.
+struct Now<'a>(&'a TcpStream);
+
+impl Write for Now<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.0.try_write_vectored(slices)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl TlsStream {
+    fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            let sent = self.poll_send(cx)?;
+            if !self.session.is_handshaking() {
+                return sent.map(Ok);
+            }
+            if !ready!(self.poll_receive(cx))? {
+                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    /// Writes what the session has to say.
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.session.has_pending() {
+            ready!(self.tcp.poll_write_ready(cx))?;
+            match self.session.write_to(&mut Now(&self.tcp)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                sent => sent?,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once; whether there was anything before the end.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            if self.tcp.poll_read_ready(cx)?.is_pending() {
+                self.scratch = Vec::new();
+                return Poll::Pending;
+            }
+            self.scratch.resize(HEADROOM + READ_LEN, 0);
+            let count = match self.tcp.try_read(&mut self.scratch[HEADROOM..]) {
+                Ok(0) => return Poll::Ready(Ok(false)),
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Err(error) => return Poll::Ready(Err(error)),
+            };
+            let ciphertext = HEADROOM..HEADROOM + count;
+            let decrypted = self.session.decrypt_in_place(&mut self.scratch, ciphertext);
+            // An answer of TLS, or the alert that tells the server what is wrong.
+            let sent = self.poll_send(cx);
+            let decrypted = decrypted.map_err(io::Error::other)?;
+            if let Poll::Ready(sent) = sent {
+                sent?;
+            }
+            self.plaintext.extend_from_slice(&self.scratch[..decrypted.len]);
+            return Poll::Ready(Ok(true));
+        }
+    }
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // What a write has left behind goes on while somebody reads.
+        if let Poll::Ready(sent) = self.poll_send(cx) {
+            sent?;
+        }
+        loop {
+            if !self.plaintext.is_empty() {
+                let len = self.plaintext.len().min(out.remaining());
+                out.put_slice(&self.plaintext[..len]);
+                self.plaintext.advance(len);
+                if self.plaintext.is_empty() {
+                    self.plaintext = BytesMut::new();
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if self.session.is_closed() || !ready!(self.poll_receive(cx))? {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_send(cx))?;
+        let taken = self.session.encrypt(slices)?;
+        if let Poll::Ready(sent) = self.poll_send(cx) {
+            sent?;
+        }
+        Poll::Ready(Ok(taken))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_send(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.session.is_handshaking() {
+            self.session.close();
+        }
+        ready!(self.poll_send(cx))?;
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}
