@@ -1,0 +1,17 @@
+//! What lies between a socket and MQTT, without IO: bytes come in as they arrived, bytes to be
+//! sent are appended to a buffer of the caller's, and nothing blocks, reads a clock or draws a
+//! random number.
+//!
+//! | | |
+//! |---|---|
+//! | [`websocket`] | frames of RFC 6455 for both roles, unmasked in place, and the HTTP upgrade before them |
+//!
+//! None of it buffers what a peer claims to send: the longest thing that is held back is the head
+//! of an HTTP message, in the caller's buffer and bounded by [`HEAD_LEN_MAX`].
+
+#![forbid(unsafe_code)]
+
+mod http;
+pub mod websocket;
+
+pub use http::{HEAD_LEN_MAX, HEADERS_MAX, HeadError};

@@ -1,0 +1,7 @@
+//! The crate beside other implementations of the same standards, in random cuts, and on the kept
+//! inputs of its fuzz targets.
+
+mod cuts;
+mod frames;
+mod pipe;
+mod upgrade;
