@@ -4,4 +4,5 @@
 mod cuts;
 mod frames;
 mod pipe;
+mod proxy_header;
 mod upgrade;
