@@ -14,6 +14,8 @@
 #![forbid(unsafe_code)]
 
 pub mod connect_proxy;
+#[doc(hidden)]
+pub mod fuzzing;
 mod http;
 pub mod proxy_header;
 pub mod socks5;
