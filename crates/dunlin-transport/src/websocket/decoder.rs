@@ -96,7 +96,10 @@ impl Decoder {
                 State::Payload { opcode, remaining, mut mask } => {
                     let available = input.len() - at;
                     let part = usize::try_from(remaining).map_or(available, |n| n.min(available));
-                    input.copy_within(at..at + part, len);
+                    // Inside a long frame a read is all payload, and lies where it should.
+                    if at != len {
+                        input.copy_within(at..at + part, len);
+                    }
                     let payload = input.get_mut(len..len + part).unwrap_or_default();
                     if let Some(mask) = &mut mask {
                         mask.apply(payload);

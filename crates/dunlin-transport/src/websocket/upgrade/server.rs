@@ -9,7 +9,7 @@ use httparse::{EMPTY_HEADER, Header, Request};
 use super::accept_value;
 use super::origin::{ORIGIN_LEN_MAX, Origins};
 use crate::http::{
-    HEADERS_MAX, HeadError, HeadScanner, has_body, has_token, single, tokens, values,
+    HEADERS_MAX, HeadError, HeadScanner, has_body, has_token, is_visible, single, tokens, values,
 };
 
 /// Which requests a listener takes.
@@ -84,7 +84,8 @@ pub enum Refusal {
     /// A page from elsewhere: `origins` of the listener would have to name what is given here.
     #[error("the origin `{0}` is not among those that are allowed")]
     Origin(String),
-    /// More than one `Origin`, one that is not ASCII, or one of more than [`ORIGIN_LEN_MAX`] bytes.
+    /// More than one `Origin`, one of more than [`ORIGIN_LEN_MAX`] bytes, or one that is not a word of
+    /// visible ASCII.
     #[error("the request does not name one origin")]
     InvalidOrigin,
     /// Neither `mqtt` nor `mqttv3.1` is offered [MQTT-6.0.0-3].
@@ -232,8 +233,8 @@ fn check_origin(headers: &[Header<'_>], origins: &Origins) -> Result<(), Refusal
     if values(headers, "Origin").next().is_none() {
         return Ok(());
     }
-    let origin = single(headers, "Origin").filter(|origin| origin.len() <= ORIGIN_LEN_MAX);
-    let origin = origin.ok_or(Refusal::InvalidOrigin)?;
+    let valid = |origin: &&str| is_visible(origin) && origin.len() <= ORIGIN_LEN_MAX;
+    let origin = single(headers, "Origin").filter(valid).ok_or(Refusal::InvalidOrigin)?;
     if origins.allows(origin) { Ok(()) } else { Err(Refusal::Origin(origin.to_owned())) }
 }
 
