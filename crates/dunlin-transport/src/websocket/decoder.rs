@@ -123,36 +123,52 @@ impl Decoder {
 
     /// Reads on in a header; returns the bytes taken.
     fn read_header(&mut self, input: &[u8], ping: &mut Option<Vec<u8>>) -> usize {
-        let mut taken = 0;
-        loop {
-            let have = usize::from(self.header_len);
-            let wanted = if have < 2 { 2 } else { frame::header_len(self.header[1]) };
-            if have == wanted {
-                break;
-            }
-            // Byte by byte: a header has 14 at most.
-            let Some(byte) = input.get(taken) else { return taken };
-            self.header[have] = *byte;
-            self.header_len += 1;
-            taken += 1;
-            if have == 1
-                && let Err(violation) =
-                    frame::check_start(self.header[0], self.header[1], self.role)
-            {
-                self.end = Some(End::Violation(violation));
-                return taken;
-            }
+        if self.header_len == 0
+            && let Some(header) = input.first_chunk()
+        {
+            self.begin_payload(header, ping);
+            return frame::header_len(header[1]);
+        }
+        let mut taken = self.fill_header(2, input);
+        if self.header_len < 2 {
+            return taken;
+        }
+        let [first, second, ..] = self.header;
+        if let Err(violation) = frame::check_start(first, second, self.role) {
+            self.end = Some(End::Violation(violation));
+            return taken;
+        }
+        let wanted = frame::header_len(second);
+        taken += self.fill_header(wanted, input.get(taken..).unwrap_or_default());
+        if usize::from(self.header_len) < wanted {
+            return taken;
         }
         let header = mem::take(&mut self.header);
         self.header_len = 0;
-        match frame::parse(&header).and_then(|frame| self.begin_frame(frame)) {
+        self.begin_payload(&header, ping);
+        taken
+    }
+
+    /// Turns from a header that is whole to what follows it.
+    fn begin_payload(&mut self, header: &[u8; HEADER_LEN_MAX], ping: &mut Option<Vec<u8>>) {
+        let frame = frame::parse(header, self.role).and_then(|frame| self.begin_frame(frame));
+        match frame {
             Ok(Frame { opcode, payload_len: 0, .. }) => self.finish_frame(opcode, ping),
             Ok(Frame { opcode, payload_len, mask, .. }) => {
                 self.state = State::Payload { opcode, remaining: payload_len, mask };
             }
             Err(violation) => self.end = Some(End::Violation(violation)),
         }
-        taken
+    }
+
+    /// Takes bytes until there are so many of the header; returns how many it took.
+    fn fill_header(&mut self, wanted: usize, input: &[u8]) -> usize {
+        let place = self.header.get_mut(usize::from(self.header_len)..wanted).unwrap_or_default();
+        let len = place.len().min(input.len());
+        let (place, _) = place.split_at_mut(len);
+        place.copy_from_slice(&input[..len]);
+        self.header_len += len as u8;
+        len
     }
 
     /// Checks a frame against those before it.

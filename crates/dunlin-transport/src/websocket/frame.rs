@@ -58,7 +58,7 @@ pub(super) const fn header_len(second: u8) -> usize {
 }
 
 /// Checks what the first two bytes tell, before more of the header is waited for.
-pub(super) fn check_start(first: u8, second: u8, receiver: Role) -> Result<(), Violation> {
+pub(super) fn check_start(first: u8, second: u8, receiver: Role) -> Result<Opcode, Violation> {
     let opcode = opcode(first)?;
     match (receiver, second & MASKED != 0) {
         (Role::Server, false) => return Err(Violation::NotMasked),
@@ -73,7 +73,7 @@ pub(super) fn check_start(first: u8, second: u8, receiver: Role) -> Result<(), V
             return Err(Violation::LongControl);
         }
     }
-    Ok(())
+    Ok(opcode)
 }
 
 fn opcode(first: u8) -> Result<Opcode, Violation> {
@@ -91,10 +91,10 @@ fn opcode(first: u8) -> Result<Opcode, Violation> {
     }
 }
 
-/// Reads a header that is whole: [`header_len`] bytes, with zeros behind them.
-pub(super) fn parse(header: &[u8; HEADER_LEN_MAX]) -> Result<Frame, Violation> {
+/// Reads a header that is whole: of these bytes the first [`header_len`] count.
+pub(super) fn parse(header: &[u8; HEADER_LEN_MAX], receiver: Role) -> Result<Frame, Violation> {
     let [first, second, rest @ ..] = *header;
-    let opcode = opcode(first)?;
+    let opcode = check_start(first, second, receiver)?;
     let [a, b, c, d, e, f, g, h, i, j, k, l] = rest;
     let short = u64::from(second & !MASKED);
     let (payload_len, key) = match short {
