@@ -4,7 +4,7 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
@@ -13,6 +13,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
     ("dunlin-store", &["dunlin-codec", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
     ("dunlin-bench", &[]),
+    ("dunlin-transport", &[]),
     (
         "dunlin",
         &[
