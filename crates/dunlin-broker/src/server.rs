@@ -10,7 +10,8 @@ use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
-use dunlin_transport::tls::{ServerConfig, TlsFileError};
+use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT, ServerConfig, TlsFileError};
+use dunlin_transport::websocket::upgrade::Policy;
 use mio::{Poll, Token, Waker};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -176,19 +177,29 @@ impl Builder {
 struct Bound {
     socket: std::net::TcpListener,
     tls: Option<Arc<ServerConfig>>,
+    web_socket: Option<Arc<Policy>>,
     durability: Durability,
 }
 
 impl Bound {
     fn new(listener: &Listener, durability: Durability) -> Result<Self, StartError> {
-        let tls = listener.tls.as_ref().map(|files| files.load()).transpose();
+        let web_socket = listener.web_socket.as_ref();
+        let protocol = if web_socket.is_some() { ALPN_HTTP } else { ALPN_MQTT };
+        let tls = listener.tls.as_ref().map(|files| files.load(protocol)).transpose();
         let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
         let socket = bind(listener.address).map_err(|source| StartError::Listen {
             listener: listener.url(),
             hint: hint(&source),
             source,
         })?;
-        Ok(Self { socket, tls, durability: listener.durability.unwrap_or(durability) })
+        let web_socket = web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.address)));
+        let durability = listener.durability.unwrap_or(durability);
+        Ok(Self { socket, tls, web_socket, durability })
+    }
+
+    /// Whether something comes before MQTT.
+    const fn has_handshake(&self) -> bool {
+        self.tls.is_some() || self.web_socket.is_some()
     }
 }
 
@@ -247,7 +258,7 @@ fn assemble(
             poll,
             acceptors: bound
                 .iter()
-                .filter(|bound| bound.tls.is_none())
+                .filter(|bound| !bound.has_handshake())
                 .map(|bound| Acceptor::new(&bound.socket, bound.durability))
                 .collect::<io::Result<_>>()?,
             inbox,
@@ -352,11 +363,10 @@ impl Broker {
     /// Starts the thread for the listeners whose connections don't begin with MQTT, if there is one.
     fn start_front(&mut self, config: &Config, bound: &[Bound]) -> io::Result<()> {
         let mut doors = Vec::new();
-        for Bound { socket, tls, durability } in bound {
-            if let Some(tls) = tls {
-                let acceptor = Acceptor::new(socket, *durability)?;
-                doors.push(Door { acceptor, tls: tls.clone() });
-            }
+        for bound in bound.iter().filter(|bound| bound.has_handshake()) {
+            let acceptor = Acceptor::new(&bound.socket, bound.durability)?;
+            let (tls, web_socket) = (bound.tls.clone(), bound.web_socket.clone());
+            doors.push(Door { acceptor, tls, web_socket });
         }
         if doors.is_empty() {
             return Ok(());
@@ -370,7 +380,7 @@ impl Broker {
             peers: self.peers.clone(),
             is_stopping: is_stopping.clone(),
             half_open_max: config.limits.half_open_max,
-            timeout: Duration::from_secs(u64::from(config.limits.tls_timeout_secs)),
+            timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
         };
         let thread = std::thread::Builder::new()
             .name("dunlin-front".to_owned())

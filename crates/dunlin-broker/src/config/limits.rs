@@ -115,8 +115,9 @@ limits! {
     keep_alive_max_secs: u16 [0, 65_535] = 0;
     /// Seconds that a new connection has to send its CONNECT.
     connect_timeout_secs: u32 [1, 3600] = 10;
-    /// Seconds that the handshake of a new connection with TLS may take.
-    tls_timeout_secs: u32 [1, 3600] = 15;
+    /// Seconds that the handshakes of a new connection may take together: that of TLS, and the
+    /// request by which it becomes a WebSocket.
+    handshake_timeout_secs: u32 [1, 3600] = 15;
     /// Connections whose handshakes are under way at the same time; further ones wait until the
     /// system takes no more.
     half_open_max: usize [1, 1_000_000] = 1_000;

@@ -1,5 +1,6 @@
 //! Where the broker listens: a URL whose scheme names the transport.
 
+use super::WebSocketListener;
 use crate::core::Durability;
 use dunlin_transport::tls::{ClientCertificate, ServerFiles};
 use std::fmt;
@@ -10,6 +11,10 @@ use std::str::FromStr;
 /// The ports of `mqtt://` and `mqtts://` when none is given, as registered for MQTT.
 const MQTT_PORT: u16 = 1883;
 const MQTTS_PORT: u16 = 8883;
+/// The ports of `ws://` and `wss://`. None is registered, and those of HTTP need rights and are often
+/// taken; these are the ports that EMQX and its clients take, and Mosquitto has none of its own.
+const WS_PORT: u16 = 8083;
+const WSS_PORT: u16 = 8084;
 
 /// One address that clients connect to; prints as its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,29 +24,56 @@ pub struct Listener {
     pub address: SocketAddr,
     /// The files of its TLS, if it has one.
     pub tls: Option<ServerFiles>,
+    /// Which requests become WebSockets; without it, MQTT lies directly on TCP or TLS.
+    pub web_socket: Option<WebSocketListener>,
     /// What an acknowledgement means to those who come by it; the broker's default if unset.
     pub durability: Option<Durability>,
 }
 
 impl Listener {
     /// The options that its URL may have after the `?`, and its table in the file beside `url`.
-    pub(super) const OPTIONS: [&str; 6] =
-        ["durability", "certificate", "key", "client_ca", "client_crl", "client_certificate"];
+    pub(super) const OPTIONS: [&str; 8] = [
+        "durability",
+        "certificate",
+        "key",
+        "client_ca",
+        "client_crl",
+        "client_certificate",
+        "path",
+        "origins",
+    ];
 
     /// A listener for MQTT over TCP.
     pub const fn tcp(address: SocketAddr) -> Self {
-        Self { address, tls: None, durability: None }
+        Self { address, tls: None, web_socket: None, durability: None }
     }
 
     /// A listener for MQTT over TLS.
     pub const fn tls(address: SocketAddr, files: ServerFiles) -> Self {
-        Self { address, tls: Some(files), durability: None }
+        Self { address, tls: Some(files), web_socket: None, durability: None }
+    }
+
+    /// The same listener for MQTT within WebSocket.
+    #[must_use]
+    pub fn with_web_socket(mut self, web_socket: WebSocketListener) -> Self {
+        self.web_socket = Some(web_socket);
+        self
+    }
+
+    /// The scheme of its URL.
+    pub const fn scheme(&self) -> &'static str {
+        match (self.web_socket.is_some(), self.tls.is_some()) {
+            (false, false) => "mqtt",
+            (false, true) => "mqtts",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        }
     }
 
     /// Its URL without options.
     pub fn url(&self) -> String {
-        let scheme = if self.tls.is_some() { "mqtts" } else { "mqtt" };
-        format!("{scheme}://{}", self.address)
+        let path = self.web_socket.as_ref().and_then(|web_socket| web_socket.path.as_deref());
+        format!("{}://{}{}", self.scheme(), self.address, path.unwrap_or_default())
     }
 
     /// Whether nobody gets in who is not known by a certificate.
@@ -55,7 +87,7 @@ impl Listener {
         !self.address.ip().is_loopback() && !self.knows_its_clients()
     }
 
-    /// Parses `SCHEME://ADDRESS[:PORT][?OPTION=VALUE&...]`, and sets further options.
+    /// Parses `SCHEME://ADDRESS[:PORT][/PATH][?OPTION=VALUE&...]`, and sets further options.
     pub(super) fn parse<'a>(
         url: &str,
         options: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -63,18 +95,28 @@ impl Listener {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(ListenerError::NoScheme(url.to_owned()));
         };
-        let port = match scheme {
-            "mqtt" => MQTT_PORT,
-            "mqtts" => MQTTS_PORT,
-            "ws" | "wss" | "quic" | "unix" => {
+        let (port, has_tls, has_web_socket) = match scheme {
+            "mqtt" => (MQTT_PORT, false, false),
+            "mqtts" => (MQTTS_PORT, true, false),
+            "ws" => (WS_PORT, false, true),
+            "wss" => (WSS_PORT, true, true),
+            "quic" | "unix" => {
                 return Err(ListenerError::NotYet(scheme.to_owned()));
             }
             _ => return Err(ListenerError::UnknownScheme(scheme.to_owned())),
         };
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
         let authority = authority.strip_suffix('/').unwrap_or(authority);
+        let (authority, path) = match authority.find('/') {
+            Some(slash) if has_web_socket => authority.split_at(slash),
+            _ => (authority, ""),
+        };
         let mut listener = Self::tcp(resolve(authority, port)?);
-        listener.tls = (port == MQTTS_PORT).then(ServerFiles::default);
+        listener.tls = has_tls.then(ServerFiles::default);
+        listener.web_socket = has_web_socket.then(WebSocketListener::default);
+        if !path.is_empty() {
+            listener.set(scheme, "path", path)?;
+        }
         for option in query.split('&').filter(|option| !option.is_empty()) {
             let Some((name, value)) = option.split_once('=') else {
                 return Err(ListenerError::Option(option.to_owned()));
@@ -98,6 +140,16 @@ impl Listener {
         }
         if !Self::OPTIONS.contains(&name) {
             return Err(ListenerError::Option(format!("{name}={value}")));
+        }
+        if matches!(name, "path" | "origins") {
+            let Some(web_socket) = &mut self.web_socket else {
+                let (name, scheme) = (name.to_owned(), scheme.to_owned());
+                return Err(ListenerError::NeedsWebSocket { name, scheme });
+            };
+            return match name {
+                "path" => web_socket.set_path(value),
+                _ => web_socket.set_origins(value),
+            };
         }
         let Some(files) = &mut self.tls else {
             let (name, scheme) = (name.to_owned(), scheme.to_owned());
@@ -124,7 +176,7 @@ impl Listener {
     fn check(&self) -> Result<(), ListenerError> {
         let Some(files) = &self.tls else { return Ok(()) };
         if files.certificate.as_os_str().is_empty() || files.key.as_os_str().is_empty() {
-            return Err(ListenerError::NoCertificate);
+            return Err(ListenerError::NoCertificate(self.scheme()));
         }
         if files.client_ca.is_none() && files.client_certificate != ClientCertificate::None {
             return Err(ListenerError::NoClientCa);
@@ -158,6 +210,11 @@ impl fmt::Display for Listener {
                 options.push(("client_certificate", choice));
             }
         }
+        if let Some(WebSocketListener { origins, .. }) = &self.web_socket
+            && !origins.is_empty()
+        {
+            options.push(("origins", encode(&origins.join("|"))));
+        }
         if let Some(durability) = self.durability {
             options.push(("durability", durability.name().to_owned()));
         }
@@ -176,25 +233,39 @@ pub enum ListenerError {
     #[error("{0:?} has no scheme; write it as mqtt://{0}")]
     NoScheme(String),
     /// The transport exists, but not in this version.
-    #[error("{0}:// listeners are not in this version; use mqtt:// or mqtts://")]
+    #[error("{0}:// listeners are not in this version; use mqtt://, mqtts://, ws:// or wss://")]
     NotYet(String),
     /// No transport has this name.
-    #[error("{0}:// is no transport; use mqtt://ADDRESS:PORT or mqtts://ADDRESS:PORT")]
+    #[error("{0}:// is no transport; use mqtt://ADDRESS:PORT, or mqtts, ws or wss in its place")]
     UnknownScheme(String),
     /// What follows the `?` isn't known.
     #[error("{0:?} is no option of a listener; there are {options}", options = Listener::OPTIONS.join(", "))]
     Option(String),
     /// An option of TLS where there is none.
-    #[error("{name} is for TLS, and {scheme}:// has none; use mqtts://")]
+    #[error("{name} is for TLS, and {scheme}:// has none; use {scheme}s://")]
     NeedsTls {
         /// The option.
         name: String,
         /// The transport.
         scheme: String,
     },
+    /// An option of WebSocket where there is none.
+    #[error("{name} is for WebSocket, and {scheme}:// is none; use ws:// or wss://")]
+    NeedsWebSocket {
+        /// The option.
+        name: String,
+        /// The transport.
+        scheme: String,
+    },
+    /// Not the path of a URL.
+    #[error("{0:?} is no path, such as /mqtt")]
+    Path(String),
+    /// Not where a web page could come from.
+    #[error("{0:?} is no origin of web pages, such as https://example.org, nor * for all")]
+    Origin(String),
     /// A listener with TLS has nothing to show.
-    #[error("mqtts:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial")]
-    NoCertificate,
+    #[error("{0}:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial")]
+    NoCertificate(&'static str),
     /// Client certificates are asked for, and nobody says whose.
     #[error("client_certificate needs client_ca=FILE, whose certificates clients may show")]
     NoClientCa,
@@ -222,7 +293,8 @@ impl FromStr for Listener {
 
     /// Parses `mqtt://ADDRESS[:PORT][?durability=LEVEL]`, or `mqtts://` with
     /// `certificate=FILE&key=FILE` and perhaps `client_ca=FILE`, `client_crl=FILE` and
-    /// `client_certificate=optional`; `%26` stands for a `&` in a value. A host name is resolved; of
+    /// `client_certificate=optional`; or `ws://ADDRESS[:PORT][/PATH]`, perhaps with
+    /// `origins=ORIGIN|ORIGIN`, and `wss://` with the options of both; `%26` stands for a `&` in a value. A host name is resolved; of
     /// its addresses the first IPv4 one is taken, or the first when it has none.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         Self::parse(url, [])

@@ -13,6 +13,8 @@ mod show;
 mod suggest;
 #[cfg(all(test, feature = "server"))]
 mod tests;
+#[cfg(feature = "server")]
+mod web_socket;
 
 pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
@@ -21,6 +23,7 @@ pub use {
     load::{ConfigError, Flag, LoadedConfig, Origin},
     setting::{Setting, settings},
     show::reference,
+    web_socket::WebSocketListener,
 };
 
 #[cfg(feature = "server")]

@@ -306,11 +306,14 @@ const BROKER: &[Setting] = &[
     Setting {
         key: "listeners",
         doc: &[
-            "Where clients connect: a list of URLs whose scheme names the transport (mqtt, mqtts). \
-             One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
+            "Where clients connect: a list of URLs whose scheme names the transport (mqtt, mqtts, ws, \
+             wss). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
              mqtts://0.0.0.0:8883?certificate=server.pem&key=server.key; with client_ca = \"FILE\" \
              it lets in who shows a certificate of that authority, or others as well if \
-             client_certificate = \"optional\", and none that client_crl = \"FILE\" lists.",
+             client_certificate = \"optional\", and none that client_crl = \"FILE\" lists. One for \
+             WebSocket serves the path of its URL, or path = \"PATH\", or else /mqtt and /; web pages \
+             may connect if origins = \"https://example.org http://localhost:3000\" has theirs, or \
+             is \"*\".",
         ],
         kind: Kind::Listeners,
         example: None,

@@ -127,9 +127,36 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     let listener = |url: &str| format!("[[listeners]]\nurl = \"{url}\"\n");
     for (url, reason) in [
         ("127.0.0.1:1883", "\"127.0.0.1:1883\" has no scheme; write it as mqtt://127.0.0.1:1883"),
-        ("mqtts://127.0.0.1", "mqtts:// listeners are not in this version; use mqtt://"),
-        ("unix:///run/x", "unix:// listeners are not in this version; use mqtt://"),
-        ("mtqq://127.0.0.1", "mtqq:// is no transport; use mqtt://ADDRESS:PORT"),
+        (
+            "mqtts://127.0.0.1",
+            "mqtts:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial",
+        ),
+        (
+            "wss://127.0.0.1?key=a",
+            "wss:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial",
+        ),
+        ("ws://127.0.0.1?key=a", "key is for TLS, and ws:// has none; use wss://"),
+        (
+            "mqtt://127.0.0.1?path=/a",
+            "path is for WebSocket, and mqtt:// is none; use ws:// or wss://",
+        ),
+        (
+            "mqtt://127.0.0.1/mqtt",
+            "\"127.0.0.1/mqtt\" is no ADDRESS:PORT, such as 127.0.0.1:1883 or [::1]:1883",
+        ),
+        ("ws://127.0.0.1?path=a", "\"a\" is no path, such as /mqtt"),
+        (
+            "ws://127.0.0.1?origins=a",
+            "\"a\" is no origin of web pages, such as https://example.org, nor * for all",
+        ),
+        (
+            "unix:///run/x",
+            "unix:// listeners are not in this version; use mqtt://, mqtts://, ws:// or wss://",
+        ),
+        (
+            "mtqq://127.0.0.1",
+            "mtqq:// is no transport; use mqtt://ADDRESS:PORT, or mqtts, ws or wss in its place",
+        ),
         (
             "mqtt://127.0.0.1:99999",
             "\"127.0.0.1:99999\" is no ADDRESS:PORT, such as 127.0.0.1:1883 or [::1]:1883",
@@ -366,4 +393,32 @@ fn a_durability_without_a_folder_is_warned_of() {
         assert_eq!(warnings(std::slice::from_ref(&given)), [format!("{place}: {reason}")]);
         assert_eq!(warnings(&[given, flag("--data", "data", "x")]), [""; 0]);
     }
+}
+
+#[test]
+fn a_listener_for_web_sockets_has_a_path_and_origins() {
+    for (url, printed) in [
+        ("ws://127.0.0.1", "ws://127.0.0.1:8083"),
+        ("ws://127.0.0.1:1/", "ws://127.0.0.1:1"),
+        ("ws://[::1]/a/b", "ws://[::1]:8083/a/b"),
+        ("ws://[::1]?path=/a", "ws://[::1]:8083/a"),
+        (
+            "ws://127.0.0.1?origins=http://a  https://b:1|*&durability=memory",
+            "ws://127.0.0.1:8083?origins=http://a|https://b:1|*&durability=memory",
+        ),
+        (
+            "wss://127.0.0.1/a?certificate=c&key=k&origins=null",
+            "wss://127.0.0.1:8084/a?certificate=c&key=k&origins=null",
+        ),
+    ] {
+        let listener: Listener = url.parse().unwrap();
+        assert_eq!(listener.to_string(), printed);
+        assert_eq!(printed.parse(), Ok(listener));
+    }
+    let text =
+        "[[listeners]]\nurl = 'ws://127.0.0.1:1'\npath = '/p'\norigins = 'http://a http://b'";
+    let config = from_file(text).unwrap().config;
+    let web_socket = config.listeners[0].web_socket.as_ref().unwrap();
+    assert_eq!(web_socket.path.as_deref(), Some("/p"));
+    assert_eq!(web_socket.origins, ["http://a", "http://b"]);
 }

@@ -1,17 +1,31 @@
-//! A connection whose handshake is under way.
+//! A connection whose handshakes are under way: TLS, then the upgrade to WebSocket, each if its
+//! listener has it.
 
 use crate::core::Durability;
-use crate::net::Stream;
+use crate::net::Transport;
 use bytes::BytesMut;
-use dunlin_transport::tls::{HEADROOM, TlsSession};
-use std::io::{self, ErrorKind, Read};
+use dunlin_transport::websocket::upgrade::{Policy, Refusal, ServerUpgrade};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+
+/// How often what a client sends behind a request that is refused is read and forgotten: closing
+/// over it would be a reset, which takes the answer with it.
+const DISCARDS_MAX: usize = 16;
 
 pub(super) struct HalfOpen {
-    pub(super) stream: Stream,
-    pub(super) tls: Box<TlsSession>,
+    pub(super) transport: Transport,
+    pub(super) upgrade: Option<Upgrade>,
     pub(super) durability: Durability,
     /// Tells it from others that had its place.
     pub(super) number: u64,
+}
+
+/// The part of the handshake that is HTTP.
+pub(super) struct Upgrade {
+    policy: Arc<Policy>,
+    server: ServerUpgrade,
+    /// The beginning of the request.
+    input: BytesMut,
 }
 
 /// How far a handshake is.
@@ -22,34 +36,71 @@ pub(super) enum Progress {
     Finished { rest: BytesMut },
 }
 
+impl Upgrade {
+    pub(super) fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, server: ServerUpgrade::new(), input: BytesMut::new() }
+    }
+}
+
 impl HalfOpen {
     /// Reads and answers.
     ///
     /// # Errors
     /// The connection is over: the peer was told why, if there is anything to tell.
     pub(super) fn go_on(&mut self, buffer: &mut [u8]) -> io::Result<Progress> {
-        self.flush()?;
+        match self.transport.flush() {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
+            _ => {}
+        }
         loop {
-            let count = match self.stream.read(&mut buffer[HEADROOM..]) {
-                Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-                Ok(count) => count,
+            let taken = match self.transport.read(buffer) {
+                Ok(taken) if taken.is_end => return Err(ErrorKind::UnexpectedEof.into()),
+                Ok(taken) => taken,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Progress::Waits),
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
-            let decrypted = self.tls.decrypt_in_place(buffer, HEADROOM..HEADROOM + count);
-            self.flush()?;
-            let decrypted = decrypted.map_err(io::Error::other)?;
-            if !self.tls.is_handshaking() {
-                return Ok(Progress::Finished { rest: BytesMut::from(&buffer[..decrypted.len]) });
+            if self.transport.is_handshaking() {
+                continue;
+            }
+            let Some(upgrade) = &mut self.upgrade else {
+                return Ok(Progress::Finished { rest: BytesMut::from(&buffer[..taken.len]) });
+            };
+            upgrade.input.extend_from_slice(&buffer[..taken.len]);
+            let mut answer = BytesMut::new();
+            match upgrade.server.handle_input(&mut upgrade.input, &upgrade.policy, &mut answer) {
+                Ok(None) => {}
+                Ok(Some(_)) => {
+                    let mut rest = std::mem::take(&mut upgrade.input);
+                    self.transport.write_below(&answer)?;
+                    self.transport.begin_web_socket(&mut rest)?;
+                    // Not the memory of the request.
+                    return Ok(Progress::Finished { rest: BytesMut::from(&rest[..]) });
+                }
+                Err(refusal) => return Err(self.refuse(refusal, &answer, buffer)),
             }
         }
     }
 
-    fn flush(&mut self) -> io::Result<()> {
-        match self.tls.write_to(&mut self.stream) {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
+    /// Answers a request that is not granted, as far as the socket takes it at once.
+    fn refuse(&mut self, refusal: Refusal, answer: &[u8], buffer: &mut [u8]) -> io::Error {
+        if let Refusal::Origin(origin) = &refusal {
+            let peer = self.transport.peer();
+            tracing::warn!(
+                peer,
+                "a web page of {origin} was refused; if it may connect, name it in `origins` of the listener"
+            );
         }
+        let sent = self.transport.write_below(answer);
+        if let Err(error) = sent.and_then(|()| self.transport.shut_down_writing()) {
+            return error;
+        }
+        for _ in 0..DISCARDS_MAX {
+            match self.transport.read(&mut *buffer) {
+                Ok(taken) if !taken.is_end => {}
+                _ => break,
+            }
+        }
+        io::Error::other(refusal)
     }
 }

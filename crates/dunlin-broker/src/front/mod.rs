@@ -4,11 +4,11 @@
 
 mod half_open;
 
-use crate::core::Durability;
 use crate::net::{Acceptance, Acceptor, Stream, Transport};
 use crate::worker::{Opened, Peer, WorkerMessage};
 use dunlin_transport::tls::{HEADROOM, ServerConfig, TlsSession};
-use half_open::{HalfOpen, Progress};
+use dunlin_transport::websocket::upgrade::Policy;
+use half_open::{HalfOpen, Progress, Upgrade};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
@@ -37,14 +37,16 @@ pub(crate) struct FrontParts {
     pub(crate) is_stopping: Arc<AtomicBool>,
     /// Connections whose handshakes are under way at most; others wait with the system.
     pub(crate) half_open_max: usize,
-    /// How long a handshake may take.
+    /// How long all handshakes of a connection may take together.
     pub(crate) timeout: Duration,
 }
 
 /// A listening socket and what is behind it.
 pub(crate) struct Door {
     pub(crate) acceptor: Acceptor,
-    pub(crate) tls: Arc<ServerConfig>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// Which requests become WebSockets, if that is what it takes.
+    pub(crate) web_socket: Option<Arc<Policy>>,
 }
 
 pub(crate) struct Front {
@@ -139,11 +141,9 @@ impl Front {
                 if !self.has_room() {
                     return;
                 }
-                let door = &mut self.parts.doors[at];
-                match door.acceptor.accept() {
+                match self.parts.doors[at].acceptor.accept() {
                     Acceptance::Connection(stream) => {
-                        let (tls, durability) = (door.tls.clone(), door.acceptor.durability);
-                        if let Err(error) = self.admit(Stream::Tcp(stream), tls, durability) {
+                        if let Err(error) = self.admit(at, Stream::Tcp(stream)) {
                             tracing::warn!(%error, "a connection can't be watched");
                         }
                     }
@@ -158,26 +158,34 @@ impl Front {
         }
     }
 
-    fn admit(
-        &mut self,
-        mut stream: Stream,
-        config: Arc<ServerConfig>,
-        durability: Durability,
-    ) -> io::Result<()> {
-        let tls = TlsSession::server(config).map_err(io::Error::other)?;
+    /// Takes up what has come in by a door.
+    fn admit(&mut self, door: usize, stream: Stream) -> io::Result<()> {
+        let Door { acceptor, tls, web_socket } = &self.parts.doors[door];
+        let mut half_open = HalfOpen {
+            transport: match tls {
+                Some(config) => {
+                    let session = TlsSession::server(config.clone()).map_err(io::Error::other)?;
+                    Transport::secure(stream, session)
+                }
+                None => Transport::plain(stream),
+            },
+            upgrade: web_socket.clone().map(Upgrade::new),
+            durability: acceptor.durability,
+            number: self.count + 1,
+        };
         let at = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
         });
         let interests = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.parts.poll.registry().register(&mut stream, Token(at), interests) {
+        let registry = self.parts.poll.registry();
+        if let Err(error) = registry.register(&mut half_open.transport, Token(at), interests) {
             self.free.push(at);
             return Err(error);
         }
         self.count += 1;
         self.arrivals.push_back((Clock::now(), at, self.count));
-        self.connections[at] =
-            Some(HalfOpen { stream, tls: Box::new(tls), durability, number: self.count });
+        self.connections[at] = Some(half_open);
         self.go_on(at);
         Ok(())
     }
@@ -189,15 +197,14 @@ impl Front {
             Ok(Progress::Waits) => {}
             Ok(Progress::Finished { rest }) => {
                 if let Some(half_open) = self.remove(at) {
-                    let HalfOpen { stream, tls, durability, .. } = half_open;
-                    let transport = Transport::secure(stream, tls);
+                    let HalfOpen { transport, durability, .. } = half_open;
                     let opened = Opened { transport, rest, durability };
                     self.next = (self.next + 1) % self.parts.peers.len();
                     self.parts.peers[self.next].send(WorkerMessage::Open(Box::new(opened)));
                 }
             }
             Err(error) => {
-                let peer = half_open.stream.peer();
+                let peer = half_open.transport.peer();
                 tracing::debug!(peer, "a handshake failed: {error}");
                 self.remove(at);
             }
@@ -207,7 +214,7 @@ impl Front {
     fn remove(&mut self, at: usize) -> Option<HalfOpen> {
         let mut half_open = self.connections.get_mut(at)?.take()?;
         self.free.push(at);
-        if let Err(error) = half_open.stream.deregister(self.parts.poll.registry()) {
+        if let Err(error) = half_open.transport.deregister(self.parts.poll.registry()) {
             tracing::warn!(%error, "a connection can't be handed to a worker");
             return None;
         }
@@ -225,8 +232,8 @@ impl Front {
             }
             self.arrivals.pop_front();
             if is_there && let Some(half_open) = self.remove(at) {
-                let peer = half_open.stream.peer();
-                tracing::debug!(peer, "a handshake took longer than limits.tls_timeout_secs");
+                let peer = half_open.transport.peer();
+                tracing::debug!(peer, "a handshake took longer than limits.handshake_timeout_secs");
             }
         }
     }

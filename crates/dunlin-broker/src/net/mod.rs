@@ -1,9 +1,12 @@
 //! Sockets: where connections come from and how their bytes move.
 
+mod layers;
 mod listener;
 mod socket;
+mod stream;
 mod transport;
 
 pub(crate) use listener::{Acceptance, Acceptor, bind};
 pub(crate) use socket::{Reading, Socket, Writing};
-pub(crate) use transport::{Stream, Transport};
+pub(crate) use stream::Stream;
+pub(crate) use transport::Transport;

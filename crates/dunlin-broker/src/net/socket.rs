@@ -121,7 +121,7 @@ impl Socket {
                 Err(_) => return Writing::Failed,
             }
             let taken = match out.contiguous() {
-                Some(all) => self.transport.write(&[all]),
+                Some(all) => self.transport.write(&[all], all.len()),
                 None => self.write_pieces(out),
             };
             outcome = match taken {
@@ -140,7 +140,7 @@ impl Socket {
     fn write_pieces(&mut self, out: &TransmitBuf) -> io::Result<Written> {
         let mut pieces: [&[u8]; PIECES_MAX] = [&[]; PIECES_MAX];
         let filled = out.pieces(&mut pieces);
-        self.transport.write(&pieces[..filled])
+        self.transport.write(&pieces[..filled], out.len())
     }
 
     /// Reads and forgets, after the connection is over; whether the peer has closed. A peer that

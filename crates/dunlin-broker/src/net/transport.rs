@@ -1,26 +1,19 @@
 //! The byte streams that connections run over: a socket, and what lies between it and MQTT.
 
-use dunlin_transport::tls::{HEADROOM, TlsSession};
+use super::Stream;
+use super::layers::Layers;
+use bytes::BytesMut;
+use dunlin_transport::tls::TlsSession;
 use mio::event::Source;
-use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::io::{self, ErrorKind, Read};
 
-/// A byte stream that never blocks, with its layers; made of a socket whose handshakes are over.
+/// A byte stream that never blocks, with its layers.
 #[derive(Debug)]
 pub(crate) struct Transport {
     stream: Stream,
-    tls: Option<Box<TlsSession>>,
-}
-
-/// The socket itself.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
-    /// A pair of sockets within the machine: connections from the same process.
-    Local(UnixStream),
+    /// Nothing where MQTT lies directly on the socket.
+    layers: Option<Box<Layers>>,
 }
 
 /// What a read gave.
@@ -46,62 +39,67 @@ pub(crate) struct Written {
 impl Transport {
     /// Bytes of MQTT directly on the socket.
     pub(crate) const fn plain(stream: Stream) -> Self {
-        Self { stream, tls: None }
+        Self { stream, layers: None }
     }
 
-    /// Bytes of MQTT within TLS, whose handshake is over.
-    pub(crate) const fn secure(stream: Stream, tls: Box<TlsSession>) -> Self {
-        Self { stream, tls: Some(tls) }
+    /// Bytes within TLS, whose handshake goes on with each read.
+    pub(crate) fn secure(stream: Stream, tls: TlsSession) -> Self {
+        Self { stream, layers: Some(Box::new(Layers::tls(tls))) }
+    }
+
+    /// Whether a handshake of TLS is under way.
+    pub(crate) fn is_handshaking(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.is_handshaking())
+    }
+
+    /// Writes bytes that lie below MQTT: an answer of HTTP.
+    ///
+    /// # Errors
+    /// Those of the socket; what it did not take at once is pending, and no error.
+    pub(crate) fn write_below(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let layers = self.layers.get_or_insert_default();
+        layers.write_below(bytes);
+        ignore_blocked(layers.flush(&mut self.stream))
+    }
+
+    /// From here on bytes of MQTT are within frames of WebSocket. Takes the frames that were read
+    /// already, and leaves the MQTT that is in them.
+    ///
+    /// # Errors
+    /// As [`Transport::write_below`].
+    pub(crate) fn begin_web_socket(&mut self, rest: &mut BytesMut) -> io::Result<()> {
+        let layers = self.layers.get_or_insert_default();
+        layers.begin_web_socket(rest);
+        ignore_blocked(layers.flush(&mut self.stream))
     }
 
     /// Reads once from the socket.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Taken> {
-        let Some(tls) = &mut self.tls else {
-            let len = self.stream.read(buffer)?;
-            // A short read has emptied the socket; what comes later is a new event.
-            return Ok(Taken { len, may_have_more: len == buffer.len(), is_end: len == 0 });
-        };
-        if tls.is_closed() {
-            return Ok(Taken { len: 0, may_have_more: false, is_end: true });
+        if let Some(layers) = &mut self.layers {
+            return layers.read(&mut self.stream, buffer);
         }
-        let count = self.stream.read(&mut buffer[HEADROOM..])?;
-        let is_end = count == 0;
-        let may_have_more = count == buffer.len() - HEADROOM;
-        let decrypted = tls.decrypt_in_place(buffer, HEADROOM..HEADROOM + count);
-        // An answer of TLS, or the alert that tells the peer what is wrong.
-        let flushed = self.flush();
-        let decrypted = decrypted.map_err(io::Error::other)?;
-        match flushed {
-            Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
-            _ => {}
-        }
-        let may_have_more = may_have_more || decrypted.is_closed;
-        Ok(Taken { len: decrypted.len, may_have_more, is_end })
+        let len = self.stream.read(buffer)?;
+        // A short read has emptied the socket; what comes later is a new event.
+        Ok(Taken { len, may_have_more: len == buffer.len(), is_end: len == 0 })
     }
 
-    /// Writes as much of the pieces as the socket, or the layer above it, takes at once.
-    pub(crate) fn write(&mut self, pieces: &[&[u8]]) -> io::Result<Written> {
-        let offered = pieces.iter().map(|piece| piece.len()).sum();
-        let Some(tls) = &mut self.tls else {
-            let len = self.stream.write_pieces(pieces)?;
-            if len == 0 {
-                return Err(ErrorKind::WriteZero.into());
-            }
-            return Ok(Written { len, is_blocked: len < offered });
-        };
-        let mut slices = [IoSlice::new(&[]); super::socket::PIECES_MAX];
-        let len = tls.encrypt(slices_of(pieces, &mut slices))?;
-        let is_blocked = match self.flush() {
-            Ok(()) => false,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => true,
-            Err(error) => return Err(error),
-        };
-        Ok(Written { len, is_blocked })
+    /// Writes as much of the pieces as the socket, or the layer above it, takes at once. They begin
+    /// `total` bytes that are there to be written and end with a packet.
+    pub(crate) fn write(&mut self, pieces: &[&[u8]], total: usize) -> io::Result<Written> {
+        if let Some(layers) = &mut self.layers {
+            return layers.write(&mut self.stream, pieces, total);
+        }
+        let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let len = self.stream.write_pieces(pieces)?;
+        if len == 0 {
+            return Err(ErrorKind::WriteZero.into());
+        }
+        Ok(Written { len, is_blocked: len < offered })
     }
 
     /// Whether a layer holds bytes that the socket did not take.
     pub(crate) fn has_pending(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.has_pending())
+        self.layers.as_ref().is_some_and(|layers| layers.has_pending())
     }
 
     /// Writes what the layers hold.
@@ -109,9 +107,9 @@ impl Transport {
     /// # Errors
     /// [`ErrorKind::WouldBlock`] when the socket did not take all of it.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
-        match &mut self.tls {
-            Some(tls) if tls.has_pending() => tls.write_to(&mut self.stream),
-            _ => Ok(()),
+        match &mut self.layers {
+            Some(layers) => layers.flush(&mut self.stream),
+            None => Ok(()),
         }
     }
 
@@ -120,107 +118,21 @@ impl Transport {
         self.stream.peer()
     }
 
-    /// Says that nothing more will be written. All that was written before has gone out.
+    /// Says that nothing more will be written, on every layer. All that was written before has gone
+    /// out.
     pub(crate) fn shut_down_writing(&mut self) -> io::Result<()> {
-        if let Some(tls) = &mut self.tls {
-            tls.close();
-            self.flush()?;
+        if let Some(layers) = &mut self.layers {
+            layers.close(&mut self.stream)?;
         }
-        match &self.stream {
-            Stream::Tcp(stream) => stream.shutdown(Shutdown::Write),
-            Stream::Local(stream) => stream.shutdown(Shutdown::Write),
-        }
+        self.stream.shut_down_writing()
     }
 }
 
-/// The pieces as the system wants them, as many as there is room for.
-fn slices_of<'a, 'b>(pieces: &[&'a [u8]], slices: &'b mut [IoSlice<'a>]) -> &'b [IoSlice<'a>] {
-    let len = pieces.len().min(slices.len());
-    for (slice, piece) in slices.iter_mut().zip(pieces) {
-        *slice = IoSlice::new(piece);
-    }
-    &slices[..len]
-}
-
-impl Stream {
-    /// Who is at the other end, for the log; asks the system.
-    pub(crate) fn peer(&self) -> String {
-        match self {
-            Self::Tcp(stream) => stream
-                .peer_addr()
-                .map_or_else(|_| "an address that is gone".to_owned(), |peer| peer.to_string()),
-            Self::Local(_) => "this process".to_owned(),
-        }
-    }
-
-    fn as_source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(stream) => stream,
-            Self::Local(stream) => stream,
-        }
-    }
-
-    fn write_pieces(&mut self, pieces: &[&[u8]]) -> io::Result<usize> {
-        match pieces {
-            [one] => self.write(one),
-            pieces => {
-                let mut slices = [IoSlice::new(&[]); super::socket::PIECES_MAX];
-                self.write_vectored(slices_of(pieces, &mut slices))
-            }
-        }
-    }
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Local(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Local(stream) => stream.write(bytes),
-        }
-    }
-
-    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
-            Self::Local(stream) => stream.write_vectored(slices),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Source for Stream {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
-        self.as_source().register(registry, token, interests)
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interests: Interest,
-    ) -> io::Result<()> {
-        self.as_source().reregister(registry, token, interests)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.as_source().deregister(registry)
+/// What the socket did not take waits for its next event.
+pub(super) fn ignore_blocked(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+        outcome => outcome,
     }
 }
 

@@ -3,6 +3,8 @@
 mod fetching;
 mod peer;
 mod storage;
+mod web_client;
+mod websocket;
 
 use dunlin_broker::config::{Config, Listener};
 use dunlin_broker::{Broker, Limits, StartError};

@@ -11,7 +11,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Peer {
     stream: UnixStream,
@@ -34,15 +34,7 @@ impl Peer {
 
     /// Adds a packet to what [`Peer::flush`] sends.
     pub(crate) fn queue(&mut self, packet: &Packet) {
-        let mut out = TransmitBuf::new();
-        packet.encode(self.version, u32::MAX, &mut out).expect("a packet that can be written");
-        while !out.is_empty() {
-            let mut pieces = [&[][..]; 8];
-            let filled = out.pieces(&mut pieces);
-            pieces[..filled].iter().for_each(|piece| self.output.extend_from_slice(piece));
-            let count = pieces[..filled].iter().map(|piece| piece.len()).sum();
-            out.advance(count);
-        }
+        self.output.extend_from_slice(&encode(self.version, packet));
     }
 
     pub(crate) fn flush(&mut self) {
@@ -113,6 +105,21 @@ impl Peer {
         }
         message
     }
+}
+
+/// A packet as bytes.
+pub(crate) fn encode(version: ProtocolVersion, packet: &Packet) -> Vec<u8> {
+    let mut out = TransmitBuf::new();
+    packet.encode(version, u32::MAX, &mut out).expect("a packet that can be written");
+    let mut bytes = Vec::new();
+    while !out.is_empty() {
+        let mut pieces = [&[][..]; 8];
+        let filled = out.pieces(&mut pieces);
+        pieces[..filled].iter().for_each(|piece| bytes.extend_from_slice(piece));
+        let count = pieces[..filled].iter().map(|piece| piece.len()).sum();
+        out.advance(count);
+    }
+    bytes
 }
 
 pub(crate) fn connect(client_identifier: &str) -> Packet {

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The name of MQTT in the handshake (ALPN), as registered.
-const ALPN: &[u8] = b"mqtt";
+pub const ALPN_MQTT: &[u8] = b"mqtt";
+/// The name of HTTP, which a WebSocket begins with.
+pub const ALPN_HTTP: &[u8] = b"http/1.1";
 
 /// Whether a client has to show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -76,11 +78,12 @@ impl TlsFileError {
 }
 
 impl ServerFiles {
-    /// Reads all files and checks that they belong together.
+    /// Reads all files and checks that they belong together; for connections that speak this
+    /// protocol, or that don't say what they speak.
     ///
     /// # Errors
     /// The first file that is missing, unreadable, not what it should be, or does not fit.
-    pub fn load(&self) -> Result<Arc<ServerConfig>, TlsFileError> {
+    pub fn load(&self, protocol: &[u8]) -> Result<Arc<ServerConfig>, TlsFileError> {
         let provider = Arc::new(default_provider());
         let chain: Vec<CertificateDer<'static>> = all_of(&self.certificate, "certificate")?;
         let key = key_of(&self.key)?;
@@ -95,7 +98,7 @@ impl ServerFiles {
             let certificate = self.certificate.display();
             TlsFileError::new(&self.key, format!("it is not the key of {certificate}: {error}"))
         })?;
-        config.alpn_protocols = vec![ALPN.to_vec()];
+        config.alpn_protocols = vec![protocol.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         if self.client_certificate == ClientCertificate::None {

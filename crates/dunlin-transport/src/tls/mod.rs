@@ -7,6 +7,6 @@ mod session;
 mod tests;
 
 pub use client::{ClientTls, ClientTlsError, TlsConnector};
-pub use files::{ClientCertificate, ServerFiles, TlsFileError};
+pub use files::{ALPN_HTTP, ALPN_MQTT, ClientCertificate, ServerFiles, TlsFileError};
 pub use rustls::ServerConfig;
 pub use session::{Decrypted, HEADROOM, TlsError, TlsSession};

@@ -62,7 +62,7 @@ fn configurations() -> &'static (Arc<ServerConfig>, TlsConnector) {
         let files = Files::new();
         files.issue("localhost");
         let client = files.client().connector().expect("settings of use");
-        (files.server().load().expect("a configuration"), client)
+        (files.server().load(ALPN_MQTT).expect("a configuration"), client)
     })
 }
 
@@ -234,7 +234,7 @@ fn a_file_that_is_of_no_use_is_named_with_the_mend() {
         ),
     ];
     for (server, name, reason) in cases {
-        let error = server.load().expect_err("a file is of no use");
+        let error = server.load(ALPN_MQTT).expect_err("a file is of no use");
         assert_eq!(error.path, files.path(name));
         assert!(error.reason.contains(reason), "{error}");
     }
@@ -274,7 +274,7 @@ fn both_sides_know_each_other_or_end() {
         (&required, shows(files.client(), &files), None),
     ];
     for (nth, (server, client, expected)) in cases.into_iter().enumerate() {
-        let server = server.load().expect("a configuration");
+        let server = server.load(ALPN_MQTT).expect("a configuration");
         let connector = client.connector().expect("settings of use");
         let mut pair = Pair::of(&server, &connector);
         let failure = pair.failure().map(|error| error.to_string());
