@@ -38,18 +38,20 @@ impl Core {
             Some(ConnectionEnd::Local(ReasonCode::ServerShuttingDown))
         );
         let was_accepted = !std::mem::take(&mut connection.waits);
-        let exchanges = was_accepted.then(|| connection.protocol.take_session());
+        let mut exchanges = was_accepted.then(|| connection.protocol.take_session());
         self.endpoints.counters.clients_connected -= 1;
         let session = &mut self.endpoints.sessions[session_key.0];
         session.connection = None;
-        if let Some(exchanges) = exchanges {
-            session.exchanges = exchanges;
-        }
         for held in held.iter().flat_map(HeldPublishes::iter) {
-            if held.message.qos == QoS::ExactlyOnce {
+            if held.message.qos == QoS::ExactlyOnce
+                && let Some(exchanges) = &mut exchanges
+            {
                 // Nobody has taken it: when it comes again, it is new.
-                session.exchanges.forget_received(held.ack.packet_identifier());
+                exchanges.forget_received(held.ack.packet_identifier());
             }
+        }
+        if let Some(exchanges) = exchanges.filter(|exchanges| !exchanges.is_empty()) {
+            session.exchanges = Some(Box::new(exchanges));
         }
         if stopping {
             return;
@@ -174,7 +176,8 @@ impl Core {
         self.publish_will(now, key);
         self.remove_subscriptions(key);
         self.hand_on(now, key, true);
-        let lost = self.endpoints.sessions[key.0].exchanges.in_flight().count();
+        let exchanges = &self.endpoints.sessions[key.0].exchanges;
+        let lost = exchanges.iter().flat_map(|exchanges| exchanges.in_flight()).count();
         self.endpoints.drop_many_for(key, DropCause::SessionEnded, lost as u64);
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);

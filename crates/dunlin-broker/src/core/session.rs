@@ -27,8 +27,9 @@ pub(super) struct Session {
     pub(super) expiry_interval: u32,
     /// While away: when the session ends, unless it never does.
     pub(super) expires_at: Option<Instant>,
-    /// While away: the exchanges under way. While connected they are with the connection.
-    pub(super) exchanges: ProtocolSession,
+    /// While away: the exchanges under way, if there are any. While connected they are with the
+    /// connection.
+    pub(super) exchanges: Option<Box<ProtocolSession>>,
     /// When the earliest timer that counts for it comes up.
     pub(super) timer_at: Option<Instant>,
     /// Whether the session was recorded: its end is recorded as well.
@@ -101,7 +102,7 @@ impl Session {
             version,
             expiry_interval: 0,
             expires_at: None,
-            exchanges: ProtocolSession::new(),
+            exchanges: None,
             timer_at: None,
             is_recorded: false,
             queue: Queue::default(),

@@ -261,7 +261,8 @@ impl Core {
         if !noted.is_empty() {
             let in_flight: Vec<_> = session
                 .exchanges
-                .in_flight()
+                .iter()
+                .flat_map(|exchanges| exchanges.in_flight())
                 .filter_map(|exchange| {
                     let (_, group, unsent) = noted
                         .iter()
