@@ -19,6 +19,7 @@
 mod away;
 mod connect;
 mod counters;
+mod deadline;
 mod decision;
 mod drops;
 mod durability;

@@ -1,5 +1,6 @@
 //! A core that begins with what an earlier process had stored.
 
+use super::deadline::Deadline;
 use super::forward::Forward;
 use super::granted::SessionKey;
 use super::image::{ClientImage, Owed, Underway, Waiting};
@@ -118,12 +119,14 @@ impl Core {
         // The clock may have been wrong then, and have gone back since.
         let gone_at = away_since.map_or(now, |away_since| away_since.min(now));
         let expiry_interval = session.expiry_interval;
-        session.expires_at = (expiry_interval != NEVER)
-            .then(|| gone_at + Duration::from_secs(u64::from(expiry_interval)));
+        if expiry_interval != NEVER {
+            let expires_at = gone_at + Duration::from_secs(u64::from(expiry_interval));
+            session.expires_at = Deadline::at(expires_at);
+        }
         session.will = client.will;
         if let Some(will) = &mut session.will {
             let delay_secs = will.delay_secs.min(expiry_interval);
-            will.due_at = Some(gone_at + Duration::from_secs(u64::from(delay_secs)));
+            will.due_at = Deadline::at(gone_at + Duration::from_secs(u64::from(delay_secs)));
         }
         for packet_identifier in client.received {
             session.exchanges.get_or_insert_default().restore_received(packet_identifier);

@@ -2,6 +2,7 @@
 
 use super::GroupName;
 use super::RecordNumber;
+use super::deadline::Deadline;
 use super::drops::Drops;
 use super::forward::Turn;
 use super::given::{Given, RefusedMessages};
@@ -9,7 +10,7 @@ use super::notes::Notes;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
 use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
-use dunlin_protocol::{Instant, Message, Session as ProtocolSession};
+use dunlin_protocol::{Message, Session as ProtocolSession};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -25,13 +26,13 @@ pub(super) struct Session {
     pub(super) version: ProtocolVersion,
     /// Seconds that the session outlives its connection.
     pub(super) expiry_interval: u32,
-    /// While away: when the session ends, unless it never does.
-    pub(super) expires_at: Option<Instant>,
+    /// While away: when the session ends.
+    pub(super) expires_at: Deadline,
     /// While away: the exchanges under way, if there are any. While connected they are with the
     /// connection.
     pub(super) exchanges: Option<Box<ProtocolSession>>,
     /// When the earliest timer that counts for it comes up.
-    pub(super) timer_at: Option<Instant>,
+    pub(super) timer_at: Deadline,
     /// Whether the session was recorded: its end is recorded as well.
     pub(super) is_recorded: bool,
     pub(super) queue: Queue,
@@ -89,7 +90,7 @@ pub(super) struct Will {
     pub(super) message_expiry_interval: Option<u32>,
     pub(super) delay_secs: u32,
     /// While away: when it is published.
-    pub(super) due_at: Option<Instant>,
+    pub(super) due_at: Deadline,
     /// Whether it was recorded: its end is recorded as well.
     pub(super) is_recorded: bool,
 }
@@ -101,9 +102,9 @@ impl Session {
             connection: None,
             version,
             expiry_interval: 0,
-            expires_at: None,
+            expires_at: Deadline::NEVER,
             exchanges: None,
-            timer_at: None,
+            timer_at: Deadline::NEVER,
             is_recorded: false,
             queue: Queue::default(),
             subscriptions: Vec::new(),
@@ -115,6 +116,11 @@ impl Session {
 
     pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// While away: when its Will is published, if it has one.
+    pub(super) fn will_due_at(&self) -> Deadline {
+        self.will.as_ref().map_or(Deadline::NEVER, |will| will.due_at)
     }
 
     /// Whether the session outlives its connection, and so must survive the process.
