@@ -51,6 +51,7 @@ mod spares;
 mod subscribe;
 mod sys;
 mod timers;
+mod topic_filters;
 mod unrecorded;
 mod workers;
 

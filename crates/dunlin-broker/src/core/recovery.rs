@@ -139,7 +139,7 @@ impl Core {
         for (topic_filter, granted) in client.subscriptions {
             self.add_to_index(key, &topic_filter, granted);
             self.announce(&topic_filter, false);
-            self.endpoints.sessions[key.0].add_subscription(topic_filter);
+            self.endpoints.sessions[key.0].subscriptions.push(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
         self.restore_owed(key, client.owed, client.waiting);

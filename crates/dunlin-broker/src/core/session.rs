@@ -9,7 +9,8 @@ use super::given::{Given, RefusedMessages};
 use super::notes::Notes;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
-use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
+use super::topic_filters::TopicFilters;
+use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text};
 use dunlin_protocol::{Message, Session as ProtocolSession};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -36,7 +37,7 @@ pub(super) struct Session {
     /// Whether the session was recorded: its end is recorded as well.
     pub(super) is_recorded: bool,
     pub(super) queue: Queue,
-    pub(super) subscriptions: Vec<TopicFilter>,
+    pub(super) subscriptions: TopicFilters,
     pub(super) will: Option<Box<Will>>,
     /// What was dropped for it; made on demand.
     pub(super) drops: Option<Box<Drops>>,
@@ -107,7 +108,7 @@ impl Session {
             timer_at: Deadline::NEVER,
             is_recorded: false,
             queue: Queue::default(),
-            subscriptions: Vec::new(),
+            subscriptions: TopicFilters::default(),
             will: None,
             drops: None,
             rare: None,
@@ -167,14 +168,6 @@ impl Session {
         if rare.cursors.is_empty() && rare.refused.is_empty() && is_idle {
             self.rare = None;
         }
-    }
-
-    /// Adds a subscription; most sessions have one, and take no more memory than it needs.
-    pub(super) fn add_subscription(&mut self, topic_filter: TopicFilter) {
-        if self.subscriptions.is_empty() {
-            self.subscriptions.reserve_exact(1);
-        }
-        self.subscriptions.push(topic_filter);
     }
 
     /// Whether retained messages are still to be sent.
