@@ -51,8 +51,8 @@ impl Core {
                 exchanges.forget_received(held.ack.packet_identifier());
             }
         }
-        if let Some(exchanges) = exchanges.filter(|exchanges| !exchanges.is_empty()) {
-            session.exchanges = Some(Box::new(exchanges));
+        if let Some(exchanges) = exchanges {
+            session.keep_exchanges(exchanges);
         }
         if stopping {
             return;

@@ -307,7 +307,7 @@ impl Core {
         }
         self.endpoints.touch(key.index);
         let session = &mut self.endpoints.sessions[session_key.0];
-        let exchanges = session.exchanges.take().map(|exchanges| *exchanges).unwrap_or_default();
+        let exchanges = session.take_exchanges();
         for note in session.rare.iter_mut().flat_map(|rare| rare.notes.values_mut()) {
             // All that has an exchange is sent from here on.
             note.unsent = false;

@@ -347,7 +347,7 @@ impl Core {
             return;
         }
         if session.version.is_v5() {
-            let exchanges = session.exchanges.get_or_insert_default();
+            let exchanges = session.exchanges_mut();
             exchanges.refuse_received(packet_identifier, ReasonCode::QuotaExceeded);
         } else {
             self.forget_received(key, packet_identifier);

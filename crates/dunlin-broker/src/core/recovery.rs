@@ -129,7 +129,7 @@ impl Core {
             will.due_at = Deadline::at(gone_at + Duration::from_secs(u64::from(delay_secs)));
         }
         for packet_identifier in client.received {
-            session.exchanges.get_or_insert_default().restore_received(packet_identifier);
+            session.exchanges_mut().restore_received(packet_identifier);
         }
         if client.last_number > 0 {
             session.rare().last_number = client.last_number;
@@ -182,8 +182,7 @@ impl Core {
                     };
                     note.taken = taken.then_some(RecordNumber(0));
                     session.rare().notes.insert(packet_identifier, note);
-                    let exchanges = session.exchanges.get_or_insert_default();
-                    exchanges.restore_in_flight(InFlight::new(
+                    session.exchanges_mut().restore_in_flight(InFlight::new(
                         packet_identifier,
                         state,
                         message,

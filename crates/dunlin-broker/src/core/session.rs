@@ -32,6 +32,8 @@ pub(super) struct Session {
     /// While away: the exchanges under way, if there are any. While connected they are with the
     /// connection.
     pub(super) exchanges: Option<Box<ProtocolSession>>,
+    /// While away without exchanges: the Packet Identifier that the next one gets.
+    next_identifier: PacketIdentifier,
     /// When the earliest timer that counts for it comes up.
     pub(super) timer_at: Deadline,
     /// Whether the session was recorded: its end is recorded as well.
@@ -105,6 +107,7 @@ impl Session {
             expiry_interval: 0,
             expires_at: Deadline::NEVER,
             exchanges: None,
+            next_identifier: PacketIdentifier::FIRST,
             timer_at: Deadline::NEVER,
             is_recorded: false,
             queue: Queue::default(),
@@ -122,6 +125,26 @@ impl Session {
     /// While away: when its Will is published, if it has one.
     pub(super) fn will_due_at(&self) -> Deadline {
         self.will.as_ref().map_or(Deadline::NEVER, |will| will.due_at)
+    }
+
+    /// Keeps the exchanges of a connection that is over.
+    pub(super) fn keep_exchanges(&mut self, exchanges: ProtocolSession) {
+        self.next_identifier = exchanges.next_packet_identifier();
+        self.exchanges = (!exchanges.is_empty()).then(|| Box::new(exchanges));
+    }
+
+    /// Takes the exchanges, for a connection.
+    pub(super) fn take_exchanges(&mut self) -> ProtocolSession {
+        match self.exchanges.take() {
+            Some(exchanges) => *exchanges,
+            None => ProtocolSession::starting_at(self.next_identifier),
+        }
+    }
+
+    /// While away: the exchanges, to add to them.
+    pub(super) fn exchanges_mut(&mut self) -> &mut ProtocolSession {
+        let none = || Box::new(ProtocolSession::starting_at(self.next_identifier));
+        self.exchanges.get_or_insert_with(none)
     }
 
     /// Whether the session outlives its connection, and so must survive the process.

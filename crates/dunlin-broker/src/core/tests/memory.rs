@@ -70,3 +70,19 @@ fn a_session_that_is_away_holds_only_what_it_has() {
     assert_eq!(away(&mut broker, &[]), (true, false, 0));
     assert_eq!(away(&mut broker, &[Packet::PubRel(ack(identifier(1)))]), nothing);
 }
+
+#[test]
+fn packet_identifiers_go_on_where_they_were_when_nothing_is_under_way() {
+    let mut broker = Broker::with(1, Limits::default());
+    let publisher = broker.client("publisher");
+    for expected in 1..=3 {
+        let (link, _) = broker.join(connect("away").resume().expiry(u32::MAX));
+        broker.send(link, subscribe(&["a"], QoS::AtLeastOnce));
+        broker.receive(link);
+        broker.send(publisher, Packet::Publish(publish("a", "", QoS::AtLeastOnce, 1)));
+        let messages = broker.receive(link).messages();
+        assert_eq!(messages[0].packet_identifier(), identifier(expected));
+        broker.send(link, Packet::PubAck(ack(identifier(expected))));
+        broker.cut(link);
+    }
+}
