@@ -347,7 +347,8 @@ impl Core {
             return;
         }
         if session.version.is_v5() {
-            session.exchanges.refuse_received(packet_identifier, ReasonCode::QuotaExceeded);
+            let exchanges = session.exchanges_mut();
+            exchanges.refuse_received(packet_identifier, ReasonCode::QuotaExceeded);
         } else {
             self.forget_received(key, packet_identifier);
         }
