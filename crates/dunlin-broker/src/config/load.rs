@@ -105,7 +105,7 @@ pub enum ConfigError {
         /// Where the listener is set.
         origin: Origin,
         /// The listener.
-        listener: Listener,
+        listener: String,
     },
 }
 
@@ -196,7 +196,7 @@ impl LoadedConfig {
         loaded.apply_environment(environment)?;
         loaded.apply_flags(flags)?;
         if let Some(listener) = loaded.config.exposed_listener() {
-            let (origin, listener) = (loaded.origin("listeners").clone(), listener.clone());
+            let (origin, listener) = (loaded.origin("listeners").clone(), listener.url());
             return Err(ConfigError::Exposed { origin, listener });
         }
         if let Some(listener) = loaded.config.closed_listener() {
