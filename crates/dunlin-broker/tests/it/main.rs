@@ -2,6 +2,7 @@
 
 mod fetching;
 mod peer;
+mod secure;
 mod storage;
 
 use dunlin_broker::config::{Config, Listener};
