@@ -105,7 +105,7 @@ pub enum ConfigError {
         /// Where the listener is set.
         origin: Origin,
         /// The listener.
-        listener: Box<Listener>,
+        listener: String,
     },
 }
 
@@ -196,8 +196,7 @@ impl LoadedConfig {
         loaded.apply_environment(environment)?;
         loaded.apply_flags(flags)?;
         if let Some(listener) = loaded.config.exposed_listener() {
-            let origin = loaded.origin("listeners").clone();
-            let listener = Box::new(listener.clone());
+            let (origin, listener) = (loaded.origin("listeners").clone(), listener.url());
             return Err(ConfigError::Exposed { origin, listener });
         }
         if let Some(listener) = loaded.config.closed_listener() {

@@ -8,6 +8,7 @@ pub(super) use delivery::Delivered;
 pub(super) use waiting::Load;
 
 use super::counters::Counters;
+use super::deadline::Deadline;
 use super::drops::DropList;
 use super::durability::Durability;
 use super::fetch::Fetch;
@@ -69,7 +70,7 @@ pub(super) struct Connection {
     /// When it was last read again after it was held: until then its silence says nothing.
     pub(super) read_again_at: Instant,
     /// When the earliest timer that counts for it comes up.
-    pub(super) timer_at: Option<Instant>,
+    pub(super) timer_at: Deadline,
 }
 
 impl Connection {
@@ -188,7 +189,7 @@ impl Endpoints {
             forgoes: false,
             held: false,
             read_again_at: Instant::ZERO,
-            timer_at: None,
+            timer_at: Deadline::NEVER,
         });
         self.counters.connections += 1;
         ConnectionKey { index, generation }

@@ -19,6 +19,7 @@
 mod away;
 mod connect;
 mod counters;
+mod deadline;
 mod decision;
 mod drops;
 mod durability;
@@ -50,6 +51,7 @@ mod spares;
 mod subscribe;
 mod sys;
 mod timers;
+mod topic_filters;
 mod unrecorded;
 mod workers;
 

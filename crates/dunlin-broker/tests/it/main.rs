@@ -2,6 +2,7 @@
 
 mod fetching;
 mod peer;
+mod secure;
 mod storage;
 mod web_client;
 mod websocket;

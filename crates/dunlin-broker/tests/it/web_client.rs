@@ -1,14 +1,14 @@
 //! A Client behind another implementation of WebSocket, within TLS or without it, and a broker for
 //! it.
 
-use crate::peer::{PATIENCE, connect, encode, subscribe};
+use crate::peer::{PATIENCE, Stream, connect, encode, subscribe};
+use crate::secure::TlsStream;
 use bytes::BytesMut;
 use dunlin_broker::config::{Config, Listener, WebSocketListener};
 use dunlin_broker::{Broker, Limits};
 use dunlin_protocol::codec::{Decoder, Packet, ProtocolVersion, Publish, QoS, ReasonCode};
-use dunlin_transport::tls::{ClientTls, HEADROOM, ServerFiles, TlsConnector, TlsSession};
+use dunlin_transport::tls::{ClientTls, ServerFiles, TlsConnector};
 use rcgen::{CertificateParams, KeyPair};
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::TcpStream;
 use tempfile::TempDir;
 use tungstenite::client::IntoClientRequest;
@@ -24,10 +24,6 @@ pub(crate) struct Site {
     pub(crate) tls: Option<TlsConnector>,
     _folder: TempDir,
 }
-
-/// Both ends of a stream are blocking.
-pub(crate) trait Stream: Read + Write {}
-impl<S: Read + Write> Stream for S {}
 
 pub(crate) type Socket = WebSocket<Box<dyn Stream>>;
 
@@ -76,16 +72,13 @@ impl Site {
 
     /// A connection of which nothing is WebSocket yet.
     pub(crate) fn stream(&self) -> Box<dyn Stream> {
-        let stream = TcpStream::connect(self.broker.addresses()[0]).expect("a broker");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_nodelay(true).expect("a socket");
+        let socket = TcpStream::connect(self.broker.addresses()[0]).expect("a broker");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_nodelay(true).expect("a socket");
         match &self.tls {
-            Some(tls) => {
-                let session = tls.session("localhost").expect("a session");
-                Box::new(Secure { stream, session, plaintext: Vec::new() })
-            }
-            None => Box::new(stream),
+            Some(tls) => Box::new(TlsStream::new(socket, tls)),
+            None => Box::new(socket),
         }
     }
 
@@ -183,57 +176,5 @@ impl WebClient {
             Some(Packet::Publish(message)) => message,
             packet => panic!("no message but {packet:?}"),
         }
-    }
-}
-
-/// A blocking stream within TLS.
-struct Secure {
-    stream: TcpStream,
-    session: TlsSession,
-    plaintext: Vec<u8>,
-}
-
-impl Secure {
-    /// Reads what is there, perhaps nothing but TLS's own; whether the broker may send more.
-    fn fill(&mut self) -> io::Result<bool> {
-        self.session.write_to(&mut self.stream)?;
-        let mut buffer = vec![0; HEADROOM + 16 * 1024];
-        let count = self.stream.read(&mut buffer[HEADROOM..])?;
-        let decrypted = self.session.decrypt_in_place(&mut buffer, HEADROOM..HEADROOM + count);
-        let decrypted = decrypted.map_err(io::Error::other)?;
-        self.plaintext.extend_from_slice(&buffer[..decrypted.len]);
-        if count == 0 && !self.session.is_closed() {
-            return Err(ErrorKind::UnexpectedEof.into());
-        }
-        Ok(!self.session.is_closed())
-    }
-}
-
-impl Read for Secure {
-    fn read(&mut self, room: &mut [u8]) -> io::Result<usize> {
-        while self.plaintext.is_empty() {
-            if self.session.is_closed() || !self.fill()? {
-                break;
-            }
-        }
-        let len = room.len().min(self.plaintext.len());
-        room[..len].copy_from_slice(&self.plaintext[..len]);
-        self.plaintext.drain(..len);
-        Ok(len)
-    }
-}
-
-impl Write for Secure {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        while self.session.is_handshaking() {
-            self.fill()?;
-        }
-        let len = self.session.encrypt(&[IoSlice::new(bytes)])?;
-        self.session.write_to(&mut self.stream)?;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.session.write_to(&mut self.stream)
     }
 }

@@ -266,7 +266,7 @@ fn both_sides_know_each_other_or_end() {
         (&open, files.client().server_name("elsewhere").accept_any_name(), None),
         (&open, strange.client().accept_any_name(), Some("invalid peer certificate")),
         (&open, files.client().alpn(["mqtt"]), None),
-        (&open, files.client().alpn(["http/1.1"]), Some("NoApplicationProtocol")),
+        (&open, files.client().alpn(["http/1.1"]), Some("known protocol")),
         (&optional, files.client(), None),
         (&optional, shows(files.client(), &files), None),
         (&optional, shows(files.client(), &strange), Some("invalid peer certificate")),
