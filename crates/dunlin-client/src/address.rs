@@ -1,11 +1,27 @@
-//! `mqtt://[user[:password]@]host[:port]`, or `mqtts://`, taken apart.
+//! `mqtt://[user[:password]@]host[:port]`, or `mqtts://`, or `ws://` and `wss://` with a path, taken
+//! apart.
 
 use crate::ConfigError;
 use dunlin_protocol::codec::Text;
 
-/// The ports that IANA assigned to MQTT, over TCP and over TLS.
-const PORT_DEFAULT: u16 = 1883;
-const PORT_DEFAULT_TLS: u16 = 8883;
+/// What a scheme stands for.
+struct Scheme {
+    name: &'static str,
+    /// The port that IANA assigned to it.
+    port: u16,
+    is_secure: bool,
+    is_web_socket: bool,
+}
+
+const SCHEMES: [Scheme; 4] = [
+    Scheme { name: "mqtt", port: 1883, is_secure: false, is_web_socket: false },
+    Scheme { name: "mqtts", port: 8883, is_secure: true, is_web_socket: false },
+    Scheme { name: "ws", port: 80, is_secure: false, is_web_socket: true },
+    Scheme { name: "wss", port: 443, is_secure: true, is_web_socket: true },
+];
+
+/// Where brokers are asked for MQTT within WebSocket.
+const PATH_DEFAULT: &str = "/mqtt";
 
 /// Where a server is, and who we are to it.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,6 +29,8 @@ pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) is_secure: bool,
+    /// The path of a WebSocket, if there is to be one.
+    pub(crate) web_socket: Option<String>,
     pub(crate) user_name: Option<Text>,
     pub(crate) password: Option<Vec<u8>>,
 }
@@ -21,23 +39,28 @@ impl Address {
     pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
         let (scheme, rest) =
             url.split_once("://").ok_or_else(|| ConfigError::SchemeMissing(url.to_owned()))?;
-        let is_secure = cfg!(feature = "tls") && scheme.eq_ignore_ascii_case("mqtts");
-        if !is_secure && !scheme.eq_ignore_ascii_case("mqtt") {
-            return Err(ConfigError::SchemeUnsupported(scheme.to_owned()));
-        }
+        let is_built = |scheme: &&Scheme| {
+            (cfg!(feature = "tls") || !scheme.is_secure)
+                && (cfg!(feature = "websocket") || !scheme.is_web_socket)
+        };
+        let known = SCHEMES.iter().filter(is_built);
+        let known = known.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name));
+        let known = known.ok_or_else(|| ConfigError::SchemeUnsupported(scheme.to_owned()))?;
         let (authority, trailing) = match rest.find(['/', '?', '#']) {
             Some(at) => rest.split_at(at),
             None => (rest, ""),
         };
-        if !matches!(trailing, "" | "/") {
-            return Err(ConfigError::Trailing(trailing.to_owned()));
-        }
+        let web_socket = match (known.is_web_socket, trailing) {
+            (true, "" | "/") => Some(PATH_DEFAULT.to_owned()),
+            (true, path) if path.starts_with('/') && !path.contains('#') => Some(path.to_owned()),
+            (false, "" | "/") => None,
+            _ => return Err(ConfigError::Trailing(trailing.to_owned())),
+        };
         let (user, host_and_port) = match authority.rsplit_once('@') {
             Some((user, host_and_port)) => (Some(user), host_and_port),
             None => (None, authority),
         };
-        let default_port = if is_secure { PORT_DEFAULT_TLS } else { PORT_DEFAULT };
-        let (host, port) = split_port(host_and_port, default_port)?;
+        let (host, port) = split_port(host_and_port, known.port)?;
         if host.is_empty() {
             return Err(ConfigError::HostMissing);
         }
@@ -50,7 +73,8 @@ impl Address {
         Ok(Self {
             host: host.to_owned(),
             port,
-            is_secure,
+            is_secure: known.is_secure,
+            web_socket,
             user_name: user_name.map(|name| Text::from_bytes(name.into())).transpose()?,
             password: password.map(percent_decode).transpose()?,
         })
@@ -123,10 +147,27 @@ mod tests {
     }
 
     #[test]
+    fn a_web_socket_has_a_path() {
+        let address = |url| Address::parse(url).unwrap();
+        for (url, port, path) in [
+            ("ws://h", 80, "/mqtt"),
+            ("wss://h/", 443, "/mqtt"),
+            ("ws://u:p@h:8083/a/b?c=d", 8083, "/a/b?c=d"),
+        ] {
+            let address = address(url);
+            assert_eq!((address.port, address.web_socket.as_deref()), (port, Some(path)));
+            assert_eq!(address.is_secure, url.starts_with("wss"));
+        }
+        assert_eq!(address("mqtts://h").web_socket, None);
+    }
+
+    #[test]
     fn faults_are_named() {
         let fault = |url| Address::parse(url).err().unwrap();
         assert_eq!(fault("localhost:1883"), ConfigError::SchemeMissing("localhost:1883".into()));
-        assert_eq!(fault("ws://h"), ConfigError::SchemeUnsupported("ws".into()));
+        assert_eq!(fault("quic://h"), ConfigError::SchemeUnsupported("quic".into()));
+        assert_eq!(fault("ws://h?a"), ConfigError::Trailing("?a".into()));
+        assert_eq!(fault("ws://h/a#b"), ConfigError::Trailing("/a#b".into()));
         assert_eq!(fault("mqtt://"), ConfigError::HostMissing);
         assert_eq!(fault("mqtt://:1883"), ConfigError::HostMissing);
         assert_eq!(fault("mqtt://[::1"), ConfigError::HostMissing);
@@ -140,10 +181,10 @@ mod tests {
 
     #[test]
     fn an_unsupported_scheme_is_told_what_is_supported() {
-        let message = Address::parse("wss://h").err().unwrap().to_string();
+        let message = Address::parse("http://h").err().unwrap().to_string();
         assert_eq!(
             message,
-            "the scheme \"wss\" is not supported; supported are mqtt:// and mqtts://"
+            "the scheme \"http\" is not supported; supported are mqtt://, mqtts://, ws:// and wss://"
         );
     }
 }

@@ -4,7 +4,7 @@ use crate::address::Address;
 use crate::driver::{Config, Driver};
 use crate::reconnect::Reconnect;
 use crate::shared::Shared;
-use crate::transport::{Once, Tcp, Transport};
+use crate::transport::{Once, Tcp, Transport, UrlTransport};
 use crate::{
     Authenticator, Client, ConfigError, ConnectError, Events, SessionStore, WhenFull, Will,
 };
@@ -349,7 +349,7 @@ impl ClientBuilder {
 
     // ---- the end
 
-    /// Connects over TCP, or TLS over it, and resolves once the Server has accepted; with
+    /// Connects as the URL says, and resolves once the Server has accepted; with
     /// [`ClientBuilder::retry_first_connect`] after as many attempts as that takes. From then on
     /// the client drives itself on a task of the current runtime.
     ///
@@ -362,12 +362,15 @@ impl ClientBuilder {
     /// Outside of a Tokio runtime.
     pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
         let tcp = Tcp { host: self.address.host.clone(), port: self.address.port };
-        #[cfg(feature = "tls")]
-        if self.address.is_secure {
-            let connector = self.tls.connector().map_err(ConfigError::from)?;
-            return self.connect_over(crate::tls::Tls { tcp, connector }).await;
+        if !self.address.is_secure && self.address.web_socket.is_none() {
+            return self.connect_over(tcp).await;
         }
-        self.connect_over(tcp).await
+        let transport = UrlTransport::of(
+            &self.address,
+            #[cfg(feature = "tls")]
+            &self.tls,
+        )?;
+        self.connect_over(transport).await
     }
 
     /// Like [`ClientBuilder::connect`], over a transport of the user's own; host and port of the

@@ -20,7 +20,7 @@ pub enum ConfigError {
     #[error("the URL {0:?} has no scheme; write mqtt://host:port")]
     SchemeMissing(String),
     /// The scheme names a transport that this build does not speak.
-    #[error("the scheme {0:?} is not supported; supported are mqtt:// and mqtts://")]
+    #[error("the scheme {0:?} is not supported; supported are mqtt://, mqtts://, ws:// and wss://")]
     SchemeUnsupported(String),
     /// No host between scheme and port.
     #[error("the URL names no host")]
@@ -92,6 +92,14 @@ pub enum ConnectError {
     /// turned us away.
     #[error("no TLS with {peer}")]
     Tls {
+        /// Host and port.
+        peer: String,
+        /// What is wrong.
+        source: Arc<io::Error>,
+    },
+    /// The server does not go on with WebSocket, or not for MQTT, or not at this path.
+    #[error("no WebSocket with {peer}")]
+    WebSocket {
         /// Host and port.
         peer: String,
         /// What is wrong.

@@ -68,6 +68,8 @@ mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+#[cfg(feature = "websocket")]
+mod websocket;
 mod will;
 
 pub use authenticate::Authenticator;
@@ -97,5 +99,5 @@ pub use store::{
 };
 pub use stream::Overflow;
 pub use subscribe::{Subscribe, Subscribing, Subscription};
-pub use transport::Transport;
+pub use transport::{ByteStream, Transport, UrlTransport};
 pub use will::Will;

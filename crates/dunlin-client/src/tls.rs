@@ -1,43 +1,15 @@
-//! TLS over TCP, as `mqtts://` asks for it.
+//! TLS over TCP, as `mqtts://` and `wss://` ask for it.
 
-use crate::ConnectError;
-use crate::transport::{Tcp, Transport};
 use bytes::{Buf, BytesMut};
-use dunlin_transport::tls::{HEADROOM, TlsConnector, TlsSession};
+use dunlin_transport::tls::{HEADROOM, TlsSession};
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// What is read at once.
 const READ_LEN: usize = 16 * 1024;
-
-/// TLS over TCP.
-#[derive(Clone, Debug)]
-pub(crate) struct Tls {
-    pub(crate) tcp: Tcp,
-    pub(crate) connector: TlsConnector,
-}
-
-impl Transport for Tls {
-    type Io = TlsStream;
-
-    async fn connect(&mut self) -> Result<TlsStream, ConnectError> {
-        let failed = |source: io::Error| ConnectError::Tls {
-            peer: format!("{}:{}", self.tcp.host, self.tcp.port),
-            source: Arc::new(source),
-        };
-        let session = self.connector.session(&self.tcp.host).map_err(io::Error::other);
-        let session = session.map_err(failed)?;
-        let tcp = self.tcp.clone().connect().await?;
-        let mut stream =
-            TlsStream { tcp, session, plaintext: BytesMut::new(), scratch: Vec::new() };
-        std::future::poll_fn(|cx| stream.poll_handshake(cx)).await.map_err(failed)?;
-        Ok(stream)
-    }
-}
 
 /// A TCP connection with its TLS session.
 #[derive(Debug)]
@@ -68,6 +40,13 @@ impl Write for Now<'_> {
 }
 
 impl TlsStream {
+    /// Shakes hands.
+    pub(crate) async fn connect(tcp: TcpStream, session: TlsSession) -> io::Result<Self> {
+        let mut stream = Self { tcp, session, plaintext: BytesMut::new(), scratch: Vec::new() };
+        std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        Ok(stream)
+    }
+
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
             let sent = self.poll_send(cx)?;

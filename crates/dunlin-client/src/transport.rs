@@ -1,6 +1,7 @@
 //! How a byte stream to the server comes about: TCP, or whatever the user brings.
 
-use crate::ConnectError;
+use crate::address::Address;
+use crate::{ConfigError, ConnectError};
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ impl Transport for Tcp {
             source: Arc::new(source),
         };
         let transport_error = |source: io::Error| ConnectError::Transport {
-            peer: format!("{}:{}", self.host, self.port),
+            peer: self.peer(),
             source: Arc::new(source),
         };
         let addresses = tokio::net::lookup_host((self.host.as_str(), self.port))
@@ -57,6 +58,98 @@ impl Transport for Tcp {
             Some(error) => transport_error(error),
             None => resolve_error(io::ErrorKind::NotFound.into()),
         })
+    }
+}
+
+/// The transport that a URL names: TCP, and what the URL puts between it and MQTT.
+///
+/// [`crate::ClientBuilder::connect`] makes its own; this one is for programs that bring a connection
+/// of their own ([`crate::ClientBuilder::connect_over`]) and wrap it, or speak MQTT by themselves.
+#[derive(Clone, Debug)]
+pub struct UrlTransport {
+    pub(crate) tcp: Tcp,
+    #[cfg(feature = "tls")]
+    pub(crate) tls: Option<dunlin_transport::tls::TlsConnector>,
+    /// The path that is asked for.
+    #[cfg(feature = "websocket")]
+    pub(crate) web_socket: Option<String>,
+}
+
+impl UrlTransport {
+    /// The transport of a URL; the credentials in it go unused.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn new(url: &str, #[cfg(feature = "tls")] tls: &crate::Tls) -> Result<Self, ConfigError> {
+        Self::of(
+            &Address::parse(url)?,
+            #[cfg(feature = "tls")]
+            tls,
+        )
+    }
+
+    pub(crate) fn of(
+        address: &Address,
+        #[cfg(feature = "tls")] tls: &crate::Tls,
+    ) -> Result<Self, ConfigError> {
+        Ok(Self {
+            tcp: Tcp { host: address.host.clone(), port: address.port },
+            #[cfg(feature = "tls")]
+            tls: address.is_secure.then(|| tls.connector()).transpose()?,
+            #[cfg(feature = "websocket")]
+            web_socket: address.web_socket.clone(),
+        })
+    }
+}
+
+/// A byte stream of any kind.
+pub trait ByteStream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<Io: AsyncRead + AsyncWrite + Unpin + Send> ByteStream for Io {}
+
+impl Transport for UrlTransport {
+    type Io = Box<dyn ByteStream>;
+
+    async fn connect(&mut self) -> Result<Box<dyn ByteStream>, ConnectError> {
+        let stream: Box<dyn ByteStream> = self.secured().await?;
+        #[cfg(feature = "websocket")]
+        if let Some(path) = &self.web_socket {
+            let peer = self.tcp.peer();
+            let upgraded = crate::websocket::WebSocketStream::connect(stream, &peer, path).await;
+            return match upgraded {
+                Ok(stream) => Ok(Box::new(stream)),
+                Err(source) => Err(ConnectError::WebSocket { peer, source: Arc::new(source) }),
+            };
+        }
+        Ok(stream)
+    }
+}
+
+impl UrlTransport {
+    async fn secured(&mut self) -> Result<Box<dyn ByteStream>, ConnectError> {
+        #[cfg(feature = "tls")]
+        if let Some(connector) = &self.tls {
+            let failed = |source: io::Error| ConnectError::Tls {
+                peer: self.tcp.peer(),
+                source: Arc::new(source),
+            };
+            let session = connector.session(&self.tcp.host).map_err(io::Error::other);
+            let session = session.map_err(failed)?;
+            let tcp = self.tcp.clone().connect().await?;
+            let stream = crate::tls::TlsStream::connect(tcp, session).await.map_err(failed)?;
+            return Ok(Box::new(stream));
+        }
+        Ok(Box::new(self.tcp.connect().await?))
+    }
+}
+
+impl Tcp {
+    /// Host and port, as a URL has them.
+    fn peer(&self) -> String {
+        match self.host.contains(':') {
+            true => format!("[{}]:{}", self.host, self.port),
+            false => format!("{}:{}", self.host, self.port),
+        }
     }
 }
 

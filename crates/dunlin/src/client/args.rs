@@ -7,7 +7,7 @@ use crate::arguments::number;
 use crate::failure::Failure;
 use bytes::Bytes;
 use clap::{ArgAction, Args};
-use dunlin_client::Tls;
+use dunlin_client::{Tls, UrlTransport};
 use dunlin_codec::{Connect, ProtocolVersion, QoS, Text, TopicName, Will};
 use std::hash::{BuildHasher as _, RandomState};
 use std::str::FromStr as _;
@@ -28,7 +28,7 @@ pub(super) struct ConnectArgs {
         long,
         value_name = "URL",
         conflicts_with_all = ["host", "port", "positional"],
-        help = "All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC], or mqtts:// for TLS"
+        help = "All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC], or mqtts:// for TLS; ws:// or wss://, with a path in place of the topic, for WebSocket"
     )]
     url: Option<String>,
     /// The same as --url
@@ -108,8 +108,10 @@ fn parse_expiry(text: &str) -> Result<u32, String> {
 pub(super) struct Target {
     pub(super) host: String,
     pub(super) port: u16,
-    /// What TLS is made of, if it is to be used.
-    pub(super) tls: Option<Tls>,
+    /// The URL of that, for the async client.
+    pub(super) url: String,
+    pub(super) tls: Tls,
+    pub(super) transport: UrlTransport,
     /// The topic of the URL.
     pub(super) topic: Option<String>,
     pub(super) connect: Connect,
@@ -152,15 +154,30 @@ impl ConnectArgs {
             properties: properties.connect.clone(),
         };
         if self.tls.is_given() && !url.host.is_empty() && !url.is_secure {
-            return Err(Failure::usage("the flags of TLS go with mqtts://, and not with mqtt://"));
+            return Err(Failure::usage("the flags of TLS go with mqtts:// and wss://"));
         }
         let is_secure = url.is_secure || self.tls.is_given();
-        let default_port = if is_secure { 8883 } else { 1883 };
+        let (scheme, default_port) = match (is_secure, url.web_socket.is_some()) {
+            (false, false) => ("mqtt", 1883),
+            (true, false) => ("mqtts", 8883),
+            (false, true) => ("ws", 80),
+            (true, true) => ("wss", 443),
+        };
         let host = if url.host.is_empty() { self.host.clone() } else { Some(url.host) };
+        let host = host.unwrap_or_else(|| "localhost".to_owned());
+        let port = url.port.or(self.port).unwrap_or(default_port);
+        let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+        let path = url.web_socket.unwrap_or_default();
+        let address = format!("{scheme}://{bracketed}:{port}{path}");
+        let tls = self.tls.tls()?;
+        let transport = UrlTransport::new(&address, &tls);
+        let transport = transport.map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Target {
-            host: host.unwrap_or_else(|| "localhost".to_owned()),
-            port: url.port.or(self.port).unwrap_or(default_port),
-            tls: is_secure.then(|| self.tls.tls()).transpose()?,
+            host,
+            port,
+            url: address,
+            tls,
+            transport,
             topic: url.topic,
             connect,
             properties,

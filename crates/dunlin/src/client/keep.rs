@@ -45,22 +45,14 @@ impl Keeper {
             ));
         }
         let store = FileStore::open(path).map_err(|error| Failure::of(&error))?;
-        let host = match target.host.contains(':') {
-            true => format!("[{}]", target.host),
-            false => target.host.clone(),
-        };
-        let scheme = if target.tls.is_some() { "mqtts" } else { "mqtt" };
-        let url = format!("{scheme}://{host}:{}", target.port);
-        let mut builder = Client::builder(&url)
+        let mut builder = Client::builder(&target.url)
             .map_err(|error| Failure::usage(error.to_string()))?
             .client_identifier(connect.client_identifier.clone())
             .protocol_version(connect.protocol_version)
             .keep_alive(Duration::from_secs(u64::from(connect.keep_alive)))
             .when_full(WhenFull::Wait)
+            .tls(target.tls.clone())
             .session_store(store);
-        if let Some(tls) = &target.tls {
-            builder = builder.tls(tls.clone());
-        }
         if let Some(secs) = session_expiry_interval {
             builder = builder.session_expiry_interval(Duration::from_secs(u64::from(secs)));
         }

@@ -1,28 +1,35 @@
 //! A connection to a broker: a socket, and the state machine that speaks MQTT over it.
 
 use super::args::Target;
-use super::stream::Stream;
 use super::trace::Trace;
 use crate::failure::Failure;
 use bytes::BytesMut;
+use dunlin_client::{ByteStream, ConnectError, Transport as _};
 use dunlin_codec::{ConnAck, Disconnect, ReasonCode, TransmitBuf};
 use dunlin_protocol::{
     ClientConfig, ClientConnection, ClientEvent, ConnectionEnd, Instant, Progress, Session,
 };
+use std::future::Future as _;
 use std::io::{self, IoSlice};
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::Interest;
+use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a farewell may take to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What is read at once, at most.
+const READ_BYTES: usize = 64 * 1024;
 
 /// How the answer of TLS to anything else begins. In MQTT it is of no type that a broker sends.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 
 /// A connection to a broker.
 pub(super) struct Link {
-    stream: Stream,
+    stream: Box<dyn ByteStream>,
+    /// Whether something was written that the stream may still hold.
+    needs_flush: bool,
     pub(super) connection: ClientConnection,
     input: BytesMut,
     pub(super) output: TransmitBuf,
@@ -43,18 +50,15 @@ impl Link {
         debug: bool,
     ) -> Result<Self, Failure> {
         let peer = format!("{}:{}", target.host, target.port);
-        let opening = async {
-            let stream = Stream::connect(&target.host, target.port).await;
-            let stream = stream.map_err(|error| unreachable(&peer, &error))?;
-            let Some(tls) = &target.tls else { return Ok(stream) };
-            let tls = tls.connector().map_err(|error| Failure::usage(format!("TLS: {error}")))?;
-            let secured = stream.secure(&tls, &target.host).await;
-            secured.map_err(|error| Failure::new(format!("no TLS with {peer}: {error}")))
+        let mut transport = target.transport.clone();
+        let opening = tokio::time::timeout(CONNECT_TIMEOUT, transport.connect());
+        let stream = match opening.await {
+            Ok(opened) => opened.map_err(|error| unreachable(&peer, &error))?,
+            Err(_) => {
+                let secs = CONNECT_TIMEOUT.as_secs();
+                return Err(Failure::new(format!("{peer} doesn't answer within {secs} s")));
+            }
         };
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, opening).await.unwrap_or_else(|_| {
-            let secs = CONNECT_TIMEOUT.as_secs();
-            Err(Failure::new(format!("{peer} doesn't answer within {secs} s")))
-        })?;
         let began = std::time::Instant::now();
         let mut output = TransmitBuf::new();
         let config = ClientConfig {
@@ -68,6 +72,7 @@ impl Link {
         let trace = debug.then(|| Trace::new(target.connect.protocol_version));
         Ok(Self {
             stream,
+            needs_flush: false,
             connection,
             input: BytesMut::new(),
             output,
@@ -112,11 +117,6 @@ impl Link {
             let wait = deadline.saturating_since(self.now());
             tokio::time::Instant::now() + wait
         });
-        let interest = if self.is_written() {
-            Interest::READABLE
-        } else {
-            Interest::READABLE | Interest::WRITABLE
-        };
         let timer = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
@@ -124,16 +124,7 @@ impl Link {
             }
         };
         tokio::select! {
-            ready = self.stream.ready(interest) => {
-                let moved = ready.and_then(|ready| {
-                    if ready.is_writable() {
-                        self.try_write()?;
-                    }
-                    if ready.is_readable() {
-                        self.try_read()?;
-                    }
-                    Ok(())
-                });
+            moved = std::future::poll_fn(|cx| self.poll_move(cx)) => {
                 if let Err(error) = moved {
                     let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
                     self.failure = (!is_end).then(|| error.to_string());
@@ -228,16 +219,12 @@ impl Link {
     pub(super) async fn finish(mut self) -> Session {
         let has_left = matches!(self.connection.end(), Some(ConnectionEnd::Local(_)));
         let leaving = async {
-            while !self.is_written() {
-                self.stream.ready(Interest::WRITABLE).await?;
-                self.try_write()?;
-            }
+            std::future::poll_fn(|cx| self.poll_write(cx)).await?;
             // A socket that is closed with unread input takes back what is still on its way, so
             // the broker, which has the DISCONNECT, closes first.
             if has_left {
                 loop {
-                    self.stream.ready(Interest::READABLE).await?;
-                    self.try_read()?;
+                    std::future::poll_fn(|cx| self.poll_read(cx)).await?;
                     self.input.clear();
                 }
             }
@@ -249,63 +236,82 @@ impl Link {
     }
 
     fn is_written(&self) -> bool {
-        self.output.is_empty() && !self.stream.has_pending()
+        self.output.is_empty() && !self.needs_flush
     }
 
-    fn try_write(&mut self) -> io::Result<()> {
-        match self.stream.try_flush() {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            flushed => flushed?,
+    /// Writes and reads what can be; ready when something was.
+    fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let waiting = (self.output.len(), self.needs_flush);
+        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
+            return Poll::Ready(Err(error));
         }
+        let has_written = waiting != (self.output.len(), self.needs_flush);
+        match self.poll_read(cx) {
+            Poll::Pending if has_written => Poll::Ready(Ok(())),
+            read => read,
+        }
+    }
+
+    /// Writes all that waits.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.output.is_empty() {
             let mut pieces: [&[u8]; 16] = [&[]; 16];
             let count = self.output.pieces(&mut pieces);
             let slices = pieces.map(IoSlice::new);
-            match self.stream.try_write_vectored(&slices[..count]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    if let Some(trace) = &mut self.trace {
-                        let mut left = written;
-                        for piece in &pieces[..count] {
-                            let part = &piece[..left.min(piece.len())];
-                            trace.sent(part);
-                            left -= part.len();
-                        }
-                    }
-                    self.output.advance(written);
+            let stream = Pin::new(&mut self.stream);
+            let written = match stream.poll_write_vectored(cx, &slices[..count]) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(written) => written?,
+            };
+            if let Some(trace) = &mut self.trace {
+                let mut left = written;
+                for piece in &pieces[..count] {
+                    let part = &piece[..left.min(piece.len())];
+                    trace.sent(part);
+                    left -= part.len();
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error),
             }
+            self.output.advance(written);
+            self.needs_flush = true;
         }
-        Ok(())
+        if self.needs_flush {
+            std::task::ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
-    fn try_read(&mut self) -> io::Result<()> {
+    /// Reads once.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.input.reserve(READ_BYTES);
         let before = self.input.len();
-        match self.stream.try_read(&mut self.input) {
-            Ok(is_end) => {
-                if let Some(trace) = &mut self.trace {
-                    trace.received(&self.input[before..]);
-                }
-                self.meets_tls |= self.input.starts_with(&TLS_ALERT);
-                // What came before the end is taken first.
-                if is_end && self.input.len() == before {
-                    return Err(io::ErrorKind::UnexpectedEof.into());
-                }
-                Ok(())
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+        let read = pin!(self.stream.read_buf(&mut self.input)).poll(cx);
+        if std::task::ready!(read)? == 0 {
+            return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
+        if let Some(trace) = &mut self.trace {
+            trace.received(&self.input[before..]);
+        }
+        self.meets_tls |= self.input.starts_with(&TLS_ALERT);
+        Poll::Ready(Ok(()))
     }
 }
 
-fn unreachable(peer: &str, error: &io::Error) -> Failure {
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused => Failure::new(format!(
-            "nobody listens on {peer}; start a broker (`dunlin`) or give its address with -h and -p"
-        )),
-        _ => Failure::new(format!("can't connect to {peer}: {error}")),
+/// Why there is no connection.
+fn unreachable(peer: &str, error: &ConnectError) -> Failure {
+    match error {
+        ConnectError::Transport { source, .. }
+            if source.kind() == io::ErrorKind::ConnectionRefused =>
+        {
+            Failure::new(format!(
+                "nobody listens on {peer}; start a broker (`dunlin`) or give its address with -h \
+                 and -p"
+            ))
+        }
+        ConnectError::Transport { source, .. } | ConnectError::Resolve { source, .. } => {
+            Failure::new(format!("can't connect to {peer}: {source}"))
+        }
+        error => Failure::of(error),
     }
 }

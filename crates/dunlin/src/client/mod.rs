@@ -10,7 +10,6 @@ mod link;
 mod property;
 pub(crate) mod publish;
 mod secure;
-mod stream;
 pub(crate) mod subscribe;
 #[cfg(test)]
 mod tests;

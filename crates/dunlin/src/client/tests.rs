@@ -18,10 +18,14 @@ fn urls_are_taken_apart() {
     assert_eq!(Url::parse("mqtt://[::1]:5/").unwrap().port, Some(5));
     let url = Url::parse("mqtts://h/a").unwrap();
     assert_eq!((url.is_secure, url.port), (true, None));
+    let url = Url::parse("wss://h:8084/a/b").unwrap();
+    assert_eq!((url.is_secure, url.web_socket.as_deref()), (true, Some("/a/b")));
+    assert_eq!((url.port, url.topic), (Some(8084), None));
+    assert_eq!(Url::parse("ws://h").unwrap().web_socket.as_deref(), Some(""));
     for (url, message) in [
         ("host", "\"host\" has no scheme; write mqtt://HOST:PORT/TOPIC"),
-        ("wss://host", "wss:// is not in this version; use mqtt:// or mqtts://"),
-        ("http://host", "http:// is no transport; use mqtt:// or mqtts://"),
+        ("quic://host", "quic:// is not in this version; use mqtt://, mqtts://, ws:// or wss://"),
+        ("http://host", "http:// is no transport; use mqtt://, mqtts://, ws:// or wss://"),
         ("mqtt:///a", "the URL names no host; write mqtt://HOST:PORT/TOPIC"),
         ("mqtt://host:x", "\"x\" is no port"),
         ("mqtt://h/%4", "\"%4\" has a % that no two hex digits of UTF-8 follow; write a % as %25"),

@@ -1,10 +1,13 @@
-//! `mqtt://user:password@host:port/topic`, or `mqtts://`.
+//! `mqtt://user:password@host:port/topic`, or `mqtts://`; `ws://user:password@host:port/path`, or
+//! `wss://`.
 
 /// What a URL says; what it leaves out is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Url {
     /// Whether it asks for TLS.
     pub(crate) is_secure: bool,
+    /// The path of a WebSocket, empty for the usual one, if it asks for one.
+    pub(crate) web_socket: Option<String>,
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
     pub(crate) user_name: Option<String>,
@@ -18,15 +21,27 @@ impl Url {
             return Err(format!("{url:?} has no scheme; write mqtt://HOST:PORT/TOPIC"));
         };
         match scheme {
-            "mqtt" | "mqtts" => {}
-            "ws" | "wss" | "quic" | "unix" => {
-                return Err(format!("{scheme}:// is not in this version; use mqtt:// or mqtts://"));
+            "mqtt" | "mqtts" | "ws" | "wss" => {}
+            "quic" | "unix" => {
+                return Err(format!(
+                    "{scheme}:// is not in this version; use mqtt://, mqtts://, ws:// or wss://"
+                ));
             }
-            _ => return Err(format!("{scheme}:// is no transport; use mqtt:// or mqtts://")),
+            _ => {
+                return Err(format!(
+                    "{scheme}:// is no transport; use mqtt://, mqtts://, ws:// or wss://"
+                ));
+            }
         }
         let (authority, topic) = match rest.split_once('/') {
             Some((authority, topic)) => (authority, Some(topic).filter(|topic| !topic.is_empty())),
             None => (rest, None),
+        };
+        let is_web_socket = scheme.starts_with("ws");
+        // What follows is the path of the WebSocket there, and the topic elsewhere.
+        let (web_socket, topic) = match is_web_socket {
+            true => (Some(topic.map_or_else(String::new, |path| format!("/{path}"))), None),
+            false => (None, topic),
         };
         let (credentials, address) = match authority.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
@@ -40,7 +55,8 @@ impl Url {
         };
         let text = |part: &str| String::from_utf8(decode(part)?).map_err(|_| escape_error(part));
         Ok(Self {
-            is_secure: scheme == "mqtts",
+            is_secure: matches!(scheme, "mqtts" | "wss"),
+            web_socket,
             host,
             port,
             user_name: user_name.map(text).transpose()?,

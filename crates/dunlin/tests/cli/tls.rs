@@ -1,4 +1,4 @@
-//! `dunlin cert`, and pub and sub over TLS with what it makes.
+//! `dunlin cert`, and pub and sub over TLS with what it makes, and over WebSocket.
 
 use crate::program::{Ended, Running, command, run};
 use std::fs;
@@ -152,4 +152,39 @@ fn a_file_that_is_of_no_use_is_named_before_anything_runs() {
         assert!(ended.stderr.contains(message), "{ended:?}");
         assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
     }
+}
+
+#[test]
+fn messages_cross_within_web_sockets() {
+    let certificates = Certificates::new();
+    let (certificate, key) =
+        (certificates.path("certs/server.pem"), certificates.path("certs/server.key"));
+    let secure = format!("wss://127.0.0.1:0/here?certificate={certificate}&key={key}");
+    let broker = Running::start(&["broker", "--listen", "ws://127.0.0.1:0", "--listen", &secure]);
+    assert!(broker.line().unwrap().starts_with("dunlin "));
+    let plain = broker.line().unwrap().replace("listening on ", "");
+    let secure =
+        broker.line().unwrap().replace("listening on ", "").replace("127.0.0.1", "localhost");
+    let ca = certificates.path("certs/ca.pem");
+    let sub = Running::start(&["sub", "-L", &plain, "-t", "a", "-q", "2", "-C", "3", "-d"]);
+    sub.wait_for("< SUBACK");
+    let long = "x".repeat(300_000);
+    let file = certificates.path("long");
+    fs::write(&file, &long).unwrap();
+    let state = certificates.path("state");
+    for args in [
+        &["-L", &plain, "-f", &file, "-q", "1"][..],
+        &["-L", &secure, "--cafile", &ca, "-m", "secure", "-q", "2"],
+        &["-L", &plain, "-i", "k", "--session-file", &state, "-m", "kept", "-q", "2"],
+    ] {
+        run(&[&["pub", "-t", "a"], args].concat()).check(0, "", "");
+    }
+    for expected in [&long, "secure", "kept"] {
+        assert_eq!(sub.line().as_deref(), Some(expected));
+    }
+    assert_eq!(sub.end().code, Some(0));
+    let elsewhere = run(&["pub", "-L", &format!("{plain}/elsewhere"), "-t", "a", "-m", "b"]);
+    assert_eq!(elsewhere.code, Some(1), "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("no WebSocket with"), "{elsewhere:?}");
+    assert!(elsewhere.stderr.contains("404"), "{elsewhere:?}");
 }

@@ -184,11 +184,11 @@ fn wrong_arguments_are_exit_code_2() {
         (&["sub", "-t", "a", "--tls-version", "x"], "--tls-version (TLS) is not in this version"),
         (&["pub", "-t", "a", "--psk-identity", "x"], "--psk-identity (TLS) is not in this version"),
         (&["pub", "-t", "a", "-A", "::1"], "-A (a local address) is not in this version"),
-        (&["sub", "wss://host/a"], "wss:// is not in this version; use mqtt:// or mqtts://"),
         (
-            &["sub", "mqtt://host/a", "--insecure"],
-            "the flags of TLS go with mqtts://, and not with mqtt://",
+            &["sub", "-t", "a", "quic://host"],
+            "quic:// is not in this version; use mqtt://, mqtts://, ws:// or wss://",
         ),
+        (&["sub", "mqtt://host/a", "--insecure"], "the flags of TLS go with mqtts:// and wss://"),
     ] {
         run(args).check(2, "", &format!("error: {message}\n"));
     }
