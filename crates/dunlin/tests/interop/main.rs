@@ -11,6 +11,7 @@ mod cell;
 mod known_differences;
 mod message;
 mod mosquitto_clients;
+mod mqttjs;
 mod paho;
 mod process;
 mod tls;
