@@ -25,15 +25,24 @@
 //! assert_eq!(checker.check("nobody", b"open sesame"), Verdict::UnknownUser);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! # Features
+//! `server` (default) is all of it. Without it there are [`scram`] and [`UserName`]: what a client
+//! needs, with no more than a crypto library beneath.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
 pub mod certificate;
+#[cfg(feature = "server")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+#[cfg(feature = "server")]
 pub mod jwks;
+#[cfg(feature = "server")]
 pub mod jwt;
+#[cfg(feature = "server")]
 pub mod password_file;
 pub mod scram;
 mod user_name;

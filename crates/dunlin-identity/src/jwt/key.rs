@@ -127,7 +127,9 @@ impl VerificationKey {
         if !RSA_BITS.contains(&(modulus.len() * 8 - unused)) {
             return Err(InvalidKey::RsaBits);
         }
-        if exponent.is_empty() || exponent.len() > 8 {
+        // With an exponent of one, every signature would be right.
+        let odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
+        if !odd || exponent == [1] || exponent.len() > 8 {
             return Err(InvalidKey::Damaged);
         }
         let key = DecodingKey::from_rsa_raw_components(modulus, exponent);

@@ -428,6 +428,10 @@ swesT8om+yTBQXjlFQIDAQAB
     let (modulus, exponent) = keys.rsa_components();
     let padded = [&[0][..], &modulus].concat();
     assert!(VerificationKey::from_rsa(&padded, &exponent).is_ok());
+    for exponent in [&[][..], &[0], &[1], &[0, 1], &[2], &[1, 0, 0], &[1; 9]] {
+        let refused = VerificationKey::from_rsa(&modulus, exponent).map(|_| ()).err();
+        assert_eq!(refused, Some(InvalidKey::Damaged), "{exponent:?}");
+    }
     let short = VerificationKey::from_rsa(&modulus[..255], &exponent);
     assert_eq!(short.map(|_| ()).err(), Some(InvalidKey::RsaBits));
 }

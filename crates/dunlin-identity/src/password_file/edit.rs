@@ -102,9 +102,10 @@ fn replace(file: &str, user: &UserName, secrets: &[Secret]) -> Result<String, Ed
             changed.push_str(&format!("{user}:{secret}\n"));
         }
     };
-    for line in file.split_inclusive('\n') {
+    let mark = '\u{feff}';
+    for (number, line) in file.split_inclusive('\n').enumerate() {
         let text = line.strip_suffix('\n').unwrap_or(line);
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let text = text.strip_prefix(mark).filter(|_| number == 0).unwrap_or(text);
         match Line::split(text) {
             Ok(Line::User(name, _)) if name == user.as_str() => put(&mut changed),
             _ => changed.push_str(line),

@@ -217,7 +217,8 @@ impl User {
 
 /// A name as it may stand before the colon.
 fn checked_name(name: &str) -> Result<UserName, LineFault> {
-    if name.trim_matches([' ', '\t']) != name {
+    // U+FEFF is a mark at the beginning of a file, and a space without width anywhere else.
+    if name.trim_matches([' ', '\t', '\u{feff}']) != name {
         return Err(LineFault::Space);
     }
     Ok(UserName::new(name)?)

@@ -88,6 +88,18 @@ fn other_lines_stay_as_they_are() {
 }
 
 #[test]
+fn a_mark_at_the_beginning_is_not_part_of_a_name() {
+    let alice = file_of("alice", b"1");
+    let marked = format!("\u{feff}{alice}");
+    assert_eq!(checker(&marked).check("alice", b"1"), Verdict::Right);
+    let changed = set_password(&marked, "alice", b"2", cost(), &SALT).expect("changed");
+    assert_eq!(checker(&changed).file().len(), 1);
+    assert_eq!(checker(&changed).check("alice", b"2"), Verdict::Right);
+    let twice = format!("{alice}\u{feff}{alice}");
+    assert_eq!(fault(twice.as_bytes()), (2, LineFault::Space), "only the first one is a mark");
+}
+
+#[test]
 fn edits_that_are_refused() {
     let set = |file: &str, user: &str, password: &[u8], salt: &[u8]| {
         set_password(file, user, password, cost(), salt).expect_err("to be refused")

@@ -40,7 +40,7 @@ pub const ITERATIONS_DEFAULT: u32 = 4_096;
 pub const NONCE_LEN: usize = 24;
 
 /// Bytes that a message may have; longer ones are refused unread.
-pub const MESSAGE_LEN_MAX: usize = 4_096;
+pub const MESSAGE_LEN_MAX: usize = 2_048;
 
 /// Which SCRAM it is: the Authentication Method of MQTT 5.0.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,7 +3,7 @@
 
 use super::credentials::Credentials;
 use super::message::{ClientFinal, ClientFirst, MalformedMessage, ServerFirst, nonce_text};
-use super::{ITERATIONS_DEFAULT, Mechanism, NONCE_LEN};
+use super::{ITERATIONS, ITERATIONS_DEFAULT, Mechanism, NONCE_LEN};
 use crate::UserName;
 use crate::hash::{Hash, are_equal, to_base64};
 use std::fmt;
@@ -77,7 +77,7 @@ impl ScramServer {
     /// Sets the iterations that unknown users are told: those which most known ones have.
     #[must_use]
     pub fn unknown_user_iterations(mut self, iterations: u32) -> Self {
-        self.unknown_user_iterations = iterations;
+        self.unknown_user_iterations = iterations.clamp(*ITERATIONS.start(), *ITERATIONS.end());
         self
     }
 
