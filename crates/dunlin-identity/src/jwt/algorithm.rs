@@ -76,6 +76,12 @@ impl Algorithm {
         }
     }
 
+    /// Whether signatures are checked with the secret that makes them. No key set that is fetched
+    /// holds one, so a configuration that wants both is a mistake.
+    pub const fn is_symmetric(self) -> bool {
+        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
+    }
+
     pub(super) const fn inner(self) -> jsonwebtoken::Algorithm {
         use jsonwebtoken::Algorithm as Inner;
         match self {

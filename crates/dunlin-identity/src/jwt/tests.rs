@@ -162,7 +162,7 @@ fn every_algorithm_with_its_key_and_no_other() {
         let verify = |set| rules.verify(NOW, token.as_bytes(), set, Presented::default());
         let verified = verify(&ours).expect("valid");
         assert_eq!((verified.user.as_str(), verified.expires_at), ("gauge", NOW + 65));
-        if !algorithm.name().starts_with("HS") {
+        if !algorithm.is_symmetric() {
             assert_eq!(verify(&theirs), Err(JwtError::Signature), "{algorithm}");
         }
         let other = if algorithm == Algorithm::Hs256 { Algorithm::Hs512 } else { Algorithm::Hs256 };

@@ -8,6 +8,7 @@ use super::message::{
 use super::{ITERATIONS, Mechanism, NONCE_LEN};
 use crate::hash::{are_equal, from_base64, to_base64};
 use std::fmt;
+use zeroize::Zeroizing;
 
 /// Characters of a server's error that are kept.
 const SERVER_ERROR_LEN_MAX: usize = 64;
@@ -16,7 +17,7 @@ const SERVER_ERROR_LEN_MAX: usize = 64;
 #[derive(Clone)]
 pub struct ClientStart {
     mechanism: Mechanism,
-    password: String,
+    password: Zeroizing<String>,
     nonce: String,
     bare: String,
 }

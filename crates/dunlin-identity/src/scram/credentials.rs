@@ -4,6 +4,7 @@ use super::{ITERATIONS, Mechanism};
 use crate::hash::{are_equal, from_base64, number, to_base64};
 use std::fmt;
 use std::num::NonZeroU32;
+use zeroize::Zeroizing;
 
 /// Bytes that a salt read from a file may have.
 const SALT_LEN: std::ops::RangeInclusive<usize> = 8..=64;
@@ -115,7 +116,7 @@ impl Credentials {
     pub fn is_password(&self, password: &[u8]) -> bool {
         // Something is hashed for a password that SASLprep refuses, too: the time tells nothing.
         let prepared = prepared(password);
-        let bytes = prepared.as_deref().unwrap_or_default().as_bytes();
+        let bytes = prepared.as_ref().map_or(&[][..], |prepared| prepared.as_bytes());
         let keys = Keys::derive(self.mechanism, bytes, &self.salt, self.iterations);
         are_equal(&keys.stored, &self.stored_key) && prepared.is_some()
     }
@@ -141,7 +142,7 @@ impl fmt::Debug for Credentials {
 
 /// The keys of one end or the other, all made of the salted password.
 pub(super) struct Keys {
-    pub(super) client: Vec<u8>,
+    pub(super) client: Zeroizing<Vec<u8>>,
     pub(super) stored: Vec<u8>,
     pub(super) server: Vec<u8>,
 }
@@ -154,8 +155,8 @@ impl Keys {
         iterations: NonZeroU32,
     ) -> Self {
         let hash = mechanism.hash();
-        let salted = hash.pbkdf2(password, salt, iterations);
-        let client = hash.hmac(&salted, &[b"Client Key"]);
+        let salted = Zeroizing::new(hash.pbkdf2(password, salt, iterations));
+        let client = Zeroizing::new(hash.hmac(&salted, &[b"Client Key"]));
         let stored = hash.digest(&client);
         Self { client, stored, server: hash.hmac(&salted, &[b"Server Key"]) }
     }
@@ -175,7 +176,7 @@ pub(super) fn allowed(iterations: u32) -> Option<NonZeroU32> {
 }
 
 /// A password as SASLprep wants it, if it does not forbid it.
-pub(super) fn prepared(password: &[u8]) -> Option<String> {
+pub(super) fn prepared(password: &[u8]) -> Option<Zeroizing<String>> {
     let password = std::str::from_utf8(password).ok()?;
-    stringprep::saslprep(password).ok().map(std::borrow::Cow::into_owned)
+    Some(Zeroizing::new(stringprep::saslprep(password).ok()?.into_owned()))
 }

@@ -267,6 +267,8 @@ fn credentials_as_text() {
         assert!(!made.is_password(b"pencil\x07") && !made.is_password(b"\xff"));
         assert!(!format!("{made:?}").contains(&crate::hash::to_base64(&made.stored_key)));
     }
+    let client = ClientStart::new(Mechanism::SHA_256, "user", b"pencil", &[1; 24]).unwrap();
+    assert!(!format!("{client:?}").contains("pencil"));
     let text = credentials(Mechanism::SHA_256, b"pencil").to_string();
     for (from, to, expected) in [
         ("256", "1", InvalidCredentials::Malformed),
