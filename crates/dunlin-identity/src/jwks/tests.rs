@@ -66,6 +66,43 @@ fn the_identifier_and_the_algorithm_choose_the_key() {
     assert_eq!(verify(Algorithm::Hs256, Some("r"), &keys), Err(JwtError::UnknownKey));
 }
 
+/// The keys and tokens of RFC 7515, appendices A.1 and A.3.
+#[test]
+fn tokens_of_the_standard() {
+    const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
+    const EXPIRY: u64 = 1_300_819_380;
+    let secret =
+        "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
+    let secret = from_base64url(secret).expect("base64url");
+    let secret = KeySet::new(vec![VerificationKey::from_secret(&secret).expect("long enough")]);
+    let curve = parse(&json!({"keys": [{
+        "kty": "EC",
+        "crv": "P-256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+    }]}))
+    .expect("a set");
+    let mut rules = JwtRules::new(&[Algorithm::Hs256, Algorithm::Es256]);
+    rules.user_claim = "iss".to_owned();
+    for (keys, header, signature) in [
+        (
+            &secret,
+            "eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9",
+            "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        ),
+        (
+            &curve,
+            "eyJhbGciOiJFUzI1NiJ9",
+            "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q",
+        ),
+    ] {
+        let token = format!("{header}.{CLAIMS}.{signature}");
+        let verify = |now| rules.verify(now, token.as_bytes(), keys, Presented::default());
+        assert_eq!(verify(EXPIRY).expect("valid").user.as_str(), "joe");
+        assert_eq!(verify(EXPIRY + 5), Err(JwtError::Expired));
+    }
+}
+
 #[test]
 fn keys_that_are_left_out() {
     let keys = Keys::new();
