@@ -18,6 +18,8 @@ pub(super) enum Timer {
     Held(ConnectionKey),
     /// A publish that another worker took by this connection, and that waits for room here.
     HeldForward(WorkerNumber, ConnectionKey),
+    /// A login that is to be decided, or that ends.
+    Login(ConnectionKey),
     /// The `$SYS` messages.
     Sys,
 }

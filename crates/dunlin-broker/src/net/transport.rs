@@ -120,6 +120,11 @@ impl Transport {
         self.stream.peer()
     }
 
+    /// The certificate that the peer has shown and TLS has verified, in DER.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.peer_certificates().next()
+    }
+
     /// Says that nothing more will be written. All that was written before has gone out.
     pub(crate) fn shut_down_writing(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {

@@ -7,8 +7,8 @@ use crate::pipe::Part;
 use core::time::Duration;
 use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Durability, DurabilityRules, Output, RetainedStore,
-    WorkerNumber, owner,
+    ConnectionKey, Core, CoreConfig, Decision, Durability, DurabilityRules, Grant, Output,
+    RetainedStore, WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ impl World {
                 default: self.options.durability,
                 topics: Vec::new(),
             }),
+            login_timeout: None,
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =
@@ -256,6 +257,12 @@ impl World {
             let Some(output) = self.stations[worker].core.poll_output() else { return };
             match output {
                 Output::Close(key) => self.close(worker, key),
+                Output::Authenticate { connection, exchange, .. } => {
+                    // Nobody is asked who it is, so everybody may come in.
+                    let decision = Decision::Allow(Grant::default());
+                    let core = &mut self.stations[worker].core;
+                    core.handle_decision(self.now, connection, exchange, decision);
+                }
                 Output::Move { connection, worker: to, client } => {
                     let wire = self.wire_of(worker, connection);
                     self.stations[worker].core.release(connection);

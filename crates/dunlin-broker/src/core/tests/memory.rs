@@ -20,6 +20,7 @@ fn a_quiet_connection_holds_no_buffer() {
             stores: true,
             queue_head: crate::core::QueueHead::default(),
             durability: Arc::default(),
+            login_timeout: None,
             version: "test",
         },
     );
