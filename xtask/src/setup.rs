@@ -41,6 +41,9 @@ fn missing_packages() -> Vec<&'static str> {
     if find_program("mosquitto_pub").is_none() || find_program("mosquitto_sub").is_none() {
         packages.push("mosquitto-clients");
     }
+    if find_program("openssl").is_none() {
+        packages.push("openssl");
+    }
     if usable_python().is_none() {
         packages.push("python3-venv");
     }

@@ -11,7 +11,7 @@ use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
-use dunlin_transport::tls::{ServerConfig, TlsFileError};
+use dunlin_transport::tls::{ServerConfig, ServerFiles, TlsFileError};
 use mio::{Poll, Token, Waker};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -204,7 +204,7 @@ struct Bound {
 
 impl Bound {
     fn new(listener: &Listener, durability: Durability) -> Result<Self, StartError> {
-        let tls = listener.tls.as_ref().map(|files| files.load()).transpose();
+        let tls = listener.tls.as_ref().map(ServerFiles::load).transpose();
         let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
         let socket = bind(listener.address).map_err(|source| StartError::Listen {
             listener: listener.url(),

@@ -27,7 +27,20 @@ pub(crate) struct Received {
 impl Session {
     /// An empty Session.
     pub const fn new() -> Self {
-        Self { outbound: InFlightQueue::new(), inbound: BTreeMap::new() }
+        Self::starting_at(PacketIdentifier::FIRST)
+    }
+
+    /// An empty Session whose first exchange gets this Packet Identifier.
+    ///
+    /// For a Session of which no more was kept while nothing was under way: an answer that the
+    /// peer gives twice does not meet a new exchange with the old identifier.
+    pub const fn starting_at(packet_identifier: PacketIdentifier) -> Self {
+        Self { outbound: InFlightQueue::starting_at(packet_identifier), inbound: BTreeMap::new() }
+    }
+
+    /// The Packet Identifier whose turn it is: see [`Self::starting_at`].
+    pub const fn next_packet_identifier(&self) -> PacketIdentifier {
+        self.outbound.next
     }
 
     /// The exchanges that this end began and that are not finished, in the order they were begun.
@@ -183,13 +196,13 @@ pub(crate) struct InFlightQueue {
 
 impl Default for InFlightQueue {
     fn default() -> Self {
-        Self::new()
+        Self::starting_at(PacketIdentifier::FIRST)
     }
 }
 
 impl InFlightQueue {
-    const fn new() -> Self {
-        Self { entries: VecDeque::new(), next: PacketIdentifier::FIRST, live: 0 }
+    const fn starting_at(next: PacketIdentifier) -> Self {
+        Self { entries: VecDeque::new(), next, live: 0 }
     }
 
     /// The identifier that the next exchange gets; `None` while the oldest exchange still holds

@@ -111,8 +111,8 @@ impl Authority {
         let mut params = params("Dunlin trial authority", AUTHORITY_DAYS);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key_pair = KeyPair::generate().map_err(unmade)?;
-        let made = params.self_signed(&key_pair).map_err(unmade)?;
+        let key_pair = KeyPair::generate().map_err(|error| unmade(&error))?;
+        let made = params.self_signed(&key_pair).map_err(|error| unmade(&error))?;
         write(&key, &key_pair.serialize_pem(), true)?;
         write(&certificate, &made.pem(), false)?;
         Ok(Self { issuer: Issuer::new(params, key_pair), is_new: true })
@@ -136,8 +136,8 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![purpose];
         params.use_authority_key_identifier_extension = true;
-        let key_pair = KeyPair::generate().map_err(unmade)?;
-        let made = params.signed_by(&key_pair, &self.issuer).map_err(unmade)?;
+        let key_pair = KeyPair::generate().map_err(|error| unmade(&error))?;
+        let made = params.signed_by(&key_pair, &self.issuer).map_err(|error| unmade(&error))?;
         write(&folder.join(format!("{file}.key")), &key_pair.serialize_pem(), true)?;
         write(&folder.join(format!("{file}.pem")), &made.pem(), false)
     }
@@ -154,7 +154,7 @@ fn params(common_name: &str, days: u64) -> CertificateParams {
     params
 }
 
-fn unmade(error: rcgen::Error) -> Failure {
+fn unmade(error: &rcgen::Error) -> Failure {
     Failure::new(format!("a certificate can't be made: {error}"))
 }
 

@@ -10,10 +10,11 @@ use super::{Fault, VARIABLE};
 use crate::workspace::sorted_entries;
 
 /// The crates that the simulator is made of.
-const CRATES: [&str; 6] = [
+const CRATES: [&str; 7] = [
     "dunlin-codec",
     "dunlin-topics",
     "dunlin-protocol",
+    "dunlin-transport",
     "dunlin-broker",
     "dunlin-testkit",
     "dunlin-sim",

@@ -105,7 +105,7 @@ pub enum ConfigError {
         /// Where the listener is set.
         origin: Origin,
         /// The listener.
-        listener: Listener,
+        listener: String,
     },
     /// Passwords would come from other machines for all to read.
     #[error(
@@ -116,7 +116,7 @@ pub enum ConfigError {
         /// Where the listener is set.
         origin: Origin,
         /// The listener.
-        listener: Listener,
+        listener: Box<Listener>,
     },
 }
 
@@ -208,11 +208,12 @@ impl LoadedConfig {
         loaded.apply_environment(environment)?;
         loaded.apply_flags(flags)?;
         if let Some(listener) = loaded.config.exposed_listener() {
-            let (origin, listener) = (loaded.origin("listeners").clone(), listener.clone());
+            let (origin, listener) = (loaded.origin("listeners").clone(), listener.url());
             return Err(ConfigError::Exposed { origin, listener });
         }
         if let Some(listener) = loaded.config.plaintext_listener() {
-            let (origin, listener) = (loaded.origin("listeners").clone(), listener.clone());
+            let (origin, listener) =
+                (loaded.origin("listeners").clone(), Box::new(listener.clone()));
             return Err(ConfigError::Plaintext { origin, listener });
         }
         if let Some(listener) = loaded.config.closed_listener() {

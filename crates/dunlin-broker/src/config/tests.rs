@@ -102,8 +102,9 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_its_mend() {
     );
     check_mistake(
         "allow_anonymous = false",
-        "d.toml:1: allow_anonymous: false lets nobody in, since this version knows no \
-         credentials; leave it out",
+        "d.toml:1: allow_anonymous: false lets nobody in by mqtt://127.0.0.1:1883, since this \
+         version knows clients by certificates alone; leave it out, or give the listener a \
+         client_ca",
     );
     let syntax = from_file("log = 'a'\nworkers = = 2").unwrap_err().to_string();
     assert!(syntax.starts_with("d.toml:2: "), "{syntax}");
@@ -127,9 +128,29 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     let listener = |url: &str| format!("[[listeners]]\nurl = \"{url}\"\n");
     for (url, reason) in [
         ("127.0.0.1:1883", "\"127.0.0.1:1883\" has no scheme; write it as mqtt://127.0.0.1:1883"),
-        ("mqtts://127.0.0.1", "mqtts:// listeners are not in this version; use mqtt://"),
-        ("unix:///run/x", "unix:// listeners are not in this version; use mqtt://"),
-        ("mtqq://127.0.0.1", "mtqq:// is no transport; use mqtt://ADDRESS:PORT"),
+        ("unix:///run/x", "unix:// listeners are not in this version; use mqtt:// or mqtts://"),
+        (
+            "mtqq://127.0.0.1",
+            "mtqq:// is no transport; use mqtt://ADDRESS:PORT or mqtts://ADDRESS:PORT",
+        ),
+        (
+            "mqtts://127.0.0.1?certificate=a",
+            "mqtts:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial",
+        ),
+        ("mqtt://127.0.0.1?key=a", "key is for TLS, and mqtt:// has none; use mqtts://"),
+        (
+            "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=optional",
+            "client_certificate needs client_ca=FILE, whose certificates clients may show",
+        ),
+        (
+            "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=yes",
+            "\"yes\" is no client_certificate; there are none, optional and required",
+        ),
+        (
+            "mqtts://127.0.0.1?certificate=%4",
+            "\"certificate=%4\" is no option of a listener; there are durability, certificate, \
+             key, client_ca, client_crl, client_certificate",
+        ),
         (
             "mqtt://127.0.0.1:99999",
             "\"127.0.0.1:99999\" is no ADDRESS:PORT, such as 127.0.0.1:1883 or [::1]:1883",
@@ -138,6 +159,14 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     ] {
         check_mistake(&listener(url), &format!("d.toml:2: listeners: {reason}"));
     }
+    check_mistake(
+        "[[listeners]]\nurl = 'mqtts://127.0.0.1'\ncertificate = 1",
+        "d.toml:3: listeners: certificate must be a string",
+    );
+    check_mistake(
+        "[[listeners]]\nurl = 'mqtts://127.0.0.1'\ncertficate = 'a'",
+        "d.toml:3: unknown setting `certficate`; did you mean `certificate`?",
+    );
     check_mistake(
         "listeners = []",
         "d.toml:1: listeners: at least one is needed, such as \"mqtt://127.0.0.1:1883\"",
@@ -156,6 +185,27 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
          could connect; set allow_anonymous = true (or --allow-anonymous) if that is meant, or \
          listen on 127.0.0.1",
     );
+}
+
+#[test]
+fn a_listener_with_tls_prints_as_what_it_was_read_from() {
+    let text = "[[listeners]]\nurl = 'mqtts://0.0.0.0'\ncertificate = 'a b,c.pem'\nkey = 'k&%.pem'\n\
+                client_ca = 'ca.pem'\ndurability = 'written'";
+    let loaded = from_file(text).expect("its clients are known by certificates");
+    let [listener] = &loaded.config.listeners[..] else { panic!("one listener") };
+    assert_eq!(
+        listener.to_string(),
+        "mqtts://0.0.0.0:8883?certificate=a b%2Cc.pem&key=k%26%25.pem&client_ca=ca.pem&\
+         client_certificate=required&durability=written"
+    );
+    let again: Listener = listener.to_string().parse().expect("it can be read again");
+    assert_eq!(&again, listener);
+    let shown = from_file(&loaded.to_toml()).expect("it can be loaded again");
+    assert_eq!(shown.config.listeners, loaded.config.listeners);
+    let closed = from_file(&format!("allow_anonymous = false\n{text}"));
+    assert!(closed.is_ok(), "who shows a certificate gets in");
+    let open = from_file(&format!("{text}\nclient_certificate = 'optional'"));
+    assert!(matches!(open, Err(ConfigError::Exposed { .. })));
 }
 
 #[test]
@@ -311,8 +361,8 @@ fn a_mistake_about_durability_is_named() {
         ("durability_by_topic = [{ topic_filter = \"a\", level = \"x\" }]", "setting `level`"),
         ("durability_by_topic = [{ topic_filter = \"a\" }]", "expected {"),
         (
-            "listeners = [{ url = \"mqtt://127.0.0.1\", durability = \"memory\" }]",
-            "durability belongs into the url, as in \"mqtt://127.0.0.1:1883?durability=memory\"",
+            "listeners = [{ url = \"mqtt://127.0.0.1\", durability = \"some\" }]",
+            "\"some\" is no durability; there are memory, written and fsync",
         ),
         ("data = \"\"", "data: expected the path of a folder, found nothing"),
         ("durability_by_topic = [{ topic_filter = \"a\", durability = \"no\" }]", "\"no\" is no"),

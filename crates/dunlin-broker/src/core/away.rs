@@ -1,5 +1,6 @@
 //! A session without its connection: away until it is resumed, its Will, and its end.
 
+use super::deadline::Deadline;
 use super::granted::SessionKey;
 use super::outgoing::Outgoing;
 use super::pending::HeldPublishes;
@@ -38,18 +39,20 @@ impl Core {
             Some(ConnectionEnd::Local(ReasonCode::ServerShuttingDown))
         );
         let was_accepted = !std::mem::take(&mut connection.waits);
-        let exchanges = was_accepted.then(|| connection.protocol.take_session());
+        let mut exchanges = was_accepted.then(|| connection.protocol.take_session());
         self.endpoints.counters.clients_connected -= 1;
         let session = &mut self.endpoints.sessions[session_key.0];
         session.connection = None;
-        if let Some(exchanges) = exchanges {
-            session.exchanges = exchanges;
-        }
         for held in held.iter().flat_map(HeldPublishes::iter) {
-            if held.message.qos == QoS::ExactlyOnce {
+            if held.message.qos == QoS::ExactlyOnce
+                && let Some(exchanges) = &mut exchanges
+            {
                 // Nobody has taken it: when it comes again, it is new.
-                session.exchanges.forget_received(held.ack.packet_identifier());
+                exchanges.forget_received(held.ack.packet_identifier());
             }
+        }
+        if let Some(exchanges) = exchanges {
+            session.keep_exchanges(exchanges);
         }
         if stopping {
             return;
@@ -66,7 +69,10 @@ impl Core {
                 return;
             }
             NEVER => {}
-            secs => session.expires_at = Some(now + Duration::from_secs(u64::from(secs))),
+            secs => {
+                let expires_at = now + Duration::from_secs(u64::from(secs));
+                session.expires_at = Deadline::at(expires_at);
+            }
         }
         self.record_session(session_key, Some(now));
         self.endpoints.shrink_queue(session_key);
@@ -82,7 +88,7 @@ impl Core {
         if delay_secs == 0 {
             self.publish_will(now, key);
         } else {
-            will.due_at = Some(now + Duration::from_secs(u64::from(delay_secs)));
+            will.due_at = Deadline::at(now + Duration::from_secs(u64::from(delay_secs)));
         }
     }
 
@@ -90,8 +96,7 @@ impl Core {
     fn watch_session(&mut self, now: Instant, key: SessionKey) {
         let generation = self.endpoints.sessions.generation(key.0);
         let session = &mut self.endpoints.sessions[key.0];
-        let will_due_at = session.will.as_ref().and_then(|will| will.due_at);
-        if let Some(deadline) = [will_due_at, session.expires_at].into_iter().flatten().min() {
+        if let Some(deadline) = session.will_due_at().min(session.expires_at).instant() {
             let timer = Timer::Session { session: key, generation };
             self.timers.watch(now, deadline, &mut session.timer_at, timer);
         }
@@ -112,9 +117,8 @@ impl Core {
     /// timer.
     pub(super) fn act_when_due(&mut self, now: Instant, key: SessionKey) {
         let session = &self.endpoints.sessions[key.0];
-        let will_due_at = session.will.as_ref().and_then(|will| will.due_at);
-        let has_expired = session.expires_at.is_some_and(|at| at <= now);
-        if will_due_at.is_some_and(|due_at| due_at <= now) {
+        let has_expired = session.expires_at.is_due(now);
+        if session.will_due_at().is_due(now) {
             self.publish_will(now, key);
         }
         if has_expired {
@@ -174,7 +178,8 @@ impl Core {
         self.publish_will(now, key);
         self.remove_subscriptions(key);
         self.hand_on(now, key, true);
-        let lost = self.endpoints.sessions[key.0].exchanges.in_flight().count();
+        let exchanges = &self.endpoints.sessions[key.0].exchanges;
+        let lost = exchanges.iter().flat_map(|exchanges| exchanges.in_flight()).count();
         self.endpoints.drop_many_for(key, DropCause::SessionEnded, lost as u64);
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);

@@ -1,5 +1,6 @@
 //! The beginning of a connection and its session: CONNECT, takeover, CONNACK.
 
+use super::deadline::Deadline;
 use super::durability::Durability;
 use super::granted::SessionKey;
 use super::login::Admitted;
@@ -246,7 +247,7 @@ impl Core {
         let session = &mut self.endpoints.sessions[key.0];
         session.version = connect.protocol_version;
         session.expiry_interval = granted;
-        session.expires_at = None;
+        session.expires_at = Deadline::NEVER;
         let old_will = session.will.take();
         session.will = connect.will.as_ref().map(|will| {
             let message = Message {
@@ -262,7 +263,7 @@ impl Core {
                 message: message.detached(),
                 message_expiry_interval: will.properties.message_expiry_interval,
                 delay_secs: will.properties.will_delay_interval.unwrap_or(0),
-                due_at: None,
+                due_at: Deadline::NEVER,
                 is_recorded: self.endpoints.stores,
             })
         });
@@ -334,7 +335,7 @@ impl Core {
         }
         self.endpoints.touch(key.index);
         let session = &mut self.endpoints.sessions[session_key.0];
-        let exchanges = std::mem::take(&mut session.exchanges);
+        let exchanges = session.take_exchanges();
         for note in session.rare.iter_mut().flat_map(|rare| rare.notes.values_mut()) {
             // All that has an exchange is sent from here on.
             note.unsent = false;

@@ -303,6 +303,7 @@ impl Core {
         is_refused: bool,
     ) -> Vec<GivenTo> {
         let mut given = Vec::new();
+        let mut makes_room = false;
         let mut elsewhere: BTreeMap<WorkerNumber, Vec<OwedTo>> = BTreeMap::new();
         for receiver in receivers {
             match receiver {
@@ -310,7 +311,10 @@ impl Core {
                 Receiver::Owed(owed) if owed.worker != self.worker => {
                     elsewhere.entry(owed.worker).or_default().push(owed);
                 }
-                Receiver::Owed(owed) if is_refused => self.handle_withdrawn(now, &owed),
+                Receiver::Owed(owed) if is_refused => {
+                    self.handle_withdrawn(now, &owed);
+                    makes_room = true;
+                }
                 Receiver::Owed(owed) => self.handle_confirmed(now, &owed),
             }
         }
@@ -320,6 +324,9 @@ impl Core {
                 false => Forward::Confirmed { owed },
             };
             self.outbox.push(worker, forward);
+        }
+        if makes_room {
+            self.retry_all_forwarded(now);
         }
         given
     }
@@ -347,7 +354,8 @@ impl Core {
             return;
         }
         if session.version.is_v5() {
-            session.exchanges.refuse_received(packet_identifier, ReasonCode::QuotaExceeded);
+            let exchanges = session.exchanges_mut();
+            exchanges.refuse_received(packet_identifier, ReasonCode::QuotaExceeded);
         } else {
             self.forget_received(key, packet_identifier);
         }

@@ -8,6 +8,7 @@ pub(super) use delivery::Delivered;
 pub(super) use waiting::Load;
 
 use super::counters::Counters;
+use super::deadline::Deadline;
 use super::drops::DropList;
 use super::durability::Durability;
 use super::fetch::Fetch;
@@ -72,7 +73,7 @@ pub(super) struct Connection {
     /// When it was last read again after it was held: until then its silence says nothing.
     pub(super) read_again_at: Instant,
     /// When the earliest timer that counts for it comes up.
-    pub(super) timer_at: Option<Instant>,
+    pub(super) timer_at: Deadline,
 }
 
 impl Connection {
@@ -192,7 +193,7 @@ impl Endpoints {
             held: false,
             login: None,
             read_again_at: Instant::ZERO,
-            timer_at: None,
+            timer_at: Deadline::NEVER,
         });
         self.counters.connections += 1;
         ConnectionKey { index, generation }

@@ -1,6 +1,7 @@
 //! What records add up to: the durable state of a broker, in memory.
 
 use super::GroupName;
+use super::deadline::Deadline;
 use super::fetch::{Fetch, Fetched};
 use super::granted::Granted;
 use super::record::Record;
@@ -270,7 +271,7 @@ impl ClientImage {
                     message: Message::clone(&message),
                     message_expiry_interval,
                     delay_secs,
-                    due_at: None,
+                    due_at: Deadline::NEVER,
                     is_recorded: true,
                 }));
             }

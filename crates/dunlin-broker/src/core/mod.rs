@@ -20,6 +20,7 @@
 mod away;
 mod connect;
 mod counters;
+mod deadline;
 mod decision;
 mod drops;
 mod durability;
@@ -52,6 +53,7 @@ mod spares;
 mod subscribe;
 mod sys;
 mod timers;
+mod topic_filters;
 mod unrecorded;
 mod workers;
 

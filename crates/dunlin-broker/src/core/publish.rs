@@ -233,7 +233,8 @@ impl Core {
     /// there is nothing to forget: the identifier is no one's.
     pub(super) fn forget_received(&mut self, key: SessionKey, packet_identifier: PacketIdentifier) {
         let Some(session) = self.endpoints.sessions.get_mut(key.0) else { return };
-        if session.connection.is_some() || !session.exchanges.forget_received(packet_identifier) {
+        let exchanges = session.exchanges.as_mut().filter(|_| session.connection.is_none());
+        if !exchanges.is_some_and(|exchanges| exchanges.forget_received(packet_identifier)) {
             return;
         }
         if self.endpoints.stores && session.is_persistent() {

@@ -1,6 +1,7 @@
 //! Messages that wait for a session: the first of them in memory, the rest, when there are many,
 //! in the store alone.
 
+mod head;
 mod latest;
 mod tail;
 #[cfg(test)]
@@ -14,8 +15,7 @@ use super::record::Record;
 use super::session::Note;
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, SubscriptionIdentifier, TopicName};
-use latest::Latest;
-use std::collections::VecDeque;
+use head::Head;
 use std::sync::Arc;
 use tail::Tail;
 #[cfg(test)]
@@ -28,6 +28,20 @@ pub struct QueuePart {
     pub len: usize,
     /// Bytes of topic, payload and properties.
     pub bytes: usize,
+}
+
+impl QueuePart {
+    const NOTHING: Self = Self { len: 0, bytes: 0 };
+
+    const fn add(&mut self, size: usize) {
+        self.len += 1;
+        self.bytes += size;
+    }
+
+    const fn remove(&mut self, size: usize) {
+        self.len = self.len.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(size);
+    }
 }
 
 /// How much of the queue of a session that survives is kept in memory. The rest is in the store
@@ -61,6 +75,7 @@ pub(super) enum Keep {
 }
 
 /// Messages that wait for a session: it is away, its quota is used up, or its connection is slow.
+/// Most sessions have none, so their queue is little more than empty places.
 ///
 /// ```text
 ///  front ─► messages (the head) ─► tail: in the store, by number ─► end
@@ -68,15 +83,11 @@ pub(super) enum Keep {
 /// ```
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// The head. Nothing stands where a message was replaced; the first place is never empty.
-    messages: VecDeque<Option<Queued>>,
-    /// Bytes of the head.
-    bytes: usize,
+    /// Made for the first message. While the session has a connection it stays for the next one.
+    head: Option<Box<Head>>,
     /// How many messages are of QoS 0, in the head and beside the tail.
     at_most_once: usize,
     tail: Option<Box<Tail>>,
-    /// Under [`Keep::Latest`], which message of the head is the newest of its Topic Name.
-    latest: Option<Box<Latest>>,
 }
 
 /// A message that waits for a session.
@@ -153,13 +164,13 @@ impl Queue {
 
     #[inline]
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.tail.as_ref().map_or(0, |tail| tail.bytes())
+        self.head_bytes() + self.tail.as_ref().map_or(0, |tail| tail.bytes())
     }
 
     /// Whether nothing waits, so that a message may be sent at once.
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.messages.is_empty() && self.tail.is_none()
+        self.head.as_ref().is_none_or(|head| head.is_empty()) && self.tail.is_none()
     }
 
     /// Whether there is more than what is in memory.
@@ -170,18 +181,34 @@ impl Queue {
 
     /// How many messages are in memory and come before the tail.
     pub(super) fn head_len(&self) -> usize {
-        self.messages.len() - self.latest.as_ref().map_or(0, |latest| latest.holes)
+        self.head.as_ref().map_or(0, |head| head.len())
+    }
+
+    /// Bytes of the messages in memory that come before the tail.
+    fn head_bytes(&self) -> usize {
+        self.head.as_ref().map_or(0, |head| head.bytes())
+    }
+
+    /// The messages in memory that come before the tail.
+    fn messages(&self) -> impl DoubleEndedIterator<Item = &Queued> {
+        self.head.iter().flat_map(|head| head.messages())
     }
 
     /// How many places for messages, and for what is known of them, there are in memory.
     #[cfg(test)]
     pub(super) fn places(&self) -> usize {
-        self.messages.capacity() + self.tail.as_ref().map_or(0, |tail| tail.places())
+        let head = self.head.as_ref().map_or(0, |head| head.places());
+        head + self.tail.as_ref().map_or(0, |tail| tail.places())
     }
 
     /// Whether a message of QoS 0 waits, which another one may not overtake.
     pub(super) const fn holds_at_most_once(&self) -> bool {
         self.at_most_once > 0
+    }
+
+    /// The session has lost its connection: an empty head is not kept for what may come.
+    pub(super) fn drop_empty_head(&mut self) {
+        self.head.take_if(|head| head.is_empty());
     }
 
     /// Adds a message at the end; gives back the one that it replaces, if it does.
@@ -200,23 +227,22 @@ impl Queue {
     /// Whether the head is as much as this.
     #[inline]
     fn fills(&self, part: QueuePart) -> bool {
-        self.messages.len() >= part.len || self.bytes >= part.bytes
+        self.head.as_ref().is_some_and(|head| head.fills(part))
     }
 
     #[inline]
     fn push_back(&mut self, queued: Queued) {
-        self.bytes += queued.cost();
-        self.messages.push_back(Some(queued));
+        self.head.get_or_insert_default().push_back(queued);
     }
 
     /// The first message. There may be none in memory though the queue has some.
     pub(super) fn front(&self) -> Option<&Queued> {
-        self.messages.front()?.as_ref()
+        self.head.as_ref()?.front()
     }
 
     /// Whether a copy of this message is in it that waits until the message is decided.
     pub(super) fn awaits_copy(&self, outgoing: &Outgoing<'_>) -> bool {
-        let last = self.messages.iter().rev().flatten().take_while(|queued| queued.is_tentative());
+        let last = self.messages().rev().take_while(|queued| queued.is_tentative());
         let mut undecided = last.chain(self.front().filter(|front| front.is_tentative()));
         undecided.any(|queued| outgoing.is_copy(&queued.message))
             || self.tail.as_ref().is_some_and(|tail| tail.awaits_copy(outgoing))
@@ -224,30 +250,15 @@ impl Queue {
 
     /// Takes the first message, if it is in memory.
     pub(super) fn pop(&mut self) -> Option<Queued> {
-        let queued = self.messages.pop_front()??;
-        self.bytes -= queued.cost();
+        let queued = self.head.as_mut()?.pop()?;
         self.at_most_once -= usize::from(queued.qos == QoS::AtMostOnce);
-        if let Some(latest) = &mut self.latest {
-            latest.popped(&queued.message.topic_name, &mut self.messages);
-        }
-        if self.messages.is_empty() {
-            // A drained queue keeps no buffer.
-            self.messages = VecDeque::new();
-            self.latest = None;
-        }
         Some(queued)
     }
 
     /// Puts back what was just taken.
     pub(super) fn push_front(&mut self, queued: Queued, keep: Keep) {
-        if matches!(keep, Keep::Latest) {
-            let is_tentative = queued.is_tentative();
-            let latest = self.latest.get_or_insert_default();
-            latest.pushed_front(&queued.message.topic_name, is_tentative);
-        }
-        self.bytes += queued.cost();
         self.at_most_once += usize::from(queued.qos == QoS::AtMostOnce);
-        self.messages.push_front(Some(queued));
+        self.head.get_or_insert_default().push_front(queued, keep);
     }
 
     /// A message that was tentative is owed; gives back the one that it replaces, if it does.
@@ -255,16 +266,7 @@ impl Queue {
         if self.tail.as_mut().is_some_and(|tail| tail.confirm(number)) {
             return None;
         }
-        let is_it = |queued: &Option<Queued>| {
-            queued.as_ref().is_some_and(|queued| queued.number() == Some(number))
-        };
-        let at = self.messages.iter().rposition(is_it)?;
-        let queued = self.messages[at].as_mut()?;
-        if let Some(note) = &mut queued.note {
-            note.tentative = false;
-        }
-        let topic_name = queued.message.topic_name.clone();
-        let place = self.latest.as_mut()?.confirmed(&topic_name, at)?;
+        let place = self.head.as_mut()?.confirm(number)?;
         self.take_out(place)
     }
 
@@ -281,24 +283,15 @@ impl Queue {
     /// The Shared Subscriptions that messages came by, as often as they did.
     pub(super) fn groups(&self) -> impl Iterator<Item = Arc<GroupName>> + '_ {
         let beside = self.tail.iter().flat_map(|tail| tail.beside());
-        let queued = self.messages.iter().flatten().chain(beside);
+        let queued = self.messages().chain(beside);
         queued.filter_map(|queued| queued.note.as_ref()?.group.clone())
     }
 
     /// Takes out those of the messages in memory that `wanted` picks, in their order.
     pub(super) fn extract(&mut self, wanted: impl Fn(&Queued) -> bool) -> Vec<Queued> {
         let mut picked = Vec::new();
-        if self.messages.iter().flatten().any(&wanted) {
-            let messages = std::mem::take(&mut self.messages);
-            for queued in messages.into_iter().flatten() {
-                if wanted(&queued) {
-                    self.bytes -= queued.cost();
-                    picked.push(queued);
-                } else {
-                    self.messages.push_back(Some(queued));
-                }
-            }
-            self.latest = self.latest.is_some().then(|| Box::new(Latest::of(&self.messages)));
+        if let Some(head) = &mut self.head {
+            head.extract(&wanted, &mut picked);
         }
         if let Some(tail) = &mut self.tail {
             tail.extract(wanted, &mut picked);
@@ -316,28 +309,20 @@ impl Queue {
             true => None,
             false => self.take_older(&queued.message.topic_name),
         };
-        let latest = self.latest.get_or_insert_default();
-        if !queued.is_tentative() {
-            latest.pushed_back(&queued.message.topic_name, self.messages.len());
-        }
-        self.push_back(queued);
+        self.head.get_or_insert_default().push_latest(queued);
         replaced
     }
 
     /// Takes out the message that a newer one of this Topic Name replaces.
     pub(super) fn take_older(&mut self, topic_name: &TopicName) -> Option<Queued> {
-        let place = self.latest.as_ref()?.place(topic_name)?;
+        let place = self.head.as_ref()?.place(topic_name)?;
         self.take_out(place)
     }
 
     /// Leaves the place of a replaced message empty.
     fn take_out(&mut self, at: usize) -> Option<Queued> {
-        let queued = self.messages.get_mut(at)?.take()?;
-        self.bytes -= queued.cost();
+        let queued = self.head.as_mut()?.take_out(at)?;
         self.at_most_once -= usize::from(queued.qos == QoS::AtMostOnce);
-        if let Some(latest) = &mut self.latest {
-            latest.taken_out(&queued.message.topic_name, at, &mut self.messages);
-        }
         Some(queued)
     }
 }

@@ -1,5 +1,6 @@
 //! A core that begins with what an earlier process had stored.
 
+use super::deadline::Deadline;
 use super::forward::Forward;
 use super::granted::SessionKey;
 use super::image::{ClientImage, Owed, Underway, Waiting};
@@ -118,15 +119,17 @@ impl Core {
         // The clock may have been wrong then, and have gone back since.
         let gone_at = away_since.map_or(now, |away_since| away_since.min(now));
         let expiry_interval = session.expiry_interval;
-        session.expires_at = (expiry_interval != NEVER)
-            .then(|| gone_at + Duration::from_secs(u64::from(expiry_interval)));
+        if expiry_interval != NEVER {
+            let expires_at = gone_at + Duration::from_secs(u64::from(expiry_interval));
+            session.expires_at = Deadline::at(expires_at);
+        }
         session.will = client.will;
         if let Some(will) = &mut session.will {
             let delay_secs = will.delay_secs.min(expiry_interval);
-            will.due_at = Some(gone_at + Duration::from_secs(u64::from(delay_secs)));
+            will.due_at = Deadline::at(gone_at + Duration::from_secs(u64::from(delay_secs)));
         }
         for packet_identifier in client.received {
-            session.exchanges.restore_received(packet_identifier);
+            session.exchanges_mut().restore_received(packet_identifier);
         }
         if client.last_number > 0 {
             session.rare().last_number = client.last_number;
@@ -136,7 +139,7 @@ impl Core {
         for (topic_filter, granted) in client.subscriptions {
             self.add_to_index(key, &topic_filter, granted);
             self.announce(&topic_filter, false);
-            self.endpoints.sessions[key.0].add_subscription(topic_filter);
+            self.endpoints.sessions[key.0].subscriptions.push(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
         self.restore_owed(key, client.owed, client.waiting);
@@ -179,7 +182,7 @@ impl Core {
                     };
                     note.taken = taken.then_some(RecordNumber(0));
                     session.rare().notes.insert(packet_identifier, note);
-                    session.exchanges.restore_in_flight(InFlight::new(
+                    session.exchanges_mut().restore_in_flight(InFlight::new(
                         packet_identifier,
                         state,
                         message,

@@ -2,6 +2,7 @@
 
 use super::GroupName;
 use super::RecordNumber;
+use super::deadline::Deadline;
 use super::drops::Drops;
 use super::forward::Turn;
 use super::given::{Given, RefusedMessages};
@@ -9,8 +10,9 @@ use super::login::Owner;
 use super::notes::Notes;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
-use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text, TopicFilter};
-use dunlin_protocol::{Instant, Message, Session as ProtocolSession};
+use super::topic_filters::TopicFilters;
+use dunlin_protocol::codec::{PacketIdentifier, ProtocolVersion, Text};
+use dunlin_protocol::{Message, Session as ProtocolSession};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -28,16 +30,19 @@ pub(super) struct Session {
     pub(super) version: ProtocolVersion,
     /// Seconds that the session outlives its connection.
     pub(super) expiry_interval: u32,
-    /// While away: when the session ends, unless it never does.
-    pub(super) expires_at: Option<Instant>,
-    /// While away: the exchanges under way. While connected they are with the connection.
-    pub(super) exchanges: ProtocolSession,
+    /// While away: when the session ends.
+    pub(super) expires_at: Deadline,
+    /// While away: the exchanges under way, if there are any. While connected they are with the
+    /// connection.
+    pub(super) exchanges: Option<Box<ProtocolSession>>,
+    /// While away without exchanges: the Packet Identifier that the next one gets.
+    next_identifier: PacketIdentifier,
     /// When the earliest timer that counts for it comes up.
-    pub(super) timer_at: Option<Instant>,
+    pub(super) timer_at: Deadline,
     /// Whether the session was recorded: its end is recorded as well.
     pub(super) is_recorded: bool,
     pub(super) queue: Queue,
-    pub(super) subscriptions: Vec<TopicFilter>,
+    pub(super) subscriptions: TopicFilters,
     pub(super) will: Option<Box<Will>>,
     /// What was dropped for it; made on demand.
     pub(super) drops: Option<Box<Drops>>,
@@ -91,7 +96,7 @@ pub(super) struct Will {
     pub(super) message_expiry_interval: Option<u32>,
     pub(super) delay_secs: u32,
     /// While away: when it is published.
-    pub(super) due_at: Option<Instant>,
+    pub(super) due_at: Deadline,
     /// Whether it was recorded: its end is recorded as well.
     pub(super) is_recorded: bool,
 }
@@ -104,12 +109,13 @@ impl Session {
             connection: None,
             version,
             expiry_interval: 0,
-            expires_at: None,
-            exchanges: ProtocolSession::new(),
-            timer_at: None,
+            expires_at: Deadline::NEVER,
+            exchanges: None,
+            next_identifier: PacketIdentifier::FIRST,
+            timer_at: Deadline::NEVER,
             is_recorded: false,
             queue: Queue::default(),
-            subscriptions: Vec::new(),
+            subscriptions: TopicFilters::default(),
             will: None,
             drops: None,
             rare: None,
@@ -118,6 +124,31 @@ impl Session {
 
     pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
+    }
+
+    /// While away: when its Will is published, if it has one.
+    pub(super) fn will_due_at(&self) -> Deadline {
+        self.will.as_ref().map_or(Deadline::NEVER, |will| will.due_at)
+    }
+
+    /// Keeps the exchanges of a connection that is over.
+    pub(super) fn keep_exchanges(&mut self, exchanges: ProtocolSession) {
+        self.next_identifier = exchanges.next_packet_identifier();
+        self.exchanges = (!exchanges.is_empty()).then(|| Box::new(exchanges));
+    }
+
+    /// Takes the exchanges, for a connection.
+    pub(super) fn take_exchanges(&mut self) -> ProtocolSession {
+        match self.exchanges.take() {
+            Some(exchanges) => *exchanges,
+            None => ProtocolSession::starting_at(self.next_identifier),
+        }
+    }
+
+    /// While away: the exchanges, to add to them.
+    pub(super) fn exchanges_mut(&mut self) -> &mut ProtocolSession {
+        let none = || Box::new(ProtocolSession::starting_at(self.next_identifier));
+        self.exchanges.get_or_insert_with(none)
     }
 
     /// Whether the session outlives its connection, and so must survive the process.
@@ -164,14 +195,6 @@ impl Session {
         if rare.cursors.is_empty() && rare.refused.is_empty() && is_idle {
             self.rare = None;
         }
-    }
-
-    /// Adds a subscription; most sessions have one, and take no more memory than it needs.
-    pub(super) fn add_subscription(&mut self, topic_filter: TopicFilter) {
-        if self.subscriptions.is_empty() {
-            self.subscriptions.reserve_exact(1);
-        }
-        self.subscriptions.push(topic_filter);
     }
 
     /// Whether retained messages are still to be sent.

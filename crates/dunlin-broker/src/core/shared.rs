@@ -209,11 +209,14 @@ impl Core {
     /// stay with it [MQTT-4.8.2-5]; those that wait for the store before they are sent are left
     /// when its session ends.
     pub(super) fn hand_on(&mut self, now: Instant, key: SessionKey, session_ends: bool) {
+        let messages = self.take_group_messages(key, session_ends);
+        if messages.is_empty() {
+            // What follows shares the identifier, which costs memory for good.
+            return;
+        }
         let client_identifier = self.endpoints.sessions[key.0].client_identifier.clone();
         let generation = self.endpoints.sessions.generation(key.0);
-        for GroupMessage { group, message, tentative } in
-            self.take_group_messages(key, session_ends)
-        {
+        for GroupMessage { group, message, tentative } in messages {
             match tentative {
                 // Withdrawn, it comes again, for the whole group.
                 Some(number) => {
@@ -261,7 +264,8 @@ impl Core {
         if !noted.is_empty() {
             let in_flight: Vec<_> = session
                 .exchanges
-                .in_flight()
+                .iter()
+                .flat_map(|exchanges| exchanges.in_flight())
                 .filter_map(|exchange| {
                     let (_, group, unsent) = noted
                         .iter()

@@ -103,7 +103,7 @@ impl Core {
         if !is_known {
             let topic_filter = topic_filter.detached();
             self.announce(&topic_filter, true);
-            self.endpoints.sessions[key.0].add_subscription(topic_filter);
+            self.endpoints.sessions[key.0].subscriptions.push(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }
         let wants_retained = match subscription.options.retain_handling {
@@ -260,7 +260,7 @@ impl Core {
     /// Takes all subscriptions of a session out of the index.
     pub(super) fn remove_subscriptions(&mut self, key: SessionKey) {
         let subscriptions = std::mem::take(&mut self.endpoints.sessions[key.0].subscriptions);
-        for topic_filter in &subscriptions {
+        for topic_filter in subscriptions.iter() {
             self.remove_subscription(key, topic_filter);
         }
     }

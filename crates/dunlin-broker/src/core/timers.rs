@@ -1,6 +1,7 @@
 //! The timers of a worker: buckets of a tenth of a second, so that a quiet connection costs one
 //! entry and a packet costs none.
 
+use super::deadline::Deadline;
 use super::{ConnectionKey, SessionKey, WorkerNumber};
 use dunlin_protocol::Instant;
 use std::collections::BTreeMap;
@@ -52,21 +53,21 @@ impl Timers {
         &mut self,
         now: Instant,
         deadline: Instant,
-        timer_at: &mut Option<Instant>,
+        timer_at: &mut Deadline,
         timer: Timer,
     ) {
         let at = deadline.min(now + WATCH_MAX).max(now + BUCKET);
-        if timer_at.is_none_or(|earliest| at < earliest) {
-            *timer_at = Some(at);
+        if Deadline::at(at) < *timer_at {
+            *timer_at = Deadline::at(at);
             self.set(at, timer);
         }
     }
 
     /// Whether a timer that came up is the one that counts for its owner, which then has none.
-    pub(super) fn fires(now: Instant, timer_at: &mut Option<Instant>) -> bool {
-        let fires = timer_at.is_some_and(|at| at <= now);
+    pub(super) fn fires(now: Instant, timer_at: &mut Deadline) -> bool {
+        let fires = timer_at.is_due(now);
         if fires {
-            *timer_at = None;
+            *timer_at = Deadline::NEVER;
         }
         fires
     }

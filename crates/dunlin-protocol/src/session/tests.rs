@@ -8,7 +8,7 @@ fn identifier(value: u16) -> PacketIdentifier {
 }
 
 fn queue_of(count: usize) -> InFlightQueue {
-    let mut queue = InFlightQueue::new();
+    let mut queue = InFlightQueue::default();
     for _ in 0..count {
         begin(&mut queue).unwrap();
     }

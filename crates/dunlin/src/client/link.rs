@@ -17,6 +17,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a farewell may take to leave.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How the answer of TLS to anything else begins. In MQTT it is of no type that a broker sends.
+const TLS_ALERT: [u8; 2] = [0x15, 0x03];
+
 /// A connection to a broker.
 pub(super) struct Link {
     stream: Stream,
@@ -26,6 +29,10 @@ pub(super) struct Link {
     began: std::time::Instant,
     trace: Option<Trace>,
     peer: String,
+    /// What ended the connection, in the words of the system or of TLS.
+    failure: Option<String>,
+    /// Whether what came looks like TLS, which was not asked for.
+    meets_tls: bool,
 }
 
 impl Link {
@@ -59,7 +66,17 @@ impl Link {
         let connection = ClientConnection::new(Instant::ZERO, config, session, &mut output)
             .map_err(|error| Failure::usage(format!("the CONNECT can't be sent: {error}")))?;
         let trace = debug.then(|| Trace::new(target.connect.protocol_version));
-        Ok(Self { stream, connection, input: BytesMut::new(), output, began, trace, peer })
+        Ok(Self {
+            stream,
+            connection,
+            input: BytesMut::new(),
+            output,
+            began,
+            trace,
+            peer,
+            failure: None,
+            meets_tls: false,
+        })
     }
 
     /// The time on the connection's clock.
@@ -117,7 +134,9 @@ impl Link {
                     }
                     Ok(())
                 });
-                if moved.is_err() {
+                if let Err(error) = moved {
+                    let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
+                    self.failure = (!is_end).then(|| error.to_string());
                     self.connection.handle_network_closed();
                 }
             }
@@ -169,11 +188,18 @@ impl Link {
                 disconnect.reason_code,
                 format!("the broker ended the connection: {}", disconnect.reason_code),
             ),
+            ConnectionEnd::Violation(_) if self.meets_tls => Failure::new(format!(
+                "{}: the broker speaks TLS there; write mqtts:// or --cafile FILE",
+                self.peer
+            )),
             ConnectionEnd::Violation(violation) => Failure::new(format!(
                 "the broker broke the protocol: {violation} ({})",
                 violation.statement()
             )),
-            other => Failure::new(format!("{}: {other}", self.peer)),
+            other => match &self.failure {
+                Some(failure) => Failure::new(format!("{}: {other}: {failure}", self.peer)),
+                None => Failure::new(format!("{}: {other}", self.peer)),
+            },
         }
     }
 
@@ -262,6 +288,7 @@ impl Link {
                 if let Some(trace) = &mut self.trace {
                     trace.received(&self.input[before..]);
                 }
+                self.meets_tls |= self.input.starts_with(&TLS_ALERT);
                 // What came before the end is taken first.
                 if is_end && self.input.len() == before {
                     return Err(io::ErrorKind::UnexpectedEof.into());

@@ -16,10 +16,12 @@ fn urls_are_taken_apart() {
     let url = Url::parse("mqtt://[::1]").unwrap();
     assert_eq!((url.host.as_str(), url.port, url.topic), ("::1", None, None));
     assert_eq!(Url::parse("mqtt://[::1]:5/").unwrap().port, Some(5));
+    let url = Url::parse("mqtts://h/a").unwrap();
+    assert_eq!((url.is_secure, url.port), (true, None));
     for (url, message) in [
         ("host", "\"host\" has no scheme; write mqtt://HOST:PORT/TOPIC"),
-        ("mqtts://host", "mqtts:// is not in this version; use mqtt://"),
-        ("http://host", "http:// is no transport; use mqtt://"),
+        ("wss://host", "wss:// is not in this version; use mqtt:// or mqtts://"),
+        ("http://host", "http:// is no transport; use mqtt:// or mqtts://"),
         ("mqtt:///a", "the URL names no host; write mqtt://HOST:PORT/TOPIC"),
         ("mqtt://host:x", "\"x\" is no port"),
         ("mqtt://h/%4", "\"%4\" has a % that no two hex digits of UTF-8 follow; write a % as %25"),

@@ -55,7 +55,7 @@ fn mistakes_are_one_line_and_exit_code_2() {
     );
     refused(
         &["--listen", "mqtts://127.0.0.1"],
-        "--listen: mqtts:// listeners are not in this version; use mqtt://",
+        "--listen: mqtts:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial",
     );
     refused(
         &["--set", "limits.recieve_maximum=1"],

@@ -18,4 +18,5 @@ mod process;
 mod program;
 mod scripted;
 mod store;
+mod tls;
 mod tools;

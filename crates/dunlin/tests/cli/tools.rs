@@ -180,10 +180,15 @@ fn wrong_arguments_are_exit_code_2() {
             &["sub", "-p", "1", "mqtt://host/a"],
             "\"mqtt://host/a\" names host and port; leave out -h and -p",
         ),
-        (&["sub", "-t", "a", "--cafile", "ca.pem"], "--cafile (TLS) is not in this version"),
+        (&["sub", "-t", "a", "--capath", "/etc"], "--capath (TLS) is not in this version"),
+        (&["sub", "-t", "a", "--tls-version", "x"], "--tls-version (TLS) is not in this version"),
         (&["pub", "-t", "a", "--psk-identity", "x"], "--psk-identity (TLS) is not in this version"),
         (&["pub", "-t", "a", "-A", "::1"], "-A (a local address) is not in this version"),
-        (&["sub", "mqtts://host/a"], "mqtts:// is not in this version; use mqtt://"),
+        (&["sub", "wss://host/a"], "wss:// is not in this version; use mqtt:// or mqtts://"),
+        (
+            &["sub", "mqtt://host/a", "--insecure"],
+            "the flags of TLS go with mqtts://, and not with mqtt://",
+        ),
     ] {
         run(args).check(2, "", &format!("error: {message}\n"));
     }

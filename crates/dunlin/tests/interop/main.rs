@@ -13,3 +13,4 @@ mod message;
 mod mosquitto_clients;
 mod paho;
 mod process;
+mod tls;

@@ -104,8 +104,12 @@ class Peer:
         self.client.on_unsubscribe = self.on_unsubscribe
         self.client.on_publish = self.on_publish
         self.client.on_message = self.on_message
+        host = "127.0.0.1"
+        if "ca" in given:
+            self.client.tls_set(given["ca"], given.get("cert"), given.get("key"))
+            host = "localhost"
         v5 = {"clean_start": clean, "properties": properties_from(fields, PacketTypes.CONNECT)}
-        self.client.connect("127.0.0.1", int(given["port"]), 60, **(v5 if self.v5 else {}))
+        self.client.connect(host, int(given["port"]), 60, **(v5 if self.v5 else {}))
         self.client.loop_start()
 
     def subscribe(self, fields):

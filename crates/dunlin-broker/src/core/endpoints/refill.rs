@@ -128,6 +128,7 @@ impl Endpoints {
         if let Keep::Head(part) = keep(&self.limits, self.stores, &self.queue_head, session) {
             session.queue.shrink(part);
         }
+        session.queue.drop_empty_head();
     }
 
     // ---- the last of each Topic Name

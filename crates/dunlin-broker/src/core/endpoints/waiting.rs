@@ -205,7 +205,9 @@ impl Endpoints {
         packet_identifier: PacketIdentifier,
     ) {
         let session = &mut self.sessions[key.0];
-        session.exchanges.remove_in_flight(packet_identifier);
+        if let Some(exchanges) = &mut session.exchanges {
+            exchanges.remove_in_flight(packet_identifier);
+        }
         let note = session.take_note(packet_identifier);
         self.settle(key, &note);
     }

@@ -43,20 +43,6 @@ pub(in crate::core) struct Wanted {
     pub(in crate::core) part: QueuePart,
 }
 
-impl QueuePart {
-    const NOTHING: Self = Self { len: 0, bytes: 0 };
-
-    const fn add(&mut self, size: usize) {
-        self.len += 1;
-        self.bytes += size;
-    }
-
-    const fn remove(&mut self, size: usize) {
-        self.len = self.len.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(size);
-    }
-}
-
 impl Tail {
     const fn new(after: u64) -> Self {
         Self {
@@ -215,7 +201,7 @@ impl Queue {
     /// What is to be fetched now, if anything is: when two thirds of the head are gone, or, where
     /// that is `urgent`, in any case.
     pub(in crate::core) fn want(&mut self, head: QueuePart, urgent: bool) -> Option<Wanted> {
-        let (head_len, head_bytes) = (self.head_len(), self.bytes);
+        let (head_len, head_bytes) = (self.head_len(), self.head_bytes());
         let tail = self.tail.as_mut()?;
         let is_low = head_len <= head.len / 3 && head_bytes <= head.bytes / 3;
         if tail.underway.is_some() || !(is_low || urgent) {
@@ -306,22 +292,13 @@ impl Queue {
 
     /// Leaves to the store what is beyond this much of the head.
     pub(in crate::core) fn shrink(&mut self, head: QueuePart) {
-        if self.messages.len() <= head.len && self.bytes <= head.bytes {
+        let Some(messages) = self.head.as_mut().filter(|messages| messages.exceeds(head)) else {
             return;
-        }
-        let mut kept = QueuePart::NOTHING;
-        for queued in self.messages.iter().flatten() {
-            let goes = kept.len >= head.len || kept.bytes >= head.bytes;
-            if goes && queued.number_in_store().is_some() {
-                break;
-            }
-            kept.add(queued.cost());
-        }
-        let mut rest = self.messages.split_off(kept.len).into_iter().flatten().peekable();
+        };
+        let mut rest = messages.split_off(head).peekable();
         let Some(first) = rest.peek().and_then(Queued::number_in_store) else { return };
         let mut tail = Tail::new(first - 1);
         for queued in rest {
-            self.bytes -= queued.cost();
             match queued.number_in_store() {
                 Some(number) => tail.add(number, &queued),
                 None => tail.add_beside(queued),
@@ -337,7 +314,6 @@ impl Queue {
             tail.underway = behind.underway.map(|underway| Underway { is_void: true, ..underway });
         }
         self.tail = Some(Box::new(tail));
-        self.messages.shrink_to_fit();
     }
 
     /// Takes all messages away, those in the store as well.

@@ -250,7 +250,22 @@ fn the_last_message_of_each_topic_name_waits() {
     // Many replacements leave no places behind.
     for number in 0..100_000 {
         push(&mut queue, of(["a", "b", "c"][number as usize % 3], number, false));
-        assert!(queue.messages.len() <= 100);
+        assert!(queue.places() <= 128);
     }
     assert_eq!(queue.len(), 3);
+}
+
+#[test]
+fn a_drained_queue_keeps_its_head_until_the_connection_is_lost() {
+    let mut queue = Queue::default();
+    for number in 1..=2 {
+        queue.push(queued(number, Kind::AtMostOnce, false), Keep::All);
+        queue.drop_empty_head();
+        assert_eq!((queue.is_empty(), queue.len(), queue.holds_at_most_once()), (false, 1, true));
+        assert_eq!(queue.pop().map(|queued| number_of(&queued)), Some(number));
+        assert_eq!((queue.is_empty(), queue.len(), queue.places()), (true, 0, 0));
+        assert!(queue.head.is_some());
+    }
+    queue.drop_empty_head();
+    assert!(queue.is_empty() && queue.head.is_none());
 }

@@ -403,6 +403,33 @@ fn what_a_member_that_ends_leaves_undecided_goes_to_another_one_once_it_is_decid
     }
 }
 
+#[test]
+fn what_a_worker_withdraws_of_its_own_makes_room_for_what_waits_there() {
+    let mut broker = Broker::build(2, limits(1), true);
+    for (worker, prefix, topic_filter) in [(0, "first", "#"), (1, "second", "a")] {
+        let link = client_at(&mut broker, worker, worker, prefix);
+        broker.send(link, subscribe(&[topic_filter], QoS::ExactlyOnce));
+        broker.cut(link);
+    }
+    let name = name_at(&broker, 0, "local");
+    let local = broker.join(connect_v311(&name, false)).0;
+    send(&mut broker, local, QoS::ExactlyOnce, 1..=1);
+    let link = resume(&mut broker, 0, "first");
+    assert_eq!(broker.drain(link), ["1"]);
+    broker.cut(link);
+    send(&mut broker, local, QoS::ExactlyOnce, 2..=2);
+    let other = waiting_client(&mut broker, 3);
+    broker.send(other, Packet::Publish(publish("b", "3", QoS::ExactlyOnce, 3)));
+    assert!(broker.types(other).is_empty(), "the one before it is not decided");
+    broker.core(1).handle_store_ready(false);
+    broker.cut(local);
+    broker.core(1).handle_store_ready(true);
+    assert_eq!(broker.types(other), [PacketType::PubRec], "before the other one comes again");
+    let link = resume(&mut broker, 0, "first");
+    assert_eq!(broker.drain(link), ["3"]);
+    check_nothing_pending(&mut broker);
+}
+
 /// Worker 1 has a message in the full queue of a session of worker 0 that is away, and it is not
 /// decided: it waits for room in the full queue of another one, of worker 2. Two more publishers
 /// wait for it, each with a message for the first session.

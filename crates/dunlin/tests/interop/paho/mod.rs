@@ -1,7 +1,7 @@
 //! paho-mqtt, the Python client: the table of which feature is played at which version and Quality
 //! of Service.
 
-mod driver;
+pub(crate) mod driver;
 mod scenarios;
 mod scenarios_v5;
 mod stage;

@@ -1,0 +1,155 @@
+//! `dunlin cert`, and pub and sub over TLS with what it makes.
+
+use crate::program::{Ended, Running, command, run};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use tempfile::TempDir;
+
+struct Certificates(TempDir);
+
+impl Certificates {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for out in ["certs", "strange"] {
+            let path = folder.path().join(out);
+            run(&["cert", "--out", path.to_str().unwrap()]).check(
+                0,
+                &format!(
+                    "{0}/ca.pem, {0}/ca.key: the authority: whom clients trust\n\
+                     {0}/server.pem, {0}/server.key: localhost, 127.0.0.1, ::1\n\
+                     {0}/client.pem, {0}/client.key: the client client\n",
+                    path.display()
+                ),
+                "",
+            );
+        }
+        Self(folder)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_owned()
+    }
+}
+
+/// A broker with these listeners, and their ports.
+fn broker(certificates: &Certificates, options: &[&str]) -> (Running, Vec<String>) {
+    let urls: Vec<String> = options
+        .iter()
+        .map(|options| {
+            let (certificate, key) =
+                (certificates.path("certs/server.pem"), certificates.path("certs/server.key"));
+            format!("mqtts://127.0.0.1:0?certificate={certificate}&key={key}{options}")
+        })
+        .collect();
+    let mut args = vec!["broker"];
+    args.extend(urls.iter().flat_map(|url| ["--listen", url]));
+    let broker = Running::start(&args);
+    assert!(broker.line().unwrap().starts_with("dunlin "));
+    let port = |_| {
+        let line = broker.line().unwrap();
+        line.strip_prefix("listening on mqtts://127.0.0.1:").expect(&line).to_owned()
+    };
+    let ports = options.iter().map(port).collect();
+    (broker, ports)
+}
+
+#[test]
+fn a_message_crosses_with_tls_on_both_sides() {
+    let certificates = Certificates::new();
+    let mutual = format!("&client_ca={}", certificates.path("certs/ca.pem"));
+    let (_broker, ports) = broker(&certificates, &["", &mutual]);
+    let ca = certificates.path("certs/ca.pem");
+    let sub = Running::start(&[
+        "sub", "-p", &ports[0], "--cafile", &ca, "-t", "a", "-q", "2", "-C", "3", "-d",
+    ]);
+    sub.wait_for("< SUBACK");
+    let (cert, key) =
+        (certificates.path("certs/client.pem"), certificates.path("certs/client.key"));
+    let long = "x".repeat(300_000);
+    let file = certificates.path("long");
+    fs::write(&file, &long).unwrap();
+    let own = ["pub", "-p", &ports[1], "--cafile", &ca, "--cert", &cert, "--key", &key, "-t", "a"];
+    let url = format!("mqtts://localhost:{}/a", ports[0]);
+    let state = certificates.path("state");
+    for more in [&["-m", "short", "-q", "2"][..], &["-f", &file, "-q", "1"]] {
+        run(&[&own[..], more].concat()).check(0, "", "");
+    }
+    let kept = ["pub", "-L", &url, "--cafile", &ca, "-i", "k", "--session-file", &state];
+    run(&[&kept[..], &["-m", "kept", "-q", "2"]].concat()).check(0, "", "");
+    for expected in ["short", &long, "kept"] {
+        assert_eq!(sub.line().as_deref(), Some(expected));
+    }
+    assert_eq!(sub.end().code, Some(0));
+}
+
+#[test]
+fn who_is_not_trusted_is_told_why() {
+    let certificates = Certificates::new();
+    let mutual = format!("&client_ca={}", certificates.path("certs/ca.pem"));
+    let (_broker, ports) = broker(&certificates, &["", &mutual]);
+    let (ca, strange) = (certificates.path("certs/ca.pem"), certificates.path("strange/ca.pem"));
+    let (cert, key) =
+        (certificates.path("strange/client.pem"), certificates.path("strange/client.key"));
+    let fails = |args: &[&str], reason: &str| {
+        let ended = run(&[&["pub", "-t", "a", "-m", "b", "-q", "1"][..], args].concat());
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(ended.stderr.contains(reason), "{ended:?}");
+    };
+    fails(&["-p", &ports[0], "--cafile", &strange], "invalid peer certificate");
+    // Whom the operating system trusts has not signed it.
+    fails(&["-p", &ports[0], "--tls-use-os-certs"], "invalid peer certificate");
+    fails(&["-p", &ports[0], "-h", "127.0.0.2", "--cafile", &ca], "nobody listens");
+    fails(&["-p", &ports[1], "--cafile", &ca], "CertificateRequired");
+    let shown = ["-p", &ports[1], "--cafile", &ca, "--cert", &cert, "--key", &key];
+    fails(&shown, "received fatal alert");
+    fails(&["-p", &ports[0]], "the broker speaks TLS there; write mqtts:// or --cafile FILE");
+}
+
+#[test]
+fn an_authority_in_the_folder_is_used_again() {
+    let certificates = Certificates::new();
+    let out = certificates.path("certs");
+    let read = |name: &str| fs::read(Path::new(&out).join(name)).unwrap();
+    let before = (read("ca.pem"), read("server.pem"), read("client.pem"));
+    let lamp = run(&["cert", "--out", &out, "--client", "lamp-7"]);
+    lamp.check(0, &format!("{out}/lamp-7.pem, {out}/lamp-7.key: the client lamp-7\n"), "");
+    assert_eq!(before, (read("ca.pem"), read("server.pem"), read("client.pem")));
+    for (name, mode) in [("ca.key", 0o600), ("lamp-7.key", 0o600), ("lamp-7.pem", 0o644)] {
+        let found = fs::metadata(Path::new(&out).join(name)).unwrap().permissions().mode();
+        assert_eq!(found & 0o777, mode, "{name}");
+    }
+    let mutual = format!("&client_ca={out}/ca.pem");
+    let (_broker, ports) = broker(&certificates, &[&mutual]);
+    let (ca, cert, key) =
+        (format!("{out}/ca.pem"), format!("{out}/lamp-7.pem"), format!("{out}/lamp-7.key"));
+    let args = ["pub", "-p", &ports[0], "--cafile", &ca, "--cert", &cert, "--key", &key];
+    run(&[&args[..], &["-t", "a", "-m", "b", "-q", "1"]].concat()).check(0, "", "");
+    for (args, message) in [
+        (&["--client", "a/b"][..], "--client \"a/b\": letters, digits and any of -_.@ make a name"),
+        (&["--client", "server"], "--client \"server\": that name is taken"),
+    ] {
+        let ended = run(&[&["cert", "--out", &out][..], args].concat());
+        ended.check(2, "", &format!("error: {message}\n"));
+    }
+}
+
+#[test]
+fn a_file_that_is_of_no_use_is_named_before_anything_runs() {
+    let certificates = Certificates::new();
+    let path = |name: &str| certificates.path(name);
+    for (certificate, key, message) in [
+        ("none", "certs/server.key", "none: it can't be read: "),
+        ("certs/server.key", "certs/server.key", "server.key: there is no certificate in it"),
+        ("certs/server.pem", "certs/ca.pem", "ca.pem: there is no key in it"),
+        ("certs/server.pem", "certs/client.key", "client.key: it is not the key of "),
+    ] {
+        let (certificate, key) = (path(certificate), path(key));
+        let url = format!("mqtts://127.0.0.1:0?certificate={certificate}&key={key}");
+        let output = command(&["broker", "--listen", &url]).output().unwrap();
+        let ended = Ended::of(output);
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+        assert!(ended.stderr.contains(message), "{ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    }
+}
