@@ -57,12 +57,12 @@ pub struct Grant {
 /// Not known is the owner of a session that was made while nobody was asked, or that comes out of
 /// the store: it goes to the first who logs in for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Owner(Option<Box<str>>);
+pub(super) struct Owner(Option<Arc<Text>>);
 
 impl Owner {
     /// A user, or all who are anonymous; no user's name is empty.
-    fn of(user: Option<&Text>) -> Self {
-        Self(Some(user.map_or("", Text::as_str).into()))
+    fn of(user: Option<Text>) -> Self {
+        Self(Some(Arc::new(user.unwrap_or_default())))
     }
 
     /// Whether a session of this owner may go to a Client that logged in as that one.
@@ -154,7 +154,7 @@ impl Core {
         self.resumed.push(key);
         match decision {
             Decision::Allow(Grant { user, expires_at }) => {
-                let owner = Owner::of(user.as_ref());
+                let owner = Owner::of(user);
                 let admitted = Admitted { connect: *connect, owner, expires_at };
                 self.place_connect(now, key, admitted);
             }
