@@ -115,10 +115,10 @@ impl Core {
             known => known,
         };
         let session = resumed.unwrap_or_else(|| self.begin_session(&connect));
-        self.configure_session(session, &connect, &mut properties);
         self.endpoints.sessions[session.0].owner.claim(&owner);
+        self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
-        self.limit_login(key, expires_at);
+        self.limit_login(now, key, expires_at);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
         let gone = self.pending.gone(&connect.client_identifier);
         match self.recorded_since(last_before).or(gone) {
@@ -283,10 +283,12 @@ impl Core {
         session.is_recorded = true;
         let client_identifier = session.client_identifier.clone();
         let session_expiry_interval = session.expiry_interval;
+        let owner = session.owner.name().cloned();
         self.endpoints.record(Record::Session {
             client_identifier,
             session_expiry_interval,
             away_since,
+            owner,
         });
     }
 

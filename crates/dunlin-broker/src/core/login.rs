@@ -54,8 +54,8 @@ pub struct Grant {
 
 /// Whose a session is. Nobody else gets at it by its Client Identifier.
 ///
-/// Not known is the owner of a session that was made while nobody was asked, or that comes out of
-/// the store: it goes to the first who logs in for it.
+/// Not known is the owner of a session that was made while nobody was asked: it goes to the first
+/// who logs in for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owner(Option<Arc<Text>>);
 
@@ -63,6 +63,16 @@ impl Owner {
     /// A user, or all who are anonymous; no user's name is empty.
     fn of(user: Option<Text>) -> Self {
         Self(Some(Arc::new(user.unwrap_or_default())))
+    }
+
+    /// As it is stored.
+    pub(super) fn stored(name: Option<Text>) -> Self {
+        Self(name.map(Arc::new))
+    }
+
+    /// The user, empty for all who are anonymous; `None` if nobody knows.
+    pub(super) fn name(&self) -> Option<&Text> {
+        self.0.as_deref()
     }
 
     /// Whether a session of this owner may go to a Client that logged in as that one.
@@ -164,27 +174,40 @@ impl Core {
     }
 
     /// From now on the connection ends when its login does.
-    pub(super) fn limit_login(&mut self, key: ConnectionKey, expires_at: Option<Instant>) {
+    pub(super) fn limit_login(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        expires_at: Option<Instant>,
+    ) {
         let Some(expires_at) = expires_at else { return };
         if let Some(connection) = self.endpoints.connection(key) {
             connection.login = Some(Box::new(LoginState::Until(expires_at)));
-            self.timers.set(expires_at, Timer::Login(key));
+            self.timers.set_towards(now, expires_at, Timer::LoginEnd(key));
         }
     }
 
-    /// The time of a login is over: of one that is not decided, or of one that was granted.
+    /// Turns a Client away about which nobody has decided in time.
     pub(super) fn check_login(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
-        match connection.login.as_deref() {
-            Some(LoginState::Awaited { exchange, until, .. }) if *until <= now => {
-                let exchange = *exchange;
-                let decision = Decision::Deny(ReasonCode::ServerUnavailable);
-                self.handle_decision(now, key, exchange, decision);
-            }
-            Some(LoginState::Until(expires_at)) if *expires_at <= now => {
-                self.disconnect(now, key, ReasonCode::MaximumConnectTime);
-            }
-            _ => {}
+        if let Some(LoginState::Awaited { exchange, until, .. }) = connection.login.as_deref()
+            && *until <= now
+        {
+            let exchange = *exchange;
+            let decision = Decision::Deny(ReasonCode::ServerUnavailable);
+            self.handle_decision(now, key, exchange, decision);
+        }
+    }
+
+    /// Ends a connection whose login has.
+    pub(super) fn check_login_end(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let Some(LoginState::Until(expires_at)) = connection.login.as_deref() else { return };
+        let expires_at = *expires_at;
+        if expires_at <= now {
+            self.disconnect(now, key, ReasonCode::MaximumConnectTime);
+        } else {
+            self.timers.set_towards(now, expires_at, Timer::LoginEnd(key));
         }
     }
 }

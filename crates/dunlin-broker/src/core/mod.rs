@@ -500,6 +500,7 @@ impl Core {
                 Timer::Held(key) => self.retry_held(now, key),
                 Timer::HeldForward(from, key) => self.retry_forwarded(now, from, key),
                 Timer::Login(key) => self.check_login(now, key),
+                Timer::LoginEnd(key) => self.check_login_end(now, key),
                 Timer::Sys => self.publish_sys(now),
             }
         }

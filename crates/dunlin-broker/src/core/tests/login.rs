@@ -187,12 +187,12 @@ fn a_connection_ends_with_its_login() {
         for accepting in 0..usize::from(workers) {
             let mut broker = broker(workers);
             broker.accepting = accepting;
-            let expires_at = Some(broker.now + Duration::from_secs(60));
+            let expires_at = Some(broker.now + Duration::from_secs(2000));
             let grant = Grant { user: Some("gauge".parse().expect("a name")), expires_at };
             let packet = connect("one").will(will("gone", "", 0));
             let link = log_in(&mut broker, packet, Decision::Allow(grant));
             broker.receive(link);
-            broker.advance_secs(59);
+            broker.advance_secs(1999);
             assert!(!broker.is_closed(link));
             broker.advance_secs(2);
             match broker.receive_one(link) {
@@ -218,4 +218,28 @@ fn a_broker_that_stops_waits_for_no_decision() {
     let asked = broker.asked_who.pop_front().expect("a question");
     broker.decide(&asked, user("gauge"));
     assert_eq!(broker.counters().sessions, 0);
+}
+
+#[test]
+fn a_session_is_its_users_after_a_restart_too() {
+    for workers in [1, 3] {
+        let mut broker = Broker::with_store(workers).with_logins(TIMEOUT);
+        for (name, decision) in [("one", user("gauge")), ("two", anonymous())] {
+            let link = log_in(&mut broker, connect(name).expiry(100), decision);
+            assert_eq!(connack_code(&mut broker, link), (ReasonCode::Success, false));
+        }
+        broker.restart();
+        broker.asked_who.clear();
+        for (name, decision, expected) in [
+            ("one", user("pump"), ReasonCode::NotAuthorized),
+            ("one", anonymous(), ReasonCode::NotAuthorized),
+            ("two", user("gauge"), ReasonCode::NotAuthorized),
+            ("one", user("gauge"), ReasonCode::Success),
+            ("two", anonymous(), ReasonCode::Success),
+        ] {
+            let link = log_in(&mut broker, connect(name).resume().expiry(100), decision);
+            let is_known = expected == ReasonCode::Success;
+            assert_eq!(connack_code(&mut broker, link), (expected, is_known), "{name}");
+        }
+    }
 }
