@@ -16,6 +16,8 @@ mod suggest;
 #[cfg(all(test, feature = "server"))]
 mod tests;
 
+#[cfg(feature = "server")]
+pub use dunlin_transport::tls::{ClientCertificate, ServerFiles};
 pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use {

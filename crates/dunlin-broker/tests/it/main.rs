@@ -3,6 +3,7 @@
 mod fetching;
 mod login;
 mod peer;
+mod secure;
 mod storage;
 
 use dunlin_broker::config::{Config, Listener};

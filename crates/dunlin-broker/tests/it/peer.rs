@@ -11,10 +11,15 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What a Client speaks MQTT over.
+pub(crate) trait Stream: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Stream for S {}
 
 pub(crate) struct Peer {
-    stream: UnixStream,
+    stream: Box<dyn Stream>,
     version: ProtocolVersion,
     input: BytesMut,
     output: Vec<u8>,
@@ -24,8 +29,13 @@ impl Peer {
     pub(crate) fn new(stream: UnixStream) -> Self {
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        Self::over(stream)
+    }
+
+    /// A Client on a stream with a timeout of its own.
+    pub(crate) fn over(stream: impl Stream + 'static) -> Self {
         let version = ProtocolVersion::V5;
-        Self { stream, version, input: BytesMut::new(), output: Vec::new() }
+        Self { stream: Box::new(stream), version, input: BytesMut::new(), output: Vec::new() }
     }
 
     pub(crate) fn speak(&mut self, version: ProtocolVersion) {

@@ -1,0 +1,230 @@
+//! Listeners with TLS: who is served, what crosses, and who gives up.
+
+use crate::peer::{PATIENCE, Peer, connect, publish, subscribe};
+use dunlin_broker::config::{Config, Listener, ServerFiles};
+use dunlin_broker::{Broker, Limits};
+use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
+use dunlin_transport::tls::{ClientTls, HEADROOM, TlsConnector, TlsSession};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::fs;
+use std::io::{self, IoSlice, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use tempfile::TempDir;
+
+/// A broker with one listener, and what its clients need.
+struct Bed {
+    address: SocketAddr,
+    connector: TlsConnector,
+    broker: Broker,
+    _folder: TempDir,
+}
+
+impl Bed {
+    fn new(workers: usize, limits: Limits) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let ca = CertifiedIssuer::self_signed(params, key).expect("a certificate");
+        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &ca).expect("a certificate");
+        fs::write(path("server.pem"), certificate.pem()).expect("a file");
+        fs::write(path("server.key"), key.serialize_pem()).expect("a file");
+        let files = ServerFiles {
+            certificate: path("server.pem"),
+            key: path("server.key"),
+            ..ServerFiles::default()
+        };
+        let listener = Listener::tls("127.0.0.1:0".parse().expect("an address"), files);
+        let config = Config { listeners: vec![listener], workers, limits, ..Config::default() };
+        let broker = Broker::builder().config(config).start().expect("it can listen");
+        let connector = ClientTls::new().ca_pem(ca.pem()).connector().expect("settings of use");
+        Self { address: broker.addresses()[0], connector, broker, _folder: folder }
+    }
+
+    fn socket(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.address).expect("it listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        socket.set_nodelay(true).expect("an option");
+        socket
+    }
+
+    /// A stream whose handshake is over, and that writes so many bytes at once.
+    fn stream(&self, write_len: usize) -> TlsStream {
+        let session = self.connector.session("localhost").expect("a session");
+        let mut stream =
+            TlsStream { socket: self.socket(), session, write_len, plaintext: Vec::new() };
+        while stream.session.is_handshaking() {
+            stream.send().expect("the broker reads");
+            stream.receive().expect("the broker answers");
+        }
+        stream.send().expect("the broker reads");
+        stream
+    }
+
+    fn join(&self, client_identifier: &str) -> Peer {
+        let mut peer = Peer::over(self.stream(usize::MAX));
+        peer.send(&connect(client_identifier));
+        expect_success(&mut peer);
+        peer
+    }
+}
+
+fn expect_success(peer: &mut Peer) {
+    match peer.receive() {
+        Some(Packet::ConnAck(connack)) => assert_eq!(connack.reason_code, ReasonCode::Success),
+        packet => panic!("no CONNACK but {packet:?}"),
+    }
+}
+
+/// A client's TLS on a blocking socket.
+struct TlsStream {
+    socket: TcpStream,
+    session: TlsSession,
+    write_len: usize,
+    plaintext: Vec<u8>,
+}
+
+impl TlsStream {
+    fn send(&mut self) -> io::Result<()> {
+        let mut ciphertext = Vec::new();
+        self.session.write_to(&mut ciphertext)?;
+        ciphertext.chunks(self.write_len).try_for_each(|part| self.socket.write_all(part))
+    }
+
+    /// Whether something came.
+    fn receive(&mut self) -> io::Result<bool> {
+        let mut buffer = vec![0; HEADROOM + 64 * 1024];
+        let count = self.socket.read(&mut buffer[HEADROOM..])?;
+        let decrypted = self.session.decrypt_in_place(&mut buffer, HEADROOM..HEADROOM + count);
+        let decrypted = decrypted.map_err(io::Error::other)?;
+        self.plaintext.extend_from_slice(&buffer[..decrypted.len]);
+        Ok(count > 0 && !decrypted.is_closed)
+    }
+}
+
+impl Read for TlsStream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while self.plaintext.is_empty() && self.receive()? {}
+        let len = self.plaintext.len().min(buffer.len());
+        buffer[..len].copy_from_slice(&self.plaintext[..len]);
+        self.plaintext.drain(..len);
+        Ok(len)
+    }
+}
+
+impl Write for TlsStream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.session.encrypt(&[IoSlice::new(bytes)])?;
+        self.send()?;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn messages_cross_between_all_workers_at_every_qos() {
+    for workers in [1, 3] {
+        let bed = Bed::new(workers, Limits::default());
+        for qos in crate::QOS {
+            let mut subscribers: Vec<_> = (0..6).map(|at| bed.join(&format!("sub-{at}"))).collect();
+            for subscriber in &mut subscribers {
+                subscriber.send(&subscribe("a/#", qos));
+                assert!(matches!(subscriber.receive(), Some(Packet::SubAck(_))));
+            }
+            let mut publisher = bed.join("pub");
+            // Within a record, of several ones, and more than an output holds.
+            for len in [5, 70_000, 3_000_000] {
+                let payload = vec![len as u8; len];
+                publisher.send(&publish("a/b", &payload, qos));
+                publisher.answer(qos);
+                for subscriber in &mut subscribers {
+                    let message = subscriber.take_message();
+                    assert!(message.payload == payload, "{len} bytes at {qos:?}");
+                }
+            }
+        }
+        bed.broker.stop();
+    }
+}
+
+#[test]
+fn all_that_came_together_is_answered_without_a_further_byte() {
+    let bed = Bed::new(2, Limits::default());
+    for write_len in [1, 7, 100, usize::MAX] {
+        let mut peer = Peer::over(bed.stream(write_len));
+        peer.queue(&connect("eager"));
+        peer.queue(&subscribe("a", QoS::AtMostOnce));
+        for _ in 0..5 {
+            peer.queue(&publish("a", &[7; 2_000], QoS::AtMostOnce));
+        }
+        peer.flush();
+        expect_success(&mut peer);
+        // SUBACK waits for the other worker, the messages do not.
+        let mut types: Vec<_> =
+            (0..6).map(|_| peer.receive().map(|packet| packet.packet_type())).collect();
+        types.sort_unstable();
+        let publish = Some(PacketType::Publish);
+        assert_eq!(types, [publish, publish, publish, publish, publish, Some(PacketType::SubAck)]);
+    }
+}
+
+#[test]
+fn a_reader_that_comes_late_gets_all_of_it() {
+    let bed = Bed::new(1, Limits::default());
+    let mut late = bed.join("late");
+    late.send(&subscribe("a", QoS::AtLeastOnce));
+    assert!(matches!(late.receive(), Some(Packet::SubAck(_))));
+    let mut publisher = bed.join("pub");
+    for at in 0..100_u8 {
+        publisher.send(&publish("a", &vec![at; 200_000], QoS::AtLeastOnce));
+        assert!(matches!(publisher.receive(), Some(Packet::PubAck(_))));
+    }
+    for at in 0..100_u8 {
+        let message = late.take_message();
+        assert!(message.payload == vec![at; 200_000], "message {at}");
+    }
+}
+
+#[test]
+fn who_never_ends_a_handshake_makes_room_in_time() {
+    let limits = Limits { half_open_max: 2, tls_timeout_secs: 1, ..Limits::default() };
+    let bed = Bed::new(1, limits);
+    let silent = [bed.socket(), bed.socket()];
+    // Nobody else is taken until these are given up; then this one is.
+    bed.join("patient");
+    for mut socket in silent {
+        assert_eq!(socket.read(&mut [0]).expect("an end"), 0);
+    }
+    for noise in [&b"\x10\x0c\x00\x04MQTT\x05"[..], b"GET / HTTP/1.1\r\n\r\n", &[0x16; 70_000]] {
+        let mut socket = bed.socket();
+        // It may be closed before all of it is written.
+        let _ = socket.write_all(noise);
+        let mut answer = Vec::new();
+        let _ = socket.read_to_end(&mut answer);
+        assert!(answer.is_empty() || answer[0] == 0x15, "nothing or an alert: {answer:?}");
+    }
+    bed.join("after them");
+    bed.broker.stop();
+}
+
+#[test]
+fn a_broker_that_stops_says_so_through_tls() {
+    let bed = Bed::new(2, Limits::default());
+    let mut peer = bed.join("told");
+    let _half_open = bed.socket();
+    bed.broker.stop();
+    match peer.receive() {
+        Some(Packet::Disconnect(packet)) => {
+            assert_eq!(packet.reason_code, ReasonCode::ServerShuttingDown);
+        }
+        packet => panic!("no DISCONNECT but {packet:?}"),
+    }
+    assert_eq!(peer.receive(), None);
+}
