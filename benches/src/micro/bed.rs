@@ -70,6 +70,7 @@ impl Bed {
             seed: 7,
             retained: RetainedStore::new(),
             stores: false,
+            login_timeout: None,
             queue_head: QueueHead::default(),
             durability: DurabilityRules::default().into(),
             version: "0.0.0",

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "server")]
+mod auth;
 pub mod config;
 pub mod core;
 #[cfg(feature = "server")]
@@ -19,6 +21,8 @@ mod store;
 #[cfg(feature = "server")]
 mod worker;
 
+#[cfg(feature = "server")]
+pub use auth::PasswordFileError;
 pub use config::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use server::{Broker, Builder, StartError};

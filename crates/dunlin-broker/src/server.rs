@@ -1,5 +1,6 @@
 //! The broker as others see it: built, started, stopped.
 
+use crate::auth::{self, Authentication, Chain, PasswordFileError, Passwords, Pool};
 use crate::config::{Config, Listener};
 use crate::core::{
     Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, WorkerNumber, owner,
@@ -42,6 +43,7 @@ pub struct Broker {
     addresses: Vec<SocketAddr>,
     peers: Vec<Peer>,
     front: Option<FrontHandle>,
+    passwords: Option<Arc<Passwords>>,
     threads: Vec<JoinHandle<()>>,
     next_local: AtomicUsize,
     /// How safe what must be before Clients within this process rely on it.
@@ -83,10 +85,19 @@ pub enum StartError {
     },
     /// Anonymous clients are turned away, and there is no other way to come in.
     #[error(
-        "allow_anonymous = false lets nobody in by {0}: this version knows clients by certificates \
-         alone"
+        "allow_anonymous = false lets nobody in by {0}: there is neither an auth.password_file nor a \
+         client_ca of the listener"
     )]
     NobodyAllowed(String),
+    /// Passwords would come from other machines for all to read.
+    #[error(
+        "passwords that come by {0} can be read on the way; use mqtts:// there, or set \
+         auth.allow_plaintext = true if that is meant"
+    )]
+    Plaintext(String),
+    /// The password file is of no use.
+    #[error("auth.password_file: {0}")]
+    PasswordFile(#[from] PasswordFileError),
     /// A listener's address can't be used.
     #[error("{listener} can't be opened: {source}{hint}")]
     Listen {
@@ -141,6 +152,10 @@ impl Builder {
         if let Some(listener) = config.closed_listener() {
             return Err(StartError::NobodyAllowed(listener.to_string()));
         }
+        if let Some(listener) = config.plaintext_listener() {
+            return Err(StartError::Plaintext(listener.to_string()));
+        }
+        let chain = auth::chain(&config)?;
         let mut bound = Vec::new();
         for listener in &config.listeners {
             bound.push(Bound::new(listener, config.durability.default)?);
@@ -157,6 +172,12 @@ impl Builder {
         let stores = self.storage.is_some();
         let (mut broker, mut parts) = assemble(&config, workers, seed, stores, &bound, addresses)
             .map_err(StartError::Worker)?;
+        let mut login_threads = Vec::new();
+        if let Some((chain, passwords)) = chain {
+            broker.passwords = passwords;
+            login_threads = start_logins(&config, chain, &broker.peers, &mut parts)
+                .map_err(StartError::Worker)?;
+        }
         if let Some(storage) = self.storage {
             recover(storage, &mut parts, seed).map_err(StartError::Storage)?;
         }
@@ -168,6 +189,8 @@ impl Builder {
                 .map_err(StartError::Worker)?;
             broker.threads.push(thread);
         }
+        // After the workers: these end when no worker is left that could ask them.
+        broker.threads.append(&mut login_threads);
         broker.start_front(&config, &bound).map_err(StartError::Worker)?;
         Ok(broker)
     }
@@ -249,6 +272,7 @@ fn assemble(
             stores,
             queue_head: QueueHead::default(),
             durability: durability.clone(),
+            login_timeout: config.asks_who_clients_are().then(|| login_timeout(config)),
             version: env!("CARGO_PKG_VERSION"),
         };
         parts.push(WorkerParts {
@@ -264,6 +288,7 @@ fn assemble(
             inbox,
             peers: peers.clone(),
             started_at,
+            authentication: None,
             connections: connections.clone(),
             connections_max: limits.connections_max,
         });
@@ -277,11 +302,35 @@ fn assemble(
         addresses,
         peers,
         front: None,
+        passwords: None,
         threads: Vec::new(),
         next_local: AtomicUsize::new(0),
         durability: config.durability.default,
     };
     Ok((broker, parts))
+}
+
+/// Starts the threads that find out who Clients are, and tells the workers of them.
+fn start_logins(
+    config: &Config,
+    chain: Chain,
+    peers: &[Peer],
+    parts: &mut [WorkerParts],
+) -> io::Result<Vec<JoinHandle<()>>> {
+    let chain = Arc::new(chain);
+    // Hashing passwords must leave room for the workers.
+    let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
+    let (pool, threads) = Pool::start(&chain, peers, threads, config.auth.waiting_max)?;
+    let timeout = login_timeout(config);
+    for parts in parts {
+        let (chain, pool) = (chain.clone(), pool.clone());
+        parts.authentication = Some(Authentication { chain, pool, timeout });
+    }
+    Ok(threads)
+}
+
+fn login_timeout(config: &Config) -> Duration {
+    Duration::from_secs(u64::from(config.auth.timeout_secs))
 }
 
 /// The time that cores reckon with: it means the same in every process, and goes on from here by a
@@ -330,7 +379,7 @@ fn recover(
                         while !parts[to].core.handle_batch(now, from, &mut batch) {}
                     }
                     // There are no connections.
-                    Output::Close(_) | Output::Move { .. } => {}
+                    Output::Close(_) | Output::Move { .. } | Output::Authenticate { .. } => {}
                 }
             }
         }
@@ -407,6 +456,25 @@ impl Broker {
         };
         self.peers[at % self.peers.len()].send(WorkerMessage::Open(Box::new(opened)));
         Ok(theirs)
+    }
+
+    /// Reads the password file again; gives how many users it has, nothing if there is no such file.
+    /// Logins from now on are checked with it; who is in stays in.
+    ///
+    /// # Errors
+    /// The file is of no use: the users that were known before still are.
+    pub fn reload(&self) -> Result<Option<usize>, PasswordFileError> {
+        let Some(passwords) = &self.passwords else { return Ok(None) };
+        match passwords.reload() {
+            Ok(users) => {
+                tracing::info!(users, "the password file was read again");
+                Ok(Some(users))
+            }
+            Err(error) => {
+                tracing::error!("the password file stays in force as it was: {error}");
+                Err(error)
+            }
+        }
     }
 
     /// Stops: takes no more connections, tells all clients that the server is shutting down

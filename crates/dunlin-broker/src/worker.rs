@@ -5,11 +5,13 @@
 
 mod input;
 mod intake;
+mod login;
 mod output;
 mod peer;
 
 pub(crate) use peer::{Opened, Peer, WorkerMessage};
 
+use crate::auth::Authentication;
 use crate::core::{
     ConnectingClient, ConnectionKey, Core, Durability, Output, RecordNumber, WorkerNumber,
 };
@@ -59,6 +61,8 @@ pub(crate) struct WorkerParts {
     pub(crate) peers: Vec<Peer>,
     /// The moment at which the broker started, by the clock and in the core's time.
     pub(crate) started_at: (Clock, Instant),
+    /// Who finds out who Clients are, if anybody does.
+    pub(crate) authentication: Option<Authentication>,
     /// Connections of the whole broker.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) connections_max: usize,
@@ -242,6 +246,9 @@ impl Worker {
             let Some(output) = self.parts.core.poll_output() else { return };
             match output {
                 Output::Close(key) => self.close(now, key),
+                Output::Authenticate { connection, exchange, login } => {
+                    self.authenticate(now, connection, exchange, login);
+                }
                 Output::Move { connection, worker, client } => {
                     self.move_connection(connection, worker, *client);
                 }

@@ -177,6 +177,7 @@ fn queues(folder: &Path, messages: u64) -> Outcome {
         client_identifier: client(session),
         session_expiry_interval: 3600,
         away_since: Some(dunlin_protocol::Instant::ZERO),
+        owner: None,
     };
     worker.append((0..SESSIONS).map(session).collect(), Durability::Fsync);
     let used = Used::now();

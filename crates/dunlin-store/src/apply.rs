@@ -47,9 +47,9 @@ impl Applier<'_> {
 
     fn apply_one(&mut self, record: Record, shared: &mut Shared) {
         match record {
-            Record::Session { client_identifier, session_expiry_interval, away_since } => {
+            Record::Session { client_identifier, session_expiry_interval, away_since, owner } => {
                 let expiry_interval = session_expiry_interval;
-                let session = StoredSession { expiry_interval, away_since };
+                let session = StoredSession { expiry_interval, away_since, owner };
                 self.put_session(&client_identifier, Some(session));
             }
             Record::SessionEnded { client_identifier } => self.end_session(&client_identifier),

@@ -236,6 +236,7 @@ impl<'a> Recovery<'a> {
                 client_identifier,
                 session_expiry_interval: session.expiry_interval,
                 away_since: session.away_since,
+                owner: session.owner,
             });
         }
         Ok(())

@@ -173,7 +173,7 @@ fn serve(config: Config) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("can't start: {error}")))?;
     let mut signals = {
         let _context = runtime.enter();
-        StopSignals::new().map_err(|error| Failure::new(format!("can't start: {error}")))?
+        Signals::new().map_err(|error| Failure::new(format!("can't start: {error}")))?
     };
     let mut builder = Broker::builder();
     let mut state =
@@ -191,7 +191,10 @@ fn serve(config: Config) -> Result<(), Failure> {
     let broker = builder.config(config).start().map_err(|error| start_failure(&error))?;
     announce(&broker, allows_anonymous, &state)?;
     runtime.block_on(async {
-        signals.next().await;
+        while let Wish::Reload = signals.any().await {
+            // What it has come to is in the log.
+            let _ = broker.reload();
+        }
         let stopping = tokio::task::spawn_blocking(move || broker.stop());
         tokio::select! {
             stopped = stopping => stopped.map_err(|_| Failure::new("stopping failed")),
@@ -207,18 +210,36 @@ fn serve(config: Config) -> Result<(), Failure> {
     }
 }
 
-/// The wishes to stop: Ctrl-C (SIGINT) and SIGTERM.
-struct StopSignals {
+/// The wishes to stop, Ctrl-C (SIGINT) and SIGTERM, and to read files again, SIGHUP.
+struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
-impl StopSignals {
+/// What a signal wishes.
+enum Wish {
+    Stop,
+    Reload,
+}
+
+impl Signals {
     fn new() -> io::Result<Self> {
         let interrupt = signal(SignalKind::interrupt())?;
-        Ok(Self { interrupt, terminate: signal(SignalKind::terminate())? })
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { interrupt, terminate, hangup: signal(SignalKind::hangup())? })
     }
 
+    /// The next wish, whichever it is.
+    async fn any(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+
+    /// The next wish to stop.
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
@@ -238,9 +259,11 @@ impl StopSignals {
 
 fn start_failure(error: &StartError) -> Failure {
     match error {
-        StartError::Exposed { .. } | StartError::NobodyAllowed(_) | StartError::Tls { .. } => {
-            Failure::usage(error.to_string())
-        }
+        StartError::Exposed { .. }
+        | StartError::NobodyAllowed(_)
+        | StartError::Plaintext(_)
+        | StartError::PasswordFile(_)
+        | StartError::Tls { .. } => Failure::usage(error.to_string()),
         // Its cause is in its words, before what may help.
         StartError::Listen { .. } => Failure::new(error.to_string()),
         _ => Failure::of(error),

@@ -8,6 +8,7 @@ use crate::client::subscribe::SubArgs;
 use crate::conformance::ConformanceArgs;
 use crate::decode::DecodeArgs;
 use crate::failure::{EXIT_CODES, Failure};
+use crate::passwd::PasswdArgs;
 use crate::store::StoreArgs;
 use clap::{Parser, Subcommand};
 
@@ -45,6 +46,8 @@ enum Command {
     Bench(BenchArgs),
     /// Make certificates for a trial of TLS.
     Cert(CertArgs),
+    /// Add, change or remove a user of a password file.
+    Passwd(PasswdArgs),
     /// Look after a broker's data folder: stat, check, forget, compact, export, import, backup.
     Store(StoreArgs),
 }
@@ -59,6 +62,7 @@ Examples:
   dunlin conformance mqtt://localhost:1883      check any broker
   dunlin bench fan-in mqtt://localhost          load, checked and measured
   dunlin cert --out certs                       certificates for a trial of TLS
+  dunlin passwd passwords gauge                 a user, for auth.password_file
   dunlin store stat /var/lib/dunlin             what a broker has stored";
 
 impl Cli {
@@ -72,6 +76,7 @@ impl Cli {
             Some(Command::Conformance(args)) => args.run(),
             Some(Command::Bench(args)) => args.run(),
             Some(Command::Cert(args)) => args.run(),
+            Some(Command::Passwd(args)) => args.run(),
             Some(Command::Store(args)) => args.run(),
         }
     }

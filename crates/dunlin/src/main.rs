@@ -11,6 +11,7 @@ mod decode;
 mod failure;
 mod format;
 mod output;
+mod passwd;
 mod store;
 
 use std::process::ExitCode;

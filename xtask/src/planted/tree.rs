@@ -10,11 +10,12 @@ use super::{Fault, VARIABLE};
 use crate::workspace::sorted_entries;
 
 /// The crates that the simulator is made of.
-const CRATES: [&str; 7] = [
+const CRATES: [&str; 8] = [
     "dunlin-codec",
     "dunlin-topics",
     "dunlin-protocol",
     "dunlin-transport",
+    "dunlin-identity",
     "dunlin-broker",
     "dunlin-testkit",
     "dunlin-sim",

@@ -4,13 +4,23 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-transport", &[]),
+    ("dunlin-identity", &["dunlin-codec"]),
     ("dunlin-client", &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-transport"]),
-    ("dunlin-broker", &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-transport"]),
+    (
+        "dunlin-broker",
+        &[
+            "dunlin-codec",
+            "dunlin-topics",
+            "dunlin-protocol",
+            "dunlin-transport",
+            "dunlin-identity",
+        ],
+    ),
     ("dunlin-store", &["dunlin-codec", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
     ("dunlin-bench", &[]),
@@ -24,6 +34,7 @@ const LAYERS: [(&str, &[&str]); 15] = [
             "dunlin-transport",
             "dunlin-client",
             "dunlin-broker",
+            "dunlin-identity",
             "dunlin-store",
             "dunlin-conformance",
             "dunlin-bench",

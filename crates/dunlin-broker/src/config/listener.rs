@@ -82,6 +82,17 @@ impl Listener {
         files.is_some_and(|files| files.client_certificate == ClientCertificate::Required)
     }
 
+    /// Whether clients may show a certificate.
+    pub(super) fn asks_for_certificates(&self) -> bool {
+        let files = self.tls.as_ref();
+        files.is_some_and(|files| files.client_certificate != ClientCertificate::None)
+    }
+
+    /// Whether others than this machine can reach it, and what they send can be read on the way.
+    pub(super) const fn is_plaintext(&self) -> bool {
+        !self.address.ip().is_loopback() && self.tls.is_none()
+    }
+
     /// Whether others than this machine can reach it, and come in without being known.
     pub fn is_exposed(&self) -> bool {
         !self.address.ip().is_loopback() && !self.knows_its_clients()

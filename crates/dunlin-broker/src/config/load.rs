@@ -107,6 +107,17 @@ pub enum ConfigError {
         /// The listener.
         listener: String,
     },
+    /// Passwords would come from other machines for all to read.
+    #[error(
+        "{origin}: passwords that come by listener {listener} can be read on the way; use \
+         mqtts:// there, or set auth.allow_plaintext = true if that is meant"
+    )]
+    Plaintext {
+        /// Where the listener is set.
+        origin: Origin,
+        /// The listener.
+        listener: Box<Listener>,
+    },
 }
 
 impl ConfigError {
@@ -116,7 +127,8 @@ impl ConfigError {
         | Self::Syntax { origin, .. }
         | Self::Unknown { origin, .. }
         | Self::Value { origin, .. }
-        | Self::Exposed { origin, .. }) = self;
+        | Self::Exposed { origin, .. }
+        | Self::Plaintext { origin, .. }) = self;
         match origin {
             Origin::File(_, line) => *line,
             _ => 0,
@@ -199,11 +211,16 @@ impl LoadedConfig {
             let (origin, listener) = (loaded.origin("listeners").clone(), listener.url());
             return Err(ConfigError::Exposed { origin, listener });
         }
+        if let Some(listener) = loaded.config.plaintext_listener() {
+            let (origin, listener) =
+                (loaded.origin("listeners").clone(), Box::new(listener.clone()));
+            return Err(ConfigError::Plaintext { origin, listener });
+        }
         if let Some(listener) = loaded.config.closed_listener() {
             let (origin, key) = (loaded.origin("allow_anonymous").clone(), "allow_anonymous");
             let reason = format!(
-                "false lets nobody in by {}, since this version knows clients by certificates \
-                 alone; leave it out, or give the listener a client_ca",
+                "false lets nobody in by {}; name the users in an auth.password_file, give the \
+                 listener a client_ca, or leave it out",
                 listener.url()
             );
             return Err(ConfigError::Value { origin, key, reason });

@@ -1,5 +1,7 @@
 //! What an operator can set, with the defaults, and where each value may come from.
 
+#[cfg(feature = "server")]
+mod auth;
 mod limits;
 #[cfg(feature = "server")]
 mod listener;
@@ -21,6 +23,7 @@ pub use dunlin_transport::tls::{ClientCertificate, ServerFiles};
 pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use {
+    auth::Auth,
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
     setting::{Setting, settings},
@@ -39,9 +42,11 @@ use std::path::PathBuf;
 pub struct Config {
     /// Where clients connect.
     pub listeners: Vec<Listener>,
-    /// Whether a client may connect without credentials. Unset, it may on loopback addresses,
-    /// and a listener on any other address is an error: see [`Config::exposed_listener`].
+    /// Whether a client may connect without credentials. Unset, it may if there is no password
+    /// file, and a listener that others can reach is an error: see [`Config::exposed_listener`].
     pub allow_anonymous: Option<bool>,
+    /// How clients are known.
+    pub auth: Auth,
     /// Worker threads, at least 1; each has its own share of the connections and sessions.
     pub workers: usize,
     /// The folder for what must survive the process; unset, everything lives in memory.
@@ -60,6 +65,7 @@ impl Default for Config {
         Self {
             listeners: vec![Listener::default()],
             allow_anonymous: None,
+            auth: Auth::default(),
             workers: available_workers(),
             data: None,
             durability: DurabilityRules::default(),
@@ -73,25 +79,45 @@ impl Default for Config {
 impl Config {
     /// Whether clients without credentials are accepted.
     pub fn allows_anonymous(&self) -> bool {
-        self.allow_anonymous.unwrap_or_else(|| self.exposed_listener().is_none())
+        self.allow_anonymous.unwrap_or_else(|| {
+            self.auth.password_file.is_none() && self.exposed_listener().is_none()
+        })
     }
 
     /// The first listener that others than this machine can reach although nobody said whether
     /// anonymous clients are welcome there; a broker must not start with it.
     pub fn exposed_listener(&self) -> Option<&Listener> {
-        if self.allow_anonymous.is_some() {
+        if self.allow_anonymous.is_some() || self.auth.password_file.is_some() {
             return None;
         }
         self.listeners.iter().find(|listener| listener.is_exposed())
     }
 
     /// The first listener by which nobody can come in, since anonymous clients are turned away and
-    /// it knows no others; a broker does not start with it.
+    /// there is no other way to know anybody; a broker does not start with it.
     pub fn closed_listener(&self) -> Option<&Listener> {
-        if self.allow_anonymous != Some(false) {
+        if self.allow_anonymous != Some(false) || self.auth.password_file.is_some() {
             return None;
         }
         self.listeners.iter().find(|listener| !listener.knows_its_clients())
+    }
+
+    /// The first listener by which passwords would come from other machines for all to read
+    /// although nobody said that they may; a broker does not start with it.
+    pub fn plaintext_listener(&self) -> Option<&Listener> {
+        if self.auth.password_file.is_none() || self.auth.allow_plaintext {
+            return None;
+        }
+        self.listeners.iter().find(|listener| listener.is_plaintext())
+    }
+
+    /// Whether clients are asked who they are: there is a way to know some of them, or a reason to
+    /// turn some away.
+    pub fn asks_who_clients_are(&self) -> bool {
+        let mut listeners = self.listeners.iter();
+        self.auth.password_file.is_some()
+            || !self.allows_anonymous()
+            || listeners.any(Listener::asks_for_certificates)
     }
 }
 

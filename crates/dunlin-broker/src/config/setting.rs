@@ -1,6 +1,6 @@
 //! One setting: its key, what it may hold, how it is read, set and shown.
 
-use super::{Config, Limits, Listener, QueuePolicy};
+use super::{Auth, Config, Limits, Listener, QueuePolicy};
 use crate::core::Durability;
 use dunlin_protocol::codec::TopicFilter;
 use std::fmt;
@@ -50,6 +50,7 @@ pub(super) enum Kind {
     Choice(&'static [&'static str]),
     Text,
     Folder,
+    File,
     Listeners,
     TopicDurability,
 }
@@ -136,8 +137,8 @@ impl Kind {
             },
             Self::Choice(names) if names.contains(&text) => Ok(Value::Text(text.to_owned())),
             Self::Choice(_) => Err(self.mismatch(&format!("{text:?}"))),
-            Self::Folder if text.is_empty() => Err(self.mismatch("nothing")),
-            Self::Text | Self::Folder => Ok(Value::Text(text.to_owned())),
+            Self::Folder | Self::File if text.is_empty() => Err(self.mismatch("nothing")),
+            Self::Text | Self::Folder | Self::File => Ok(Value::Text(text.to_owned())),
             Self::Listeners => {
                 let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
                 let listeners: Result<Vec<Listener>, _> = urls.map(str::parse).collect();
@@ -169,7 +170,7 @@ impl Kind {
             }
             (Self::Switch, DeValue::Boolean(on)) => Ok(Value::Switch(*on)),
             (
-                Self::Bytes { .. } | Self::Choice(_) | Self::Text | Self::Folder,
+                Self::Bytes { .. } | Self::Choice(_) | Self::Text | Self::Folder | Self::File,
                 DeValue::String(text),
             ) => self.read_text(text),
             (_, other) => Err(self.mismatch(&format!("a value of type {}", other.type_str()))),
@@ -210,6 +211,7 @@ impl fmt::Display for Kind {
             Self::Choice(names) => write!(f, "one of \"{}\"", names.join("\", \"")),
             Self::Text => f.write_str("a string"),
             Self::Folder => f.write_str("the path of a folder"),
+            Self::File => f.write_str("the path of a file"),
             Self::Listeners => f.write_str("URLs like mqtt://127.0.0.1:1883"),
             Self::TopicDurability => {
                 f.write_str("a list of { topic_filter = \"a/#\", durability = \"written\" }")
@@ -299,7 +301,7 @@ impl Limit for QueuePolicy {
 
 /// Every setting, in the order in which they are shown.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    BROKER.iter().chain(Limits::SETTINGS)
+    BROKER.iter().chain(Auth::SETTINGS).chain(Limits::SETTINGS)
 }
 
 const BROKER: &[Setting] = &[
@@ -327,10 +329,9 @@ const BROKER: &[Setting] = &[
     },
     Setting {
         key: "allow_anonymous",
-        doc: &[
-            "Whether clients may connect without credentials. Unset, they may, and only loopback \
-             addresses can be listened on.",
-        ],
+        doc: &["Whether clients may connect without credentials. Unset, they may if there is no \
+             auth.password_file, and then a listener that other machines can reach must ask for \
+             certificates."],
         kind: Kind::Switch,
         example: Some("true"),
         automatic: None,

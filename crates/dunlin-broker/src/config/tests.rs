@@ -102,9 +102,8 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_its_mend() {
     );
     check_mistake(
         "allow_anonymous = false",
-        "d.toml:1: allow_anonymous: false lets nobody in by mqtt://127.0.0.1:1883, since this \
-         version knows clients by certificates alone; leave it out, or give the listener a \
-         client_ca",
+        "d.toml:1: allow_anonymous: false lets nobody in by mqtt://127.0.0.1:1883; name the \
+         users in an auth.password_file, give the listener a client_ca, or leave it out",
     );
     let syntax = from_file("log = 'a'\nworkers = = 2").unwrap_err().to_string();
     assert!(syntax.starts_with("d.toml:2: "), "{syntax}");
@@ -465,4 +464,36 @@ fn a_listener_for_web_sockets_has_a_path_and_origins() {
     let web_socket = config.listeners[0].web_socket.as_ref().unwrap();
     assert_eq!(web_socket.path.as_deref(), Some("/p"));
     assert_eq!(web_socket.origins, ["http://a", "http://b"]);
+}
+
+#[test]
+fn passwords_let_other_machines_in_and_come_by_tls_alone() {
+    let tls = "[[listeners]]\nurl = 'mqtts://0.0.0.0'\ncertificate = 'a'\nkey = 'b'\n";
+    let plain = "[[listeners]]\nurl = 'mqtt://0.0.0.0'\n";
+    let passwords = "auth.password_file = 'passwords'\n";
+    for (text, allows_anonymous) in [
+        (format!("{passwords}{tls}"), false),
+        (format!("allow_anonymous = false\n{passwords}{tls}"), false),
+        (format!("allow_anonymous = true\n{passwords}{tls}"), true),
+        (format!("auth.allow_plaintext = true\n{passwords}{plain}"), false),
+        (passwords.to_owned(), false),
+    ] {
+        let config = from_file(&text).unwrap_or_else(|error| panic!("{text}: {error}")).config;
+        assert_eq!(config.allows_anonymous(), allows_anonymous, "{text}");
+        assert!(config.asks_who_clients_are());
+    }
+    assert!(matches!(from_file(tls), Err(ConfigError::Exposed { .. })));
+    assert!(!from_file("").unwrap().config.asks_who_clients_are());
+    for text in
+        [format!("{passwords}{plain}"), format!("allow_anonymous = true\n{passwords}{plain}")]
+    {
+        let error = from_file(&text).unwrap_err().to_string();
+        assert!(
+            error.ends_with(
+                "passwords that come by listener mqtt://0.0.0.0:1883 can be read on the way; use \
+                 mqtts:// there, or set auth.allow_plaintext = true if that is meant"
+            ),
+            "{error}"
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use super::deadline::Deadline;
 use super::durability::Durability;
 use super::granted::SessionKey;
+use super::login::Admitted;
 use super::pending::AfterStored;
 use super::session::{NEVER, Session, Will};
 use super::sys::is_sys;
@@ -18,20 +19,30 @@ use std::sync::Arc;
 pub struct ConnectingClient {
     protocol: ServerConnection,
     durability: Durability,
-    connect: Connect,
+    admitted: Admitted,
 }
 
 impl Core {
     pub(super) fn handle_connect(&mut self, now: Instant, key: ConnectionKey, connect: Connect) {
+        if self.login_timeout.is_some() {
+            self.ask_who(now, key, connect);
+        } else {
+            self.place_connect(now, key, Admitted::unasked(connect));
+        }
+    }
+
+    /// Goes on with a CONNECT on the worker that its session belongs to.
+    pub(super) fn place_connect(&mut self, now: Instant, key: ConnectionKey, admitted: Admitted) {
         let workers = u8::try_from(self.outbox.workers()).unwrap_or(u8::MAX);
-        if workers > 1 && !connect.client_identifier.is_empty() {
-            let worker = owner(&connect.client_identifier, workers, self.seed);
+        let client_identifier = &admitted.connect.client_identifier;
+        if workers > 1 && !client_identifier.is_empty() {
+            let worker = owner(client_identifier, workers, self.seed);
             if worker != self.worker {
-                self.hand_over(now, key, worker, connect);
+                self.hand_over(now, key, worker, admitted);
                 return;
             }
         }
-        self.decide_connect(now, key, connect);
+        self.decide_connect(now, key, admitted);
     }
 
     fn hand_over(
@@ -39,7 +50,7 @@ impl Core {
         now: Instant,
         key: ConnectionKey,
         worker: super::WorkerNumber,
-        connect: Connect,
+        admitted: Admitted,
     ) {
         let placeholder = ServerConnection::new(now, self.server_config.clone());
         let Some(connection) = self.endpoints.connection(key) else { return };
@@ -47,7 +58,7 @@ impl Core {
         connection.held = true;
         let protocol = std::mem::replace(&mut connection.protocol, placeholder);
         let durability = connection.durability;
-        let client = Box::new(ConnectingClient { protocol, durability, connect });
+        let client = Box::new(ConnectingClient { protocol, durability, admitted });
         self.outputs.push_back(Output::Move { connection: key, worker, client });
     }
 
@@ -55,11 +66,12 @@ impl Core {
     pub fn adopt(&mut self, now: Instant, client: ConnectingClient) -> ConnectionKey {
         let key = self.endpoints.open(client.protocol, client.durability);
         self.watch(now, key);
-        self.decide_connect(now, key, client.connect);
+        self.decide_connect(now, key, client.admitted);
         key
     }
 
-    fn decide_connect(&mut self, now: Instant, key: ConnectionKey, mut connect: Connect) {
+    fn decide_connect(&mut self, now: Instant, key: ConnectionKey, admitted: Admitted) {
+        let Admitted { mut connect, owner, expires_at } = admitted;
         if let Err(reason_code) = self.check_connect(&connect) {
             self.reject(now, key, reason_code);
             return;
@@ -71,6 +83,12 @@ impl Core {
             properties.assigned_client_identifier = Some(connect.client_identifier.clone());
         }
         let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
+        let is_anothers =
+            |session: SessionKey| !self.endpoints.sessions[session.0].owner.admits(&owner);
+        if known.is_some_and(is_anothers) {
+            self.reject(now, key, ReasonCode::NotAuthorized);
+            return;
+        }
         // Who is refused changes nothing: neither takeover nor Clean Start comes before this. A
         // Client that has a session needs no room for another one.
         if known.is_none() && self.sessions_full() {
@@ -86,7 +104,7 @@ impl Core {
         if !connect.clean_start
             && known.is_some_and(|session| self.endpoints.sessions[session.0].is_undecided())
         {
-            self.park(key, connect);
+            self.park(key, Admitted { connect, owner, expires_at });
             return;
         }
         let resumed = match known {
@@ -97,8 +115,10 @@ impl Core {
             known => known,
         };
         let session = resumed.unwrap_or_else(|| self.begin_session(&connect));
+        self.endpoints.sessions[session.0].owner.claim(&owner);
         self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
+        self.limit_login(now, key, expires_at);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
         let gone = self.pending.gone(&connect.client_identifier);
         match self.recorded_since(last_before).or(gone) {
@@ -118,25 +138,33 @@ impl Core {
 
     /// Lets a Client wait for its CONNACK until it is known what became of its QoS 2 messages:
     /// those that it sends again would be acknowledged because they were received before.
-    fn park(&mut self, key: ConnectionKey, connect: Connect) {
+    fn park(&mut self, key: ConnectionKey, admitted: Admitted) {
         if let Some(connection) = self.endpoints.connection(key) {
             connection.held = true;
-            self.pending.parked.push((key, connect));
+            self.pending.parked.push((key, admitted));
         }
     }
 
     pub(super) fn unpark(&mut self, now: Instant) {
-        for (key, connect) in std::mem::take(&mut self.pending.parked) {
+        for (key, admitted) in std::mem::take(&mut self.pending.parked) {
             if let Some(connection) = self.endpoints.connection(key) {
                 connection.held = false;
-                self.decide_connect(now, key, connect);
+                self.decide_connect(now, key, admitted);
                 self.resumed.push(key);
             }
         }
     }
 
     fn check_connect(&self, connect: &Connect) -> Result<(), ReasonCode> {
-        if self.stopping || self.needs_store(connect) && !self.endpoints.store_is_ready {
+        if self.needs_store(connect) && !self.endpoints.store_is_ready {
+            return Err(ReasonCode::ServerUnavailable);
+        }
+        self.check_form(connect)
+    }
+
+    /// What is wrong with a CONNECT whoever sends it.
+    pub(super) fn check_form(&self, connect: &Connect) -> Result<(), ReasonCode> {
+        if self.stopping {
             return Err(ReasonCode::ServerUnavailable);
         }
         if connect.properties.authentication_method.is_some() {
@@ -171,7 +199,7 @@ impl Core {
         self.endpoints.sessions.len() >= share
     }
 
-    fn reject(&mut self, now: Instant, key: ConnectionKey, reason_code: ReasonCode) {
+    pub(super) fn reject(&mut self, now: Instant, key: ConnectionKey, reason_code: ReasonCode) {
         self.endpoints.touch(key.index);
         let Some(connection) = self.endpoints.connection(key) else { return };
         let properties = ConnAckProperties::default();
@@ -255,10 +283,12 @@ impl Core {
         session.is_recorded = true;
         let client_identifier = session.client_identifier.clone();
         let session_expiry_interval = session.expiry_interval;
+        let owner = session.owner.name().cloned();
         self.endpoints.record(Record::Session {
             client_identifier,
             session_expiry_interval,
             away_since,
+            owner,
         });
     }
 

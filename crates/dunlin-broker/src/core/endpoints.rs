@@ -13,6 +13,7 @@ use super::drops::DropList;
 use super::durability::Durability;
 use super::fetch::Fetch;
 use super::granted::SessionKey;
+use super::login::LoginState;
 use super::queue::QueueHead;
 use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
@@ -67,6 +68,8 @@ pub(super) struct Connection {
     pub(super) forgoes: bool,
     /// Whether nothing is read: a publish of an MQTT 3.x Client waits for room in a queue.
     pub(super) held: bool,
+    /// Its login, while that is awaited or if it ends.
+    pub(super) login: Option<Box<LoginState>>,
     /// When it was last read again after it was held: until then its silence says nothing.
     pub(super) read_again_at: Instant,
     /// When the earliest timer that counts for it comes up.
@@ -188,6 +191,7 @@ impl Endpoints {
             prepared_bytes: 0,
             forgoes: false,
             held: false,
+            login: None,
             read_again_at: Instant::ZERO,
             timer_at: Deadline::NEVER,
         });

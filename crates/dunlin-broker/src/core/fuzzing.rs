@@ -2,11 +2,12 @@
 //! a core does, where counters and contents disagree, or where outputs grow without bound.
 
 use super::{Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, InputState, Output};
+use super::{Decision, Grant, RetainedStore, WorkerNumber};
 use super::{Durability, Fetch, Image, QueueHead, QueuePart, RecordNumber};
-use super::{RetainedStore, WorkerNumber};
 use crate::{Limits, QueuePolicy};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
+use dunlin_protocol::codec::ReasonCode;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +23,7 @@ struct Wire {
 enum Mail {
     Batch(WorkerNumber, Batch),
     Adopt(Box<ConnectingClient>, BytesMut),
+    Decided(ConnectionKey, u32, Decision),
 }
 
 struct World {
@@ -39,6 +41,8 @@ struct World {
 
 /// Connections at the same time.
 const WIRES_MAX: usize = 8;
+/// How long a decision about a Client may take, when it is asked who it is.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(2);
 const OUTPUT_BYTES_MAX: usize = 8 * 1024;
 /// So little of a queue is in memory that each has its end in the store.
 const SMALL_HEAD: QueueHead = QueueHead {
@@ -91,6 +95,7 @@ impl World {
                 stores: first & 4 != 0,
                 queue_head: SMALL_HEAD,
                 durability: Arc::default(),
+                login_timeout: (first & 128 != 0).then_some(LOGIN_TIMEOUT),
                 version: "0",
             };
             Core::new(Instant::ZERO, config)
@@ -208,6 +213,9 @@ impl World {
                 let key = self.cores[worker].adopt(self.now, *client);
                 self.wires.push(Wire { worker, key, input, paused: false });
             }
+            Some(Mail::Decided(key, exchange, decision)) => {
+                self.cores[worker].handle_decision(self.now, key, exchange, decision);
+            }
             None => {}
         }
         self.settle(worker);
@@ -256,6 +264,14 @@ impl World {
                     self.cores[worker].handle_network_closed(self.now, key);
                     self.cores[worker].release(key);
                 }
+            }
+            Output::Authenticate { connection, exchange, login } => {
+                // Some names are turned away, others and those without one let in.
+                let decision = match login.user_name {
+                    Some(user) if user.len() % 4 == 3 => Decision::Deny(ReasonCode::NotAuthorized),
+                    user => Decision::Allow(Grant { user, expires_at: None }),
+                };
+                self.mail[worker].push_back(Mail::Decided(connection, exchange, decision));
             }
             Output::Move { connection, worker: to, client } => {
                 self.cores[worker].release(connection);

@@ -43,10 +43,12 @@ pub(super) struct ClientImage {
     pub(super) underway: BTreeMap<u64, Underway>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct StoredSession {
     pub(super) expiry_interval: u32,
     pub(super) away_since: Option<Instant>,
+    /// See [`Record::Session`].
+    pub(super) owner: Option<Text>,
 }
 
 /// What is told of messages that are in the store alone. See [`Record::Waiting`].
@@ -192,9 +194,9 @@ impl ClientImage {
     /// Applies a change that is about this Client.
     pub(super) fn apply(&mut self, record: Record) {
         match record {
-            Record::Session { session_expiry_interval, away_since, .. } => {
+            Record::Session { session_expiry_interval, away_since, owner, .. } => {
                 let expiry_interval = session_expiry_interval;
-                self.session = Some(StoredSession { expiry_interval, away_since });
+                self.session = Some(StoredSession { expiry_interval, away_since, owner });
             }
             Record::SessionEnded { .. } => {
                 // What it has handed on is no longer its own.
@@ -304,11 +306,12 @@ impl ClientImage {
 
     fn give_back(&self, client_identifier: &Text, tail_from: usize, records: &mut Vec<Record>) {
         let of = || client_identifier.clone();
-        if let Some(session) = self.session {
+        if let Some(session) = &self.session {
             records.push(Record::Session {
                 client_identifier: of(),
                 session_expiry_interval: session.expiry_interval,
                 away_since: session.away_since,
+                owner: session.owner.clone(),
             });
         }
         for (topic_filter, granted) in &self.subscriptions {

@@ -9,7 +9,8 @@
 //! open ─► handle_input ─► … ─► handle_network_closed ─► release
 //!            │ each call may leave work:
 //!            ├─ take_urgent / take_touched   connections whose output is to be written
-//!            └─ poll_output                  Close, Move, Store, Fetch, Forward, in their order
+//!            └─ poll_output                  Authenticate, Close, Move, Store, Fetch, Forward, in
+//!                                           their order
 //! ```
 //!
 //! The core owns the protocol state of its connections as well: the Quality of Service state of a
@@ -33,6 +34,7 @@ mod given;
 mod granted;
 mod image;
 mod inspect;
+mod login;
 mod names;
 mod notes;
 mod outgoing;
@@ -63,6 +65,7 @@ pub use fetch::{Fetch, Fetched};
 pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
 pub use image::Image;
+pub use login::{Decision, Grant, Login};
 pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
@@ -110,6 +113,9 @@ pub struct CoreConfig {
     pub queue_head: QueueHead,
     /// How safe what must be, before it is acknowledged.
     pub durability: Arc<DurabilityRules>,
+    /// How long the shell may take to say who a Client is ([`Output::Authenticate`]); `None` if
+    /// it is not asked, and everybody is let in.
+    pub login_timeout: Option<Duration>,
     /// What `$SYS/broker/version` says.
     pub version: &'static str,
 }
@@ -119,6 +125,16 @@ pub struct CoreConfig {
 pub enum Output {
     /// Write what the connection still has to say, then close its socket and release it.
     Close(ConnectionKey),
+    /// Find out who a Client is, and tell by [`Core::handle_decision`]; nothing of it is taken
+    /// meanwhile.
+    Authenticate {
+        /// Its connection.
+        connection: ConnectionKey,
+        /// The number of the question, for the answer.
+        exchange: u32,
+        /// What the Client says about itself.
+        login: Box<Login>,
+    },
     /// The connection belongs to a session of another worker: hand its socket, what was read of
     /// it, and this to that worker, and release it here.
     Move {
@@ -189,6 +205,9 @@ pub struct Core {
     /// How many messages were under way to other workers. See `Record::Underway`.
     underway: u64,
     durability: Arc<DurabilityRules>,
+    login_timeout: Option<Duration>,
+    /// The number that the last question for a Client's identity had.
+    last_exchange: u32,
     stopping: bool,
 }
 
@@ -213,6 +232,8 @@ impl Core {
             server_config: Arc::new(server_config),
             endpoints: Endpoints::new(limits, config.queue_head, config.retained, config.stores),
             durability: config.durability,
+            login_timeout: config.login_timeout,
+            last_exchange: 0,
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),
             names: TopicNames::new(config.seed),
@@ -478,6 +499,8 @@ impl Core {
                 }
                 Timer::Held(key) => self.retry_held(now, key),
                 Timer::HeldForward(from, key) => self.retry_forwarded(now, from, key),
+                Timer::Login(key) => self.check_login(now, key),
+                Timer::LoginEnd(key) => self.check_login_end(now, key),
                 Timer::Sys => self.publish_sys(now),
             }
         }

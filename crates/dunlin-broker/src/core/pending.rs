@@ -4,10 +4,11 @@ use super::GroupName;
 use super::durability::{Durability, StoredUpto};
 use super::forward::{Forwarded, Outcome, OwedTo, PublishNumber, Receiver};
 use super::granted::SessionKey;
+use super::login::Admitted;
 use super::unrecorded::Unrecorded;
 use super::workers::AwaitedSubAck;
 use super::{ConnectionKey, RecordNumber, WorkerNumber};
-use dunlin_protocol::codec::{ConnAckProperties, Connect, PacketIdentifier, Text, UnsubAck};
+use dunlin_protocol::codec::{ConnAckProperties, PacketIdentifier, Text, UnsubAck};
 use dunlin_protocol::{AckToken, Instant, Message};
 use hashbrown::HashMap;
 use std::collections::{BTreeMap, VecDeque};
@@ -149,7 +150,7 @@ pub(super) struct PendingPublishes {
     /// acknowledgement yet.
     pub(super) held_forwards: HashMap<(WorkerNumber, ConnectionKey), HeldForwards>,
     /// Clients that came back while it is not known what became of their QoS 2 messages.
-    pub(super) parked: Vec<(ConnectionKey, Connect)>,
+    pub(super) parked: Vec<(ConnectionKey, Admitted)>,
     pub(super) stored: StoredUpto,
     /// Clients whose Session or Will is gone, and the record that says so: a crash may bring back
     /// what the store does not know to be gone.

@@ -33,6 +33,8 @@ pub enum Record {
         session_expiry_interval: u32,
         /// Since when it has no connection; `None` while it has one.
         away_since: Option<Instant>,
+        /// The user whose session it is, empty for anonymous Clients; `None` while nobody knows.
+        owner: Option<Text>,
     },
     /// A session ended; all that it had goes with it, its Will included.
     SessionEnded {

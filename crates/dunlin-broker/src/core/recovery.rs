@@ -4,6 +4,7 @@ use super::deadline::Deadline;
 use super::forward::Forward;
 use super::granted::SessionKey;
 use super::image::{ClientImage, Owed, Underway, Waiting};
+use super::login::Owner;
 use super::queue::Queued;
 use super::session::{NEVER, Note, Session};
 use super::{Core, Record, RecordNumber};
@@ -114,8 +115,10 @@ impl Core {
         let stored = client.session;
         let mut session = Session::new(client_identifier, ProtocolVersion::V5);
         session.is_recorded = stored.is_some();
-        session.expiry_interval = stored.map_or(0, |stored| stored.expiry_interval);
-        let away_since = stored.and_then(|stored| stored.away_since);
+        session.expiry_interval = stored.as_ref().map_or(0, |stored| stored.expiry_interval);
+        let away_since = stored.as_ref().and_then(|stored| stored.away_since);
+        let owner = stored.as_ref().and_then(|stored| stored.owner.as_ref());
+        session.owner = Owner::stored(owner.map(Text::detached));
         // The clock may have been wrong then, and have gone back since.
         let gone_at = away_since.map_or(now, |away_since| away_since.min(now));
         let expiry_interval = session.expiry_interval;

@@ -6,6 +6,7 @@ use super::deadline::Deadline;
 use super::drops::Drops;
 use super::forward::Turn;
 use super::given::{Given, RefusedMessages};
+use super::login::Owner;
 use super::notes::Notes;
 use super::queue::Queue;
 use super::retained::RetainedCursor;
@@ -22,6 +23,8 @@ pub(super) const NEVER: u32 = u32::MAX;
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) client_identifier: Text,
+    /// Whose it is.
+    pub(super) owner: Owner,
     /// The connection that uses the session now.
     pub(super) connection: Option<u32>,
     pub(super) version: ProtocolVersion,
@@ -102,6 +105,7 @@ impl Session {
     pub(super) fn new(client_identifier: Text, version: ProtocolVersion) -> Self {
         Self {
             client_identifier,
+            owner: Owner::default(),
             connection: None,
             version,
             expiry_interval: 0,

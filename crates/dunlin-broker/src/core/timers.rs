@@ -19,6 +19,10 @@ pub(super) enum Timer {
     Held(ConnectionKey),
     /// A publish that another worker took by this connection, and that waits for room here.
     HeldForward(WorkerNumber, ConnectionKey),
+    /// A login that is to be decided.
+    Login(ConnectionKey),
+    /// A login that was granted for a time.
+    LoginEnd(ConnectionKey),
     /// The `$SYS` messages.
     Sys,
 }
@@ -38,6 +42,11 @@ impl Timers {
         // Rounded up: nothing is due before its time.
         let bucket = at.as_micros().div_ceil(micros(BUCKET));
         self.buckets.entry(bucket).or_default().push(timer);
+    }
+
+    /// Sets a timer for this moment, or for an earlier one at which its owner sets it again.
+    pub(super) fn set_towards(&mut self, now: Instant, at: Instant, timer: Timer) {
+        self.set(at.min(now + WATCH_MAX), timer);
     }
 
     /// Sets a timer that is due at once, whatever the time is.

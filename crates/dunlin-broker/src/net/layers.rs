@@ -35,6 +35,11 @@ impl Layers {
         Self { tls: Some(tls), ..Self::default() }
     }
 
+    /// The certificate that the peer has shown and TLS has verified, in DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        self.tls.as_ref()?.peer_certificates().next()
+    }
+
     pub(super) fn is_handshaking(&self) -> bool {
         self.tls.as_ref().is_some_and(TlsSession::is_handshaking)
     }

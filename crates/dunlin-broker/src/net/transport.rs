@@ -118,6 +118,11 @@ impl Transport {
         self.stream.peer()
     }
 
+    /// The certificate that the peer has shown and TLS has verified, in DER.
+    pub(crate) fn certificate(&self) -> Option<&[u8]> {
+        self.layers.as_ref()?.certificate()
+    }
+
     /// Says that nothing more will be written, on every layer. All that was written before has gone
     /// out.
     pub(crate) fn shut_down_writing(&mut self) -> io::Result<()> {

@@ -106,6 +106,9 @@ impl Worker {
                 }
                 WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
                 WorkerMessage::Open(opened) => self.open(now, *opened),
+                WorkerMessage::Decided { connection, exchange, decision } => {
+                    self.parts.core.handle_decision(now, connection, exchange, decision);
+                }
                 WorkerMessage::Stop => {
                     self.stopping = true;
                     self.parts.core.stop(now);

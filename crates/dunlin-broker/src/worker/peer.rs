@@ -1,6 +1,6 @@
 //! How others reach a worker: messages, and the wake-up that goes with them.
 
-use crate::core::{Batch, ConnectingClient, Durability, WorkerNumber};
+use crate::core::{Batch, ConnectingClient, ConnectionKey, Decision, Durability, WorkerNumber};
 use crate::net::Transport;
 use crate::store::StoreWaker;
 use bytes::BytesMut;
@@ -17,6 +17,8 @@ pub(crate) enum WorkerMessage {
     Adopt(Box<Adopted>),
     /// A connection that was accepted elsewhere, or comes from within the process.
     Open(Box<Opened>),
+    /// What a login of a connection here has come to.
+    Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
     /// Tell all Clients that the broker stops, then end.
     Stop,
 }

@@ -91,6 +91,9 @@ pub struct Options {
     pub session_expiry_max_secs: u32,
     /// Whether at the end all devices begin anew at once, as after a power cut.
     pub boots: bool,
+    /// Whether the broker asks who Clients are; the answers come by mail. Each is the user of its
+    /// Client Identifier's name, so nobody is turned away and no session is another's.
+    pub authenticates: bool,
     /// How frequent each kind of action is.
     pub mix: Mix,
 }
@@ -161,6 +164,7 @@ impl Options {
             clean_starts: 20,
             session_expiry_max_secs: 100,
             boots: false,
+            authenticates: false,
             mix: Mix {
                 connect: 8,
                 publish: 50,
@@ -259,6 +263,7 @@ impl Options {
         if self.stores && self.durability == memory {
             self.mix.crash = 0;
         }
+        self.authenticates = random.chance(30);
     }
 }
 

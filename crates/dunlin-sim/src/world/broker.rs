@@ -7,8 +7,8 @@ use crate::pipe::Part;
 use core::time::Duration;
 use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Durability, DurabilityRules, Output, RetainedStore,
-    WorkerNumber, owner,
+    ConnectionKey, Core, CoreConfig, Decision, Durability, DurabilityRules, Grant, Output,
+    RetainedStore, WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const WRITES_PER_TURN: usize = 8;
 const TURNS_PER_CHECK: u64 = 64;
 /// Rounds after which recovered workers have told each other what they need.
 const ROUNDS_OF_START: usize = 4;
+/// How long the broker waits until it knows who a Client is; mail is never so late.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl World {
     pub(super) fn start_broker(&mut self) {
@@ -39,6 +41,7 @@ impl World {
                 default: self.options.durability,
                 topics: Vec::new(),
             }),
+            login_timeout: self.options.authenticates.then_some(LOGIN_TIMEOUT),
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =
@@ -215,6 +218,10 @@ impl World {
                     }
                 }
                 Mail::Adopt(wire, client) => self.stations[worker].adopted.push((wire, client)),
+                Mail::Decided(key, exchange, decision) => {
+                    let core = &mut self.stations[worker].core;
+                    core.handle_decision(self.now, key, exchange, decision);
+                }
                 Mail::Stop => self.stations[worker].core.stop(self.now),
             }
         }
@@ -256,6 +263,11 @@ impl World {
             let Some(output) = self.stations[worker].core.poll_output() else { return };
             match output {
                 Output::Close(key) => self.close(worker, key),
+                Output::Authenticate { connection, exchange, login } => {
+                    let user = Some(login.client_identifier).filter(|name| !name.is_empty());
+                    let decision = Decision::Allow(Grant { user, expires_at: None });
+                    self.post(worker, Mail::Decided(connection, exchange, decision));
+                }
                 Output::Move { connection, worker: to, client } => {
                     let wire = self.wire_of(worker, connection);
                     self.stations[worker].core.release(connection);

@@ -2,7 +2,7 @@
 
 use crate::chance::{Purpose, random};
 use dunlin_broker::core::{
-    Batch, ConnectingClient, ConnectionKey, Core, Fetched, RecordNumber, WorkerNumber,
+    Batch, ConnectingClient, ConnectionKey, Core, Decision, Fetched, RecordNumber, WorkerNumber,
 };
 use dunlin_protocol::Instant;
 use dunlin_testkit::Random;
@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 pub(super) enum Mail {
     Batch(WorkerNumber, Batch),
     Adopt(u32, Box<ConnectingClient>),
+    Decided(ConnectionKey, u32, Decision),
     Stop,
 }
 

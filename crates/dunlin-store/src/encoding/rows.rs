@@ -5,12 +5,12 @@ use super::queued::{put_group, take_group};
 use super::{OVERHEAD, put_message, take_message};
 use bytes::Bytes;
 use dunlin_broker::core::GroupName;
-use dunlin_protocol::codec::{PacketIdentifier, QoS, SubscriptionIdentifier};
+use dunlin_protocol::codec::{PacketIdentifier, QoS, SubscriptionIdentifier, Text};
 use dunlin_protocol::{Instant, Message};
 use std::sync::Arc;
 
 /// What a Client Identifier stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SessionRow {
     /// Under which number all else of the session is stored; never given out twice.
     pub(crate) number: u64,
@@ -19,23 +19,31 @@ pub(crate) struct SessionRow {
 }
 
 /// What a session has of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredSession {
     pub(crate) expiry_interval: u32,
     pub(crate) away_since: Option<Instant>,
+    /// The user whose it is, empty for anonymous Clients.
+    pub(crate) owner: Option<Text>,
 }
 
 impl SessionRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(24);
-        let away_since = self.session.and_then(|session| session.away_since);
-        out.u8(u8::from(self.session.is_some()) | u8::from(away_since.is_some()) << 1);
+        let session = self.session.as_ref();
+        let away_since = session.and_then(|session| session.away_since);
+        let owner = session.and_then(|session| session.owner.as_ref());
+        let flags = [session.is_some(), away_since.is_some(), owner.is_some()];
+        out.u8(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
         out.u64(self.number);
-        if let Some(session) = self.session {
+        if let Some(session) = session {
             out.u32(session.expiry_interval);
         }
         if let Some(away_since) = away_since {
             out.u64(away_since.as_micros());
+        }
+        if let Some(owner) = owner {
+            out.short(owner.as_bytes());
         }
         out.finish()
     }
@@ -45,10 +53,13 @@ impl SessionRow {
         let number = reader.u64()?;
         let session = match flags {
             0 => None,
-            1 => Some(StoredSession { expiry_interval: reader.u32()?, away_since: None }),
-            3 => Some(StoredSession {
+            1 | 3 | 5 | 7 => Some(StoredSession {
                 expiry_interval: reader.u32()?,
-                away_since: Some(Instant::from_micros(reader.u64()?)),
+                away_since: match flags & 2 {
+                    0 => None,
+                    _ => Some(Instant::from_micros(reader.u64()?)),
+                },
+                owner: if flags & 4 == 0 { None } else { Some(reader.text()?) },
             }),
             _ => return Err(Damage::Impossible),
         };

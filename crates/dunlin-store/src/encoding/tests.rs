@@ -148,7 +148,11 @@ proptest! {
         let row = RetainedRow { change: number, message };
         prop_assert_eq!(RetainedRow::decode(reader(row.encode())), Ok(row));
         let away_since = away_since.map(Instant::from_micros);
-        let session = interval.map(|expiry_interval| StoredSession { expiry_interval, away_since });
+        let session = interval.map(|expiry_interval| StoredSession {
+            expiry_interval,
+            away_since,
+            owner: flags[0].then(|| "gauge".parse().expect("a legal name")),
+        });
         let row = SessionRow { number, session };
         prop_assert_eq!(SessionRow::decode(&mut reader(row.encode())), Ok(row));
         let [tentative, taken, no_local] = flags;

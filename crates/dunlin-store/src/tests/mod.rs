@@ -103,7 +103,12 @@ fn message(topic_name: &str, payload: &[u8]) -> Arc<Message> {
 }
 
 fn session(of: &str) -> Record {
-    Record::Session { client_identifier: text(of), session_expiry_interval: 3600, away_since: None }
+    Record::Session {
+        client_identifier: text(of),
+        session_expiry_interval: 3600,
+        away_since: None,
+        owner: None,
+    }
 }
 
 fn owed(of: &str, number: u64, message: &Arc<Message>) -> Record {

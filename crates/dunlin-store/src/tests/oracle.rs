@@ -107,6 +107,7 @@ impl World {
                 client_identifier,
                 session_expiry_interval: u32::from(n),
                 away_since: (n % 2 == 0).then(|| Instant::from_micros(u64::from(n))),
+                owner: (n % 3 == 0).then(|| format!("user-{}", n % 5).parse().expect("a name")),
             }],
             1 if n % 4 == 0 => {
                 known.owed.clear();

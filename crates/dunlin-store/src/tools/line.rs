@@ -28,6 +28,9 @@ pub(super) enum Line {
         client_identifier: String,
         session_expiry_interval: u32,
         away_since: Option<u64>,
+        /// Absent in what earlier versions have exported.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        owner: Option<String>,
     },
     Subscribed {
         client_identifier: String,
@@ -121,10 +124,11 @@ impl Line {
         let client_identifier =
             record.client_identifier().map(ToString::to_string).unwrap_or_default();
         Some(match record {
-            Record::Session { session_expiry_interval, away_since, .. } => Self::Session {
+            Record::Session { session_expiry_interval, away_since, owner, .. } => Self::Session {
                 client_identifier,
                 session_expiry_interval: *session_expiry_interval,
                 away_since: away_since.map(Instant::as_micros),
+                owner: owner.as_ref().map(ToString::to_string),
             },
             Record::Subscribed {
                 topic_filter,
@@ -194,11 +198,12 @@ impl Line {
             Self::Header { .. } | Self::End { .. } => {
                 return Err("a header or an end between records".to_owned());
             }
-            Self::Session { client_identifier, session_expiry_interval, away_since } => {
+            Self::Session { client_identifier, session_expiry_interval, away_since, owner } => {
                 Record::Session {
                     client_identifier: text(client_identifier)?,
                     session_expiry_interval,
                     away_since: away_since.map(Instant::from_micros),
+                    owner: owner.map(text).transpose()?,
                 }
             }
             Self::Subscribed {

@@ -11,6 +11,7 @@ mod conformance;
 mod conformance_of_clients;
 mod decode;
 mod faults;
+mod passwd;
 #[allow(dead_code)]
 #[path = "../interop/process.rs"]
 mod process;

@@ -101,6 +101,17 @@ impl Running {
         panic!("ended before it said {start:?}")
     }
 
+    /// Reads standard error up to a line with this in it.
+    #[track_caller]
+    pub(crate) fn wait_for_within(&self, words: &str) {
+        while let Some(line) = next(&self.stderr) {
+            if line.contains(words) {
+                return;
+            }
+        }
+        panic!("ended before it said {words:?}")
+    }
+
     /// Sends it a signal by name.
     pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();

@@ -188,3 +188,25 @@ fn messages_cross_within_web_sockets() {
     assert!(elsewhere.stderr.contains("no WebSocket with"), "{elsewhere:?}");
     assert!(elsewhere.stderr.contains("404"), "{elsewhere:?}");
 }
+
+#[test]
+fn a_certificate_names_a_user_whose_session_no_other_gets() {
+    let certificates = Certificates::new();
+    let (ca, out) = (certificates.path("certs/ca.pem"), certificates.path("certs"));
+    assert_eq!(run(&["cert", "--out", &out, "--client", "pump"]).code, Some(0));
+    let (_broker, ports) = broker(&certificates, &[&format!("&client_ca={ca}")]);
+    let run_as = |name: &str, command: &str, more: &[&str]| {
+        let (cert, key) = (format!("{out}/{name}.pem"), format!("{out}/{name}.key"));
+        let own = [
+            command, "-p", &ports[0], "--cafile", &ca, "--cert", &cert, "--key", &key, "-i", "one",
+            "-V", "5", "-t", "a",
+        ];
+        run(&[&own[..], more].concat()).code
+    };
+    assert_eq!(run_as("client", "sub", &["-c", "-x", "100", "-E"]), Some(0));
+    // The Reason Code, 0x87.
+    assert_eq!(run_as("pump", "pub", &["-n"]), Some(135));
+    assert_eq!(run_as("client", "pub", &["-n"]), Some(0));
+    // Its session has gone with that one's Clean Start.
+    assert_eq!(run_as("pump", "pub", &["-n"]), Some(0));
+}

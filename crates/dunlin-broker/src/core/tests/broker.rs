@@ -4,8 +4,8 @@
 use super::packets::{Packets, bytes_of};
 use crate::Limits;
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Durability,
-    DurabilityRules, Fetched, Image, InputState, Output, QueueHead, QueuePart, Record,
+    Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Decision, Durability,
+    DurabilityRules, Fetched, Image, InputState, Login, Output, QueueHead, QueuePart, Record,
     RecordNumber, RetainedStore, WorkerNumber, owner,
 };
 use bytes::BytesMut;
@@ -62,6 +62,14 @@ struct Station {
     records: Vec<Record>,
 }
 
+/// A Client of which a worker wants to know who it is.
+pub(super) struct Asked {
+    worker: usize,
+    key: ConnectionKey,
+    exchange: u32,
+    pub(super) login: Box<Login>,
+}
+
 /// Workers, links and the time that they share.
 pub(super) struct Broker {
     pub(super) now: Instant,
@@ -95,6 +103,10 @@ pub(super) struct Broker {
     pub(super) asked: Vec<Durability>,
     /// Which worker takes the next connection.
     pub(super) accepting: usize,
+    /// How long it may take until it is known who a Client is, if anybody asks.
+    login_timeout: Option<Duration>,
+    /// Who is to be decided about.
+    pub(super) asked_who: VecDeque<Asked>,
 }
 
 impl Broker {
@@ -132,6 +144,8 @@ impl Broker {
             durability: Durability::Fsync,
             asked: Vec::new(),
             accepting: 0,
+            login_timeout: None,
+            asked_who: VecDeque::new(),
         };
         broker.start(workers);
         broker
@@ -142,6 +156,23 @@ impl Broker {
         self.rules = Arc::new(rules);
         self.start(u8::try_from(self.stations.len()).expect("few workers"));
         self
+    }
+
+    /// Begins again, and asks who Clients are.
+    pub(super) fn with_logins(mut self, timeout: Duration) -> Self {
+        self.login_timeout = Some(timeout);
+        self.start(u8::try_from(self.stations.len()).expect("few workers"));
+        self
+    }
+
+    /// Answers one of the questions who a Client is.
+    pub(super) fn decide(&mut self, asked: &Asked, decision: Decision) {
+        let core = &mut self.stations[asked.worker].core;
+        core.handle_decision(self.now, asked.key, asked.exchange, decision);
+        self.settle(asked.worker);
+        if self.prompt {
+            self.run();
+        }
     }
 
     /// Puts new cores in place of those that were.
@@ -157,6 +188,7 @@ impl Broker {
                 stores: self.stores,
                 queue_head: self.queue_head,
                 durability: self.rules.clone(),
+                login_timeout: self.login_timeout,
                 version: "0.0.0",
             };
             Station {
@@ -622,6 +654,9 @@ impl Broker {
                     self.wires[link].closing = true;
                     self.write(link);
                 }
+            }
+            Output::Authenticate { connection: key, exchange, login } => {
+                self.asked_who.push_back(Asked { worker, key, exchange, login });
             }
             Output::Move { connection, worker: to, client } => {
                 station.core.release(connection);

@@ -1,0 +1,94 @@
+//! How Clients are known.
+
+use super::setting::{Kind, Limit, Setting, Value};
+use std::path::PathBuf;
+
+/// How Clients are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// A file of users and what their passwords are checked with; see
+    /// [`dunlin_identity::password_file`]. Unset, nobody has a password.
+    pub password_file: Option<PathBuf>,
+    /// Seconds that a login may take before it is refused.
+    pub timeout_secs: u32,
+    /// Logins that may wait for their turn; further ones are refused at once.
+    pub waiting_max: usize,
+    /// Whether passwords may come by listeners without TLS that other machines can reach.
+    pub allow_plaintext: bool,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self { password_file: None, timeout_secs: 10, waiting_max: 4096, allow_plaintext: false }
+    }
+}
+
+const TIMEOUT: Kind = Kind::Number { min: 1, max: 3600 };
+const WAITING: Kind = Kind::Number { min: 1, max: 1_000_000 };
+
+impl Auth {
+    pub(super) const SETTINGS: &'static [Setting] = &[
+        Setting {
+            key: "auth.password_file",
+            doc: &[
+                "A file of users and their passwords, as `dunlin passwd` writes it; Mosquitto's \
+                 lines are read, too. It is read again on SIGHUP. Clients without a password are \
+                 turned away then, unless allow_anonymous is true.",
+            ],
+            kind: Kind::File,
+            example: Some("\"/etc/dunlin/passwords\""),
+            automatic: None,
+            read: |config| {
+                Some(Value::Text(config.auth.password_file.as_ref()?.display().to_string()))
+            },
+            write: |config, value| {
+                if let Value::Text(path) = value {
+                    config.auth.password_file = Some(path.into());
+                }
+            },
+        },
+        Setting {
+            key: "auth.timeout_secs",
+            doc: &["Seconds that it may take to find out who a client is before it is refused."],
+            kind: TIMEOUT,
+            example: None,
+            automatic: None,
+            read: |config| Some(config.auth.timeout_secs.to_value(TIMEOUT)),
+            write: |config, value| {
+                if let Some(secs) = Limit::from_value(&value) {
+                    config.auth.timeout_secs = secs;
+                }
+            },
+        },
+        Setting {
+            key: "auth.waiting_max",
+            doc: &[
+                "Logins that may wait until passwords before them are checked; further ones are \
+                 refused at once.",
+            ],
+            kind: WAITING,
+            example: None,
+            automatic: None,
+            read: |config| Some(config.auth.waiting_max.to_value(WAITING)),
+            write: |config, value| {
+                if let Some(waiting_max) = Limit::from_value(&value) {
+                    config.auth.waiting_max = waiting_max;
+                }
+            },
+        },
+        Setting {
+            key: "auth.allow_plaintext",
+            doc: &["Whether passwords may come by listeners without TLS that other machines can \
+                 reach, where they can be read on the way."],
+            kind: Kind::Switch,
+            example: None,
+            automatic: None,
+            read: |config| Some(Value::Switch(config.auth.allow_plaintext)),
+            write: |config, value| {
+                if let Value::Switch(on) = value {
+                    config.auth.allow_plaintext = on;
+                }
+            },
+        },
+    ];
+}

@@ -1,0 +1,233 @@
+//! Password files: one line for each user and method, a name, a colon, and what its password is
+//! checked with.
+//!
+//! ```text
+//! # Comments and empty lines are kept.
+//! gauge:$argon2id$v=19$m=19456,t=2,p=1$SALT$HASH
+//! pump:$7$101$SALT$HASH
+//! valve:$scram-sha-256$i=4096$SALT$STORED_KEY$SERVER_KEY
+//! ```
+//!
+//! The second is what `mosquitto_passwd` writes. A user may have one password hash and one line for
+//! each SCRAM mechanism; who has only SCRAM credentials can log in with the plain password, too.
+//! A file that holds no user, or a line that is none of these, is refused as a whole: half a file
+//! in force would lock out or let in whom nobody thinks of.
+
+mod checker;
+mod edit;
+mod secret;
+#[cfg(test)]
+mod tests;
+
+pub use checker::{PasswordChecker, REMEMBERED_MAX, Verdict};
+pub use edit::{EditError, remove_user, set_password, set_scram};
+pub use secret::{Cost, InvalidCost, InvalidSecret};
+
+use crate::scram::{Credentials, ITERATIONS_DEFAULT, Mechanism};
+use crate::user_name::{InvalidUserName, UserName};
+use secret::Secret;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Bytes that a password file may have.
+pub const FILE_LEN_MAX: usize = 64 << 20;
+
+/// The users of a password file.
+#[derive(Clone)]
+pub struct PasswordFile {
+    users: BTreeMap<Box<str>, User>,
+    /// What an unknown user is checked with, so that it takes as long as a known one.
+    dummy: Secret,
+}
+
+/// What a user can be checked with; at least one of them is there.
+#[derive(Clone, Default)]
+struct User {
+    password: Option<Secret>,
+    scram_sha_256: Option<Credentials>,
+    scram_sha_512: Option<Credentials>,
+}
+
+/// Why a password file is refused: the line, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("line {line}: {fault}")]
+#[non_exhaustive]
+pub struct InvalidLine {
+    /// The number of the line, from 1; 0 for the file as a whole.
+    pub line: usize,
+    /// What is wrong with it.
+    pub fault: LineFault,
+}
+
+/// What can be wrong with a line, or with the file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LineFault {
+    /// The file names no user.
+    #[error("the file names no user; add one with `dunlin passwd FILE USER`")]
+    NoUser,
+    /// The file is larger than [`FILE_LEN_MAX`].
+    #[error("the file is larger than {} MiB", FILE_LEN_MAX >> 20)]
+    TooLarge,
+    /// The bytes of the line are not UTF-8.
+    #[error("not UTF-8; save the file as UTF-8, or remove the line")]
+    NotUtf8,
+    /// There is no colon in the line.
+    #[error("no `:` between the user and its hash; write a comment with `#` in front")]
+    NoColon,
+    /// The name of the user is not one.
+    #[error("{0}; rename the user or remove the line")]
+    UserName(#[from] InvalidUserName),
+    /// The name begins or ends with a space.
+    #[error("a space before or after the name; remove it")]
+    Space,
+    /// SASLprep would change the name, so that nobody could log in with SCRAM under it.
+    #[error("SCRAM knows the user by another spelling (SASLprep); rename it")]
+    Unprepared,
+    /// What follows the colon is nothing that a password can be checked with.
+    #[error("{0}")]
+    Secret(#[from] InvalidSecret),
+    /// The user has been there with the same kind of hash.
+    #[error("the user `{0}` has a line of this kind already; remove one of them")]
+    Duplicate(UserName),
+}
+
+/// A line of a password file.
+enum Line<'a> {
+    /// Nothing but spaces, or a comment.
+    Empty,
+    /// A user and what follows the colon.
+    User(&'a str, &'a str),
+}
+
+impl<'a> Line<'a> {
+    fn split(line: &'a str) -> Result<Self, LineFault> {
+        let line = line.trim_end_matches([' ', '\t', '\r']);
+        if line.is_empty() || line.starts_with('#') {
+            return Ok(Self::Empty);
+        }
+        line.split_once(':')
+            .map_or(Err(LineFault::NoColon), |(user, secret)| Ok(Self::User(user, secret)))
+    }
+}
+
+impl PasswordFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// [`InvalidLine`] for the first line that is wrong, and when there is no user at all.
+    pub fn parse(file: &[u8]) -> Result<Self, InvalidLine> {
+        if file.len() > FILE_LEN_MAX {
+            return Err(InvalidLine { line: 0, fault: LineFault::TooLarge });
+        }
+        let mut users: BTreeMap<Box<str>, User> = BTreeMap::new();
+        let mut dummy = None;
+        // A mark that some editors put at the beginning is not part of the first name.
+        let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
+        for (line, bytes) in (1..).zip(file.split(|byte| *byte == b'\n')) {
+            let mut read = || {
+                let text = std::str::from_utf8(bytes).map_err(|_| LineFault::NotUtf8)?;
+                let Line::User(name, secret) = Line::split(text)? else { return Ok(()) };
+                let name = checked_name(name)?;
+                let secret = Secret::parse(secret)?;
+                if secret.scram().is_some() {
+                    check_prepared(&name)?;
+                }
+                if dummy.is_none() {
+                    dummy = Some(secret.clone());
+                }
+                let user = users.entry(name.as_str().into()).or_default();
+                if user.add(secret) { Ok(()) } else { Err(LineFault::Duplicate(name)) }
+            };
+            read().map_err(|fault| InvalidLine { line, fault })?;
+        }
+        let dummy = dummy.ok_or(InvalidLine { line: 0, fault: LineFault::NoUser })?;
+        Ok(Self { users, dummy })
+    }
+
+    /// How many users there are.
+    pub fn len(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Never: a file without users is refused.
+    pub fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Whether the file has a line for the user.
+    pub fn contains(&self, user: &str) -> bool {
+        self.users.contains_key(user)
+    }
+
+    /// The user's credentials for a mechanism.
+    pub fn scram(&self, user: &str, mechanism: Mechanism) -> Option<&Credentials> {
+        self.users.get(user)?.scram(mechanism)
+    }
+
+    /// The iterations that most credentials for a mechanism have: what unknown users are told, see
+    /// [`ScramServer::unknown_user_iterations`](crate::scram::ScramServer::unknown_user_iterations).
+    pub fn scram_iterations(&self, mechanism: Mechanism) -> u32 {
+        let mut counts: BTreeMap<u32, usize> = BTreeMap::new();
+        for credentials in self.users.values().filter_map(|user| user.scram(mechanism)) {
+            *counts.entry(credentials.iterations()).or_default() += 1;
+        }
+        let most = counts.into_iter().max_by_key(|(_, count)| *count);
+        most.map_or(ITERATIONS_DEFAULT, |(iterations, _)| iterations)
+    }
+
+    /// What a plain password of the user is checked with.
+    fn secret(&self, user: &str) -> Option<Secret> {
+        let user = self.users.get(user)?;
+        let scram = || user.scram_sha_256.as_ref().or(user.scram_sha_512.as_ref());
+        user.password.clone().or_else(|| scram().cloned().map(Secret::Scram))
+    }
+}
+
+impl fmt::Debug for PasswordFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordFile").field("users", &self.users.len()).finish_non_exhaustive()
+    }
+}
+
+impl User {
+    fn scram(&self, mechanism: Mechanism) -> Option<&Credentials> {
+        if mechanism == Mechanism::SHA_256 {
+            self.scram_sha_256.as_ref()
+        } else {
+            self.scram_sha_512.as_ref()
+        }
+    }
+
+    /// Whether there was no secret of its kind yet.
+    fn add(&mut self, secret: Secret) -> bool {
+        match secret {
+            Secret::Scram(credentials) => {
+                let place = if credentials.mechanism() == Mechanism::SHA_256 {
+                    &mut self.scram_sha_256
+                } else {
+                    &mut self.scram_sha_512
+                };
+                place.replace(credentials).is_none()
+            }
+            secret => self.password.replace(secret).is_none(),
+        }
+    }
+}
+
+/// A name as it may stand before the colon.
+fn checked_name(name: &str) -> Result<UserName, LineFault> {
+    // U+FEFF is a mark at the beginning of a file, and a space without width anywhere else.
+    if name.trim_matches([' ', '\t', '\u{feff}']) != name {
+        return Err(LineFault::Space);
+    }
+    Ok(UserName::new(name)?)
+}
+
+/// SCRAM clients send the name prepared: under any other it would never be found.
+fn check_prepared(name: &UserName) -> Result<(), LineFault> {
+    match stringprep::saslprep(name.as_str()) {
+        Ok(prepared) if prepared == name.as_str() => Ok(()),
+        _ => Err(LineFault::Unprepared),
+    }
+}

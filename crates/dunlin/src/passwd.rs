@@ -1,0 +1,172 @@
+//! `dunlin passwd`: the users of a password file.
+
+use crate::failure::Failure;
+use crate::output::print;
+use clap::Args;
+use dunlin_identity::password_file::{Cost, PasswordFile, remove_user, set_password};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where salts come from.
+const RANDOM: &str = "/dev/urandom";
+const SALT_LEN: usize = 16;
+
+/// Add a user to a password file, or change or remove one.
+///
+/// The file is written anew and put in the old one's place, readable by its owner alone. A broker that
+/// runs reads it again on SIGHUP.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct PasswdArgs {
+    /// The file; begun if it is not there
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The user
+    #[arg(value_name = "USER")]
+    user: String,
+    /// Read the password from standard input, as far as its first line goes
+    #[arg(long)]
+    stdin: bool,
+    /// Remove the user
+    #[arg(long, conflicts_with = "stdin")]
+    delete: bool,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  dunlin passwd passwords gauge                 asks for the password
+  dunlin passwd --stdin passwords gauge < secret
+  dunlin passwd --delete passwords gauge
+
+  dunlin --set auth.password_file=passwords     a broker that knows these users
+  dunlin sub -u gauge -P 'open sesame' -t '#'";
+
+impl PasswdArgs {
+    pub(crate) fn run(self) -> Result<(), Failure> {
+        let Self { file, user, stdin, delete } = self;
+        let at_file =
+            |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", file.display()));
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound && !delete => String::new(),
+            Err(error) => return Err(at_file(&error)),
+        };
+        let is_known =
+            PasswordFile::parse(text.as_bytes()).is_ok_and(|users| users.contains(&user));
+        let (changed, done) = if delete {
+            (remove_user(&text, &user), "removed from")
+        } else {
+            let password = if stdin { first_line() } else { ask(&user) }?;
+            let salt = salt().map_err(|error| Failure::new(format!("{RANDOM}: {error}")))?;
+            let changed = set_password(&text, &user, &password, Cost::DEFAULT, &salt);
+            (changed, if is_known { "changed in" } else { "added to" })
+        };
+        let changed = changed.map_err(|error| at_file(&error))?;
+        replace(&file, &changed).map_err(|error| at_file(&error))?;
+        print(&format!("{user} {done} {}\n", file.display()))
+    }
+}
+
+fn salt() -> io::Result<[u8; SALT_LEN]> {
+    let mut salt = [0; SALT_LEN];
+    File::open(RANDOM)?.read_exact(&mut salt)?;
+    Ok(salt)
+}
+
+/// Puts a new file in the place of one: nobody sees half of it, whatever happens.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    // What a link names is replaced, not the link.
+    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let new = file.with_file_name(name);
+    let mut options = OpenOptions::new();
+    let written = options.write(true).create_new(true).mode(0o600).open(&new).and_then(|mut to| {
+        to.write_all(text.as_bytes())?;
+        to.sync_all()
+    });
+    let replaced = written.and_then(|()| fs::rename(&new, &file));
+    if replaced.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    replaced
+}
+
+/// The first line of standard input, without its end.
+fn first_line() -> Result<Vec<u8>, Failure> {
+    let mut line = String::new();
+    io::stdin()
+        .read_line(&mut line)
+        .map_err(|error| Failure::new(format!("standard input: {error}")))?;
+    Ok(line.trim_end_matches(['\n', '\r']).into())
+}
+
+/// Asks for a password on the terminal, twice.
+fn ask(user: &str) -> Result<Vec<u8>, Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("there is no terminal to ask for the password; use --stdin"));
+    }
+    let password = prompt(&format!("Password for {user}: "))?;
+    if prompt("Once more: ")? == password {
+        Ok(password)
+    } else {
+        Err(Failure::new("these are two different passwords; nothing was changed"))
+    }
+}
+
+fn prompt(question: &str) -> Result<Vec<u8>, Failure> {
+    let failed = |error: io::Error| Failure::new(format!("the terminal: {error}"));
+    let _silent = Silent::new().map_err(failed)?;
+    eprint!("{question}");
+    let answer = type_in();
+    eprintln!();
+    answer.map_err(failed)?.ok_or_else(|| Failure::interrupted("stopped; nothing was changed"))
+}
+
+/// What is typed up to Enter; nothing if that is Ctrl-C.
+fn type_in() -> io::Result<Option<Vec<u8>>> {
+    const INTERRUPT: u8 = 3;
+    const END: u8 = 4;
+    const BACKSPACE: u8 = 8;
+    const DELETE: u8 = 127;
+    let mut typed = Vec::new();
+    let mut byte = [0];
+    loop {
+        let count = io::stdin().read(&mut byte)?;
+        match byte[0] {
+            INTERRUPT => return Ok(None),
+            b'\n' | b'\r' | END => return Ok(Some(typed)),
+            _ if count == 0 => return Ok(Some(typed)),
+            // A character of several bytes goes as a whole.
+            BACKSPACE | DELETE => while typed.pop().is_some_and(|last| last & 0xC0 == 0x80) {},
+            byte => typed.push(byte),
+        }
+    }
+}
+
+/// A terminal that shows nothing of what is typed, until this is dropped.
+struct Silent(Termios);
+
+impl Silent {
+    fn new() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut silent = before.clone();
+        // With Ctrl-C taken as a byte the terminal is never left silent.
+        silent.local_modes -= LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG;
+        silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+        silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(io::stdin(), OptionalActions::Flush, &silent)?;
+        Ok(Self(before))
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
+    }
+}

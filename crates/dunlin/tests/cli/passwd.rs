@@ -1,0 +1,100 @@
+//! `dunlin passwd`, and a broker that knows the users of its file.
+
+use crate::broker::Broker;
+use crate::program::{Ended, command, run};
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::Stdio;
+
+/// `dunlin passwd --stdin` with a password.
+fn passwd(file: &Path, user: &str, password: &str) -> Ended {
+    let mut command = command(&["passwd", "--stdin", text(file), user]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program can be started");
+    // A program that refuses does not read.
+    let _ = writeln!(child.stdin.take().expect("is piped"), "{password}");
+    Ended::of(child.wait_with_output().expect("it ends"))
+}
+
+fn text(file: &Path) -> &str {
+    file.to_str().expect("a plain name")
+}
+
+#[test]
+fn users_are_added_changed_and_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("passwords");
+    let name = file.display();
+    passwd(&file, "gauge", "one").check(0, &format!("gauge added to {name}\n"), "");
+    let before = fs::read_to_string(&file).expect("is there");
+    assert!(before.starts_with("gauge:$argon2id$"), "{before}");
+    passwd(&file, "pump", "two").check(0, &format!("pump added to {name}\n"), "");
+    passwd(&file, "gauge", "three").check(0, &format!("gauge changed in {name}\n"), "");
+    let after = fs::read_to_string(&file).expect("is there");
+    assert!(after.lines().count() == 2 && !after.starts_with(&before), "{after}");
+    assert_eq!(fs::metadata(&file).expect("is there").permissions().mode() & 0o777, 0o600);
+
+    let args = ["passwd", "--delete", text(&file), "gauge"];
+    run(&args).check(0, &format!("gauge removed from {name}\n"), "");
+    let message = format!("error: {name}: there is no user `gauge` in the file\n");
+    run(&args).check(1, "", &message);
+    passwd(&file, "pump", "").check(1, "", &format!("error: {name}: the password is empty\n"));
+    let ended = passwd(&file, "a:b", "x");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let ended = run(&["passwd", text(&file), "pump"]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.stderr.contains("--stdin"), "{ended:?}");
+    let names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
+    assert_eq!(names.len(), 1, "nothing is left beside it: {names:?}");
+}
+
+#[test]
+fn a_broker_knows_its_users_and_reads_the_file_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("passwords");
+    passwd(&file, "gauge", "open sesame");
+    let broker = Broker::start(&["--set", &format!("auth.password_file={}", file.display())]);
+    let publish = |user: &[&str]| {
+        let to = ["pub", "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1", "-V", "5"];
+        run(&[&to[..], user].concat()).code
+    };
+    assert_eq!(publish(&["-u", "gauge", "-P", "open sesame"]), Some(0));
+    // The Reason Code, 0x86.
+    assert_eq!(publish(&["-u", "gauge", "-P", "wrong"]), Some(134));
+    assert_eq!(publish(&["-u", "pump", "-P", "swordfish"]), Some(134));
+    assert_eq!(publish(&[]), Some(134));
+
+    passwd(&file, "pump", "swordfish");
+    broker.running.signal("HUP");
+    broker.running.wait_for_within("the password file was read again");
+    assert_eq!(publish(&["-u", "pump", "-P", "swordfish"]), Some(0));
+
+    fs::write(&file, "pump\n").expect("written");
+    broker.running.signal("HUP");
+    broker.running.wait_for_within("line 1");
+    assert_eq!(publish(&["-u", "pump", "-P", "swordfish"]), Some(0));
+    broker.running.signal("TERM");
+    assert_eq!(broker.running.end().code, Some(0));
+}
+
+#[test]
+fn a_password_file_of_no_use_is_one_message_and_exit_code_2() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("passwords");
+    fs::write(&file, "gauge\n").expect("written");
+    let setting = format!("auth.password_file={}", file.display());
+    let ended = run(&["--set", &setting, "--listen", "mqtt://127.0.0.1:0"]);
+    let name = file.display();
+    let message = format!(
+        "error: auth.password_file: {name}: line 1: no `:` between the user and its hash; write \
+         a comment with `#` in front\n"
+    );
+    ended.check(2, "", &message);
+    let ended = run(&["--set", &setting, "--listen", "mqtt://0.0.0.0:0", "--check"]);
+    let message = "error: --listen: passwords that come by listener mqtt://0.0.0.0:0 can be read \
+                   on the way; use mqtts:// there, or set auth.allow_plaintext = true if that is \
+                   meant\n";
+    ended.check(2, "", message);
+}
