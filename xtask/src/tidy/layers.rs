@@ -14,7 +14,6 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("dunlin-store", &["dunlin-codec", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
     ("dunlin-bench", &[]),
-    ("dunlin-transport", &[]),
     (
         "dunlin",
         &[
