@@ -16,6 +16,8 @@ mod tests;
 #[cfg(feature = "server")]
 mod web_socket;
 
+#[cfg(feature = "server")]
+pub use dunlin_transport::tls::{ClientCertificate, ServerFiles};
 pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use {

@@ -213,7 +213,12 @@ impl Core {
             rare.cursors.retain(|cursor| !removed.contains(&cursor.topic_filter));
         }
         self.endpoints.owe_answer(key);
-        match self.recorded_since(last_before) {
+        // That there was none may be the work of an UNSUBSCRIBE before, which is not yet stored.
+        let is_earlier = unsuback.reason_codes.contains(&ReasonCode::NoSubscriptionExisted)
+            && self.endpoints.stores
+            && self.endpoints.sessions[session.0].is_persistent();
+        let earlier = is_earlier.then_some(self.endpoints.last_record);
+        match self.recorded_since(last_before).or(earlier) {
             Some(record) => {
                 let durability = self.durability_of(key);
                 self.when_stored(

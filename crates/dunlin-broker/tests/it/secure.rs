@@ -1,10 +1,10 @@
 //! Listeners with TLS: who is served, what crosses, and who gives up.
 
 use crate::peer::{PATIENCE, Peer, connect, publish, subscribe};
-use dunlin_broker::config::{Config, Listener};
+use dunlin_broker::config::{Config, Listener, ServerFiles};
 use dunlin_broker::{Broker, Limits};
 use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
-use dunlin_transport::tls::{ClientTls, HEADROOM, ServerFiles, TlsConnector, TlsSession};
+use dunlin_transport::tls::{ClientTls, HEADROOM, TlsConnector, TlsSession};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};

@@ -51,6 +51,26 @@ fn an_acknowledgement_waits_for_the_level_of_its_listener() {
 }
 
 #[test]
+fn that_there_is_no_subscription_waits_for_the_unsubscribe_that_made_it_true() {
+    for level in Durability::ALL {
+        let mut broker = behind(1, &Limits::default(), &[]);
+        broker.durability = level;
+        let link = broker.connect(connect("client").expiry(60));
+        broker.store_all();
+        broker.send(link, subscribe(&["$x"], QoS::ExactlyOnce));
+        broker.store_all();
+        broker.receive(link);
+        broker.send(link, unsubscribe(&["$x"]));
+        broker.send(link, unsubscribe(&["$x"]));
+        let mut expected: [Vec<PacketType>; 3] = Default::default();
+        expected[level as usize] = vec![PacketType::UnsubAck; 2];
+        assert_eq!(step(&mut broker, link), expected);
+        broker.send(link, unsubscribe(&["$x"]));
+        assert_eq!(broker.types(link), [PacketType::UnsubAck], "all of it is stored");
+    }
+}
+
+#[test]
 fn sessions_subscriptions_and_releases_wait_for_the_level_of_their_listener() {
     for level in Durability::ALL {
         let mut broker = behind(1, &Limits::default(), &[]);
