@@ -24,7 +24,6 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("dunlin-store", &["dunlin-codec", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
     ("dunlin-bench", &[]),
-    ("dunlin-transport", &[]),
     (
         "dunlin",
         &[

@@ -4,10 +4,10 @@
 use crate::peer::{PATIENCE, Stream, connect, encode, subscribe};
 use crate::secure::TlsStream;
 use bytes::BytesMut;
-use dunlin_broker::config::{Config, Listener, WebSocketListener};
+use dunlin_broker::config::{Config, Listener, ServerFiles, WebSocketListener};
 use dunlin_broker::{Broker, Limits};
 use dunlin_protocol::codec::{Decoder, Packet, ProtocolVersion, Publish, QoS, ReasonCode};
-use dunlin_transport::tls::{ClientTls, ServerFiles, TlsConnector};
+use dunlin_transport::tls::{ClientTls, TlsConnector};
 use rcgen::{CertificateParams, KeyPair};
 use std::net::TcpStream;
 use tempfile::TempDir;
