@@ -4,7 +4,7 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
