@@ -87,12 +87,10 @@ impl TlsStream {
             };
             let ciphertext = HEADROOM..HEADROOM + count;
             let decrypted = self.session.decrypt_in_place(&mut self.scratch, ciphertext);
-            // An answer of TLS, or the alert that tells the server what is wrong.
-            let sent = self.poll_send(cx);
+            // An answer of TLS, or the alert that tells the server what is wrong. Whoever writes is
+            // told if that fails: the server's last words may be what was read.
+            let _ = self.poll_send(cx);
             let decrypted = decrypted.map_err(io::Error::other)?;
-            if let Poll::Ready(sent) = sent {
-                sent?;
-            }
             self.plaintext.extend_from_slice(&self.scratch[..decrypted.len]);
             return Poll::Ready(Ok(true));
         }
@@ -105,10 +103,9 @@ impl AsyncRead for TlsStream {
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // What a write has left behind goes on while somebody reads.
-        if let Poll::Ready(sent) = self.poll_send(cx) {
-            sent?;
-        }
+        // What a write has left behind goes on while somebody reads, who need not know whether it
+        // can: there may still be something to read.
+        let _ = self.poll_send(cx);
         loop {
             if !self.plaintext.is_empty() {
                 let len = self.plaintext.len().min(out.remaining());

@@ -140,12 +140,9 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<Io> {
         loop {
             // A pong goes out while somebody reads.
             if !self.pending.is_empty() {
-                if let Poll::Ready(sent) = self.poll_send(cx) {
-                    sent?;
-                }
-                if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
-                    flushed?;
-                }
+                // Whoever writes is told if it can't: there may still be something to read.
+                let _ = self.poll_send(cx);
+                let _ = Pin::new(&mut self.io).poll_flush(cx);
             }
             if !self.payload.is_empty() {
                 let len = self.payload.len().min(out.remaining());

@@ -166,7 +166,7 @@ fn check_file_name(name: &str) -> Result<(), Failure> {
             "--client {name:?}: letters, digits and any of -_.@ make a name"
         )));
     }
-    if ["ca", "server"].contains(&name) {
+    if ["ca", "server"].contains(&name.to_ascii_lowercase().as_str()) {
         return Err(Failure::usage(format!("--client {name:?}: that name is taken")));
     }
     Ok(())

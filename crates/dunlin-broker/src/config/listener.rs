@@ -189,7 +189,8 @@ impl Listener {
         if files.certificate.as_os_str().is_empty() || files.key.as_os_str().is_empty() {
             return Err(ListenerError::NoCertificate(self.scheme()));
         }
-        if files.client_ca.is_none() && files.client_certificate != ClientCertificate::None {
+        let is_asked = files.client_certificate != ClientCertificate::None;
+        if files.client_ca.is_none() && (is_asked || files.client_crl.is_some()) {
             return Err(ListenerError::NoClientCa);
         }
         Ok(())
@@ -278,7 +279,9 @@ pub enum ListenerError {
     #[error("{0}:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial")]
     NoCertificate(&'static str),
     /// Client certificates are asked for, and nobody says whose.
-    #[error("client_certificate needs client_ca=FILE, whose certificates clients may show")]
+    #[error(
+        "client_certificate and client_crl need client_ca=FILE, whose certificates clients may show"
+    )]
     NoClientCa,
     /// There is no such demand for a certificate.
     #[error("{0:?} is no client_certificate; there are none, optional and required")]

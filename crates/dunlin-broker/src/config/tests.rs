@@ -160,7 +160,13 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
         ("mqtt://127.0.0.1?key=a", "key is for TLS, and mqtt:// has none; use mqtts://"),
         (
             "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=optional",
-            "client_certificate needs client_ca=FILE, whose certificates clients may show",
+            "client_certificate and client_crl need client_ca=FILE, whose certificates clients may \
+             show",
+        ),
+        (
+            "mqtts://127.0.0.1?certificate=a&key=b&client_crl=c",
+            "client_certificate and client_crl need client_ca=FILE, whose certificates clients may \
+             show",
         ),
         (
             "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=yes",

@@ -115,7 +115,8 @@ impl Front {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        if self.has_room() && self.parts.doors.iter().any(|door| door.acceptor.is_ready) {
+        let may_accept = self.accept_again_at.is_none() && self.has_room();
+        if may_accept && self.parts.doors.iter().any(|door| door.acceptor.is_ready) {
             return Some(Duration::ZERO);
         }
         let arrival = self.arrivals.front().map(|(at, ..)| *at + self.parts.timeout);

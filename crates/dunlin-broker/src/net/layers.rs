@@ -87,8 +87,9 @@ impl Layers {
             taken.may_have_more |= decoded.end.is_some();
             let owes = web_socket.owes_control();
             self.note_end(decoded.end);
-            if owes {
-                ignore_blocked(self.flush(stream))?;
+            if owes && ignore_blocked(self.flush(stream)).is_err() {
+                // What was read counts; the next read or write tells.
+                taken.may_have_more = true;
             }
         }
         Ok(taken)
@@ -99,11 +100,12 @@ impl Layers {
         let count = stream.read(&mut buffer[HEADROOM..])?;
         let is_full = count == buffer.len() - HEADROOM;
         let decrypted = tls.decrypt_in_place(buffer, HEADROOM..HEADROOM + count);
-        // An answer of TLS, or the alert that tells the peer what is wrong.
+        // An answer of TLS, or the alert that tells the peer what is wrong. That it can't be written
+        // does not undo what was read: a DISCONNECT may be the last of it.
         let flushed = if tls.has_pending() { tls.write_to(stream) } else { Ok(()) };
         let decrypted = decrypted.map_err(io::Error::other)?;
-        ignore_blocked(flushed)?;
-        let may_have_more = is_full || decrypted.is_closed;
+        let is_broken = ignore_blocked(flushed).is_err();
+        let may_have_more = is_full || decrypted.is_closed || is_broken;
         Ok(Taken { len: decrypted.len, may_have_more, is_end: count == 0 })
     }
 

@@ -105,7 +105,9 @@ impl Worker {
                     }
                 }
                 WorkerMessage::Adopt(adopted) => self.adopted.push(*adopted),
-                WorkerMessage::Open(opened) => self.open(now, *opened),
+                WorkerMessage::Open(opened) if !self.stopping => self.open(now, *opened),
+                // It came too late.
+                WorkerMessage::Open(_) => {}
                 WorkerMessage::Decided { connection, exchange, decision } => {
                     self.parts.core.handle_decision(now, connection, exchange, decision);
                 }

@@ -5,6 +5,7 @@ use super::{Worker, socket_of};
 use crate::core::ConnectionKey;
 use crate::net::Writing;
 use dunlin_protocol::Instant;
+use std::io::ErrorKind;
 
 /// How often a connection may be written in one turn while its queue refills the output.
 const WRITES_PER_TURN: usize = 8;
@@ -89,9 +90,17 @@ impl Worker {
         if socket.is_shut {
             return;
         }
+        let is_told = match socket.transport.shut_down_writing() {
+            // The goodbye of a layer waits for room; the next write comes back here.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                socket.is_writable = false;
+                return;
+            }
+            told => told.is_ok(),
+        };
         socket.is_shut = true;
         prepare(&mut self.buffer);
-        if socket.transport.shut_down_writing().is_err() || socket.discard(&mut self.buffer) {
+        if !is_told || socket.discard(&mut self.buffer) {
             self.drop_socket(now, key);
         } else if socket.is_readable {
             self.to_read.list(socket);
