@@ -464,6 +464,9 @@ impl Broker {
     /// # Errors
     /// The file is of no use: the users that were known before still are.
     pub fn reload(&self) -> Result<Option<usize>, PasswordFileError> {
+        if self.listeners.iter().any(|listener| listener.tls.is_some()) {
+            tracing::warn!("certificates and revocation lists are read at the start alone");
+        }
         let Some(passwords) = &self.passwords else { return Ok(None) };
         match passwords.reload() {
             Ok(users) => {

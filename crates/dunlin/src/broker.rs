@@ -296,7 +296,9 @@ fn announce(broker: &Broker, allows_anonymous: bool, state: &str) -> Result<(), 
     text.push_str(&format!("{workers} worker{}\n", if workers == 1 { "" } else { "s" }));
     text.push_str(&format!("{state}\n"));
     let is_exposed = broker.listeners().iter().any(Listener::is_exposed);
+    let knows_all = broker.listeners().iter().all(Listener::knows_its_clients);
     text.push_str(match (allows_anonymous, is_exposed) {
+        (true, _) if knows_all => "clients need certificates\n",
         (true, true) => {
             "clients need no credentials: whoever reaches these addresses may connect\n"
         }

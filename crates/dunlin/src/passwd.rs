@@ -7,9 +7,9 @@ use dunlin_identity::password_file::{Cost, PasswordFile, remove_user, set_passwo
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, IsTerminal as _, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 /// Where salts come from.
@@ -18,8 +18,8 @@ const SALT_LEN: usize = 16;
 
 /// Add a user to a password file, or change or remove one.
 ///
-/// The file is written anew and put in the old one's place, readable by its owner alone. A broker that
-/// runs reads it again on SIGHUP.
+/// The file is written anew and put in the old one's place, with the old one's owner; a new one
+/// can be read by its owner alone. A broker that runs reads it again on SIGHUP.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct PasswdArgs {
@@ -88,6 +88,11 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let written = options.write(true).create_new(true).mode(0o600).open(&new).and_then(|mut to| {
         to.write_all(text.as_bytes())?;
+        if let Ok(before) = fs::metadata(&file) {
+            // The broker's user, who is seldom the one that types this, still has to read it.
+            fchown(&to, Some(before.uid()), Some(before.gid()))?;
+            to.set_permissions(Permissions::from_mode(before.mode() & 0o640))?;
+        }
         to.sync_all()
     });
     let replaced = written.and_then(|()| fs::rename(&new, &file));

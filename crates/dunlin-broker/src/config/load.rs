@@ -16,6 +16,9 @@ use toml::de::{DeTable, DeValue};
 /// The variable that names the configuration file.
 const FILE_VARIABLE: &str = "DUNLIN_CONFIG";
 const VARIABLE_PREFIX: &str = "DUNLIN_";
+/// Nobody else has variables like these: an unknown one is a mistake, which could leave a broker
+/// open that should ask who its clients are.
+const OWN_PREFIXES: [&str; 3] = ["DUNLIN_LIMITS_", "DUNLIN_AUTH", "DUNLIN_PASSW"];
 
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -297,7 +300,8 @@ impl LoadedConfig {
             // Others put variables with this prefix there too (service discovery by links does),
             // so only what looks like a slip of the pen is one.
             let nearest = nearest(variable, known.keys().map(String::as_str)).map(str::to_owned);
-            if nearest.is_some() || variable.starts_with("DUNLIN_LIMITS_") {
+            let is_ours = OWN_PREFIXES.iter().any(|prefix| variable.starts_with(prefix));
+            if nearest.is_some() || is_ours {
                 return Err(ConfigError::Unknown { origin, key: variable.clone(), nearest });
             }
         }

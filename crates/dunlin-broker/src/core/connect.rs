@@ -65,6 +65,10 @@ impl Core {
     /// Takes a connection that another worker accepted, with the CONNECT that it had read.
     pub fn adopt(&mut self, now: Instant, client: ConnectingClient) -> ConnectionKey {
         let key = self.endpoints.open(client.protocol, client.durability);
+        if let Some(connection) = self.endpoints.connection(key) {
+            // Its login, and the way here, are no silence of the Client.
+            connection.read_again_at = now;
+        }
         self.watch(now, key);
         self.decide_connect(now, key, client.admitted);
         key
