@@ -80,12 +80,21 @@ impl UrlTransport {
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn new(url: &str, #[cfg(feature = "tls")] tls: &crate::Tls) -> Result<Self, ConfigError> {
+    pub fn new(url: &str) -> Result<Self, ConfigError> {
         Self::of(
             &Address::parse(url)?,
             #[cfg(feature = "tls")]
-            tls,
+            &crate::Tls::new(),
         )
+    }
+
+    /// The same with other settings of TLS than the default, for a URL that asks for it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    #[cfg(feature = "tls")]
+    pub fn with_tls(url: &str, tls: &crate::Tls) -> Result<Self, ConfigError> {
+        Self::of(&Address::parse(url)?, tls)
     }
 
     pub(crate) fn of(

@@ -254,17 +254,8 @@ impl Core {
         session.expires_at = Deadline::NEVER;
         let old_will = session.will.take();
         session.will = connect.will.as_ref().map(|will| {
-            let message = Message {
-                topic_name: will.topic_name.clone(),
-                payload: will.payload.clone(),
-                qos: will.qos,
-                retain: will.retain,
-                expires_at: None,
-                properties: (!will.properties.message.is_empty())
-                    .then(|| Arc::new(will.properties.message.clone())),
-            };
             Box::new(Will {
-                message: message.detached(),
+                message: will_message(will).detached(),
                 message_expiry_interval: will.properties.message_expiry_interval,
                 delay_secs: will.properties.will_delay_interval.unwrap_or(0),
                 due_at: Deadline::NEVER,
@@ -363,6 +354,19 @@ impl Core {
         self.count_members(session_key, 1);
         self.endpoints.pump(now, session_key);
         self.close_if_over(now, key);
+    }
+}
+
+/// The message of a Will as its Client wrote it.
+pub(super) fn will_message(will: &dunlin_protocol::codec::Will) -> Message {
+    Message {
+        topic_name: will.topic_name.clone(),
+        payload: will.payload.clone(),
+        qos: will.qos,
+        retain: will.retain,
+        expires_at: None,
+        properties: (!will.properties.message.is_empty())
+            .then(|| Arc::new(will.properties.message.clone())),
     }
 }
 

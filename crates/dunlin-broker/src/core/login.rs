@@ -1,10 +1,11 @@
 //! Who a Client is: asked of the shell once for each CONNECT, before anything of a session is
 //! looked at and before the connection moves to the worker of its session.
 
+use super::connect::will_message;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Output};
+use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{Connect, ReasonCode, Text};
-use dunlin_protocol::{Instant, Message};
 use std::fmt;
 use std::sync::Arc;
 
@@ -218,18 +219,11 @@ fn detach(connect: &mut Connect) {
     connect.client_identifier = connect.client_identifier.detached();
     connect.properties.user_properties = Default::default();
     if let Some(will) = &mut connect.will {
-        let properties = Arc::new(std::mem::take(&mut will.properties.message));
-        let message = Message {
-            topic_name: will.topic_name.clone(),
-            payload: will.payload.clone(),
-            qos: will.qos,
-            retain: will.retain,
-            expires_at: None,
-            properties: Some(properties),
-        };
-        let message = message.detached();
+        let message = will_message(will).detached();
         will.topic_name = message.topic_name;
         will.payload = message.payload;
-        will.properties.message = message.properties.map(Arc::unwrap_or_clone).unwrap_or_default();
+        if let Some(properties) = message.properties {
+            will.properties.message = Arc::unwrap_or_clone(properties);
+        }
     }
 }

@@ -170,7 +170,7 @@ impl ConnectArgs {
         let path = url.web_socket.unwrap_or_default();
         let address = format!("{scheme}://{bracketed}:{port}{path}");
         let tls = self.tls.tls()?;
-        let transport = UrlTransport::new(&address, &tls);
+        let transport = UrlTransport::with_tls(&address, &tls);
         let transport = transport.map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Target {
             host,
