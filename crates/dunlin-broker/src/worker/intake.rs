@@ -110,7 +110,7 @@ impl Worker {
                 // It came too late.
                 WorkerMessage::Open(_) => {}
                 WorkerMessage::Decided { connection, exchange, decision } => {
-                    self.parts.core.handle_decision(now, connection, exchange, decision);
+                    self.decided(now, connection, exchange, decision);
                 }
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
                 WorkerMessage::Stop => {
