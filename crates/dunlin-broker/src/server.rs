@@ -1,6 +1,8 @@
 //! The broker as others see it: built, started, stopped.
 
-use crate::auth::{self, Authentication, Chain, Judge, PasswordFileError, Passwords, Pool};
+use crate::auth::{
+    self, Authentication, Chain, Damping, Judge, PasswordFileError, Passwords, Pool,
+};
 use crate::config::{Config, Listener};
 use crate::core::{
     Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, WorkerNumber, owner,
@@ -318,7 +320,9 @@ fn start_logins(
     peers: &[Peer],
     parts: &mut [WorkerParts],
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let judge = Arc::new(Judge::new(chain, Clock::now()));
+    let exempt = || config.auth.damping_exempt.clone();
+    let damping = config.auth.damping.then(|| Damping::new(exempt()));
+    let judge = Arc::new(Judge::new(chain, damping, Clock::now()));
     // Hashing passwords must leave room for the workers.
     let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
     let (pool, threads) = Pool::start(&judge, peers, threads, config.auth.waiting_max)?;

@@ -364,7 +364,7 @@ impl Worker {
                 let cause = causes(violation);
                 tracing::warn!(peer, statement, "a client broke the protocol: {cause}");
             }
-            Some(ConnectionEnd::Local(ReasonCode::BadUserNameOrPassword)) => {
+            Some(ConnectionEnd::Local(ReasonCode::BadUserNameOrPassword | ReasonCode::Banned)) => {
                 tracing::debug!(peer, "connection ended: the login was refused");
             }
             Some(end @ ConnectionEnd::Local(reason_code)) if is_refusal(*reason_code) => {

@@ -54,9 +54,7 @@ fn run(peers: &[Peer], receiver: &Receiver<Answer>, waiting: &AtomicUsize) {
     let mut answers: BTreeMap<(Clock, u64), Answer> = BTreeMap::new();
     for number in 0.. {
         let received = match answers.first_key_value() {
-            Some(((at, _), _)) => {
-                receiver.recv_timeout(at.saturating_duration_since(Clock::now()))
-            }
+            Some(((at, _), _)) => receiver.recv_timeout(at.saturating_duration_since(Clock::now())),
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         match received {

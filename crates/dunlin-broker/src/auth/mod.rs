@@ -5,7 +5,9 @@
 //! delays other logins alone.
 
 mod chain;
+mod damping;
 mod judge;
+mod later;
 mod passwords;
 mod pool;
 mod refusals;
@@ -13,7 +15,8 @@ mod refusals;
 pub use passwords::PasswordFileError;
 pub(crate) use {
     chain::{Candidate, Chain},
-    judge::Judge,
+    damping::Damping,
+    judge::{Judge, Ruling},
     passwords::Passwords,
     pool::{Job, Pool},
 };

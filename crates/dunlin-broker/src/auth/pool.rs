@@ -1,14 +1,15 @@
 //! The threads that decide about logins, and the bounded queue in front of them.
 
 use super::chain::Candidate;
-use super::judge::Judge;
+use super::judge::{Judge, Ruling};
+use super::later::{Answer as Delayed, Later};
 use crate::core::ConnectionKey;
 use crate::worker::{Peer, WorkerMessage};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 /// A login to be decided.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) struct Job {
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     sender: SyncSender<Job>,
+    later: Later,
 }
 
 impl Pool {
@@ -40,13 +42,27 @@ impl Pool {
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let (sender, receiver) = sync_channel(waiting_max);
         let receiver = Arc::new(Mutex::new(receiver));
+        let (later, last) = Later::start(peers)?;
         let threads = (0..threads).map(|number| {
-            let (judge, peers, receiver) = (judge.clone(), peers.to_vec(), receiver.clone());
+            let (judge, receiver) = (judge.clone(), receiver.clone());
+            let answers = Answers { peers: peers.to_vec(), later: later.clone() };
             std::thread::Builder::new()
                 .name(format!("dunlin-login-{number}"))
-                .spawn(move || work(&judge, &peers, &receiver))
+                .spawn(move || work(&judge, &answers, &receiver))
         });
-        Ok((Self { sender }, threads.collect::<io::Result<_>>()?))
+        let mut threads = threads.collect::<io::Result<Vec<_>>>()?;
+        threads.push(last);
+        Ok((Self { sender, later }, threads))
+    }
+
+    /// Lets an answer wait for its time; gives it back if too many do.
+    pub(crate) fn wait(
+        &self,
+        at: Clock,
+        worker: usize,
+        message: WorkerMessage,
+    ) -> Result<(), WorkerMessage> {
+        self.later.wait(Delayed { at, worker, message }).map_err(|refused| refused.message)
     }
 
     /// Lets a login wait for its turn; whether there was room for it.
@@ -57,7 +73,7 @@ impl Pool {
 }
 
 /// Decides until nobody is left to ask.
-fn work(judge: &Judge, peers: &[Peer], jobs: &Mutex<Receiver<Job>>) {
+fn work(judge: &Judge, answers: &Answers, jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Job { candidate, worker, connection, exchange, until, wanted }) = job else {
@@ -68,8 +84,28 @@ fn work(judge: &Judge, peers: &[Peer], jobs: &Mutex<Receiver<Job>>) {
         if Clock::now() >= until || wanted.strong_count() == 0 {
             continue;
         }
-        let decision = judge.decide(&candidate);
-        peers[worker].send(WorkerMessage::Decided { connection, exchange, decision });
+        let Ruling { decision, delay } = judge.decide(Clock::now(), &candidate);
+        let message = WorkerMessage::Decided { connection, exchange, decision };
+        answers.send(worker, message, delay);
+    }
+}
+
+/// The way of answers to the workers.
+struct Answers {
+    peers: Vec<Peer>,
+    later: Later,
+}
+
+impl Answers {
+    fn send(&self, worker: usize, message: WorkerMessage, delay: Duration) {
+        let message = match delay {
+            Duration::ZERO => message,
+            delay => match self.later.wait(Delayed { at: Clock::now() + delay, worker, message }) {
+                Ok(()) => return,
+                Err(Delayed { message, .. }) => message,
+            },
+        };
+        self.peers[worker].send(message);
     }
 }
 
@@ -86,7 +122,6 @@ mod tests {
     use mio::{Poll, Token, Waker};
     use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::sync::mpsc::{Sender, channel};
-    use std::time::Duration;
 
     /// A method that says who it was asked about, and answers when it is told to.
     #[derive(Debug)]
@@ -139,7 +174,7 @@ mod tests {
         let (go_on, goes_on) = channel();
         let mut chain = Chain::default();
         chain.push(Slow { begun: Mutex::new(begun), goes_on: Mutex::new(goes_on) });
-        let judge = Arc::new(Judge::new(chain, Clock::now()));
+        let judge = Arc::new(Judge::new(chain, None, Clock::now()));
         let (pool, threads) = Pool::start(&judge, &[peer], 1, 3).unwrap();
         let here = Arc::new(());
 

@@ -8,6 +8,8 @@ mod listener;
 #[cfg(feature = "server")]
 mod load;
 #[cfg(feature = "server")]
+mod network;
+#[cfg(feature = "server")]
 mod setting;
 #[cfg(feature = "server")]
 mod show;
@@ -26,6 +28,7 @@ pub use {
     auth::Auth,
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
+    network::{InvalidNetwork, Network},
     setting::{Setting, settings},
     show::{reference, reference_page},
     web_socket::WebSocketListener,

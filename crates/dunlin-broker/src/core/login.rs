@@ -176,11 +176,17 @@ impl Core {
         self.resumed.push(key);
         match decision {
             Decision::Allow(Grant { user, expires_at }) => {
+                self.endpoints.counters.logins_allowed += 1;
                 let owner = Owner::of(user);
                 let admitted = Admitted { connect: *connect, owner, expires_at };
                 self.place_connect(now, key, admitted);
             }
-            Decision::Deny(reason_code) => self.reject(now, key, reason_code),
+            Decision::Deny(reason_code) => {
+                let counters = &mut self.endpoints.counters;
+                counters.logins_refused += 1;
+                counters.logins_banned += u64::from(reason_code == ReasonCode::Banned);
+                self.reject(now, key, reason_code);
+            }
         }
         self.watch(now, key);
     }

@@ -1,12 +1,12 @@
 //! Logins: answered at once where that takes no effort, or handed to the threads for it.
 
-use super::{Worker, socket_of};
-use crate::auth::{Authentication, Candidate, Job};
+use super::{Worker, WorkerMessage, socket_of};
+use crate::auth::{Authentication, Candidate, Job, Ruling};
 use crate::core::{ConnectionKey, Decision, Login};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
 use std::sync::Arc;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 impl Worker {
     pub(super) fn authenticate(
@@ -23,22 +23,31 @@ impl Worker {
         let waits = Arc::new(());
         let wanted = Arc::downgrade(&waits);
         let worker = usize::from(self.parts.number.0);
-        let decision = match &self.parts.authentication {
-            Some(Authentication { judge, pool, timeout }) => {
-                judge.decide_at_once(&candidate).or_else(|| {
-                    socket.login = Some(waits);
-                    let until = Clock::now() + *timeout;
-                    let job = Job { candidate, worker, connection, exchange, until, wanted };
-                    let is_full = !pool.submit(job);
-                    is_full.then_some(Decision::Deny(ReasonCode::ServerBusy))
-                })
-            }
-            // Without one the core does not ask.
-            None => Some(Decision::Deny(ReasonCode::ServerUnavailable)),
+        // Without one the core does not ask.
+        let Some(Authentication { judge, pool, timeout }) = &self.parts.authentication else {
+            return;
         };
-        if let Some(decision) = decision {
-            self.decided(now, connection, exchange, decision);
-        }
+        let clock = Clock::now();
+        let decision = match judge.decide_at_once(clock, &candidate) {
+            Some(Ruling { decision, delay: Duration::ZERO }) => decision,
+            Some(Ruling { decision, delay }) => {
+                let message = WorkerMessage::Decided { connection, exchange, decision };
+                match pool.wait(clock + delay, worker, message) {
+                    Err(WorkerMessage::Decided { decision, .. }) => decision,
+                    _ => return,
+                }
+            }
+            None => {
+                socket.login = Some(waits);
+                let until = clock + *timeout;
+                let job = Job { candidate, worker, connection, exchange, until, wanted };
+                if pool.submit(job) {
+                    return;
+                }
+                Decision::Deny(ReasonCode::ServerBusy)
+            }
+        };
+        self.decided(now, connection, exchange, decision);
     }
 
     /// Tells the core what a login has come to.
