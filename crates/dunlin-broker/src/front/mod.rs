@@ -2,12 +2,17 @@
 //! handshakes, and hands them to the workers. A handshake costs as much as thousands of messages:
 //! here it delays other handshakes alone.
 
+mod certificates;
 mod half_open;
+mod watcher;
+
+pub(crate) use certificates::Certificates;
+pub(crate) use watcher::{Watcher, report};
 
 use crate::core::LimitCause;
 use crate::net::{Acceptance, Acceptor, Stream, Transport};
 use crate::worker::{Opened, Peer, WorkerMessage};
-use dunlin_transport::tls::{HEADROOM, ServerConfig, TlsSession};
+use dunlin_transport::tls::HEADROOM;
 use dunlin_transport::websocket::upgrade::Policy;
 use half_open::{HalfOpen, Progress, Upgrade};
 use mio::event::Source;
@@ -45,7 +50,7 @@ pub(crate) struct FrontParts {
 /// A listening socket and what is behind it.
 pub(crate) struct Door {
     pub(crate) acceptor: Acceptor,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<Certificates>>,
     /// Which requests become WebSockets, if that is what it takes.
     pub(crate) web_socket: Option<Arc<Policy>>,
 }
@@ -170,8 +175,8 @@ impl Front {
         let Door { acceptor, tls, web_socket } = &self.parts.doors[door];
         let mut half_open = HalfOpen {
             transport: match tls {
-                Some(config) => {
-                    let session = TlsSession::server(config.clone()).map_err(io::Error::other)?;
+                Some(certificates) => {
+                    let session = certificates.current().session().map_err(io::Error::other)?;
                     Transport::secure(stream, session)
                 }
                 None => Transport::plain(stream),

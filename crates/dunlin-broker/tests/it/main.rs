@@ -1,9 +1,11 @@
 //! The broker as a whole, workers and all, over local pipes.
 
 mod fetching;
+mod leaving;
 mod limits;
 mod login;
 mod peer;
+mod reload;
 mod secure;
 mod storage;
 mod web_client;
