@@ -453,6 +453,7 @@ impl Broker {
             peers: self.peers.clone(),
             is_stopping: is_stopping.clone(),
             half_open_max: config.limits.half_open_max,
+            half_open_per_address_max: config.limits.half_open_per_address_max,
             timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
         };
         let thread = std::thread::Builder::new()

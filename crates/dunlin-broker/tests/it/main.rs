@@ -7,6 +7,7 @@ mod login;
 mod peer;
 mod reload;
 mod secure;
+mod silent;
 mod storage;
 mod web_client;
 mod websocket;

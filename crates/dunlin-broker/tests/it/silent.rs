@@ -56,7 +56,8 @@ fn who_sends_a_byte_now_and_then_makes_room_in_the_end() {
     let mut slow: Vec<_> = (0..2).map(|_| socket(HOME, to)).collect();
     let sending = std::thread::spawn(move || {
         // As slow as one may without being silent.
-        while stopped.recv_timeout(Duration::from_millis(200)) == Err(mpsc::RecvTimeoutError::Timeout)
+        while stopped.recv_timeout(Duration::from_millis(200))
+            == Err(mpsc::RecvTimeoutError::Timeout)
         {
             for socket in &mut slow {
                 // One of them is closed in the end.
@@ -72,13 +73,10 @@ fn who_sends_a_byte_now_and_then_makes_room_in_the_end() {
 #[test]
 fn a_crowd_at_one_door_does_not_block_the_other() {
     let listener = |port: &str| Listener::tcp(format!("127.0.0.1:{port}").parse().expect("one"));
-    let listeners = ["0", "0"].map(|port| listener(port).with_web_socket(WebSocketListener::default()));
-    let config = Config {
-        listeners: listeners.into(),
-        workers: 1,
-        limits: limits(1),
-        ..Config::default()
-    };
+    let listeners =
+        ["0", "0"].map(|port| listener(port).with_web_socket(WebSocketListener::default()));
+    let config =
+        Config { listeners: listeners.into(), workers: 1, limits: limits(1), ..Config::default() };
     let broker = Broker::builder().config(config).start().expect("free ports");
     let crowd: Vec<_> = (0..10).map(|_| socket(HOME, broker.addresses()[0])).collect();
     let mut other = socket(HOME, broker.addresses()[1]);
