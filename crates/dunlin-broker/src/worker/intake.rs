@@ -137,6 +137,7 @@ impl Worker {
                     self.decided(now, connection, exchange, decision);
                 }
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
+                WorkerMessage::Report(values) => self.parts.core.report(values),
                 WorkerMessage::Stop => {
                     self.stopping = true;
                     self.parts.core.stop(now);
