@@ -4,13 +4,14 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 14] = [
+const LAYERS: [(&str, &[&str]); 15] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
+    ("dunlin-rights", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-client", &["dunlin-codec", "dunlin-topics", "dunlin-protocol"]),
-    ("dunlin-broker", &["dunlin-codec", "dunlin-topics", "dunlin-protocol"]),
-    ("dunlin-store", &["dunlin-codec", "dunlin-protocol", "dunlin-broker"]),
+    ("dunlin-broker", &["dunlin-codec", "dunlin-topics", "dunlin-rights", "dunlin-protocol"]),
+    ("dunlin-store", &["dunlin-codec", "dunlin-rights", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
     ("dunlin-bench", &[]),
     (
@@ -18,6 +19,7 @@ const LAYERS: [(&str, &[&str]); 14] = [
         &[
             "dunlin-codec",
             "dunlin-topics",
+            "dunlin-rights",
             "dunlin-protocol",
             "dunlin-client",
             "dunlin-broker",
