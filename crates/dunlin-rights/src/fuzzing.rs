@@ -1,6 +1,6 @@
 //! Bodies of fuzz targets: they panic where the tries and the reference disagree.
 
-use crate::reference::{agrees, covers, decide};
+use crate::reference::{Expected, agrees, covers, decide};
 use crate::rules::{Action, Rule};
 use crate::{Identity, Question, Rules, Subject, mosquitto};
 use dunlin_codec::{Text, TopicFilter};
@@ -8,6 +8,9 @@ use std::sync::Arc;
 
 /// How many levels the reference tries, and so how many a Topic Filter may have to be compared.
 const DEPTH_MAX: usize = 3;
+
+/// With more topics than this the reference takes too long for Topic Filters.
+const TOPICS_MAX: usize = 24;
 
 /// A file of rules, behind a line feed and `---`: user, Client Identifier, Topic Name or Filter, one
 /// on each line. The same text as Mosquitto's must not panic either.
@@ -26,7 +29,7 @@ pub fn rules(data: &[u8]) {
     let Ok(identity) = Identity::new(user, []) else { return };
     let Ok(client) = client.parse::<Text>() else { return };
     let subject = Subject::new(Arc::new(identity), client);
-    for topic in lines.take(16) {
+    for topic in lines.take(8) {
         check(&rules, &subject, topic);
     }
 }
@@ -60,10 +63,12 @@ pub(crate) fn check(rules: &Rules, subject: &Subject, topic: &str) {
     let explanation = rules.explain(subject, Question::Subscribe(&filter));
     rules.describe(&explanation, "rules.toml");
     let depth = |text: &str| text.split('/').count();
-    let levels = rules.rules().iter().flat_map(Rule::topics);
-    let longest = levels.map(|topic| topic.levels.len()).max().unwrap_or_default();
-    if depth(filter.matching_part()).max(longest) <= DEPTH_MAX {
+    let topics = || rules.rules().iter().flat_map(Rule::topics);
+    let longest = topics().map(|topic| topic.levels.len()).max().unwrap_or_default();
+    let is_small = topics().count() <= TOPICS_MAX;
+    if is_small && depth(filter.matching_part()).max(longest) <= DEPTH_MAX {
         let expected = covers(rules, subject, &filter, DEPTH_MAX + 1);
-        assert_eq!(rules.covers(&profile, &filter), expected, "{filter:?} by {subject:?}");
+        let covers = Expected::from(rules.covers(&profile, &filter));
+        assert_eq!(covers, expected, "{filter:?} by {subject:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Who a client is. All names of people and groups pass one validator, wherever they come from.
 
+use crate::Rules;
 use core::net::IpAddr;
 use dunlin_codec::{InvalidText, Text};
 use std::sync::Arc;
@@ -66,10 +67,11 @@ fn checked(name: &str) -> Result<Text, InvalidName> {
 
 /// Whom somebody has proved to be: a user and the groups that vouch for him. Exists only with legal
 /// names, each in an allocation of its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     user: Option<Text>,
     groups: Box<[Text]>,
+    rules: Option<Arc<Rules>>,
 }
 
 impl Identity {
@@ -93,12 +95,25 @@ impl Identity {
                 return Err(InvalidIdentity::TooManyGroups);
             }
         }
-        Ok(Self { user, groups: names.into() })
+        Ok(Self { user, groups: names.into(), rules: None })
     }
 
     /// Nobody in particular: no user, no groups.
     pub fn anonymous() -> Self {
         Self::default()
+    }
+
+    /// The same, with rules that came with its proof, such as a token. They decide where no rule of
+    /// the file matches.
+    #[must_use]
+    pub fn with_rules(mut self, rules: Arc<Rules>) -> Self {
+        self.rules = Some(rules);
+        self
+    }
+
+    /// The rules that came with its proof.
+    pub fn rules(&self) -> Option<&Arc<Rules>> {
+        self.rules.as_ref()
     }
 
     /// The user name; `None` for the anonymous.

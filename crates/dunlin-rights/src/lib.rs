@@ -35,7 +35,7 @@
 //!
 //! let verdict = rules.publish(&profile, "devices/dev-7/state");
 //! assert!(verdict.publish.is_allowed());
-//! assert_eq!(verdict.publish.rule().map(|rule| rules.rule(rule).line()), Some(7));
+//! assert_eq!(verdict.publish.rule().and_then(|rule| rules.rule(rule)).unwrap().line(), 7);
 //! assert!(!rules.publish(&profile, "devices/dev-8/state").publish.is_allowed());
 //!
 //! // Some of what this Topic Filter matches is denied: each delivery has to ask.
@@ -58,6 +58,7 @@
 //!   denied by any: what is denied is denied however it is subscribed to.
 //! - A Topic Filter may be subscribed to when one topic of an allowing rule contains it. A wider
 //!   one is refused, not narrowed.
+//! - Rules that came with an identity, such as in a token, decide where no rule of the file matches.
 
 #![forbid(unsafe_code)]
 

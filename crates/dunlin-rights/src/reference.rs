@@ -2,7 +2,7 @@
 //! compared by the naive matcher. It defines the truth for the tries; it is slow, and for small
 //! rules only where Topic Filters are compared.
 
-use crate::rules::{Action, Covers, Level, Rule, RuleNumber, Rules, TopicPattern};
+use crate::rules::{Action, Covers, Level, Rule, Rules, TopicPattern};
 use crate::{Decision, Subject};
 use dunlin_codec::{Text, TopicFilter};
 use dunlin_topics::reference::matches;
@@ -77,10 +77,33 @@ pub fn agrees(rules: &Rules, action: Action, decision: Decision, expected: Optio
     number == expected && decision.is_allowed() == is_allowed
 }
 
+/// What the reference says about subscribing: whether all, with holes, or not at all, and by which
+/// rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// This rule allows it.
+    All(usize),
+    /// This rule allows it, and an earlier one denies some of it.
+    Holes(usize),
+    /// This rule denies it, or none allows it.
+    No(Option<usize>),
+}
+
+impl From<Covers> for Expected {
+    fn from(covers: Covers) -> Self {
+        let rule = covers.decision().rule().map(|rule| rule.get() as usize - 1);
+        match (covers, rule) {
+            (Covers::All(_), Some(rule)) => Self::All(rule),
+            (Covers::Holes(_), Some(rule)) => Self::Holes(rule),
+            (_, rule) => Self::No(rule),
+        }
+    }
+}
+
 /// What the rules say about subscribing, by trying all Topic Names of up to `depth` levels that are
 /// made of the levels of all filters at hand, and of one that is in none of them.
 #[must_use]
-pub fn covers(rules: &Rules, subject: &Subject, filter: &TopicFilter, depth: usize) -> Covers {
+pub fn covers(rules: &Rules, subject: &Subject, filter: &TopicFilter, depth: usize) -> Expected {
     let asked = filter.matching_part();
     let mut holes = false;
     for (ordinal, rule) in rules.rules().iter().enumerate() {
@@ -89,15 +112,14 @@ pub fn covers(rules: &Rules, subject: &Subject, filter: &TopicFilter, depth: usi
         if !(rule.allows().contains(action) || is_denial) || !rule.concerns(rules, subject) {
             continue;
         }
-        let number = RuleNumber::new(ordinal);
         for topic in filters(rule, action, subject, filter.share_name()) {
             let names = names(&[asked, &topic], depth);
             let asked_for = || names.iter().filter(|name| matches(asked, name));
             if asked_for().all(|name| matches(&topic, name)) {
-                return match number {
-                    Some(number) if !is_denial && holes => Covers::Holes(number),
-                    Some(number) if !is_denial => Covers::All(number),
-                    number => Covers::No(number),
+                return match holes {
+                    _ if is_denial => Expected::No(Some(ordinal)),
+                    true => Expected::Holes(ordinal),
+                    false => Expected::All(ordinal),
                 };
             }
         }
@@ -107,7 +129,7 @@ pub fn covers(rules: &Rules, subject: &Subject, filter: &TopicFilter, depth: usi
                 names.iter().any(|name| matches(asked, name) && matches(topic, name))
             });
     }
-    Covers::No(None)
+    Expected::No(None)
 }
 
 /// All Topic Names of up to `depth` levels that these Topic Filters could tell apart. (Among them

@@ -1,7 +1,7 @@
 //! An `acl_file` and the rules that it comes to.
 
 use super::*;
-use crate::{Covers, Identity, Rules, Subject};
+use crate::{Identity, Rules, Subject};
 use std::sync::Arc;
 
 const ACL_FILE: &str = "\
@@ -43,9 +43,7 @@ fn publish(user: Option<&str>, client: &str, topic_name: &str) -> bool {
 }
 
 fn subscribe(user: Option<&str>, client: &str, filter: &str) -> bool {
-    may(user, client, |rules, profile| {
-        !matches!(rules.covers(profile, &filter.parse().unwrap()), Covers::No(_))
-    })
+    may(user, client, |rules, profile| rules.covers(profile, &filter.parse().unwrap()).is_allowed())
 }
 
 #[test]

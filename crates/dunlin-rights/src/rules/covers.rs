@@ -3,20 +3,33 @@
 
 use super::topic::LEVELS_MAX;
 use super::trie::{Edge, End, NONE, Trie};
-use super::verdict::{edge_fits, for_each_share, level_end};
-use super::{Action, Profile, RuleNumber, Rules};
+use super::verdict::{Decision, edge_fits, for_each_share, level_end};
+use super::{Action, Profile, Rules};
 use dunlin_codec::TopicFilter;
 
 /// What the rules say about subscribing to a Topic Filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Covers {
-    /// This rule allows all that it matches.
-    All(RuleNumber),
-    /// This rule allows it, but some of what it matches is denied before: each delivery has to ask
+    /// A rule allows all that it matches.
+    All(Decision),
+    /// A rule allows it, but some of what it matches is denied before: each delivery has to ask
     /// [`Rules::receive`].
-    Holes(RuleNumber),
-    /// It is denied by this rule, or because no rule contains it.
-    No(Option<RuleNumber>),
+    Holes(Decision),
+    /// It is denied, by a rule or because none contains it.
+    No(Decision),
+}
+
+impl Covers {
+    /// The rule that decided, and how much it allows.
+    pub const fn decision(&self) -> Decision {
+        let (Self::All(decision) | Self::Holes(decision) | Self::No(decision)) = self;
+        *decision
+    }
+
+    /// Whether the subscription may be made.
+    pub const fn is_allowed(&self) -> bool {
+        self.decision().is_allowed()
+    }
 }
 
 impl Rules {
@@ -54,12 +67,22 @@ impl Rules {
             }
         }
         let decision = self.decision(Action::Subscribe, search.containing);
-        match decision.rule() {
-            Some(rule) if decision.is_allowed() && search.denying < search.containing => {
-                Covers::Holes(rule)
-            }
-            Some(rule) if decision.is_allowed() => Covers::All(rule),
-            rule => Covers::No(rule),
+        if decision.rule().is_none()
+            && let Some((own, profile)) = profile.own(self)
+        {
+            let is_denied_in_part = search.denying != NONE;
+            return match own.covers(profile, topic_filter) {
+                Covers::All(decision) if !is_denied_in_part => Covers::All(decision.of_identity()),
+                Covers::All(decision) | Covers::Holes(decision) => {
+                    Covers::Holes(decision.of_identity())
+                }
+                Covers::No(decision) => Covers::No(decision.of_identity()),
+            };
+        }
+        match decision.is_allowed() {
+            false => Covers::No(decision),
+            true if search.denying < search.containing => Covers::Holes(decision),
+            true => Covers::All(decision),
         }
     }
 }

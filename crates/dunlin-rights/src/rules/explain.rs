@@ -94,11 +94,6 @@ impl Rules {
     /// Answers with reasons.
     pub fn explain(&self, subject: &Subject, question: Question<'_>) -> Explanation {
         let profile = self.profile(subject);
-        let covers = |filter| match self.covers(&profile, filter) {
-            Covers::All(rule) => (Some(rule), false),
-            Covers::Holes(rule) => (Some(rule), true),
-            Covers::No(rule) => (rule, false),
-        };
         let (action, decision, has_holes) = match question {
             Question::Publish(name) => {
                 (Action::Publish, self.publish(&profile, name).publish, false)
@@ -109,12 +104,14 @@ impl Rules {
                 (Action::Subscribe, self.receive(&profile, None, name), false)
             }
             Question::Subscribe(filter) => {
-                let (rule, has_holes) = covers(filter);
-                let ordinal = rule.map_or(u32::MAX, RuleNumber::ordinal);
-                (Action::Subscribe, self.decision(Action::Subscribe, ordinal), has_holes)
+                let covers = self.covers(&profile, filter);
+                let has_holes = matches!(covers, Covers::Holes(_));
+                (Action::Subscribe, covers.decision(), has_holes)
             }
         };
-        let before = decision.rule().map_or(self.rules.len(), |rule| rule.ordinal() as usize);
+        // Rules of the identity come after all of the file.
+        let of_file = decision.rule().filter(|rule| !rule.is_of_identity());
+        let before = of_file.map_or(self.rules.len(), |rule| rule.ordinal() as usize);
         let view = self.groups.view(subject);
         let mut near_misses = Vec::new();
         for (ordinal, rule) in (0..).zip(self.rules.iter().take(before)) {
@@ -139,16 +136,19 @@ impl Rules {
         let verdict = if explanation.decision.is_allowed() { "allowed" } else { "denied" };
         let holes = if explanation.has_holes { ", but for what is denied before" } else { "" };
         // Writing to a string can't fail.
-        let _ = match explanation.decision.rule() {
+        let _ = match explanation.decision.rule().map(|number| (number, self.rule(number))) {
             None => writeln!(text, "denied: no rule matches"),
-            Some(number) => {
-                let rule = self.rule(number);
+            Some((number, None)) => {
+                let number = number.get();
+                writeln!(text, "{verdict} by rule {number} of those of the identity{holes}")
+            }
+            Some((_, Some(rule))) => {
                 let _ = writeln!(text, "{verdict} by {file_name}:{}{holes}", rule.line());
                 self.source(rule).lines().try_for_each(|line| writeln!(text, "    {line}"))
             }
         };
         for NearMiss { rule, why_not } in &explanation.near_misses {
-            let line = self.rule(*rule).line();
+            let line = self.rule(*rule).map_or(0, Rule::line);
             let _ = writeln!(text, "not by {file_name}:{line}: {why_not}");
         }
         text

@@ -116,33 +116,39 @@ impl Caps {
     pub const NONE: Self = Self { qos_max: QoS::ExactlyOnce, size_max: u32::MAX };
 }
 
-/// Which rule of a file, counted from 1.
+/// Which rule, counted from 1: of the file, or of those that came with an identity.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RuleNumber(NonZeroU32);
+pub struct RuleNumber {
+    number: NonZeroU32,
+    is_of_identity: bool,
+}
 
 impl RuleNumber {
     /// The rule at this place of the file, from 0.
     fn at(ordinal: u32) -> Option<Self> {
-        ordinal.checked_add(1).and_then(NonZeroU32::new).map(Self)
-    }
-
-    pub(crate) fn new(ordinal: usize) -> Option<Self> {
-        u32::try_from(ordinal).ok().and_then(Self::at)
+        let number = ordinal.checked_add(1).and_then(NonZeroU32::new)?;
+        Some(Self { number, is_of_identity: false })
     }
 
     const fn ordinal(self) -> u32 {
-        self.0.get() - 1
+        self.number.get() - 1
     }
 
     /// The number.
     pub const fn get(self) -> u32 {
-        self.0.get()
+        self.number.get()
+    }
+
+    /// Whether it is one of [`Identity::rules`](crate::Identity::rules).
+    pub const fn is_of_identity(self) -> bool {
+        self.is_of_identity
     }
 }
 
 impl fmt::Debug for RuleNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rule {}", self.0)
+        let of = if self.is_of_identity { " of the identity" } else { "" };
+        write!(f, "rule {}{of}", self.number)
     }
 }
 
@@ -229,12 +235,9 @@ impl Rules {
         &self.rules
     }
 
-    /// The rule with this number, which an answer of these rules has named.
-    ///
-    /// # Panics
-    /// When other rules, of which there were more, named it.
-    pub fn rule(&self, number: RuleNumber) -> &Rule {
-        &self.rules[number.ordinal() as usize]
+    /// The rule with this number; `None` if it is of others, such as an identity's.
+    pub fn rule(&self, number: RuleNumber) -> Option<&Rule> {
+        self.rules.get(number.ordinal() as usize).filter(|_| !number.is_of_identity)
     }
 
     /// The lines of the file that the rule was read from.
@@ -242,3 +245,12 @@ impl Rules {
         self.text.get(rule.source.clone()).unwrap_or_default().trim_end()
     }
 }
+
+/// Rules are equal if they were read from the same text.
+impl PartialEq for Rules {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Rules {}

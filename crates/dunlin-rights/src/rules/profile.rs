@@ -5,6 +5,7 @@ use super::compile::Roots;
 use super::topic::Value;
 use crate::Subject;
 use dunlin_codec::Text;
+use std::sync::Arc;
 
 /// What of some [`Rules`] concerns one [`Subject`]. Made when it connects and when rules change.
 #[derive(Clone, Debug)]
@@ -16,11 +17,19 @@ pub struct Profile {
     others: Box<[u64]>,
     client_identifier: Option<Text>,
     user_name: Option<Text>,
+    /// The rules that came with the identity, and what of them concerns it.
+    own: Option<Box<(Arc<Rules>, Profile)>>,
 }
 
 impl Rules {
-    /// Finds what of these rules concerns a subject.
+    /// Finds what of these rules, and of those that came with the identity, concerns a subject.
     pub fn profile(&self, subject: &Subject) -> Profile {
+        let own = subject.identity().rules();
+        let own = own.map(|own| Box::new((own.clone(), own.profile_alone(subject))));
+        Profile { own, ..self.profile_alone(subject) }
+    }
+
+    fn profile_alone(&self, subject: &Subject) -> Profile {
         let view = self.groups.view(subject);
         let compiled = &self.compiled;
         let user = subject.identity().user();
@@ -44,6 +53,7 @@ impl Rules {
             others: words.get(1..).unwrap_or_default().into(),
             client_identifier: usable(subject.client_identifier()),
             user_name: user.and_then(usable),
+            own: None,
         }
     }
 }
@@ -53,6 +63,12 @@ impl Profile {
     /// another generation they deny everything.
     pub fn is_current(&self, rules: &Rules) -> bool {
         self.generation == rules.generation()
+    }
+
+    /// The rules of the identity, which count only beside rules that this profile is for.
+    pub(super) fn own(&self, rules: &Rules) -> Option<(&Rules, &Profile)> {
+        let (own, profile) = self.own.as_deref()?;
+        self.is_current(rules).then_some((own, profile))
     }
 
     /// Where to search; nowhere with other rules.

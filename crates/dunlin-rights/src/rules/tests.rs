@@ -2,6 +2,7 @@
 //! beside the reference.
 
 use super::*;
+use crate::reference::Expected::{self, All, Holes, No};
 use crate::{Identity, Subject, fuzzing};
 use dunlin_codec::{Text, TopicFilter};
 use proptest::prelude::*;
@@ -20,17 +21,17 @@ fn rules(text: &str) -> Rules {
 fn publish(rules: &Rules, subject: &Subject, topic_name: &str) -> isize {
     fuzzing::check(rules, subject, topic_name);
     let decision = rules.publish(&rules.profile(subject), topic_name).publish;
-    let line = decision.rule().map_or(0, |rule| rules.rule(rule).line()) as isize;
+    let line = decision.rule().map_or(0, |rule| rules.rule(rule).unwrap().line()) as isize;
     if decision.is_allowed() { line } else { -line }
 }
 
-fn covers(rules: &Rules, subject: &Subject, topic_filter: &str) -> Covers {
+fn covers(rules: &Rules, subject: &Subject, topic_filter: &str) -> Expected {
     fuzzing::check(rules, subject, topic_filter);
-    rules.covers(&rules.profile(subject), &topic_filter.parse().unwrap())
+    rules.covers(&rules.profile(subject), &topic_filter.parse().unwrap()).into()
 }
 
-fn number(number: usize) -> RuleNumber {
-    RuleNumber::new(number - 1).unwrap()
+fn number(number: u32) -> RuleNumber {
+    RuleNumber::at(number - 1).unwrap()
 }
 
 const EXAMPLE: &str = r##"# The first rule that matches decides.
@@ -66,11 +67,11 @@ fn the_first_rule_that_matches_decides() {
     assert_eq!(publish(&rules, &subject(None, "c1"), "devices/c1/state"), 0);
     for operator in ["alice", "op-3"] {
         let operator = subject(Some(operator), "c9");
-        assert_eq!(covers(&rules, &operator, "devices/+/secret/#"), Covers::All(number(3)));
-        assert_eq!(covers(&rules, &operator, "$share/g/devices/#"), Covers::All(number(3)));
-        assert_eq!(covers(&rules, &operator, "#"), Covers::No(None));
+        assert_eq!(covers(&rules, &operator, "devices/+/secret/#"), All(2));
+        assert_eq!(covers(&rules, &operator, "$share/g/devices/#"), All(2));
+        assert_eq!(covers(&rules, &operator, "#"), No(None));
     }
-    assert_eq!(covers(&rules, &sensor, "devices/c1/secret/#"), Covers::No(Some(number(1))));
+    assert_eq!(covers(&rules, &sensor, "devices/c1/secret/#"), No(Some(0)));
 }
 
 #[test]
@@ -108,12 +109,12 @@ fn a_name_of_the_client_is_compared_and_never_pasted() {
             if !topic.contains(['+', '#']) {
                 assert_eq!(publish(&rules, &client, topic), 0, "{name:?} {topic}");
             }
-            assert_eq!(covers(&rules, &client, topic), Covers::No(None), "{name:?} {topic}");
+            assert_eq!(covers(&rules, &client, topic), No(None), "{name:?} {topic}");
         }
         if !name.is_empty() {
             let user = subject(Some(name), "x");
             for topic in ["u/x", "u/+/a", "u/#", "u/a/b/c", "$SYS", "u/$SYS/a", "$SYS/a"] {
-                assert_eq!(covers(&rules, &user, topic), Covers::No(None), "{name:?} {topic}");
+                assert_eq!(covers(&rules, &user, topic), No(None), "{name:?} {topic}");
             }
         }
     }
@@ -127,8 +128,8 @@ fn a_name_of_the_client_is_compared_and_never_pasted() {
     assert_eq!(publish(&rules, &client, "t/x-7-y"), 1);
     assert_eq!(publish(&rules, &client, "t/x-7"), 0);
     assert_eq!(publish(&rules, &client, "t/x-y"), 0);
-    assert_eq!(covers(&rules, &client, "c/7"), Covers::All(number(1)));
-    assert_eq!(covers(&rules, &client, "c/+"), Covers::No(None));
+    assert_eq!(covers(&rules, &client, "c/7"), All(0));
+    assert_eq!(covers(&rules, &client, "c/+"), No(None));
     // A `%u` without a user fits nowhere, not even where text stands beside it.
     assert_eq!(publish(&rules, &client, "u//x"), 0);
 }
@@ -142,12 +143,12 @@ fn names_with_a_dollar_need_rules_that_write_it() {
     let (any, monitor) = (subject(None, "c"), subject(None, "m1"));
     assert_eq!(publish(&rules, &any, "$SYS/x"), 0);
     assert_eq!(publish(&rules, &any, "a/$SYS"), 1);
-    assert_eq!(covers(&rules, &any, "#"), Covers::All(number(1)));
-    assert_eq!(covers(&rules, &any, "+/#"), Covers::All(number(1)));
-    assert_eq!(covers(&rules, &any, "$SYS/#"), Covers::No(None));
-    assert_eq!(covers(&rules, &monitor, "$SYS/#"), Covers::All(number(2)));
-    assert_eq!(covers(&rules, &monitor, "$dev-m1/a"), Covers::All(number(2)));
-    assert_eq!(covers(&rules, &monitor, "$dev-m2/a"), Covers::No(None));
+    assert_eq!(covers(&rules, &any, "#"), All(0));
+    assert_eq!(covers(&rules, &any, "+/#"), All(0));
+    assert_eq!(covers(&rules, &any, "$SYS/#"), No(None));
+    assert_eq!(covers(&rules, &monitor, "$SYS/#"), All(1));
+    assert_eq!(covers(&rules, &monitor, "$dev-m1/a"), All(1));
+    assert_eq!(covers(&rules, &monitor, "$dev-m2/a"), No(None));
 }
 
 #[test]
@@ -159,22 +160,22 @@ fn a_filter_wider_than_its_rule_is_refused_and_a_denied_part_is_a_hole() {
     );
     let subject = subject(None, "c");
     for (filter, expected) in [
-        ("a/#", Covers::Holes(number(2))),
-        ("a/+/+", Covers::Holes(number(2))),
-        ("a/b/#", Covers::Holes(number(2))),
-        ("a/b/secret", Covers::No(Some(number(1)))),
-        ("a/+/secret", Covers::No(Some(number(1)))),
-        ("a/b/secret/deeper", Covers::All(number(2))),
-        ("a/b/open", Covers::All(number(2))),
-        ("a/late", Covers::All(number(2))),
-        ("a", Covers::All(number(2))),
-        ("b/+", Covers::All(number(2))),
-        ("b/#", Covers::No(None)),
-        ("+/b", Covers::No(None)),
-        ("#", Covers::No(None)),
-        ("x/1", Covers::No(Some(number(1)))),
-        ("$share/g/a/b", Covers::No(None)),
-        ("$share/g/x/1", Covers::No(Some(number(1)))),
+        ("a/#", Holes(1)),
+        ("a/+/+", Holes(1)),
+        ("a/b/#", Holes(1)),
+        ("a/b/secret", No(Some(0))),
+        ("a/+/secret", No(Some(0))),
+        ("a/b/secret/deeper", All(1)),
+        ("a/b/open", All(1)),
+        ("a/late", All(1)),
+        ("a", All(1)),
+        ("b/+", All(1)),
+        ("b/#", No(None)),
+        ("+/b", No(None)),
+        ("#", No(None)),
+        ("x/1", No(Some(0))),
+        ("$share/g/a/b", No(None)),
+        ("$share/g/x/1", No(Some(0))),
     ] {
         assert_eq!(covers(&rules, &subject, filter), expected, "{filter}");
     }
@@ -189,10 +190,10 @@ fn a_shared_subscription_is_allowed_by_its_own_topics_and_denied_by_any() {
          [[rule]]\nallow = ['subscribe', 'publish']\ntopics = ['jobs/#', '$share/%c/jobs/+']\n",
     );
     let subject = subject(None, "g");
-    assert_eq!(covers(&rules, &subject, "$share/g/jobs/+"), Covers::Holes(number(2)));
-    assert_eq!(covers(&rules, &subject, "$share/g/jobs/a"), Covers::All(number(2)));
-    assert_eq!(covers(&rules, &subject, "$share/other/jobs/a"), Covers::No(None));
-    assert_eq!(covers(&rules, &subject, "$share/g/jobs/#"), Covers::No(None));
+    assert_eq!(covers(&rules, &subject, "$share/g/jobs/+"), Holes(1));
+    assert_eq!(covers(&rules, &subject, "$share/g/jobs/a"), All(1));
+    assert_eq!(covers(&rules, &subject, "$share/other/jobs/a"), No(None));
+    assert_eq!(covers(&rules, &subject, "$share/g/jobs/#"), No(None));
     let profile = rules.profile(&subject);
     let receive = |share, name| rules.receive(&profile, share, name).is_allowed();
     assert!(receive(Some("g"), "jobs/a") && receive(None, "jobs/a/b"));
@@ -237,7 +238,48 @@ fn a_profile_of_other_rules_is_denied_everything() {
     assert!(!profile.is_current(&new));
     assert!(!new.publish(&profile, "a").publish.is_allowed());
     assert!(!new.receive(&profile, None, "a").is_allowed());
-    assert_eq!(new.covers(&profile, &TopicFilter::from_static("a")), Covers::No(None));
+    assert!(!new.covers(&profile, &TopicFilter::from_static("a")).is_allowed());
+}
+
+#[test]
+fn rules_of_the_identity_decide_where_none_of_the_file_does() {
+    let file = rules(
+        "[[rule]]\ndeny = ['publish', 'subscribe']\ntopics = ['a/secret']\n\
+         [[rule]]\nallow = ['publish']\ntopics = ['b']\nqos_max = 0\n",
+    );
+    let token = rules(
+        "[[rule]]\nallow = ['publish', 'subscribe', 'retain']\ntopics = ['a/%u/#', 'a/+', 'b']\n",
+    );
+    let identity = Identity::new(Some("ann"), []).unwrap().with_rules(Arc::new(token));
+    let subject = Subject::new(Arc::new(identity), Text::from_static("c"));
+    let profile = file.profile(&subject);
+    let by_identity = |decision: Decision| {
+        decision.is_allowed().then(|| decision.rule().is_some_and(RuleNumber::is_of_identity))
+    };
+    let publish = |name| file.publish(&profile, name);
+    assert_eq!(by_identity(publish("a/ann/x").publish), Some(true));
+    assert_eq!(by_identity(publish("a/secret").publish), None);
+    let verdict = publish("b");
+    assert_eq!(by_identity(verdict.publish), Some(false));
+    assert_eq!(by_identity(verdict.retain), Some(true));
+    assert_eq!(verdict.publish.caps().qos_max, QoS::AtMostOnce);
+    assert_eq!(publish("c").publish, Decision::NO_RULE);
+    assert_eq!(by_identity(file.receive(&profile, None, "a/x")), Some(true));
+    assert_eq!(by_identity(file.receive(&profile, None, "a/secret")), None);
+    let covers = |filter| file.covers(&profile, &TopicFilter::from_static(filter));
+    assert!(matches!(covers("a/ann/#"), Covers::All(_)));
+    assert!(matches!(covers("a/+"), Covers::Holes(_)));
+    assert!(matches!(covers("a/secret"), Covers::No(_)));
+    assert!(matches!(covers("#"), Covers::No(_)));
+    let number = covers("a/+").decision().rule().unwrap();
+    assert!(number.is_of_identity() && file.rule(number).is_none());
+    let explanation = file.explain(&subject, Question::Publish("a/x"));
+    let expected = "allowed by rule 1 of those of the identity\n\
+                    not by rules.toml:1: \"a/secret\" differs at level 2\n";
+    assert_eq!(file.describe(&explanation, "rules.toml"), expected);
+    // New rules of the file void the profile as a whole.
+    let newer = file.clone().with_generation(1);
+    assert_eq!(newer.publish(&profile, "a/ann/x").publish, Decision::NO_RULE);
 }
 
 #[test]

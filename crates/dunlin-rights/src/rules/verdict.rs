@@ -27,6 +27,17 @@ impl Decision {
         self.rule
     }
 
+    /// The same, by a rule of the identity.
+    pub(super) fn of_identity(mut self) -> Self {
+        self.rule = self.rule.map(|rule| RuleNumber { is_of_identity: true, ..rule });
+        self
+    }
+
+    /// Itself if a rule made it, and else what the rules of the identity say.
+    fn or_of_identity(self, further: Self) -> Self {
+        if self.rule.is_some() { self } else { further.of_identity() }
+    }
+
     /// How much is allowed at most, if it is.
     pub const fn caps(&self) -> Caps {
         self.caps
@@ -127,11 +138,18 @@ impl Rules {
             search.walk(roots.ordinary, topic_name.as_bytes());
         }
         let decision = |action| self.decision(action, search.first[action as usize]);
-        PublishVerdict {
+        let mut verdict = PublishVerdict {
             publish: decision(Action::Publish),
             retain: decision(Action::Retain),
             will: decision(Action::Will),
+        };
+        if let Some((own, profile)) = profile.own(self) {
+            let further = own.publish(profile, topic_name);
+            verdict.publish = verdict.publish.or_of_identity(further.publish);
+            verdict.retain = verdict.retain.or_of_identity(further.retain);
+            verdict.will = verdict.will.or_of_identity(further.will);
         }
+        verdict
     }
 
     /// Whether a message with this Topic Name may be delivered, for a Shared Subscription with its
@@ -157,7 +175,14 @@ impl Rules {
                 });
             }
         }
-        self.decision(Action::Subscribe, search.first[Action::Subscribe as usize])
+        let first = search.first[Action::Subscribe as usize];
+        let decision = self.decision(Action::Subscribe, first);
+        match profile.own(self) {
+            Some((own, profile)) => {
+                decision.or_of_identity(own.receive(profile, share_name, topic_name))
+            }
+            None => decision,
+        }
     }
 
     pub(super) fn decision(&self, action: Action, ordinal: u32) -> Decision {
