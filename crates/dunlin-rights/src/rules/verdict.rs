@@ -226,11 +226,22 @@ pub(super) fn edge_fits(trie: &Trie, profile: &Profile, edge: Edge, level: &[u8]
     }
 }
 
-/// The end of the level that starts at this place.
+/// The end of the level that starts at this place: the next `/`, or the end of the text.
 #[inline]
 pub(super) fn level_end(text: &[u8], start: usize) -> usize {
-    let rest = text.get(start..).unwrap_or_default();
-    rest.iter().position(|byte| *byte == b'/').map_or(text.len(), |length| start + length)
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let mut rest = text.get(start..).unwrap_or_default();
+    // Eight bytes at a time. Where a `/` was is zero, and subtracting borrows there first.
+    while let Some((eight, behind)) = rest.split_first_chunk::<8>() {
+        let marked = u64::from_le_bytes(*eight) ^ (EACH * u64::from(b'/'));
+        let zeros = marked.wrapping_sub(EACH) & !marked & (EACH << 7);
+        if zeros != 0 {
+            return text.len() - rest.len() + (zeros.trailing_zeros() / 8) as usize;
+        }
+        rest = behind;
+    }
+    let length = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+    text.len() - rest.len() + length
 }
 
 /// A search for the first rule of each wanted action.
@@ -244,6 +255,14 @@ struct Search<'a> {
     first: [u32; 4],
     /// What comes later than this in the file changes nothing.
     limit: u32,
+}
+
+/// A way that was left open: the next child that is no literal, and the level for it.
+#[derive(Clone, Copy)]
+struct Open {
+    special: u32,
+    start: u32,
+    end: u32,
 }
 
 impl<'a> Search<'a> {
@@ -277,7 +296,7 @@ impl<'a> Search<'a> {
         let trie = self.trie;
         // Wildcards at the start keep away from `$` [MQTT-4.7.2-1].
         let is_hidden = name.first() == Some(&b'$');
-        let mut open = [(NONE, 0_u32); LEVELS_MAX + 1];
+        let mut open = [Open { special: NONE, start: 0, end: 0 }; LEVELS_MAX + 1];
         let mut depth = 0;
         let (mut number, mut at) = (root, 0);
         loop {
@@ -289,34 +308,34 @@ impl<'a> Search<'a> {
                 }
                 if at > name.len() {
                     self.take(trie.ends(node));
-                } else {
+                } else if node.first_special != NONE || node.first_literal != NONE {
+                    let end = level_end(name, at);
                     if node.first_special != NONE
                         && let Some(place) = open.get_mut(depth)
                     {
-                        *place = (node.first_special, at as u32);
+                        let special = node.first_special;
+                        *place = Open { special, start: at as u32, end: end as u32 };
                         depth += 1;
                     }
-                    if node.first_literal != NONE {
-                        let end = level_end(name, at);
-                        if let Some(child) = trie.literal(number, &name[at..end]) {
-                            (number, at) = (child, end + 1);
-                            continue;
-                        }
+                    if node.first_literal != NONE
+                        && let Some(child) = trie.literal(number, &name[at..end])
+                    {
+                        (number, at) = (child, end + 1);
+                        continue;
                     }
                 }
             }
             // This way is at its end: take the last one that was left open.
             loop {
                 let Some(last) = depth.checked_sub(1) else { return };
-                let (special, start) = open[last];
-                let start = start as usize;
+                let Open { special, start, end } = open[last];
+                let (start, end) = (start as usize, end as usize);
                 let node = trie.node(special);
                 if node.next == NONE {
                     depth = last;
                 } else {
-                    open[last].0 = node.next;
+                    open[last].special = node.next;
                 }
-                let end = level_end(name, start);
                 let is_kept_away =
                     is_hidden && node.parent == root && matches!(node.edge, Edge::Plus);
                 if !is_kept_away && edge_fits(trie, self.profile, node.edge, &name[start..end]) {
