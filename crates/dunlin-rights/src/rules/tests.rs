@@ -184,6 +184,31 @@ fn a_filter_wider_than_its_rule_is_refused_and_a_denied_part_is_a_hole() {
 }
 
 #[test]
+fn only_what_can_be_met_is_a_hole() {
+    let rules = rules(
+        "[[rule]]\ndeny = ['subscribe']\ntopics = ['c/%c', '$dev-%c/a', '$x/#', 'u/%u/x']\n\
+         [[rule]]\nallow = ['subscribe']\ntopics = ['#']\n",
+    );
+    for (client, filter, expected) in [
+        ("7", "c/+", Holes(1)),
+        ("7", "c/#", Holes(1)),
+        ("7", "c/8", All(1)),
+        ("7", "u/#", All(1)),
+        ("7", "+/a", All(1)),
+        ("+", "c/+", All(1)),
+        ("#", "c/#", All(1)),
+        ("a/b", "c/#", All(1)),
+        ("+", "#", All(1)),
+        ("7", "d/#", All(1)),
+        ("7", "+/7", Holes(1)),
+        ("7", "#", Holes(1)),
+    ] {
+        let subject = subject(None, client);
+        assert_eq!(covers(&rules, &subject, filter), expected, "{client:?} {filter}");
+    }
+}
+
+#[test]
 fn a_shared_subscription_is_allowed_by_its_own_topics_and_denied_by_any() {
     let rules = rules(
         "[[rule]]\ndeny = ['subscribe']\ntopics = ['jobs/secret']\n\
@@ -444,6 +469,9 @@ fn rule() -> impl Strategy<Value = String> {
         "unless_user = 'a'",
         "unless_group = 'gang'",
         "user = 'a'\nunless_client = 'c1'",
+        "client = 'c1'\ngroup = 'gang'",
+        "user = ['a', 'b']\ngroup = 'gang'\nclient = 'c*'",
+        "group = ['gang', 'staff']\nunless_user = '*'",
     ];
     let actions = [
         "allow = ['subscribe']",
@@ -475,7 +503,11 @@ fn asked() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 1_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_tries_say_what_the_reference_says(
