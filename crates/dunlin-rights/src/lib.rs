@@ -59,6 +59,14 @@
 //! - A Topic Filter may be subscribed to when one topic of an allowing rule contains it. A wider
 //!   one is refused, not narrowed.
 //! - Rules that came with an identity, such as in a token, decide where no rule of the file matches.
+//!
+//! # Cost
+//! An answer allocates nothing and recurses nowhere. It follows the topics that agree with the
+//! Topic Name so far, whatever the number of rules: those for up to eight names of users, clients or
+//! groups lie in tries of their own, so that rules for ten thousand users cost each of them as much
+//! as his own. Two shapes do cost by their number: rules with the same topic whose conditions are
+//! all patterns, and topics with different text beside a `%c` at the same place. Other conditions
+//! are looked at when a [`Profile`] is made; each different one takes a bit of it.
 
 #![forbid(unsafe_code)]
 

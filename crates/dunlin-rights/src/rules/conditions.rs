@@ -73,6 +73,8 @@ pub(super) enum InvalidNetwork {
     Syntax,
     #[error("the length of the prefix is at most {0}")]
     Prefix(u8),
+    #[error("an IPv4 network is written as one, such as \"10.0.0.0/8\"")]
+    Mapped,
     #[error("the network with this prefix is {0}: write that, or a longer prefix")]
     HostBits(Network),
 }
@@ -84,6 +86,10 @@ impl FromStr for Network {
         let (address, prefix) =
             text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().map_err(|_| InvalidNetwork::Syntax)?;
+        // Such addresses of clients count as the IPv4 addresses that they are.
+        if address != address.to_canonical() {
+            return Err(InvalidNetwork::Mapped);
+        }
         let longest = bits(address).1;
         let digits_only = |prefix: &str| prefix.bytes().all(|byte| byte.is_ascii_digit());
         let prefix_len = match prefix {

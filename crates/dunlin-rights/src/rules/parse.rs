@@ -22,8 +22,8 @@ pub(super) struct Parsed {
     pub(super) groups: Groups,
 }
 
-/// A longer text is no file of rules.
-const TEXT_LEN_MAX: usize = 64 << 20;
+/// A longer text is no file of rules, and what it would be compiled to could fill the memory.
+const TEXT_LEN_MAX: usize = 16 << 20;
 
 const TOP_KEYS: [&str; 2] = ["groups", "rule"];
 

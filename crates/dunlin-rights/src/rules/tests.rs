@@ -396,6 +396,7 @@ fn a_mistake_is_named_with_its_place_and_its_mend() {
         ("user = ['é', 'a*b']", 14, "in `user`: a '*' stands at the start or the end only"),
         ("address = '10.1.0.0/8'", 11, "in `address`: the network with this prefix is 10.0.0.0/8"),
         ("address = '10.0.0.0/33'", 11, "in `address`: the length of the prefix is at most 32"),
+        ("address = '::ffff:10.0.0.0/104'", 11, "in `address`: an IPv4 network is written as one"),
         ("address = 'localhost'", 11, "in `address`: expected an address or a network"),
         ("qos_max = 3", 11, "`qos_max` is 0, 1 or 2"),
         ("size_max = '64kB'", 12, "`size_max` is a number of bytes"),
@@ -429,6 +430,12 @@ fn a_mistake_is_named_with_its_place_and_its_mend() {
         assert!(matches!(error.mistake, Mistake::Topic(_)), "{topic:?}: {error}");
         assert_eq!((error.line, error.column), (3, 16), "{topic:?}");
     }
+    for deep in ["[".repeat(100_000), "{ a = ".repeat(100_000)] {
+        let error = Rules::parse(&format!("rule = {deep}")).unwrap_err();
+        assert!(matches!(error.mistake, Mistake::Syntax(_)), "{error}");
+    }
+    let long = "#".repeat((16 << 20) + 1);
+    assert_eq!(Rules::parse(&long).unwrap_err().mistake, Mistake::TooLong);
     let shared = "[[rule]]\nallow = ['publish']\ntopics = ['a', '$share/g/a']\n";
     let error = Rules::parse(shared).unwrap_err();
     assert_eq!((error.column, error.mistake), (16, Mistake::ShareWithoutSubscribe));

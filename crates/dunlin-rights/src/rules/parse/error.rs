@@ -25,7 +25,7 @@ pub enum Mistake {
     #[error("{0}")]
     Syntax(String),
     /// It is longer than any file of rules is.
-    #[error("a file of rules has at most 64 MiB")]
+    #[error("a file of rules has at most 16 MiB; put names into groups")]
     TooLong,
     /// It has no rule.
     #[error(
