@@ -52,7 +52,8 @@
 //!   message needs `publish` and `retain`, a Will `publish` and `will`.
 //! - `%c` and `%u` stand for the Client Identifier and the user name, as a whole level or with text
 //!   beside them. They are compared, never pasted: a value that is empty, begins with `$` or holds
-//!   `+`, `#` or `/` fits nowhere. (`%%` is a percent sign.)
+//!   `+`, `#` or `/` fits nowhere, also where it would be denied: no denial should hang on a name
+//!   that its client may choose. (`%%` is a percent sign.)
 //! - Names that begin with `$` are matched only by topics that write the `$`.
 //! - A Shared Subscription is allowed only by a topic with `$share/`, such as `$share/+/jobs/#`, and
 //!   denied by any: what is denied is denied however it is subscribed to.

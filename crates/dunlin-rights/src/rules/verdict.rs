@@ -296,7 +296,7 @@ impl<'a> Search<'a> {
         let trie = self.trie;
         // Wildcards at the start keep away from `$` [MQTT-4.7.2-1].
         let is_hidden = name.first() == Some(&b'$');
-        let mut open = [Open { special: NONE, start: 0, end: 0 }; LEVELS_MAX + 1];
+        let mut open = [Open { special: 0, start: 0, end: 0 }; LEVELS_MAX + 1];
         let mut depth = 0;
         let (mut number, mut at) = (root, 0);
         loop {
