@@ -13,6 +13,7 @@ const PURE: [&str; 5] = [
     "crates/dunlin-codec/src",
     "crates/dunlin-identity/src",
     "crates/dunlin-topics/src",
+    "crates/dunlin-rights/src",
     "crates/dunlin-protocol/src",
     "crates/dunlin-broker/src/core",
 ];
