@@ -110,6 +110,11 @@ impl ServerConnection {
         matches!(self.state, State::Connected) && !self.engine.is_closed()
     }
 
+    /// Whether the CONNECT has not come.
+    pub const fn awaits_connect(&self) -> bool {
+        matches!(self.state, State::AwaitingConnect)
+    }
+
     /// How many more QoS 1 and 2 messages the Client takes now. Spec: §4.9 [MQTT-3.3.4-9].
     #[inline]
     pub const fn send_quota(&self) -> u16 {

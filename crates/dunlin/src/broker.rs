@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::print;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use dunlin_broker::config::{self, Config, ConfigError, Flag, Listener, LoadedConfig};
 use dunlin_broker::core::Durability;
 use dunlin_broker::{Broker, StartError};
@@ -49,9 +49,26 @@ pub(crate) struct BrokerArgs {
     /// Check the configuration, print it with where each value comes from, and exit
     #[arg(long)]
     check: bool,
-    /// Print a configuration file with every setting, explained, at its default, and exit
-    #[arg(long, conflicts_with = "check")]
-    print_config: bool,
+    /// Print a configuration file with every setting, explained, at its default, and exit;
+    /// or all that as a page to read
+    #[arg(
+        long,
+        value_name = "AS",
+        conflicts_with = "check",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "toml"
+    )]
+    print_config: Option<Printed>,
+}
+
+/// How settings are explained.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Printed {
+    /// A configuration file
+    Toml,
+    /// Markdown
+    Page,
 }
 
 fn after_long_help() -> String {
@@ -78,8 +95,10 @@ fn after_long_help() -> String {
 impl BrokerArgs {
     /// Runs the broker until a signal stops it.
     pub(crate) fn run(self) -> Result<(), Failure> {
-        if self.print_config {
-            return print(&config::reference());
+        match self.print_config {
+            Some(Printed::Toml) => return print(&config::reference()),
+            Some(Printed::Page) => return print(&config::reference_page()),
+            None => {}
         }
         let loaded = self.load(&environment())?;
         let filter = log_filter(&loaded)?;

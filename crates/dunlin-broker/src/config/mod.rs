@@ -27,7 +27,7 @@ pub use {
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
     setting::{Setting, settings},
-    show::reference,
+    show::{reference, reference_page},
     web_socket::WebSocketListener,
 };
 

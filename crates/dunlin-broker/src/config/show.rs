@@ -1,6 +1,6 @@
-//! Shows configurations as TOML that can be loaded again.
+//! Shows configurations as TOML that can be loaded again, and the settings as a page to read.
 
-use super::setting::settings;
+use super::setting::{Setting, settings};
 use super::{Config, LoadedConfig};
 use std::fmt::Write as _;
 
@@ -15,16 +15,55 @@ pub fn reference() -> String {
         wrap(&mut text, &setting.documentation());
         let (kind, variable) = (setting.kind, setting.environment_variable());
         wrap(&mut text, &format!("Takes {kind}. Variable {variable}."));
-        let value = (setting.read)(&defaults);
-        let shown = match (setting.example, setting.automatic.as_ref().or(value.as_ref())) {
-            (Some(example), _) => example.to_owned(),
-            (None, Some(value)) => value.to_string(),
-            (None, None) => String::new(),
-        };
-        let unset = if value.is_none() { "# " } else { "" };
+        let default = default_of(setting, &defaults);
+        let unset = if default.is_none() { "# " } else { "" };
+        let shown = setting.example.map_or_else(|| default.unwrap_or_default(), str::to_owned);
         let _ = writeln!(text, "{unset}{} = {shown}", setting.name());
     }
     text
+}
+
+/// The same as a page of Markdown.
+pub fn reference_page() -> String {
+    let defaults = Config::default();
+    let mut text = String::from(PAGE);
+    let mut table = "";
+    for setting in settings() {
+        let of = table_of(setting.key);
+        if of != table {
+            let _ = writeln!(text, "\n## `[{of}]`");
+            table = of;
+        }
+        let _ = writeln!(text, "\n### `{}`\n\n{}\n", setting.key, setting.documentation());
+        let default = match (default_of(setting, &defaults), setting.example) {
+            (Some(default), _) => format!("`{default}`"),
+            (None, Some(example)) => format!("unset; an example is `{example}`"),
+            (None, None) => "unset".to_owned(),
+        };
+        let variable = setting.environment_variable();
+        let _ = writeln!(text, "- takes {}", setting.kind);
+        let _ = writeln!(text, "- default: {default}");
+        let _ = writeln!(text, "- variable: `{variable}`");
+    }
+    text
+}
+
+/// What the page begins with.
+const PAGE: &str = "\
+# Settings
+
+A configuration file is TOML (`dunlin --config dunlin.toml`); `dunlin --print-config > dunlin.toml`
+writes one with every setting at its default. An environment variable wins over the file, and a flag
+over both: `--set limits.packet_size_max=1MiB` sets any of them. `dunlin --config dunlin.toml --check`
+shows what is in force, and where each value comes from.
+
+This page is what `dunlin --print-config=page` prints.
+";
+
+/// The value that a setting has by itself, as TOML; `None` if none.
+fn default_of(setting: &Setting, defaults: &Config) -> Option<String> {
+    let value = (setting.read)(defaults)?;
+    Some(setting.automatic.as_ref().unwrap_or(&value).to_string())
 }
 
 impl LoadedConfig {
@@ -58,9 +97,14 @@ impl LoadedConfig {
     }
 }
 
+/// The table that a key stands in; empty for the topmost.
+fn table_of(key: &'static str) -> &'static str {
+    key.rsplit_once('.').map_or("", |(table, _)| table)
+}
+
 /// Writes the header of the key's table, when it isn't the one that is open.
 fn open_table(text: &mut String, open: &mut &'static str, key: &'static str) {
-    let table = key.rsplit_once('.').map_or("", |(table, _)| table);
+    let table = table_of(key);
     if table != *open {
         let _ = writeln!(text, "\n[{table}]");
         *open = table;

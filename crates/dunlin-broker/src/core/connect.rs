@@ -3,6 +3,7 @@
 use super::deadline::Deadline;
 use super::durability::Durability;
 use super::granted::SessionKey;
+use super::limits::LimitCause;
 use super::login::Admitted;
 use super::pending::AfterStored;
 use super::session::{NEVER, Session, Will};
@@ -96,6 +97,7 @@ impl Core {
         // Who is refused changes nothing: neither takeover nor Clean Start comes before this. A
         // Client that has a session needs no room for another one.
         if known.is_none() && self.sessions_full() {
+            self.count_limit(LimitCause::Sessions, 1);
             self.reject(now, key, ReasonCode::QuotaExceeded);
             return;
         }
@@ -159,7 +161,7 @@ impl Core {
         }
     }
 
-    fn check_connect(&self, connect: &Connect) -> Result<(), ReasonCode> {
+    fn check_connect(&mut self, connect: &Connect) -> Result<(), ReasonCode> {
         if self.needs_store(connect) && !self.endpoints.store_is_ready {
             return Err(ReasonCode::ServerUnavailable);
         }
@@ -167,7 +169,7 @@ impl Core {
     }
 
     /// What is wrong with a CONNECT whoever sends it.
-    pub(super) fn check_form(&self, connect: &Connect) -> Result<(), ReasonCode> {
+    pub(super) fn check_form(&mut self, connect: &Connect) -> Result<(), ReasonCode> {
         if self.stopping {
             return Err(ReasonCode::ServerUnavailable);
         }
@@ -177,6 +179,7 @@ impl Core {
         if let Some(will) = &connect.will {
             let levels = will.topic_name.split('/').count();
             if levels > self.endpoints.limits.topic_levels_max {
+                self.count_limit(LimitCause::TopicLevels, 1);
                 return Err(ReasonCode::TopicNameInvalid);
             }
             if is_sys(&will.topic_name) {

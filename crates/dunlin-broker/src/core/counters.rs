@@ -1,4 +1,7 @@
-//! What is counted: traffic, and every message that was dropped, by its cause.
+//! What is counted: traffic, every message that was dropped, by its cause, and what limits have
+//! refused.
+
+use super::limits::LimitCause;
 
 /// Why a message, of any QoS, did not reach a session that it was meant for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +115,8 @@ pub struct Counters {
     pub given_forgotten: u64,
     /// Messages not delivered, by [`DropCause`] in the order of [`DropCause::ALL`].
     pub dropped: [u64; DropCause::ALL.len()],
+    /// What limits have refused or delayed, by [`LimitCause`] in the order of [`LimitCause::ALL`].
+    pub limited: [u64; LimitCause::ALL.len()],
 }
 
 impl Counters {
@@ -121,6 +126,15 @@ impl Counters {
 
     pub(super) fn drop_many(&mut self, cause: DropCause, count: u64) {
         self.dropped[cause as usize] += count;
+    }
+
+    pub(super) fn limit(&mut self, cause: LimitCause, count: u64) {
+        self.limited[cause as usize] += count;
+    }
+
+    /// How often this limit has refused or delayed something.
+    pub fn limited_by(&self, cause: LimitCause) -> u64 {
+        self.limited[cause as usize]
     }
 
     /// How many messages were dropped for this cause.
@@ -153,6 +167,9 @@ impl Counters {
         self.given_bytes += other.given_bytes;
         self.given_forgotten += other.given_forgotten;
         for (mine, theirs) in self.dropped.iter_mut().zip(other.dropped) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.limited.iter_mut().zip(other.limited) {
             *mine += theirs;
         }
     }

@@ -34,6 +34,7 @@ mod given;
 mod granted;
 mod image;
 mod inspect;
+mod limits;
 mod login;
 mod names;
 mod notes;
@@ -65,6 +66,7 @@ pub use fetch::{Fetch, Fetched};
 pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
 pub use image::Image;
+pub use limits::LimitCause;
 pub use login::{Decision, Grant, Login};
 pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
@@ -280,6 +282,7 @@ impl Core {
             let out_len = connection.out.len();
             if out_len >= output_bytes_max && !connection.is_gone {
                 // A Client that sends and doesn't read its answers waits for itself.
+                self.count_limit(LimitCause::OutputBytes, 1);
                 self.endpoints.stall(key);
                 return InputState::Paused;
             }
@@ -305,6 +308,7 @@ impl Core {
                     self.handle_event(now, key, event);
                 }
                 Progress::Closed => {
+                    self.count_end(key);
                     self.detach(now, key);
                     self.outputs.push_back(Output::Close(key));
                     return InputState::Closed;
@@ -531,6 +535,7 @@ impl Core {
             connection.protocol.handle_timeout(now, &mut connection.out);
             if connection.protocol.end().is_some() {
                 self.endpoints.touch(key.index);
+                self.count_end(key);
                 self.detach(now, key);
                 self.outputs.push_back(Output::Close(key));
                 return;

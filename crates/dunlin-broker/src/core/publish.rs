@@ -6,9 +6,10 @@ use super::endpoints::{Delivered, Endpoints};
 use super::forward::{Forward, Forwarded, Outcome, PublishNumber, Receiver, Turn};
 use super::given::GivenTo;
 use super::granted::{Granted, SessionKey, Subscriber};
+use super::limits::LimitCause;
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
-use super::retained::Expired;
+use super::retained::{Expired, RetainedFull};
 use super::routing::Routing;
 use super::shared::{Choice, ChosenMembers};
 use super::sys::is_sys;
@@ -178,7 +179,7 @@ impl Core {
     }
 
     /// Why a Topic Name may not be published to, if it may not.
-    fn forbidden(&self, message: &Message) -> Option<ReasonCode> {
+    fn forbidden(&mut self, message: &Message) -> Option<ReasonCode> {
         if is_sys(&message.topic_name) {
             return Some(ReasonCode::NotAuthorized);
         }
@@ -186,6 +187,9 @@ impl Core {
         let levels_max = self.endpoints.limits.topic_levels_max;
         let too_deep = topic_name.len() >= levels_max
             && topic_name.iter().filter(|byte| **byte == b'/').count() >= levels_max;
+        if too_deep {
+            self.count_limit(LimitCause::TopicLevels, 1);
+        }
         too_deep.then_some(ReasonCode::TopicNameInvalid)
     }
 
@@ -301,7 +305,10 @@ impl Core {
         let (change, expired) =
             self.endpoints.retained.set(now, message.clone(), &self.endpoints.limits);
         self.record_expired(expired);
-        let change = change.map_err(|_| DropCause::RetainedFull)?;
+        let change = change.map_err(|RetainedFull(limit)| {
+            self.count_limit(limit, 1);
+            DropCause::RetainedFull
+        })?;
         if !stores {
             return Ok(None);
         }

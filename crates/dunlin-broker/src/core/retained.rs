@@ -1,6 +1,7 @@
 //! Retained messages: the last one of each Topic Name, and the cursors that send them.
 
 use super::granted::Granted;
+use super::limits::LimitCause;
 use super::sys::is_sys;
 use crate::Limits;
 use dunlin_protocol::codec::{TopicFilter, TopicName};
@@ -92,8 +93,11 @@ impl Retained {
                 Place::Taken(old) => (false, old.message.size()),
                 Place::Free(_) => (len >= limits.retained_len_max, 0),
             };
-            if is_full || bytes - old_size + size > limits.retained_bytes_max {
-                return Err(RetainedFull);
+            if is_full {
+                return Err(RetainedFull(LimitCause::RetainedLen));
+            }
+            if bytes - old_size + size > limits.retained_bytes_max {
+                return Err(RetainedFull(LimitCause::RetainedBytes));
             }
         }
         let expiring = message.expires_at.map(|at| (at, message.topic_name.clone()));
@@ -146,7 +150,7 @@ const EXPIRED_AT_ONCE: usize = 256;
 
 /// The limit of retained messages is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RetainedFull;
+pub(super) struct RetainedFull(pub(super) LimitCause);
 
 /// Where the sending of retained messages for one new subscription stands.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! SUBSCRIBE and UNSUBSCRIBE: what a session gets from now on, and the answer once that is true.
 
 use super::granted::{Granted, SessionKey, SubscriberKey};
+use super::limits::LimitCause;
 use super::pending::AfterStored;
 use super::retained::RetainedCursor;
 use super::workers::AwaitedSubAck;
@@ -28,6 +29,7 @@ impl Core {
         for (at, subscription) in subscribe.subscriptions.iter().enumerate() {
             if at >= filters_max {
                 // Not even known ones over and over: a packet has room for millions.
+                self.count_limit(LimitCause::Subscriptions, 1);
                 reason_codes.push(ReasonCode::QuotaExceeded);
                 continue;
             }
@@ -86,11 +88,13 @@ impl Core {
         let limits = &self.endpoints.limits;
         let topic_filter = &subscription.topic_filter;
         if topic_filter.matching_part().split('/').count() > limits.topic_levels_max {
+            self.count_limit(LimitCause::TopicLevels, 1);
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let subscriptions = self.endpoints.sessions[key.0].subscriptions.len();
         let is_known = self.is_subscribed(key, topic_filter);
         if !is_known && subscriptions >= limits.subscriptions_per_session_max {
+            self.count_limit(LimitCause::Subscriptions, 1);
             return Err(ReasonCode::QuotaExceeded);
         }
         let granted = Granted::new(subscription.options, identifier);

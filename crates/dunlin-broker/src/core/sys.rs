@@ -2,6 +2,7 @@
 
 use super::counters::{Counters, DropCause};
 use super::forward::Forward;
+use super::limits::LimitCause;
 use super::timers::Timer;
 use super::{Core, WorkerNumber};
 use dunlin_protocol::codec::TopicName;
@@ -137,6 +138,11 @@ impl Core {
         values.extend(DropCause::ALL.map(|cause| {
             (format!("dropped/{}", cause.name()), sum.dropped_for(cause).to_string())
         }));
+        values.extend(
+            LimitCause::ALL.map(|cause| {
+                (format!("limits/{}", cause.name()), sum.limited_by(cause).to_string())
+            }),
+        );
         let last = self.sys.last.clone();
         let loads = [
             ("load/connections", sum.connections_opened, last.connections_opened),

@@ -4,6 +4,7 @@
 
 mod half_open;
 
+use crate::core::LimitCause;
 use crate::net::{Acceptance, Acceptor, Stream, Transport};
 use crate::worker::{Opened, Peer, WorkerMessage};
 use dunlin_transport::tls::{HEADROOM, ServerConfig, TlsSession};
@@ -60,6 +61,8 @@ pub(crate) struct Front {
     /// The worker that gets the next connection.
     next: usize,
     accept_again_at: Option<Clock>,
+    /// Whether somebody waits until fewer handshakes are under way.
+    lets_wait: bool,
     buffer: Vec<u8>,
 }
 
@@ -73,6 +76,7 @@ impl Front {
             count: 0,
             next: 0,
             accept_again_at: None,
+            lets_wait: false,
             buffer: vec![0; HEADROOM + READ_LEN],
         }
     }
@@ -140,8 +144,10 @@ impl Front {
         for at in 0..self.parts.doors.len() {
             for _ in 0..ACCEPTS_PER_TURN {
                 if !self.has_room() {
+                    self.note_full();
                     return;
                 }
+                self.lets_wait = false;
                 match self.parts.doors[at].acceptor.accept() {
                     Acceptance::Connection(stream) => {
                         if let Err(error) = self.admit(at, Stream::Tcp(stream)) {
@@ -222,9 +228,25 @@ impl Front {
         Some(half_open)
     }
 
+    /// There is no room for a further handshake: if somebody may come, that counts, once.
+    fn note_full(&mut self) {
+        if !self.lets_wait && self.parts.doors.iter().any(|door| door.acceptor.is_ready) {
+            self.lets_wait = true;
+            self.tell_limited(LimitCause::HalfOpen, 1);
+        }
+    }
+
+    /// Lets a worker count what a limit of the front has cost.
+    fn tell_limited(&self, cause: LimitCause, count: u64) {
+        if let Some(peer) = self.parts.peers.first() {
+            peer.send(WorkerMessage::Limited(cause, count));
+        }
+    }
+
     /// Ends the handshakes that take too long.
     fn end_late(&mut self) {
         let now = Clock::now();
+        let mut ended = 0;
         while let Some((arrived, at, number)) = self.arrivals.front().copied() {
             let is_there =
                 self.connections[at].as_ref().is_some_and(|half_open| half_open.number == number);
@@ -235,7 +257,11 @@ impl Front {
             if is_there && let Some(half_open) = self.remove(at) {
                 let peer = half_open.transport.peer();
                 tracing::debug!(peer, "a handshake took longer than limits.handshake_timeout_secs");
+                ended += 1;
             }
+        }
+        if ended > 0 {
+            self.tell_limited(LimitCause::HandshakeTimeout, ended);
         }
     }
 }

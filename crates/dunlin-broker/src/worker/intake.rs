@@ -2,7 +2,7 @@
 
 use super::peer::{Opened, WorkerMessage};
 use super::{Worker, token};
-use crate::core::ConnectionKey;
+use crate::core::{ConnectionKey, LimitCause};
 use crate::net::{Acceptance, Socket, Stream, Transport};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -53,6 +53,7 @@ impl Worker {
         let Opened { transport, rest, durability } = opened;
         if self.parts.connections.fetch_add(1, Ordering::Relaxed) >= self.parts.connections_max {
             self.parts.connections.fetch_sub(1, Ordering::Relaxed);
+            self.parts.core.count_limit(LimitCause::Connections, 1);
             tracing::warn!("a connection is closed at once: limits.connections_max is reached");
             return;
         }
@@ -111,6 +112,7 @@ impl Worker {
                 WorkerMessage::Decided { connection, exchange, decision } => {
                     self.parts.core.handle_decision(now, connection, exchange, decision);
                 }
+                WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
                 WorkerMessage::Stop => {
                     self.stopping = true;
                     self.parts.core.stop(now);

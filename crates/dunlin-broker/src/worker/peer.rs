@@ -1,6 +1,8 @@
 //! How others reach a worker: messages, and the wake-up that goes with them.
 
-use crate::core::{Batch, ConnectingClient, ConnectionKey, Decision, Durability, WorkerNumber};
+use crate::core::{
+    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, WorkerNumber,
+};
 use crate::net::Transport;
 use crate::store::StoreWaker;
 use bytes::BytesMut;
@@ -19,6 +21,8 @@ pub(crate) enum WorkerMessage {
     Open(Box<Opened>),
     /// What a login of a connection here has come to.
     Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
+    /// A limit that the sender sees to has refused or delayed so much.
+    Limited(LimitCause, u64),
     /// Tell all Clients that the broker stops, then end.
     Stop,
 }

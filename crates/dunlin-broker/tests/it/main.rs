@@ -1,6 +1,7 @@
 //! The broker as a whole, workers and all, over local pipes.
 
 mod fetching;
+mod limits;
 mod login;
 mod peer;
 mod secure;

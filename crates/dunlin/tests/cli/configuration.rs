@@ -43,6 +43,30 @@ fn what_is_printed_is_a_configuration_file() {
 }
 
 #[test]
+fn the_page_in_the_repository_is_what_is_printed() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let there = fs::read_to_string(page).unwrap_or_default();
+    assert!(
+        run(&["--print-config=page"]).stdout == there,
+        "docs/configuration.md is not up to date; write it anew with:\n\
+         cargo run -p dunlin -- --print-config=page > docs/configuration.md"
+    );
+}
+
+#[test]
+fn the_configuration_to_copy_is_one() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
+    let page = fs::read_to_string(page).unwrap();
+    let (_, from) = page.split_once("```toml\n").unwrap();
+    let (text, _) = from.split_once("```").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("d.toml");
+    fs::write(&file, text).unwrap();
+    let ended = run(&["--check", "--config", file.to_str().unwrap()]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+#[test]
 fn mistakes_are_one_line_and_exit_code_2() {
     let refused = |args: &[&str], message: &str| {
         run(args).check(2, "", &format!("error: {message}\n"));

@@ -6,6 +6,7 @@ mod corpus;
 mod durability;
 mod given;
 mod image;
+mod limits_table;
 mod login;
 mod memory;
 mod packets;

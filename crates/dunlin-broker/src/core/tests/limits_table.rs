@@ -1,0 +1,317 @@
+//! Every limit that the core has, one row each: what reaches it is fine, one more is refused and
+//! counted, and ten times as much costs no more memory than what is allowed, and nobody else
+//! anything.
+
+use super::*;
+use crate::Limits;
+use crate::core::LimitCause;
+use dunlin_protocol::Message;
+use dunlin_protocol::codec::{Packet, ProtocolVersion, PublishTopic, QoS, ReasonCode, TopicAlias};
+use std::time::Duration;
+
+/// Where each limit is set.
+const N: usize = 3;
+
+/// One limit: how it is set to so much, and the attempt to use so much of it, or one thing more
+/// for the so-manieth time; whether that was granted.
+struct Row {
+    cause: LimitCause,
+    set: fn(&mut Limits, usize),
+    attempt: fn(&mut Bed, usize) -> bool,
+}
+
+/// A broker, one Client that meets the limits, and one that does not.
+struct Bed {
+    broker: Broker,
+    client: Link,
+    bystander: Link,
+}
+
+impl Bed {
+    fn new(row: &Row) -> Self {
+        let mut limits = Limits { sys_interval_secs: 0, ..Limits::default() };
+        (row.set)(&mut limits, N);
+        let mut broker = Broker::with(1, limits);
+        let client = broker.client("client");
+        let bystander = broker.client("bystander");
+        broker.send(bystander, subscribe(&["by/stander"], QoS::AtLeastOnce));
+        assert!(matches!(broker.receive_one(bystander), Packet::SubAck(_)));
+        Self { broker, client, bystander }
+    }
+
+    /// Whoever met no limit is served as ever.
+    fn check_bystander(&mut self) {
+        let message = publish("by/stander", "x", QoS::AtMostOnce, 1);
+        self.broker.send(self.bystander, Packet::Publish(message));
+        assert_eq!(self.broker.payloads(self.bystander), ["x"]);
+    }
+
+    /// What the broker has in memory for Clients.
+    fn holdings(&self) -> [u64; 4] {
+        let counters = self.broker.counters();
+        let retained = self.broker.retained.len() as u64;
+        [counters.clients_connected, counters.sessions, counters.subscriptions, retained]
+    }
+
+    /// The answer to a packet of the Client that meets the limits.
+    fn answer(&mut self, packet: Packet) -> Packet {
+        self.broker.send(self.client, packet);
+        self.broker.receive_one(self.client)
+    }
+
+    /// Whether a new Client is still connected after it has sent this.
+    fn survives(&mut self, bytes: &[u8]) -> bool {
+        let link = self.broker.client("short-lived");
+        self.broker.send_bytes(link, bytes);
+        let is_open = !self.broker.is_closed(link);
+        self.broker.cut(link);
+        is_open
+    }
+}
+
+fn v5(packet: &Packet) -> Vec<u8> {
+    bytes_of(packet, ProtocolVersion::V5)
+}
+
+/// So many levels.
+fn levels(count: usize) -> String {
+    vec!["l"; count].join("/")
+}
+
+/// Bytes of the packets that are too large by one: large enough that each length exists.
+const SIZE: usize = 200;
+
+/// A packet of exactly so many bytes.
+fn sized(len: usize, make: impl Fn(&str) -> Packet) -> Vec<u8> {
+    let short = v5(&make(&"x".repeat(SIZE)));
+    let bytes = v5(&make(&"x".repeat(SIZE + len - short.len())));
+    assert_eq!(bytes.len(), len);
+    bytes
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        cause: LimitCause::PacketSize,
+        set: |limits, n| limits.packet_size_max = (2 * SIZE + n) as u32,
+        attempt: |bed, k| {
+            let packet = |text: &str| Packet::Publish(publish("a", text, QoS::AtMostOnce, 1));
+            bed.survives(&sized(2 * SIZE + k, packet))
+        },
+    },
+    Row {
+        cause: LimitCause::ConnectPacketSize,
+        set: |limits, n| limits.connect_packet_size_max = (2 * SIZE + n) as u32,
+        attempt: |bed, k| {
+            let packet = |text: &str| Packet::Connect(Box::new(connect(text)));
+            let link = bed.broker.open();
+            bed.broker.send_bytes(link, &sized(2 * SIZE + k, packet));
+            let is_open = !bed.broker.is_closed(link);
+            bed.broker.cut(link);
+            is_open
+        },
+    },
+    Row {
+        cause: LimitCause::ReceiveMaximum,
+        set: |limits, n| limits.receive_maximum = n as u16,
+        attempt: |bed, k| {
+            let message = |at| publish("a", "x", QoS::ExactlyOnce, at);
+            let packets = (1..=k as u16).map(|at| v5(&Packet::Publish(message(at))));
+            bed.survives(&packets.collect::<Vec<_>>().concat())
+        },
+    },
+    Row {
+        cause: LimitCause::TopicAlias,
+        set: |limits, n| limits.topic_alias_maximum = n as u16,
+        attempt: |bed, k| {
+            let mut message = publish("a", "x", QoS::AtMostOnce, 1);
+            let alias = TopicAlias::new(k as u16).expect("not zero");
+            message.topic = PublishTopic::NameAndAlias("a".parse().expect("legal"), alias);
+            bed.survives(&v5(&Packet::Publish(message)))
+        },
+    },
+    Row {
+        cause: LimitCause::ConnectTimeout,
+        set: |limits, n| limits.connect_timeout_secs = n as u32,
+        attempt: |bed, k| {
+            let link = bed.broker.open();
+            bed.broker.advance(Duration::from_secs(k as u64) - Duration::from_millis(1));
+            bed.broker.send(link, Packet::Connect(Box::new(connect("late"))));
+            let is_open = !bed.broker.is_closed(link);
+            bed.broker.cut(link);
+            is_open
+        },
+    },
+    Row {
+        cause: LimitCause::Sessions,
+        set: |limits, n| limits.sessions_max = 2 + n,
+        attempt: |bed, k| {
+            let link = bed.broker.connect(connect(&format!("session-{k}")));
+            match bed.broker.receive_one(link) {
+                Packet::ConnAck(connack) => connack.reason_code == ReasonCode::Success,
+                packet => panic!("no CONNACK but {packet:?}"),
+            }
+        },
+    },
+    Row {
+        cause: LimitCause::OutputBytes,
+        set: |limits, n| limits.output_bytes_max = 2 * 512 * n + 1,
+        attempt: |bed, k| {
+            let link = bed.broker.client("deaf");
+            bed.broker.block(link, true);
+            bed.broker.send_bytes(link, &v5(&Packet::PingReq).repeat(512 * k));
+            let is_read = !bed.broker.is_paused(link);
+            if k == N + 1 {
+                bed.broker.block(link, false);
+                let answers = bed.broker.receive(link).len();
+                assert_eq!(answers, 512 * k, "every PINGREQ is answered");
+            }
+            bed.broker.cut(link);
+            is_read
+        },
+    },
+    Row {
+        cause: LimitCause::Subscriptions,
+        set: |limits, n| limits.subscriptions_per_session_max = n,
+        attempt: |bed, k| {
+            let filter = format!("filter/{k}");
+            is_granted(&bed.answer(subscribe(&[&filter], QoS::AtMostOnce)))
+        },
+    },
+    Row {
+        cause: LimitCause::TopicLevels,
+        set: |limits, n| limits.topic_levels_max = n,
+        attempt: |bed, k| {
+            let message = publish(&levels(k), "x", QoS::AtLeastOnce, 1);
+            is_taken(&bed.answer(Packet::Publish(message)), ReasonCode::TopicNameInvalid)
+        },
+    },
+    Row {
+        cause: LimitCause::TopicLevels,
+        set: |limits, n| limits.topic_levels_max = n,
+        attempt: |bed, k| is_granted(&bed.answer(subscribe(&[&levels(k)], QoS::AtMostOnce))),
+    },
+    Row {
+        cause: LimitCause::TopicLevels,
+        set: |limits, n| limits.topic_levels_max = n,
+        attempt: |bed, k| {
+            let link = bed.broker.connect(connect("willing").will(will(&levels(k), "x", 0)));
+            let packets = bed.broker.receive(link);
+            bed.broker.cut(link);
+            match &packets[..] {
+                [Packet::ConnAck(connack)] => connack.reason_code == ReasonCode::Success,
+                packets => panic!("no CONNACK but {packets:?}"),
+            }
+        },
+    },
+    Row {
+        cause: LimitCause::RetainedLen,
+        set: |limits, n| limits.retained_len_max = n,
+        attempt: retain,
+    },
+    Row {
+        cause: LimitCause::RetainedBytes,
+        set: |limits, n| {
+            let topic_name = retained_name(1).parse().expect("legal");
+            limits.retained_bytes_max = n * Message::new(topic_name, "x").size();
+        },
+        attempt: retain,
+    },
+];
+
+fn retained_name(at: usize) -> String {
+    format!("retained/{at:03}")
+}
+
+fn retain(bed: &mut Bed, k: usize) -> bool {
+    let message = publish(&retained_name(k), "x", QoS::AtLeastOnce, 1).retained();
+    is_taken(&bed.answer(Packet::Publish(message)), ReasonCode::QuotaExceeded)
+}
+
+/// Whether a PUBACK says that the message was taken, and not that it was refused for this reason.
+fn is_taken(packet: &Packet, refusal: ReasonCode) -> bool {
+    let Packet::PubAck(ack) = packet else { panic!("no PUBACK but {packet:?}") };
+    assert!(!ack.reason_code.is_error() || ack.reason_code == refusal, "{ack:?}");
+    !ack.reason_code.is_error()
+}
+
+/// Whether a SUBACK grants the one subscription.
+fn is_granted(packet: &Packet) -> bool {
+    let Packet::SubAck(suback) = packet else { panic!("no SUBACK but {packet:?}") };
+    !suback.reason_codes[0].is_error()
+}
+
+#[test]
+fn every_limit_holds_at_n_and_counts_what_is_beyond() {
+    for (at, row) in ROWS.iter().enumerate() {
+        let case = format!("row {at}, {}", row.cause.name());
+        let mut bed = Bed::new(row);
+        let count = |bed: &Bed| bed.broker.counters().limited_by(row.cause);
+        for k in 1..=N {
+            assert!((row.attempt)(&mut bed, k), "{case}: {k} of {N}");
+        }
+        assert_eq!(count(&bed), 0, "{case}");
+        bed.check_bystander();
+        assert!(!(row.attempt)(&mut bed, N + 1), "{case}: one more");
+        assert_eq!(count(&bed), 1, "{case}");
+        bed.check_bystander();
+        let holdings = bed.holdings();
+        for k in N + 2..=10 * N {
+            assert!(!(row.attempt)(&mut bed, k), "{case}: {k} of {N}");
+        }
+        assert_eq!(count(&bed), 9 * N as u64, "{case}");
+        assert_eq!(bed.holdings(), holdings, "{case}: nothing is kept of what is refused");
+        bed.check_bystander();
+        let others: u64 = bed.broker.counters().limited.iter().sum();
+        assert_eq!(others, count(&bed), "{case}: no other limit is blamed");
+    }
+}
+
+#[test]
+fn tens_of_thousands_of_subscriptions_in_one_packet_or_many_come_to_the_same() {
+    const ASKED: usize = 65_535;
+    let limits =
+        || Limits { sys_interval_secs: 0, subscriptions_per_session_max: 10, ..Limits::default() };
+    let names: Vec<_> = (0..ASKED).map(|at| format!("f/{at}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    for filters_per_packet in [ASKED, 1] {
+        let mut broker = Broker::with(1, limits());
+        let link = broker.client("greedy");
+        let mut granted = 0;
+        for filters in names.chunks(filters_per_packet) {
+            broker.send(link, subscribe(filters, QoS::AtMostOnce));
+            let Packet::SubAck(suback) = broker.receive_one(link) else { panic!("no SUBACK") };
+            let is_granted = |code: &&ReasonCode| !code.is_error();
+            granted += suback.reason_codes.iter().filter(is_granted).count();
+        }
+        assert_eq!((granted, broker.counters().subscriptions), (10, 10));
+        let refused = broker.counters().limited_by(LimitCause::Subscriptions);
+        assert_eq!(refused, ASKED as u64 - 10);
+    }
+}
+
+#[test]
+fn each_limit_is_shown_under_sys_and_explained() {
+    let mut broker = Broker::with(1, Limits { topic_levels_max: 5, ..Limits::default() });
+    let link = broker.client("one");
+    for deep in [levels(6), levels(60)] {
+        broker.send(link, Packet::Publish(publish(&deep, "x", QoS::AtLeastOnce, 1)));
+    }
+    broker.receive(link);
+    broker.advance_secs(10);
+    let reader = broker.client("reader");
+    broker.send(reader, subscribe(&["$SYS/broker/limits/#"], QoS::AtMostOnce));
+    let told = broker.receive(reader).split_off(1).messages();
+    assert_eq!(told.len(), LimitCause::ALL.len());
+    let guide = include_str!("../../../../../docs/limits.md");
+    for cause in LimitCause::ALL {
+        let topic_name = format!("$SYS/broker/limits/{}", cause.name());
+        let found = told.iter().find(|publish| publish.topic_name() == topic_name);
+        let expected = if cause == LimitCause::TopicLevels { "2" } else { "0" };
+        assert_eq!(found.expect("shown").payload, expected, "{topic_name}");
+        assert!(
+            guide.contains(&format!("| `{}` |", cause.name())),
+            "{} in the guide",
+            cause.name()
+        );
+    }
+}
