@@ -3,10 +3,11 @@
 use crate::auth::{self, Authentication, Chain, PasswordFileError, Passwords, Pool};
 use crate::config::{Config, Listener};
 use crate::core::{
-    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, WorkerNumber, owner,
+    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, Rules, WorkerNumber, owner,
 };
 use crate::front::{Door, Front, FrontParts};
 use crate::net::{Acceptor, Stream, Transport, bind};
+use crate::rights::{RightsFile, RightsFileError};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
 use bytes::BytesMut;
@@ -44,6 +45,7 @@ pub struct Broker {
     peers: Vec<Peer>,
     front: Option<FrontHandle>,
     passwords: Option<Arc<Passwords>>,
+    rights: Option<RightsFile>,
     threads: Vec<JoinHandle<()>>,
     next_local: AtomicUsize,
     /// How safe what must be before Clients within this process rely on it.
@@ -98,6 +100,9 @@ pub enum StartError {
     /// The password file is of no use.
     #[error("auth.password_file: {0}")]
     PasswordFile(#[from] PasswordFileError),
+    /// The file of rules is of no use.
+    #[error("rights.file: {0}")]
+    RightsFile(#[from] RightsFileError),
     /// A listener's address can't be used.
     #[error("{listener} can't be opened: {source}{hint}")]
     Listen {
@@ -156,9 +161,11 @@ impl Builder {
             return Err(StartError::Plaintext(listener.to_string()));
         }
         let chain = auth::chain(&config)?;
+        let rights = config.rights.file.as_deref().map(RightsFile::new);
+        let rules = rights.as_ref().map(RightsFile::read).transpose()?;
         let mut bound = Vec::new();
-        for listener in &config.listeners {
-            bound.push(Bound::new(listener, config.durability.default)?);
+        for (number, listener) in (0..).zip(&config.listeners) {
+            bound.push(Bound::new(listener, config.durability.default, number)?);
         }
         let addresses = bound
             .iter()
@@ -170,8 +177,10 @@ impl Builder {
         // The one place where randomness comes in.
         let seed = RandomState::new().hash_one(std::process::id());
         let stores = self.storage.is_some();
-        let (mut broker, mut parts) = assemble(&config, workers, seed, stores, &bound, addresses)
-            .map_err(StartError::Worker)?;
+        let (mut broker, mut parts) =
+            assemble(&config, workers, seed, stores, rules.as_ref(), &bound, addresses)
+                .map_err(StartError::Worker)?;
+        broker.rights = rights;
         let mut login_threads = Vec::new();
         if let Some((chain, passwords)) = chain {
             broker.passwords = passwords;
@@ -202,10 +211,12 @@ struct Bound {
     tls: Option<Arc<ServerConfig>>,
     web_socket: Option<Arc<Policy>>,
     durability: Durability,
+    /// Its place among the listeners of the configuration.
+    number: u16,
 }
 
 impl Bound {
-    fn new(listener: &Listener, durability: Durability) -> Result<Self, StartError> {
+    fn new(listener: &Listener, durability: Durability, number: u16) -> Result<Self, StartError> {
         let web_socket = listener.web_socket.as_ref();
         let protocol = if web_socket.is_some() { ALPN_HTTP } else { ALPN_MQTT };
         let tls = listener.tls.as_ref().map(|files| files.load(protocol)).transpose();
@@ -217,7 +228,12 @@ impl Bound {
         })?;
         let web_socket = web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.address)));
         let durability = listener.durability.unwrap_or(durability);
-        Ok(Self { socket, tls, web_socket, durability })
+        Ok(Self { socket, tls, web_socket, durability, number })
+    }
+
+    /// The listening socket, for one more thread.
+    fn acceptor(&self) -> io::Result<Acceptor> {
+        Acceptor::new(&self.socket, self.durability, self.number)
     }
 
     /// Whether something comes before MQTT.
@@ -225,6 +241,9 @@ impl Bound {
         self.tls.is_some() || self.web_socket.is_some()
     }
 }
+
+/// The listener of connections from within the process, for rules that ask for one.
+const LOCAL: &str = "local";
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -240,6 +259,7 @@ fn assemble(
     workers: u8,
     seed: u64,
     stores: bool,
+    rules: Option<&Arc<Rules>>,
     bound: &[Bound],
     addresses: Vec<SocketAddr>,
 ) -> io::Result<(Broker, Vec<WorkerParts>)> {
@@ -261,6 +281,12 @@ fn assemble(
         });
         ends.push((poll, inbox));
     }
+    let mut listeners = config.listeners.clone();
+    for (listener, address) in listeners.iter_mut().zip(&addresses) {
+        listener.address = *address;
+    }
+    let names = listeners.iter().map(Listener::url).chain([LOCAL.to_owned()]);
+    let names: Arc<[Arc<str>]> = names.map(Arc::from).collect();
     let mut parts = Vec::new();
     for (number, (poll, inbox)) in (0..workers).map(WorkerNumber).zip(ends) {
         let core = CoreConfig {
@@ -273,6 +299,7 @@ fn assemble(
             queue_head: QueueHead::default(),
             durability: durability.clone(),
             login_timeout: config.asks_who_clients_are().then(|| login_timeout(config)),
+            rights: rules.cloned(),
             version: env!("CARGO_PKG_VERSION"),
         };
         parts.push(WorkerParts {
@@ -283,19 +310,16 @@ fn assemble(
             acceptors: bound
                 .iter()
                 .filter(|bound| !bound.has_handshake())
-                .map(|bound| Acceptor::new(&bound.socket, bound.durability))
+                .map(Bound::acceptor)
                 .collect::<io::Result<_>>()?,
             inbox,
             peers: peers.clone(),
             started_at,
             authentication: None,
+            listeners: rules.map(|_| names.clone()),
             connections: connections.clone(),
             connections_max: limits.connections_max,
         });
-    }
-    let mut listeners = config.listeners.clone();
-    for (listener, address) in listeners.iter_mut().zip(&addresses) {
-        listener.address = *address;
     }
     let broker = Broker {
         listeners,
@@ -303,6 +327,7 @@ fn assemble(
         peers,
         front: None,
         passwords: None,
+        rights: None,
         threads: Vec::new(),
         next_local: AtomicUsize::new(0),
         durability: config.durability.default,
@@ -413,7 +438,7 @@ impl Broker {
     fn start_front(&mut self, config: &Config, bound: &[Bound]) -> io::Result<()> {
         let mut doors = Vec::new();
         for bound in bound.iter().filter(|bound| bound.has_handshake()) {
-            let acceptor = Acceptor::new(&bound.socket, bound.durability)?;
+            let acceptor = bound.acceptor()?;
             let (tls, web_socket) = (bound.tls.clone(), bound.web_socket.clone());
             doors.push(Door { acceptor, tls, web_socket });
         }
@@ -453,13 +478,38 @@ impl Broker {
             transport: Transport::plain(stream),
             rest: BytesMut::new(),
             durability: self.durability,
+            listener: u16::try_from(self.listeners.len()).unwrap_or(u16::MAX),
         };
         self.peers[at % self.peers.len()].send(WorkerMessage::Open(Box::new(opened)));
         Ok(theirs)
     }
 
+    /// Reads the file of rules again; gives how many rules it has, nothing if there is no such file.
+    /// They are in force as soon as every worker has taken them up, for open connections as well.
+    ///
+    /// # Errors
+    /// The file is of no use: the rules before stay in force.
+    pub fn reload_rights(&self) -> Result<Option<usize>, RightsFileError> {
+        let Some(rights) = &self.rights else { return Ok(None) };
+        match rights.read() {
+            Ok(rules) => {
+                let count = rules.rules().len();
+                for peer in &self.peers {
+                    peer.send(WorkerMessage::Rules(rules.clone()));
+                }
+                tracing::info!(rules = count, "the file of rules was read again");
+                Ok(Some(count))
+            }
+            Err(error) => {
+                tracing::error!("the rules stay in force as they were: {error}");
+                Err(error)
+            }
+        }
+    }
+
     /// Reads the password file again; gives how many users it has, nothing if there is no such file.
-    /// Logins from now on are checked with it; who is in stays in.
+    /// Logins from now on are checked with it; who is in stays in. The file of rules is read again as
+    /// well, as [`Broker::reload_rights`] does.
     ///
     /// # Errors
     /// The file is of no use: the users that were known before still are.
@@ -467,6 +517,8 @@ impl Broker {
         if self.listeners.iter().any(|listener| listener.tls.is_some()) {
             tracing::warn!("certificates and revocation lists are read at the start alone");
         }
+        // What it has come to is in the log.
+        let _ = self.reload_rights();
         let Some(passwords) = &self.passwords else { return Ok(None) };
         match passwords.reload() {
             Ok(users) => {

@@ -63,6 +63,8 @@ pub(crate) struct WorkerParts {
     pub(crate) started_at: (Clock, Instant),
     /// Who finds out who Clients are, if anybody does.
     pub(crate) authentication: Option<Authentication>,
+    /// The names of the listeners, if rules may ask for them.
+    pub(crate) listeners: Option<Arc<[Arc<str>]>>,
     /// Connections of the whole broker.
     pub(crate) connections: Arc<AtomicUsize>,
     pub(crate) connections_max: usize,
@@ -331,8 +333,8 @@ impl Worker {
             self.parts.connections.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        let Socket { transport, rest, .. } = *socket;
-        let adopted = Adopted { transport, rest, client };
+        let Socket { transport, rest, listener, .. } = *socket;
+        let adopted = Adopted { transport, rest, listener, client };
         self.parts.peers[usize::from(worker.0)].send(WorkerMessage::Adopt(Box::new(adopted)));
     }
 

@@ -1,6 +1,7 @@
 //! A chain of methods: the first that knows a Client decides about it.
 
-use crate::core::{Decision, Grant, Login};
+use crate::core::{Decision, Grant, Identity, Login};
+use dunlin_identity::UserName;
 use dunlin_identity::certificate::CertificateField;
 use dunlin_protocol::codec::ReasonCode;
 use std::fmt;
@@ -85,14 +86,21 @@ impl Method for Certificate {
     fn answer(&self, candidate: &Candidate) -> Answer {
         let Some(certificate) = &candidate.certificate else { return Answer::NotMine };
         match CertificateField::CommonName.user(certificate) {
-            Ok(user) => {
-                Answer::Allow(Grant { user: Some(user.as_text().clone()), expires_at: None })
-            }
+            Ok(user) => allowed(&user),
             Err(error) => {
                 tracing::warn!("a client certificate names no user by its Common Name: {error}");
                 Answer::Deny(ReasonCode::NotAuthorized)
             }
         }
+    }
+}
+
+/// Lets in whom a method has found to be this user.
+pub(super) fn allowed(user: &UserName) -> Answer {
+    match Identity::new(Some(user.as_text()), []) {
+        Ok(identity) => Answer::Allow(Grant::of(identity)),
+        // Both have the same rules for names.
+        Err(_) => Answer::Deny(ReasonCode::BadUserNameOrPassword),
     }
 }
 

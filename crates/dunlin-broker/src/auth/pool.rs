@@ -113,6 +113,7 @@ mod tests {
             queue_head: QueueHead::default(),
             durability: Arc::default(),
             login_timeout: None,
+            rights: None,
             version: "test",
         };
         Core::new(Instant::ZERO, config).open(Instant::ZERO, Durability::Memory)

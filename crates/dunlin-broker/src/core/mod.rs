@@ -46,6 +46,7 @@ mod record;
 mod recovery;
 mod registry;
 mod retained;
+mod rights;
 mod routing;
 mod session;
 mod shared;
@@ -73,6 +74,7 @@ pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;
 
+pub use dunlin_rights::{Identity, Rules, Subject};
 pub use dunlin_topics::GroupName;
 
 use crate::Limits;
@@ -87,6 +89,7 @@ use names::TopicNames;
 use pending::PendingPublishes;
 use recovery::Recovery;
 use registry::Registry;
+use rights::Rights;
 use routing::Routing;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -118,6 +121,9 @@ pub struct CoreConfig {
     /// How long the shell may take to say who a Client is ([`Output::Authenticate`]); `None` if
     /// it is not asked, and everybody is let in.
     pub login_timeout: Option<Duration>,
+    /// What Clients may do; without rules they may do everything. With rules they should be asked
+    /// who they are: else all of them are anonymous.
+    pub rights: Option<Arc<Rules>>,
     /// What `$SYS/broker/version` says.
     pub version: &'static str,
 }
@@ -232,7 +238,13 @@ impl Core {
             version: config.version,
             started_at: now,
             server_config: Arc::new(server_config),
-            endpoints: Endpoints::new(limits, config.queue_head, config.retained, config.stores),
+            endpoints: Endpoints::new(
+                limits,
+                config.queue_head,
+                config.retained,
+                config.rights.map(|rules| Box::new(Rights::new(rules))),
+                config.stores,
+            ),
             durability: config.durability,
             login_timeout: config.login_timeout,
             last_exchange: 0,

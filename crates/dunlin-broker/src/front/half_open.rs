@@ -16,6 +16,8 @@ pub(super) struct HalfOpen {
     pub(super) transport: Transport,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) durability: Durability,
+    /// The number of its listener.
+    pub(super) listener: u16,
     /// Tells it from others that had its place.
     pub(super) number: u64,
 }

@@ -18,6 +18,9 @@ const DISCARDS_PER_TURN: usize = 16;
 pub(crate) struct Socket {
     pub(crate) transport: Transport,
     pub(crate) key: ConnectionKey,
+    /// The listener that it came in by, among those of the configuration; the number behind them
+    /// stands for connections from within the process.
+    pub(crate) listener: u16,
     /// The beginning of a packet whose end has not arrived, or input of a paused connection.
     /// Usually empty, and then without memory.
     pub(crate) rest: BytesMut,
@@ -65,11 +68,17 @@ pub(crate) enum Writing {
 }
 
 impl Socket {
-    pub(crate) fn new(transport: Transport, key: ConnectionKey, rest: BytesMut) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        key: ConnectionKey,
+        rest: BytesMut,
+        listener: u16,
+    ) -> Self {
         Self {
             is_writable: !transport.has_pending(),
             transport,
             key,
+            listener,
             rest,
             is_readable: true,
             is_read_closed: false,

@@ -34,9 +34,10 @@ impl Worker {
                 let acceptor = &mut self.parts.acceptors[at];
                 match acceptor.accept() {
                     Acceptance::Connection(stream) => {
-                        let durability = acceptor.durability;
+                        let (durability, listener) = (acceptor.durability, acceptor.number);
                         let transport = Transport::plain(Stream::Tcp(stream));
-                        self.open(now, Opened { transport, rest: BytesMut::new(), durability });
+                        let rest = BytesMut::new();
+                        self.open(now, Opened { transport, rest, durability, listener });
                     }
                     Acceptance::Nobody => break,
                     Acceptance::Exhausted(error) => {
@@ -50,7 +51,7 @@ impl Worker {
     }
 
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
-        let Opened { transport, rest, durability } = opened;
+        let Opened { transport, rest, durability, listener } = opened;
         if self.parts.connections.fetch_add(1, Ordering::Relaxed) >= self.parts.connections_max {
             self.parts.connections.fetch_sub(1, Ordering::Relaxed);
             self.parts.core.count_limit(LimitCause::Connections, 1);
@@ -58,7 +59,7 @@ impl Worker {
             return;
         }
         let key = self.parts.core.open(now, durability);
-        self.watch(Socket::new(transport, key, rest));
+        self.watch(Socket::new(transport, key, rest, listener));
     }
 
     /// Takes a socket into the loop.
@@ -110,8 +111,9 @@ impl Worker {
                 // It came too late.
                 WorkerMessage::Open(_) => {}
                 WorkerMessage::Decided { connection, exchange, decision } => {
-                    self.parts.core.handle_decision(now, connection, exchange, decision);
+                    self.decided(now, connection, exchange, decision);
                 }
+                WorkerMessage::Rules(rules) => self.parts.core.handle_rules(now, rules),
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
                 WorkerMessage::Stop => {
                     self.stopping = true;

@@ -32,7 +32,24 @@ impl Worker {
             None => Some(Decision::Deny(ReasonCode::ServerUnavailable)),
         };
         if let Some(decision) = decision {
-            self.parts.core.handle_decision(now, connection, exchange, decision);
+            self.decided(now, connection, exchange, decision);
         }
+    }
+
+    /// Tells the core what a login has come to, and where its Client is if rules may ask for that.
+    pub(super) fn decided(
+        &mut self,
+        now: Instant,
+        connection: ConnectionKey,
+        exchange: u32,
+        mut decision: Decision,
+    ) {
+        if let (Decision::Allow(grant), Some(listeners)) = (&mut decision, &self.parts.listeners)
+            && let Some(socket) = socket_of(&mut self.sockets, connection)
+        {
+            grant.address = socket.transport.peer_address().map(|address| address.ip());
+            grant.listener = listeners.get(usize::from(socket.listener)).cloned();
+        }
+        self.parts.core.handle_decision(now, connection, exchange, decision);
     }
 }

@@ -1,7 +1,7 @@
 //! How others reach a worker: messages, and the wake-up that goes with them.
 
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, WorkerNumber,
+    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, Rules, WorkerNumber,
 };
 use crate::net::Transport;
 use crate::store::StoreWaker;
@@ -21,6 +21,8 @@ pub(crate) enum WorkerMessage {
     Open(Box<Opened>),
     /// What a login of a connection here has come to.
     Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
+    /// Other rules of what Clients may do.
+    Rules(Arc<Rules>),
     /// A limit that the sender sees to has refused or delayed so much.
     Limited(LimitCause, u64),
     /// Tell all Clients that the broker stops, then end.
@@ -35,12 +37,15 @@ pub(crate) struct Opened {
     pub(crate) rest: BytesMut,
     /// How safe what must be before its Client relies on it.
     pub(crate) durability: Durability,
+    /// The number of its listener.
+    pub(crate) listener: u16,
 }
 
 #[derive(Debug)]
 pub(crate) struct Adopted {
     pub(super) transport: Transport,
     pub(super) rest: BytesMut,
+    pub(super) listener: u16,
     pub(super) client: ConnectingClient,
 }
 

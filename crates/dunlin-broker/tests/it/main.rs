@@ -4,6 +4,7 @@ mod fetching;
 mod limits;
 mod login;
 mod peer;
+mod rights;
 mod secure;
 mod storage;
 mod web_client;

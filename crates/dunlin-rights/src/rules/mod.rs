@@ -230,6 +230,11 @@ impl Rules {
         self.generation
     }
 
+    /// The text that they were read from.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// All rules, in their order.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
