@@ -149,9 +149,9 @@ fn a_broker_does_not_start_with_rules_of_no_use() {
         told.contains("rules.toml:1:1: there is no rule") && told.contains("[[rule]]"),
         "{told}"
     );
-    rules.write("[[rule]]\nallow = [\"publish\"]\ntopic = [\"a\"]\n");
+    rules.write("[[rule]]\nallow = [\"publish\"]\ntopics = [\"a\"]\nuzer = \"b\"\n");
     let told = message(config(&rules.path, 1));
-    assert!(told.contains("rules.toml:3:1") && told.contains("`topics`"), "{told}");
+    assert!(told.contains("rules.toml:4:1") && told.contains("`user`"), "{told}");
     rules.write(ALL);
     fs::set_permissions(&rules.path, fs::Permissions::from_mode(0o666)).expect("for all");
     assert!(message(config(&rules.path, 1)).contains("chmod o-w"));
