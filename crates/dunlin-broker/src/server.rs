@@ -1,9 +1,11 @@
 //! The broker as others see it: built, started, stopped.
 
+use crate::admission::Admission;
 use crate::auth::{self, Authentication, Chain, PasswordFileError, Passwords, Pool};
 use crate::config::{Config, Listener};
 use crate::core::{
-    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, Rules, WorkerNumber, owner,
+    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, Rules, UserConnections,
+    WorkerNumber, owner,
 };
 use crate::front::{Door, Front, FrontParts};
 use crate::net::{Acceptor, Stream, Transport, bind};
@@ -43,6 +45,7 @@ pub struct Broker {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     peers: Vec<Peer>,
+    admission: Arc<Admission>,
     front: Option<FrontHandle>,
     passwords: Option<Arc<Passwords>>,
     rights: Option<RightsFile>,
@@ -266,7 +269,8 @@ fn assemble(
     let retained = RetainedStore::new();
     let limits = Arc::new(config.limits.clone());
     let durability = Arc::new(config.durability.clone());
-    let connections = Arc::new(AtomicUsize::new(0));
+    let admission = Admission::new(&limits);
+    let users = UserConnections::default();
     let started_at = (Clock::now(), since_epoch());
     let mut peers = Vec::new();
     let mut ends = Vec::new();
@@ -302,9 +306,11 @@ fn assemble(
             rights: rules.cloned(),
             version: env!("CARGO_PKG_VERSION"),
         };
+        let mut core = Core::new(started_at.1, core);
+        core.share_users(users.clone());
         parts.push(WorkerParts {
             number,
-            core: Core::new(started_at.1, core),
+            core,
             store: None,
             poll,
             acceptors: bound
@@ -317,14 +323,14 @@ fn assemble(
             started_at,
             authentication: None,
             listeners: rules.map(|_| names.clone()),
-            connections: connections.clone(),
-            connections_max: limits.connections_max,
+            admission: admission.clone(),
         });
     }
     let broker = Broker {
         listeners,
         addresses,
         peers,
+        admission,
         front: None,
         passwords: None,
         rights: None,
@@ -453,6 +459,7 @@ impl Broker {
             doors,
             peers: self.peers.clone(),
             is_stopping: is_stopping.clone(),
+            admission: self.admission.clone(),
             half_open_max: config.limits.half_open_max,
             timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
         };

@@ -2,6 +2,7 @@
 
 use super::Transport;
 use super::transport::{Taken, Written};
+use crate::admission::Permit;
 use crate::core::ConnectionKey;
 use bytes::BytesMut;
 use dunlin_protocol::codec::TransmitBuf;
@@ -17,6 +18,8 @@ const DISCARDS_PER_TURN: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) transport: Transport,
+    /// Counts it for its address, if that has a limit.
+    pub(crate) permit: Option<Box<Permit>>,
     pub(crate) key: ConnectionKey,
     /// The listener that it came in by, among those of the configuration; the number behind them
     /// stands for connections from within the process.
@@ -70,6 +73,7 @@ pub(crate) enum Writing {
 impl Socket {
     pub(crate) fn new(
         transport: Transport,
+        permit: Option<Box<Permit>>,
         key: ConnectionKey,
         rest: BytesMut,
         listener: u16,
@@ -77,6 +81,7 @@ impl Socket {
         Self {
             is_writable: !transport.has_pending(),
             transport,
+            permit,
             key,
             listener,
             rest,

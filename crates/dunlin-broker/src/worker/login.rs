@@ -47,7 +47,7 @@ impl Worker {
         if let (Decision::Allow(grant), Some(listeners)) = (&mut decision, &self.parts.listeners)
             && let Some(socket) = socket_of(&mut self.sockets, connection)
         {
-            grant.address = socket.transport.peer_address().map(|address| address.ip());
+            grant.address = socket.transport.address();
             grant.listener = listeners.get(usize::from(socket.listener)).cloned();
         }
         self.parts.core.handle_decision(now, connection, exchange, decision);
