@@ -8,6 +8,8 @@ mod listener;
 #[cfg(feature = "server")]
 mod load;
 #[cfg(feature = "server")]
+mod network;
+#[cfg(feature = "server")]
 mod rights;
 #[cfg(feature = "server")]
 mod setting;
@@ -28,6 +30,7 @@ pub use {
     auth::Auth,
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
+    network::{InvalidNetwork, Network},
     rights::Rights,
     setting::{Setting, settings},
     show::{reference, reference_page},
@@ -106,6 +109,12 @@ impl Config {
             return None;
         }
         self.listeners.iter().find(|listener| !listener.knows_its_clients())
+    }
+
+    /// Whether nobody could come in by some listener but with a password.
+    pub(crate) fn closed_without_passwords(&self) -> bool {
+        let mut listeners = self.listeners.iter();
+        !self.allows_anonymous() && listeners.all(|listener| !listener.asks_for_certificates())
     }
 
     /// The first listener by which passwords would come from other machines for all to read

@@ -110,6 +110,7 @@ impl World {
                 queue_head: SMALL_HEAD,
                 durability: Arc::default(),
                 login_timeout: (first & 128 != 0).then_some(LOGIN_TIMEOUT),
+                anonymous_may_claim: true,
                 rights: (first & 64 != 0).then(|| rules(0)),
                 version: "0",
             };
