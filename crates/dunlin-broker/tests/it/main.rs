@@ -6,6 +6,7 @@ mod limits;
 mod login;
 mod peer;
 mod reload;
+mod rights;
 mod secure;
 mod silent;
 mod storage;
