@@ -9,6 +9,7 @@ mod watcher;
 pub(crate) use certificates::Certificates;
 pub(crate) use watcher::{Watcher, report};
 
+use crate::admission::Admission;
 use crate::core::LimitCause;
 use crate::net::{Acceptance, Acceptor, Stream, Transport};
 use crate::worker::{Opened, Peer, WorkerMessage};
@@ -47,6 +48,7 @@ pub(crate) struct FrontParts {
     pub(crate) doors: Vec<Door>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) is_stopping: Arc<AtomicBool>,
+    pub(crate) admission: Arc<Admission>,
     /// Connections whose handshakes are under way at most; others wait with the system.
     pub(crate) half_open_max: usize,
     /// The same for one address.
@@ -182,6 +184,11 @@ impl Front {
                     self.note_full();
                     return;
                 }
+                if let Err(wait) = self.parts.admission.may_accept() {
+                    self.tell_limited(LimitCause::ConnectRate, 1);
+                    self.accept_again_at = Some(Clock::now() + wait);
+                    return;
+                }
                 match self.parts.doors[at].acceptor.accept() {
                     Acceptance::Connection(stream) => {
                         // Others have the next place that there is.
@@ -195,8 +202,12 @@ impl Front {
                             tracing::warn!(%error, "a connection can't be watched");
                         }
                     }
-                    Acceptance::Nobody => break,
+                    Acceptance::Nobody => {
+                        self.parts.admission.accepted_nobody();
+                        break;
+                    }
                     Acceptance::Exhausted(error) => {
+                        self.parts.admission.accepted_nobody();
                         tracing::warn!(%error, "no connection can be accepted for a moment");
                         self.accept_again_at = Some(Clock::now() + ACCEPT_REST);
                         break;

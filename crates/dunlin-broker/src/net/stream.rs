@@ -4,7 +4,7 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::Shutdown;
+use std::net::{IpAddr, Shutdown};
 
 /// A socket that never blocks.
 #[derive(Debug)]
@@ -23,6 +23,14 @@ impl Stream {
                 .peer_addr()
                 .map_or_else(|_| "an address that is gone".to_owned(), |peer| peer.to_string()),
             Self::Local(_) => "this process".to_owned(),
+        }
+    }
+
+    /// The address at the other end, if it has one; asks the system.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
+            Self::Local(_) => None,
         }
     }
 

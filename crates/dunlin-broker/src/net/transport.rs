@@ -7,6 +7,7 @@ use dunlin_transport::tls::TlsSession;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read};
+use std::net::IpAddr;
 
 /// A byte stream that never blocks, with its layers.
 #[derive(Debug)]
@@ -116,6 +117,11 @@ impl Transport {
     /// Who is at the other end, for the log; asks the system.
     pub(crate) fn peer(&self) -> String {
         self.stream.peer()
+    }
+
+    /// The address at the other end, if it has one; asks the system.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.stream.address()
     }
 
     /// The certificate that the peer has shown and TLS has verified, in DER.
