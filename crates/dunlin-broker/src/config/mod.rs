@@ -2,11 +2,15 @@
 
 #[cfg(feature = "server")]
 mod auth;
+#[cfg(feature = "server")]
+mod endpoint;
 mod limits;
 #[cfg(feature = "server")]
 mod listener;
 #[cfg(feature = "server")]
 mod load;
+#[cfg(feature = "server")]
+mod network;
 #[cfg(feature = "server")]
 mod setting;
 #[cfg(feature = "server")]
@@ -24,8 +28,10 @@ pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use {
     auth::Auth,
+    endpoint::{Endpoint, SocketFile},
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
+    network::{InvalidNetwork, Network},
     setting::{Setting, settings},
     show::{reference, reference_page},
     web_socket::WebSocketListener,
