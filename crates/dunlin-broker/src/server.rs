@@ -1,7 +1,9 @@
 //! The broker as others see it: built, started, stopped.
 
 use crate::admission::Admission;
-use crate::auth::{self, Authentication, Chain, PasswordFileError, Passwords, Pool};
+use crate::auth::{
+    self, Authentication, Chain, Damping, Judge, PasswordFileError, Passwords, Pool,
+};
 use crate::config::{Config, Endpoint, Listener, Network};
 use crate::core::{
     Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, UserConnections, WorkerNumber,
@@ -310,6 +312,7 @@ fn assemble(
             queue_head: QueueHead::default(),
             durability: durability.clone(),
             login_timeout: config.asks_who_clients_are().then(|| login_timeout(config)),
+            anonymous_may_claim: config.auth.password_file.is_none(),
             version: env!("CARGO_PKG_VERSION"),
         };
         let mut core = Core::new(started_at.1, core);
@@ -361,14 +364,16 @@ fn start_logins(
     peers: &[Peer],
     parts: &mut [WorkerParts],
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    let chain = Arc::new(chain);
+    let exempt = || config.auth.damping_exempt.clone();
+    let damping = config.auth.damping.then(|| Damping::new(exempt()));
+    let judge = Arc::new(Judge::new(chain, damping, Clock::now()));
     // Hashing passwords must leave room for the workers.
     let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
-    let (pool, threads) = Pool::start(&chain, peers, threads, config.auth.waiting_max)?;
+    let (pool, threads) = Pool::start(&judge, peers, threads, config.auth.waiting_max)?;
     let timeout = login_timeout(config);
     for parts in parts {
-        let (chain, pool) = (chain.clone(), pool.clone());
-        parts.authentication = Some(Authentication { chain, pool, timeout });
+        let (judge, pool) = (judge.clone(), pool.clone());
+        parts.authentication = Some(Authentication { judge, pool, timeout });
     }
     Ok(threads)
 }
@@ -523,6 +528,11 @@ impl Broker {
         if let Some(passwords) = &self.passwords {
             reloaded = passwords.reload().map(Some).map_err(ReloadError::PasswordFile);
             match &reloaded {
+                Ok(Some(0)) => tracing::warn!(
+                    users = 0,
+                    "the password file was read again: no user is left, nobody can log in with a \
+                     password"
+                ),
                 Ok(users) => {
                     let users = users.unwrap_or_default();
                     tracing::info!(users, "the password file was read again");

@@ -104,7 +104,7 @@ impl Listener {
     }
 
     /// Whether clients may show a certificate.
-    pub(super) fn asks_for_certificates(&self) -> bool {
+    pub(crate) fn asks_for_certificates(&self) -> bool {
         let files = self.tls.as_ref();
         files.is_some_and(|files| files.client_certificate != ClientCertificate::None)
     }

@@ -111,6 +111,12 @@ impl Config {
         self.listeners.iter().find(|listener| !listener.knows_its_clients())
     }
 
+    /// Whether nobody could come in by some listener but with a password.
+    pub(crate) fn closed_without_passwords(&self) -> bool {
+        let mut listeners = self.listeners.iter();
+        !self.allows_anonymous() && listeners.all(|listener| !listener.asks_for_certificates())
+    }
+
     /// The first listener by which passwords would come from other machines for all to read
     /// although nobody said that they may; a broker does not start with it.
     pub fn plaintext_listener(&self) -> Option<&Listener> {

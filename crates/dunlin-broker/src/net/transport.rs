@@ -8,7 +8,7 @@ use dunlin_transport::tls::TlsSession;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read as _};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// A byte stream that never blocks, with its layers.
 #[derive(Debug)]
@@ -159,11 +159,6 @@ impl Transport {
         proxied.or_else(|| self.stream.peer_address())
     }
 
-    /// As [`Transport::peer_address`], without the port.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.peer_address().map(|peer| peer.ip())
-    }
-
     /// The certificate that the peer has shown and TLS has verified, in DER.
     pub(crate) fn certificate(&self) -> Option<&[u8]> {
         self.layers.as_ref()?.certificate()
@@ -249,7 +244,6 @@ mod tests {
             assert_eq!(taken, HeaderProgress::Taken);
             let expected = expected.map_or(peer, |expected| expected.parse().expect("an address"));
             assert_eq!(transport.peer_address(), Some(expected));
-            assert_eq!(transport.address(), Some(expected.ip()));
             assert_eq!(transport.peer(), expected.to_string());
             let read = transport.read(&mut [0; 10]).expect_err("nothing follows");
             assert_eq!(read.kind(), ErrorKind::WouldBlock);
