@@ -4,13 +4,13 @@ use crate::admission::Admission;
 use crate::auth::{
     self, Authentication, Chain, Damping, Judge, PasswordFileError, Passwords, Pool,
 };
-use crate::config::{Config, Listener};
+use crate::config::{Config, Endpoint, Listener, Network};
 use crate::core::{
     Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, Rules, UserConnections,
     WorkerNumber, owner,
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
-use crate::net::{Acceptor, Stream, Transport, bind};
+use crate::net::{Acceptor, BoundFile, Listening, Stream, Transport, bind, bind_file};
 use crate::rights::{RightsFile, RightsFileError};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
@@ -46,6 +46,8 @@ use std::time::{Duration, Instant as Clock, SystemTime};
 pub struct Broker {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
+    /// They go when the broker does.
+    socket_files: Vec<BoundFile>,
     peers: Vec<Peer>,
     admission: Arc<Admission>,
     front: Option<FrontHandle>,
@@ -197,8 +199,8 @@ impl Builder {
         }
         let addresses = bound
             .iter()
-            .map(|bound| bound.socket.local_addr())
-            .collect::<Result<_, _>>()
+            .map(|bound| bound.socket.address())
+            .collect::<Result<Vec<_>, _>>()
             .map_err(StartError::Worker)?;
         // At most as many as a session key has room for.
         let workers = u8::try_from(config.workers.clamp(1, 255)).unwrap_or(u8::MAX);
@@ -229,13 +231,16 @@ impl Builder {
         // After the workers: these end when no worker is left that could ask them.
         broker.threads.append(&mut login_threads);
         broker.start_front(&config, &bound).map_err(StartError::Worker)?;
+        broker.socket_files =
+            bound.into_iter().filter_map(|bound| bound.socket.into_file()).collect();
         Ok(broker)
     }
 }
 
 /// A listener with its socket.
 struct Bound {
-    socket: std::net::TcpListener,
+    socket: Listening,
+    proxies: Vec<Network>,
     tls: Option<Arc<Certificates>>,
     web_socket: Option<Arc<Policy>>,
     durability: Durability,
@@ -251,14 +256,20 @@ impl Bound {
         let tls = tls.map(|files| Certificates::load(listener.url(), files, protocol)).transpose();
         let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
         let tls = tls.map(Arc::new);
-        let socket = bind(listener.address).map_err(|source| StartError::Listen {
+        let socket = match &listener.endpoint {
+            Endpoint::Address(address) => bind(*address),
+            Endpoint::Socket(file) => bind_file(file),
+        };
+        let socket = socket.map_err(|source| StartError::Listen {
             listener: listener.url(),
             hint: hint(&source),
             source,
         })?;
-        let web_socket = web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.address)));
+        let web_socket =
+            web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.is_local())));
         let durability = listener.durability.unwrap_or(durability);
-        Ok(Self { socket, tls, web_socket, durability, number })
+        let proxies = listener.proxy_from.clone();
+        Ok(Self { socket, proxies, tls, web_socket, durability, number })
     }
 
     /// The listening socket, for one more thread.
@@ -268,7 +279,7 @@ impl Bound {
 
     /// Whether something comes before MQTT.
     const fn has_handshake(&self) -> bool {
-        self.tls.is_some() || self.web_socket.is_some()
+        self.tls.is_some() || self.web_socket.is_some() || !self.proxies.is_empty()
     }
 }
 
@@ -291,7 +302,7 @@ fn assemble(
     stores: bool,
     rules: Option<&Arc<Rules>>,
     bound: &[Bound],
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<Option<SocketAddr>>,
 ) -> io::Result<(Broker, Vec<WorkerParts>)> {
     let retained = RetainedStore::new();
     let limits = Arc::new(config.limits.clone());
@@ -314,7 +325,9 @@ fn assemble(
     }
     let mut listeners = config.listeners.clone();
     for (listener, address) in listeners.iter_mut().zip(&addresses) {
-        listener.address = *address;
+        if let Some(address) = address {
+            listener.endpoint = Endpoint::Address(*address);
+        }
     }
     let names = listeners.iter().map(Listener::url).chain([LOCAL.to_owned()]);
     let names: Arc<[Arc<str>]> = names.map(Arc::from).collect();
@@ -356,7 +369,8 @@ fn assemble(
     }
     let broker = Broker {
         listeners,
-        addresses,
+        addresses: addresses.into_iter().flatten().collect(),
+        socket_files: Vec::new(),
         peers,
         admission,
         front: None,
@@ -456,8 +470,8 @@ impl Broker {
         Builder::default()
     }
 
-    /// The addresses that the broker listens on, in the order of the configured listeners, with
-    /// the ports that the system chose.
+    /// The addresses that the broker listens on, in the order of the configured listeners that have
+    /// one, with the ports that the system chose.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -478,7 +492,7 @@ impl Broker {
         for bound in bound.iter().filter(|bound| bound.has_handshake()) {
             let acceptor = bound.acceptor()?;
             let (tls, web_socket) = (bound.tls.clone(), bound.web_socket.clone());
-            doors.push(Door { acceptor, tls, web_socket });
+            doors.push(Door { acceptor, proxies: bound.proxies.clone(), tls, web_socket });
         }
         if doors.is_empty() {
             return Ok(());
@@ -611,6 +625,7 @@ impl Broker {
             }
         }
         self.watcher = None;
+        self.socket_files.clear();
         for peer in &self.peers {
             peer.send(WorkerMessage::Stop);
         }

@@ -127,7 +127,8 @@ impl Worker {
             acceptor.is_ready = true;
             let token = Token(LISTENERS + at);
             let registry = self.parts.poll.registry();
-            if let Err(error) = registry.register(&mut acceptor.listener, token, Interest::READABLE)
+            if let Err(error) =
+                registry.register(acceptor.listener.as_source(), token, Interest::READABLE)
             {
                 tracing::error!(%error, "a listener can't be watched");
             }

@@ -230,7 +230,10 @@ mod tests {
         // Far less than a frame with its header: whoever writes waits.
         let (ours, mut theirs) = duplex(64);
         let (mut reader, mut writer) = split(upgraded(ours));
-        let writing = tokio::spawn(async move { writer.write_all(&[7; 500]).await });
+        let writing = tokio::spawn(async move {
+            writer.write_all(&[7; 500]).await?;
+            writer.flush().await
+        });
         // A ping, so that the reader has something to send, too, and waits for the same room.
         theirs.write_all(&[0x89, 0]).await.expect("room");
         let reading = tokio::spawn(async move { reader.read(&mut [0; 10]).await });
@@ -239,7 +242,8 @@ mod tests {
         let all = theirs.read_exact(&mut got);
         // The clock goes on when nobody can do anything.
         tokio::time::timeout(Duration::from_secs(60), all).await.expect("woken").expect("all");
-        writing.await.expect("it ends").expect("it is written");
+        let written = tokio::time::timeout(Duration::from_secs(60), writing).await;
+        written.expect("woken").expect("it ends").expect("it is written");
         theirs.write_all(&[0x82, 2, b'h', b'i']).await.expect("room");
         assert_eq!(reading.await.expect("it ends").expect("a message"), 2);
     }

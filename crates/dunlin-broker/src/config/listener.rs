@@ -1,6 +1,6 @@
 //! Where the broker listens: a URL whose scheme names the transport.
 
-use super::WebSocketListener;
+use super::{Endpoint, InvalidNetwork, Network, SocketFile, WebSocketListener};
 use crate::core::Durability;
 use dunlin_transport::tls::{ClientCertificate, ServerFiles};
 use std::fmt;
@@ -20,38 +20,57 @@ const WSS_PORT: u16 = 8084;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listener {
-    /// The address to bind; port 0 lets the system choose one.
-    pub address: SocketAddr,
+    /// What it is bound to.
+    pub endpoint: Endpoint,
     /// The files of its TLS, if it has one.
     pub tls: Option<ServerFiles>,
     /// Which requests become WebSockets; without it, MQTT lies directly on TCP or TLS.
     pub web_socket: Option<WebSocketListener>,
+    /// The proxies that say by a PROXY header for whom they connect. Unless it is empty, nobody else
+    /// is served, and nobody without a header.
+    pub proxy_from: Vec<Network>,
     /// What an acknowledgement means to those who come by it; the broker's default if unset.
     pub durability: Option<Durability>,
 }
 
 impl Listener {
     /// The options that its URL may have after the `?`, and its table in the file beside `url`.
-    pub(super) const OPTIONS: [&str; 9] = [
+    pub(super) const OPTIONS: [&str; 11] = [
         "durability",
+        "mode",
         "certificate",
         "key",
         "client_ca",
         "client_crl",
         "client_certificate",
         "old_crl",
+        "proxy_from",
         "path",
         "origins",
     ];
 
     /// A listener for MQTT over TCP.
     pub const fn tcp(address: SocketAddr) -> Self {
-        Self { address, tls: None, web_socket: None, durability: None }
+        let endpoint = Endpoint::Address(address);
+        Self { endpoint, tls: None, web_socket: None, proxy_from: Vec::new(), durability: None }
     }
 
     /// A listener for MQTT over TLS.
-    pub const fn tls(address: SocketAddr, files: ServerFiles) -> Self {
-        Self { address, tls: Some(files), web_socket: None, durability: None }
+    pub fn tls(address: SocketAddr, files: ServerFiles) -> Self {
+        Self { tls: Some(files), ..Self::tcp(address) }
+    }
+
+    /// A listener for MQTT by a socket in the file system.
+    pub fn unix(file: SocketFile) -> Self {
+        Self { endpoint: Endpoint::Socket(file), ..Self::default() }
+    }
+
+    /// The address that it is bound to, unless it is a socket in the file system.
+    pub const fn address(&self) -> Option<SocketAddr> {
+        match &self.endpoint {
+            Endpoint::Address(address) => Some(*address),
+            Endpoint::Socket(_) => None,
+        }
     }
 
     /// The same listener for MQTT within WebSocket.
@@ -64,6 +83,7 @@ impl Listener {
     /// The scheme of its URL.
     pub const fn scheme(&self) -> &'static str {
         match (self.web_socket.is_some(), self.tls.is_some()) {
+            _ if matches!(self.endpoint, Endpoint::Socket(_)) => "unix",
             (false, false) => "mqtt",
             (false, true) => "mqtts",
             (true, false) => "ws",
@@ -74,7 +94,7 @@ impl Listener {
     /// Its URL without options.
     pub fn url(&self) -> String {
         let path = self.web_socket.as_ref().and_then(|web_socket| web_socket.path.as_deref());
-        format!("{}://{}{}", self.scheme(), self.address, path.unwrap_or_default())
+        format!("{}://{}{}", self.scheme(), self.endpoint, path.unwrap_or_default())
     }
 
     /// Whether nobody gets in who is not known by a certificate.
@@ -90,13 +110,23 @@ impl Listener {
     }
 
     /// Whether others than this machine can reach it, and what they send can be read on the way.
-    pub(super) const fn is_plaintext(&self) -> bool {
-        !self.address.ip().is_loopback() && self.tls.is_none()
+    pub(super) fn is_plaintext(&self) -> bool {
+        !self.is_within() && self.tls.is_none()
+    }
+
+    /// Whether nobody but this machine can connect to it.
+    fn is_within(&self) -> bool {
+        self.address().is_none_or(|address| address.ip().is_loopback())
     }
 
     /// Whether others than this machine can reach it, and come in without being known.
     pub fn is_exposed(&self) -> bool {
-        !self.address.ip().is_loopback() && !self.knows_its_clients()
+        !self.is_local() && !self.knows_its_clients()
+    }
+
+    /// Whether only this machine can reach it, and no proxy stands for others.
+    pub(crate) fn is_local(&self) -> bool {
+        self.is_within() && self.proxy_from.is_empty()
     }
 
     /// Parses `SCHEME://ADDRESS[:PORT][/PATH][?OPTION=VALUE&...]`, and sets further options.
@@ -112,18 +142,26 @@ impl Listener {
             "mqtts" => (MQTTS_PORT, true, false),
             "ws" => (WS_PORT, false, true),
             "wss" => (WSS_PORT, true, true),
-            "quic" | "unix" => {
+            "unix" => (0, false, false),
+            "quic" => {
                 return Err(ListenerError::NotYet(scheme.to_owned()));
             }
             _ => return Err(ListenerError::UnknownScheme(scheme.to_owned())),
         };
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let socket = match scheme {
+            "unix" => Some(socket_file(authority)?),
+            _ => None,
+        };
         let authority = authority.strip_suffix('/').unwrap_or(authority);
         let (authority, path) = match authority.find('/') {
             Some(slash) if has_web_socket => authority.split_at(slash),
             _ => (authority, ""),
         };
-        let mut listener = Self::tcp(resolve(authority, port)?);
+        let mut listener = match socket {
+            Some(file) => Self::unix(file),
+            None => Self::tcp(resolve(authority, port)?),
+        };
         let mut says_who_shows = false;
         listener.tls = has_tls.then(ServerFiles::default);
         listener.web_socket = has_web_socket.then(WebSocketListener::default);
@@ -157,6 +195,21 @@ impl Listener {
             let named = Durability::from_name(value);
             let named = named.ok_or_else(|| ListenerError::Durability(value.to_owned()))?;
             self.durability = Some(named);
+            return Ok(());
+        }
+        if name == "mode" {
+            return match &mut self.endpoint {
+                Endpoint::Socket(file) => file.set_mode(value),
+                Endpoint::Address(_) => Err(ListenerError::NeedsSocket(scheme.to_owned())),
+            };
+        }
+        if name == "proxy_from" {
+            if self.address().is_none() {
+                return Err(ListenerError::NeedsNetwork);
+            }
+            let networks = value.split([' ', '|']).filter(|network| !network.is_empty());
+            let networks = networks.map(str::parse).collect::<Result<_, InvalidNetwork>>();
+            self.proxy_from = networks.map_err(ListenerError::ProxyFrom)?;
             return Ok(());
         }
         if !Self::OPTIONS.contains(&name) {
@@ -223,6 +276,11 @@ impl fmt::Display for Listener {
         f.write_str(&self.url())?;
         let mut options = Vec::new();
         let mut path = |name, path: &PathBuf| options.push((name, encode(&path.to_string_lossy())));
+        let default = |file: &SocketFile| SocketFile::new(&file.path).mode == file.mode;
+        let mode = match &self.endpoint {
+            Endpoint::Socket(file) if !default(file) => Some(format!("{:04o}", file.mode)),
+            _ => None,
+        };
         if let Some(files) = &self.tls {
             path("certificate", &files.certificate);
             path("key", &files.key);
@@ -245,6 +303,11 @@ impl fmt::Display for Listener {
         {
             options.push(("origins", encode(&origins.join("|"))));
         }
+        options.extend(mode.map(|mode| ("mode", mode)));
+        if !self.proxy_from.is_empty() {
+            let networks: Vec<_> = self.proxy_from.iter().map(Network::to_string).collect();
+            options.push(("proxy_from", networks.join("|")));
+        }
         if let Some(durability) = self.durability {
             options.push(("durability", durability.name().to_owned()));
         }
@@ -263,7 +326,9 @@ pub enum ListenerError {
     #[error("{0:?} has no scheme; write it as mqtt://{0}")]
     NoScheme(String),
     /// The transport exists, but not in this version.
-    #[error("{0}:// listeners are not in this version; use mqtt://, mqtts://, ws:// or wss://")]
+    #[error(
+        "{0}:// listeners are not in this version; use mqtt://, mqtts://, ws://, wss:// or unix://"
+    )]
     NotYet(String),
     /// No transport has this name.
     #[error("{0}:// is no transport; use mqtt://ADDRESS:PORT, or mqtts, ws or wss in its place")]
@@ -272,7 +337,10 @@ pub enum ListenerError {
     #[error("{0:?} is no option of a listener; there are {options}", options = Listener::OPTIONS.join(", "))]
     Option(String),
     /// An option of TLS where there is none.
-    #[error("{name} is for TLS, and {scheme}:// has none; use {scheme}s://")]
+    #[error(
+        "{name} is for TLS, and {scheme}:// has none; use {secure}://",
+        secure = if scheme == "ws" { "wss" } else { "mqtts" }
+    )]
     NeedsTls {
         /// The option.
         name: String,
@@ -287,6 +355,21 @@ pub enum ListenerError {
         /// The transport.
         scheme: String,
     },
+    /// Not the path of a socket.
+    #[error("{0:?} is no path of a socket; write it like unix:///run/dunlin.sock")]
+    SocketPath(String),
+    /// Not who may connect to a socket.
+    #[error("{0:?} is no mode of a file, such as 0660")]
+    Mode(String),
+    /// A mode without a file.
+    #[error("mode is for unix://, and {0}:// has no file")]
+    NeedsSocket(String),
+    /// A proxy that would come by a socket in the file system.
+    #[error("proxy_from is for addresses, and unix:// has none")]
+    NeedsNetwork,
+    /// Not where a proxy could be.
+    #[error("proxy_from: {0}")]
+    ProxyFrom(InvalidNetwork),
     /// Not the path of a URL.
     #[error("{0:?} is no path, such as /mqtt")]
     Path(String),
@@ -332,7 +415,7 @@ impl FromStr for Listener {
     /// Parses `mqtt://ADDRESS[:PORT][?durability=LEVEL]`, or `mqtts://` with
     /// `certificate=FILE&key=FILE` and perhaps `client_ca=FILE`, `client_crl=FILE` and
     /// `client_certificate=optional`; or `ws://ADDRESS[:PORT][/PATH]`, perhaps with
-    /// `origins=ORIGIN|ORIGIN`, and `wss://` with the options of both; `%26` stands for a `&` in a value. A host name is resolved; of
+    /// `origins=ORIGIN|ORIGIN`, and `wss://` with the options of both; or `unix:///PATH?mode=0660`; `%26` stands for a `&` in a value. A host name is resolved; of
     /// its addresses the first IPv4 one is taken, or the first when it has none.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         Self::parse(url, [])
@@ -342,7 +425,7 @@ impl FromStr for Listener {
 /// What would end a value, or the URL, within a value.
 const RESERVED: [char; 6] = ['%', '&', ',', '#', '"', '\\'];
 
-fn encode(value: &str) -> String {
+pub(super) fn encode(value: &str) -> String {
     let mut text = String::new();
     for c in value.chars() {
         match c {
@@ -374,6 +457,11 @@ fn decode(value: &str) -> Option<String> {
         }
     }
     String::from_utf8(bytes).ok()
+}
+
+fn socket_file(path: &str) -> Result<SocketFile, ListenerError> {
+    let decoded = decode(path).filter(|path| path.len() > 1 && path.starts_with('/'));
+    decoded.map(SocketFile::new).ok_or_else(|| ListenerError::SocketPath(path.to_owned()))
 }
 
 fn resolve(authority: &str, default_port: u16) -> Result<SocketAddr, ListenerError> {

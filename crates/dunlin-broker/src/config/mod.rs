@@ -2,6 +2,8 @@
 
 #[cfg(feature = "server")]
 mod auth;
+#[cfg(feature = "server")]
+mod endpoint;
 mod limits;
 #[cfg(feature = "server")]
 mod listener;
@@ -28,6 +30,7 @@ pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use {
     auth::Auth,
+    endpoint::{Endpoint, SocketFile},
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
     network::{InvalidNetwork, Network},

@@ -343,11 +343,14 @@ const BROKER: &[Setting] = &[
         key: "listeners",
         doc: &[
             "Where clients connect: a list of URLs whose scheme names the transport (mqtt, mqtts, ws, \
-             wss). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
+             wss, unix). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
              mqtts://0.0.0.0:8883?certificate=server.pem&key=server.key; with client_ca = \"FILE\" \
              it lets in who shows a certificate of that authority, or others as well if \
              client_certificate = \"optional\", and none that client_crl = \"FILE\" lists; a list that \
-             is past its nextUpdate lets nobody in, unless old_crl = \"accept\". One for \
+             is past its nextUpdate lets nobody in, unless old_crl = \"accept\". One with \
+             proxy_from = \"10.0.0.0/8 192.0.2.1\" serves proxies at these addresses alone, which say by \
+             a PROXY header (version 1 or 2) for whom they connect. unix:///run/dunlin.sock is a socket in \
+             the file system, whose mode = \"0660\" says who may connect, by default its owner. One for \
              WebSocket serves the path of its URL, or path = \"PATH\", or else /mqtt and /; web pages \
              may connect if origins = \"https://example.org http://localhost:3000\" has theirs, or \
              is \"*\".",

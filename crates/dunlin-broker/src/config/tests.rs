@@ -127,9 +127,15 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     let listener = |url: &str| format!("[[listeners]]\nurl = \"{url}\"\n");
     for (url, reason) in [
         ("127.0.0.1:1883", "\"127.0.0.1:1883\" has no scheme; write it as mqtt://127.0.0.1:1883"),
+        ("unix://run/x", "\"run/x\" is no path of a socket; write it like unix:///run/dunlin.sock"),
+        ("unix:///run/x?mode=888", "\"888\" is no mode of a file, such as 0660"),
+        ("mqtt://127.0.0.1?mode=0660", "mode is for unix://, and mqtt:// has no file"),
+        ("unix:///run/x?key=a", "key is for TLS, and unix:// has none; use mqtts://"),
+        ("unix:///run/x?proxy_from=::1", "proxy_from is for addresses, and unix:// has none"),
         (
-            "unix:///run/x",
-            "unix:// listeners are not in this version; use mqtt://, mqtts://, ws:// or wss://",
+            "quic://127.0.0.1",
+            "quic:// listeners are not in this version; use mqtt://, mqtts://, ws://, wss:// or \
+             unix://",
         ),
         (
             "mtqq://127.0.0.1",
@@ -156,6 +162,10 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
         (
             "mqtts://127.0.0.1?certificate=a",
             "mqtts:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial",
+        ),
+        (
+            "mqtt://127.0.0.1?proxy_from=10.0.0.0/8|proxy",
+            "proxy_from: \"proxy\" is no network; write it like 10.0.0.0/8, 2001:db8::/32 or 192.0.2.1",
         ),
         ("mqtt://127.0.0.1?key=a", "key is for TLS, and mqtt:// has none; use mqtts://"),
         (
@@ -186,8 +196,8 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
         ),
         (
             "mqtts://127.0.0.1?certificate=%4",
-            "\"certificate=%4\" is no option of a listener; there are durability, certificate, \
-             key, client_ca, client_crl, client_certificate, old_crl, path, origins",
+            "\"certificate=%4\" is no option of a listener; there are durability, mode, certificate, \
+             key, client_ca, client_crl, client_certificate, old_crl, proxy_from, path, origins",
         ),
         (
             "mqtt://127.0.0.1:99999",
@@ -228,13 +238,13 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
 #[test]
 fn a_listener_with_tls_prints_as_what_it_was_read_from() {
     let text = "[[listeners]]\nurl = 'mqtts://0.0.0.0'\ncertificate = 'a b,c.pem'\nkey = 'k&%.pem'\n\
-                client_ca = 'ca.pem'\nold_crl = 'accept'\ndurability = 'written'";
+                client_ca = 'ca.pem'\nold_crl = 'accept'\nproxy_from = '10.0.0.0/8 ::1'\ndurability = 'written'";
     let loaded = from_file(text).expect("its clients are known by certificates");
     let [listener] = &loaded.config.listeners[..] else { panic!("one listener") };
     assert_eq!(
         listener.to_string(),
         "mqtts://0.0.0.0:8883?certificate=a b%2Cc.pem&key=k%26%25.pem&client_ca=ca.pem&\
-         client_certificate=required&old_crl=accept&durability=written"
+         client_certificate=required&old_crl=accept&proxy_from=10.0.0.0/8|::1/128&durability=written"
     );
     let again: Listener = listener.to_string().parse().expect("it can be read again");
     assert_eq!(&again, listener);
@@ -298,8 +308,9 @@ fn other_addresses_are_listened_on_once_that_is_said() {
 #[test]
 fn a_host_name_is_resolved() {
     let localhost: Listener = "mqtt://localhost:4000".parse().unwrap();
-    assert!(localhost.address.ip().is_loopback());
-    assert_eq!(localhost.address.port(), 4000);
+    let address = localhost.address().expect("one of TCP");
+    assert!(address.ip().is_loopback());
+    assert_eq!(address.port(), 4000);
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use super::ListenerError;
 use dunlin_transport::websocket::upgrade::{Origins, Policy};
-use std::net::SocketAddr;
 
 /// Which requests a listener for WebSocket grants.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,13 +37,14 @@ impl WebSocketListener {
         }
     }
 
-    /// What the upgrade is judged by, on this address. An origin that is none lets nobody in.
-    pub(crate) fn policy(&self, address: SocketAddr) -> Policy {
+    /// What the upgrade is judged by, where only this machine gets or where others do, too. An origin
+    /// that is none lets nobody in.
+    pub(crate) fn policy(&self, is_local: bool) -> Policy {
         let paths = match &self.path {
             Some(path) => vec![path.clone()],
             None => Policy::default().paths,
         };
         let origins = Origins::new(&self.origins).unwrap_or_default();
-        Policy { paths, origins: origins.with_loopback(address.ip().is_loopback()) }
+        Policy { paths, origins: origins.with_loopback(is_local) }
     }
 }

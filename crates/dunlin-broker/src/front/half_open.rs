@@ -1,9 +1,10 @@
-//! A connection whose handshakes are under way: TLS, then the upgrade to WebSocket, each if its
-//! listener has it.
+//! A connection whose handshakes are under way: the header of a proxy, TLS, then the upgrade to
+//! WebSocket, each if its listener has it.
 
 use crate::core::Durability;
-use crate::net::Transport;
+use crate::net::{HeaderProgress, Transport};
 use bytes::BytesMut;
+use dunlin_transport::tls::TlsSession;
 use dunlin_transport::websocket::upgrade::{Policy, Refusal, ServerUpgrade};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -16,6 +17,10 @@ const DISCARDS_MAX: usize = 16;
 
 pub(super) struct HalfOpen {
     pub(super) transport: Transport,
+    /// How much of a PROXY header has come, while there has to be one.
+    pub(super) proxy_header: Option<usize>,
+    /// The TLS that follows, until it begins.
+    pub(super) tls: Option<TlsSession>,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) durability: Durability,
     /// Whose it is; nothing where that is a proxy.
@@ -59,6 +64,24 @@ impl HalfOpen {
         match self.transport.flush() {
             Err(error) if error.kind() != ErrorKind::WouldBlock => return Err(error),
             _ => {}
+        }
+        if let Some(before) = self.proxy_header {
+            match self.transport.take_proxy_header(buffer)? {
+                HeaderProgress::Partial(len) => {
+                    if len > before {
+                        self.proxy_header = Some(len);
+                        self.heard_at = Clock::now();
+                    }
+                    return Ok(Progress::Waits);
+                }
+                HeaderProgress::Taken => self.proxy_header = None,
+            }
+        }
+        if let Some(tls) = self.tls.take() {
+            self.transport.begin_tls(tls);
+        } else if self.upgrade.is_none() && !self.transport.has_tls() {
+            // There was the header alone.
+            return Ok(Progress::Finished { rest: BytesMut::new() });
         }
         loop {
             let taken = match self.transport.read(buffer) {

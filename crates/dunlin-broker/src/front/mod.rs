@@ -10,6 +10,7 @@ pub(crate) use certificates::Certificates;
 pub(crate) use watcher::{Watcher, report};
 
 use crate::admission::Admission;
+use crate::config::Network;
 use crate::core::LimitCause;
 use crate::net::{Acceptance, Acceptor, Stream, Transport};
 use crate::worker::{Opened, Peer, WorkerMessage};
@@ -60,6 +61,8 @@ pub(crate) struct FrontParts {
 /// A listening socket and what is behind it.
 pub(crate) struct Door {
     pub(crate) acceptor: Acceptor,
+    /// The proxies that say for whom they connect; if there are any, nobody else is served.
+    pub(crate) proxies: Vec<Network>,
     pub(crate) tls: Option<Arc<Certificates>>,
     /// Which requests become WebSockets, if that is what it takes.
     pub(crate) web_socket: Option<Arc<Policy>>,
@@ -113,7 +116,7 @@ impl Front {
             let registry = self.parts.poll.registry();
             let token = Token(LISTENERS + at);
             let registered =
-                registry.register(&mut door.acceptor.listener, token, Interest::READABLE);
+                registry.register(door.acceptor.listener.as_source(), token, Interest::READABLE);
             if let Err(error) = registered {
                 tracing::error!(%error, "a listener can't be watched");
             }
@@ -193,12 +196,21 @@ impl Front {
                     Acceptance::Connection(stream) => {
                         // Others have the next place that there is.
                         self.first_door = (at + 1) % doors;
-                        let address = stream.peer_addr().ok().map(|peer| network_of(peer.ip()));
+                        let Some(peer) = stream.peer_address() else { continue };
+                        let proxies = &self.parts.doors[at].proxies;
+                        if !proxies.is_empty()
+                            && !proxies.iter().any(|proxies| proxies.contains(peer.ip()))
+                        {
+                            tracing::debug!(%peer, "a stranger came where proxy_from lets proxies in");
+                            continue;
+                        }
+                        // All come from the proxy.
+                        let address = proxies.is_empty().then(|| network_of(peer.ip()));
                         if address.is_some_and(|address| !self.has_room_for(address)) {
                             self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
                             continue;
                         }
-                        if let Err(error) = self.admit(at, Stream::Tcp(stream), address) {
+                        if let Err(error) = self.admit(at, stream, address) {
                             tracing::warn!(%error, "a connection can't be watched");
                         }
                     }
@@ -284,15 +296,12 @@ impl Front {
     /// Takes up what has come in by a door.
     fn admit(&mut self, door: usize, stream: Stream, address: Option<IpAddr>) -> io::Result<()> {
         let now = Clock::now();
-        let Door { acceptor, tls, web_socket } = &self.parts.doors[door];
+        let Door { acceptor, proxies, tls, web_socket } = &self.parts.doors[door];
+        let session = tls.as_ref().map(|certificates| certificates.current().session());
         let mut half_open = HalfOpen {
-            transport: match tls {
-                Some(certificates) => {
-                    let session = certificates.current().session().map_err(io::Error::other)?;
-                    Transport::secure(stream, session)
-                }
-                None => Transport::plain(stream),
-            },
+            transport: Transport::plain(stream),
+            proxy_header: (!proxies.is_empty()).then_some(0),
+            tls: session.transpose().map_err(io::Error::other)?,
             upgrade: web_socket.clone().map(Upgrade::new),
             durability: acceptor.durability,
             address,

@@ -1,11 +1,12 @@
 //! What may lie between a socket and MQTT: TLS, and frames of WebSocket within it or without it.
 
 use super::stream::{Stream, slices_of};
-use super::transport::{Taken, Written, ignore_blocked};
+use super::transport::{Taken, Written, ignore_blocked, write_plain};
 use bytes::{Buf, BytesMut};
 use dunlin_transport::tls::{HEADROOM, TlsSession};
 use dunlin_transport::websocket::{CloseCode, End, Role, WebSocket};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::SocketAddr;
 
 /// Bytes of output that are put into frames before the socket has taken those before them; what is
 /// beyond waits where its limit is kept.
@@ -28,16 +29,33 @@ pub(super) struct Layers {
     /// What TLS, or the socket, did not take: frames, or an answer of HTTP. Usually empty, and then
     /// without memory.
     pending: BytesMut,
+    /// For whom a proxy has connected.
+    peer: Option<SocketAddr>,
 }
 
 impl Layers {
-    pub(super) fn tls(tls: TlsSession) -> Self {
-        Self { tls: Some(tls), ..Self::default() }
+    /// Takes note of for whom a proxy has connected.
+    pub(super) fn set_peer(&mut self, peer: SocketAddr) {
+        self.peer = Some(peer);
+    }
+
+    /// For whom a proxy has connected, if one has.
+    pub(super) const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// TLS from here on.
+    pub(super) fn begin_tls(&mut self, tls: TlsSession) {
+        self.tls = Some(tls);
     }
 
     /// The certificate that the peer has shown and TLS has verified, in DER.
     pub(super) fn certificate(&self) -> Option<&[u8]> {
         self.tls.as_ref()?.peer_certificates().next()
+    }
+
+    pub(super) const fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     pub(super) fn is_handshaking(&self) -> bool {
@@ -144,8 +162,7 @@ impl Layers {
                 let mut slices = [IoSlice::new(&[]); super::socket::PIECES_MAX];
                 tls.encrypt(slices_of(pieces, &mut slices))?
             }
-            // Before the upgrade.
-            (None, None) => return Err(ErrorKind::InvalidInput.into()),
+            (None, None) => return write_plain(stream, pieces),
         };
         let is_blocked = match self.flush(stream) {
             Ok(()) => false,

@@ -1,11 +1,19 @@
 //! Listening sockets.
 
+use super::Stream;
+use crate::config::SocketFile;
 use crate::core::Durability;
-use mio::net::{TcpListener, TcpStream};
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{self, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::net as unix;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Connections that the system holds until a worker takes them.
@@ -15,10 +23,133 @@ const BACKLOG: i32 = 4096;
 const PROBE_AFTER: Duration = Duration::from_secs(120);
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listening {
+    /// By an address.
+    Tcp(net::TcpListener),
+    /// By a file, which goes with it.
+    Unix(unix::UnixListener, BoundFile),
+}
+
+/// The file of a listening socket; removed when this is dropped, unless it is another's by then.
+#[derive(Debug)]
+pub(crate) struct BoundFile {
+    path: PathBuf,
+    place: (u64, u64),
+}
+
+impl Drop for BoundFile {
+    fn drop(&mut self) {
+        if place_of(&self.path).ok() == Some(self.place)
+            && let Err(error) = fs::remove_file(&self.path)
+        {
+            tracing::warn!("{}: {error}", self.path.display());
+        }
+    }
+}
+
+fn place_of(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+}
+
+/// Listens by a file in the file system. One that nobody listens by is replaced.
+///
+/// # Errors
+/// What the system says; [`ErrorKind::AddrInUse`] also where there is a file that is no socket.
+pub(crate) fn bind_file(file: &SocketFile) -> io::Result<Listening> {
+    let path = &file.path;
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        Ok(_) if unix::UnixStream::connect(path).is_ok() => {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        _ => {}
+    }
+    // Nobody connects before its mode is right: until then it has another name.
+    let mut name = path.clone().into_os_string();
+    name.push(format!(".{}", std::process::id()));
+    let first = PathBuf::from(name);
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::unix(&first)?)?;
+    let finished = fs::set_permissions(&first, Permissions::from_mode(file.mode))
+        .and_then(|()| socket.listen(BACKLOG))
+        .and_then(|()| fs::rename(&first, path))
+        .and_then(|()| place_of(path));
+    match finished {
+        Ok(place) => Ok(Listening::Unix(socket.into(), BoundFile { path: path.clone(), place })),
+        Err(error) => {
+            let _ = fs::remove_file(&first);
+            Err(error)
+        }
+    }
+}
+
+impl Listening {
+    /// The address, unless it is a file.
+    pub(crate) fn address(&self) -> io::Result<Option<SocketAddr>> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Some),
+            Self::Unix(..) => Ok(None),
+        }
+    }
+
+    /// Its file, if it has one.
+    pub(crate) fn into_file(self) -> Option<BoundFile> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(_, file) => Some(file),
+        }
+    }
+}
+
+/// A listening socket that never blocks.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Incoming {
+    pub(crate) fn as_source(&mut self) -> &mut dyn Source {
+        match self {
+            Self::Tcp(listener) => listener,
+            Self::Unix(listener) => listener,
+        }
+    }
+
+    fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                tracing::debug!(%address, "connection accepted");
+                Ok(Stream::Tcp(stream))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept()?;
+                tracing::debug!("connection of this machine accepted");
+                Ok(Stream::Local(stream))
+            }
+        }
+    }
+}
+
+impl AsFd for Incoming {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
 /// A listening socket as one worker sees it: all workers accept from the same one.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    pub(crate) listener: TcpListener,
+    pub(crate) listener: Incoming,
     /// Whether there may be connections that were not taken yet.
     pub(crate) is_ready: bool,
     /// How safe what must be before the Clients that come by it rely on it.
@@ -31,7 +162,7 @@ pub(crate) struct Acceptor {
 #[derive(Debug)]
 pub(crate) enum Acceptance {
     /// A connection; there may be more.
-    Connection(TcpStream),
+    Connection(Stream),
     /// Nobody is there until the next event.
     Nobody,
     /// The system has no descriptor left, or some such: it may have one in a moment.
@@ -42,7 +173,7 @@ pub(crate) enum Acceptance {
 ///
 /// # Errors
 /// What the system says: the address is in use, not this machine's, or not permitted.
-pub(crate) fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
+pub(crate) fn bind(address: SocketAddr) -> io::Result<Listening> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A broker that restarts must not wait for connections of its predecessor to be forgotten.
     socket.set_reuse_address(true)?;
@@ -56,17 +187,22 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<net::TcpListener> {
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
-    Ok(socket.into())
+    Ok(Listening::Tcp(socket.into()))
 }
 
 impl Acceptor {
     /// The same listening socket, for another worker.
     pub(crate) fn new(
-        listener: &net::TcpListener,
+        listening: &Listening,
         durability: Durability,
         number: u16,
     ) -> io::Result<Self> {
-        let listener = TcpListener::from_std(listener.try_clone()?);
+        let listener = match listening {
+            Listening::Tcp(listener) => Incoming::Tcp(TcpListener::from_std(listener.try_clone()?)),
+            Listening::Unix(listener, _) => {
+                Incoming::Unix(UnixListener::from_std(listener.try_clone()?))
+            }
+        };
         Ok(Self { listener, is_ready: false, durability, number })
     }
 
@@ -74,8 +210,7 @@ impl Acceptor {
     pub(crate) fn accept(&mut self) -> Acceptance {
         while self.is_ready {
             match self.listener.accept() {
-                Ok((stream, address)) => {
-                    tracing::debug!(%address, "connection accepted");
+                Ok(stream) => {
                     self.is_ready = self.has_connection();
                     return Acceptance::Connection(stream);
                 }

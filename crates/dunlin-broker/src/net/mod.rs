@@ -6,7 +6,7 @@ mod socket;
 mod stream;
 mod transport;
 
-pub(crate) use listener::{Acceptance, Acceptor, bind};
+pub(crate) use listener::{Acceptance, Acceptor, BoundFile, Listening, bind, bind_file};
 pub(crate) use socket::{Reading, Socket, Writing};
 pub(crate) use stream::Stream;
-pub(crate) use transport::Transport;
+pub(crate) use transport::{HeaderProgress, Transport};

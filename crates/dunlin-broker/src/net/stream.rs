@@ -4,14 +4,15 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 
 /// A socket that never blocks.
 #[derive(Debug)]
 pub(crate) enum Stream {
     /// TCP.
     Tcp(TcpStream),
-    /// A pair of sockets within the machine: connections from the same process.
+    /// A socket within the machine: of a listener, or one of a pair for connections from the same
+    /// process.
     Local(UnixStream),
 }
 
@@ -22,17 +23,20 @@ impl Stream {
             Self::Tcp(stream) => stream
                 .peer_addr()
                 .map_or_else(|_| "an address that is gone".to_owned(), |peer| peer.to_string()),
-            Self::Local(_) => "this process".to_owned(),
+            Self::Local(_) => "this machine".to_owned(),
         }
     }
 
-    /// The address at the other end, if it has one; asks the system.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.peer_address().map(|address| address.ip())
+    /// Looks at what may be read without taking it.
+    pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.peek(buffer),
+            Self::Local(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
-    /// The address of the other end; `None` if that is in this process, or gone.
-    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
+    /// The address of the other end; `None` if that is in this machine, or gone.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Local(_) => None,

@@ -3,10 +3,11 @@
 use super::Stream;
 use super::layers::Layers;
 use bytes::BytesMut;
+use dunlin_transport::proxy_header;
 use dunlin_transport::tls::TlsSession;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr};
 
 /// A byte stream that never blocks, with its layers.
@@ -28,6 +29,15 @@ pub(crate) struct Taken {
     pub(crate) is_end: bool,
 }
 
+/// How far a PROXY header is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeaderProgress {
+    /// So many bytes of it have come.
+    Partial(usize),
+    /// It was taken.
+    Taken,
+}
+
 /// What a write came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -43,9 +53,36 @@ impl Transport {
         Self { stream, layers: None }
     }
 
-    /// Bytes within TLS, whose handshake goes on with each read.
-    pub(crate) fn secure(stream: Stream, tls: TlsSession) -> Self {
-        Self { stream, layers: Some(Box::new(Layers::tls(tls))) }
+    /// From here on bytes are within TLS, whose handshake goes on with each read.
+    pub(crate) fn begin_tls(&mut self, tls: TlsSession) {
+        self.layers.get_or_insert_default().begin_tls(tls);
+    }
+
+    /// Looks for a PROXY header, and takes it once it is all there; how much of it has come until
+    /// then. Nothing behind it is read.
+    ///
+    /// # Errors
+    /// Those of the socket, [`ErrorKind::UnexpectedEof`], or that it is no header.
+    pub(crate) fn take_proxy_header(&mut self, buffer: &mut [u8]) -> io::Result<HeaderProgress> {
+        let len = match self.stream.peek(buffer) {
+            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(len) => len,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
+            Err(error) => return Err(error),
+        };
+        let parsed = proxy_header::parse(&buffer[..len]).map_err(io::Error::other)?;
+        let Some((header, len)) = parsed else { return Ok(HeaderProgress::Partial(len)) };
+        // It is there.
+        self.stream.read_exact(&mut buffer[..len])?;
+        if let Some(source) = header.source() {
+            self.layers.get_or_insert_default().set_peer(source);
+        }
+        Ok(HeaderProgress::Taken)
+    }
+
+    /// Whether bytes are within TLS.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.layers.as_ref().is_some_and(|layers| layers.has_tls())
     }
 
     /// Whether a handshake of TLS is under way.
@@ -90,12 +127,7 @@ impl Transport {
         if let Some(layers) = &mut self.layers {
             return layers.write(&mut self.stream, pieces, total);
         }
-        let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
-        let len = self.stream.write_pieces(pieces)?;
-        if len == 0 {
-            return Err(ErrorKind::WriteZero.into());
-        }
-        Ok(Written { len, is_blocked: len < offered })
+        write_plain(&mut self.stream, pieces)
     }
 
     /// Whether a layer holds bytes that the socket did not take.
@@ -114,19 +146,22 @@ impl Transport {
         }
     }
 
-    /// Who is at the other end, for the log; asks the system.
+    /// Who is at the other end, or behind the proxy there, for the log; asks the system.
     pub(crate) fn peer(&self) -> String {
-        self.stream.peer()
+        let proxied = self.layers.as_ref().and_then(|layers| layers.peer());
+        proxied.map_or_else(|| self.stream.peer(), |peer| peer.to_string())
     }
 
-    /// The address at the other end, if it has one; asks the system.
+    /// As [`Transport::peer_address`], without the port.
     pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.stream.address()
+        self.peer_address().map(|address| address.ip())
     }
 
-    /// The address of the other end; `None` if that is in this process, or gone.
+    /// The address of the client, whom a proxy may have connected for; `None` if it came
+    /// without a network, or is gone. Asks the system.
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
-        self.stream.peer_address()
+        let proxied = self.layers.as_ref().and_then(|layers| layers.peer());
+        proxied.or_else(|| self.stream.peer_address())
     }
 
     /// The certificate that the peer has shown and TLS has verified, in DER.
@@ -142,6 +177,16 @@ impl Transport {
         }
         self.stream.shut_down_writing()
     }
+}
+
+/// Writes to the socket itself.
+pub(super) fn write_plain(stream: &mut Stream, pieces: &[&[u8]]) -> io::Result<Written> {
+    let offered: usize = pieces.iter().map(|piece| piece.len()).sum();
+    let len = stream.write_pieces(pieces)?;
+    if len == 0 {
+        return Err(ErrorKind::WriteZero.into());
+    }
+    Ok(Written { len, is_blocked: len < offered })
 }
 
 /// What the socket did not take waits for its next event.
@@ -173,5 +218,40 @@ impl Source for Transport {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.stream.deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn a_client_behind_a_proxy_has_its_own_address() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        for (header, expected) in [
+            (&b"PROXY TCP4 192.0.2.7 198.51.100.1 50000 1883\r\n"[..], Some("192.0.2.7:50000")),
+            (b"PROXY TCP6 2001:db8::7 2001:db8::1 50000 1883\r\n", Some("[2001:db8::7]:50000")),
+            (b"PROXY UNKNOWN\r\n", None),
+        ] {
+            let mut proxy = TcpStream::connect(address).expect("it listens");
+            let (accepted, peer) = listener.accept().expect("a connection");
+            proxy.write_all(header).expect("room");
+            // Nothing follows, so that this waits for all of it.
+            while accepted.peek(&mut [0; 100]).expect("open") < header.len() {}
+            accepted.set_nonblocking(true).expect("an option");
+            let stream = Stream::Tcp(mio::net::TcpStream::from_std(accepted));
+            let mut transport = Transport::plain(stream);
+            assert_eq!(transport.peer_address(), Some(peer));
+            let taken = transport.take_proxy_header(&mut [0; 4200]).expect("a header");
+            assert_eq!(taken, HeaderProgress::Taken);
+            let expected = expected.map_or(peer, |expected| expected.parse().expect("an address"));
+            assert_eq!(transport.peer_address(), Some(expected));
+            assert_eq!(transport.peer(), expected.to_string());
+            let read = transport.read(&mut [0; 10]).expect_err("nothing follows");
+            assert_eq!(read.kind(), ErrorKind::WouldBlock);
+        }
     }
 }

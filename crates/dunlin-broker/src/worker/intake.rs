@@ -4,7 +4,7 @@ use super::peer::{Opened, WorkerMessage};
 use super::{Worker, token};
 use crate::admission::Verdict;
 use crate::core::{ConnectionKey, LimitCause};
-use crate::net::{Acceptance, Socket, Stream, Transport};
+use crate::net::{Acceptance, Socket, Transport};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
@@ -45,7 +45,7 @@ impl Worker {
                 match acceptor.accept() {
                     Acceptance::Connection(stream) => {
                         let (durability, listener) = (acceptor.durability, acceptor.number);
-                        let transport = Transport::plain(Stream::Tcp(stream));
+                        let transport = Transport::plain(stream);
                         let rest = BytesMut::new();
                         self.open(now, Opened { transport, rest, durability, listener });
                     }

@@ -49,6 +49,26 @@ fn the_one_who_was_silent_longest_makes_room() {
 }
 
 #[test]
+fn who_goes_on_is_kept_though_it_came_first() {
+    let site = Site::new(false, limits(2), |_| {});
+    let to = site.broker.addresses()[0];
+    let mut busy = socket(HOME, to);
+    let mut silent = socket(HOME, to);
+    let (stop, stopped) = mpsc::channel::<()>();
+    let sending = std::thread::spawn(move || {
+        let timeout = Err(mpsc::RecvTimeoutError::Timeout);
+        while stopped.recv_timeout(Duration::from_millis(50)) == timeout {
+            busy.write_all(b"G").expect("it is kept");
+        }
+        busy
+    });
+    site.join("patient");
+    assert_eq!(silent.read(&mut [0]).expect("an end"), 0);
+    drop(stop);
+    assert!(!is_closed(&sending.join().expect("it ends")));
+}
+
+#[test]
 fn who_sends_a_byte_now_and_then_makes_room_in_the_end() {
     let site = Site::new(false, limits(2), |_| {});
     let to = site.broker.addresses()[0];

@@ -47,15 +47,31 @@ impl Site {
     ) -> Self {
         let mut web_socket = WebSocketListener::default();
         set(&mut web_socket);
-        Self::with(is_secure, Some(web_socket), limits)
+        Self::with(is_secure, Some(web_socket), limits, &[])
     }
 
     /// A broker with a listener of any kind.
     pub(crate) fn of(is_secure: bool, is_web_socket: bool, limits: Limits) -> Self {
-        Self::with(is_secure, is_web_socket.then(WebSocketListener::default), limits)
+        Self::behind(is_secure, is_web_socket, limits, &[])
     }
 
-    fn with(is_secure: bool, web_socket: Option<WebSocketListener>, limits: Limits) -> Self {
+    /// The same behind proxies in these networks.
+    pub(crate) fn behind(
+        is_secure: bool,
+        is_web_socket: bool,
+        limits: Limits,
+        proxies: &[&str],
+    ) -> Self {
+        let web_socket = is_web_socket.then(WebSocketListener::default);
+        Self::with(is_secure, web_socket, limits, proxies)
+    }
+
+    fn with(
+        is_secure: bool,
+        web_socket: Option<WebSocketListener>,
+        limits: Limits,
+        proxies: &[&str],
+    ) -> Self {
         let folder = TempDir::new().expect("a folder");
         let address = "127.0.0.1:0".parse().expect("an address");
         let (listener, tls) = if is_secure {
@@ -79,11 +95,16 @@ impl Site {
             (Listener::tcp(address), None)
         };
         let is_web_socket = web_socket.is_some();
-        let listeners = vec![match web_socket {
+        let mut listener = match web_socket {
             Some(web_socket) => listener.with_web_socket(web_socket),
             None => listener,
-        }];
-        let config = Config { listeners, workers: 2, limits, ..Config::default() };
+        };
+        listener.proxy_from =
+            proxies.iter().map(|network| network.parse().expect("a network")).collect();
+        let listeners = vec![listener];
+        // Whoever comes by a proxy may come from anywhere.
+        let allow_anonymous = Some(true);
+        let config = Config { listeners, workers: 2, limits, allow_anonymous, ..Config::default() };
         let broker = Broker::builder().config(config).start().expect("a free port");
         Self { broker, tls, is_web_socket, _folder: folder }
     }
