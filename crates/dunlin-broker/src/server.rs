@@ -9,6 +9,7 @@ use crate::core::{
 };
 use crate::front::{Door, Front, FrontParts};
 use crate::net::{Acceptor, Stream, Transport, bind};
+use crate::pressure::{self, Ceiling};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
 use bytes::BytesMut;
@@ -22,7 +23,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock, SystemTime};
 
@@ -46,6 +47,8 @@ pub struct Broker {
     peers: Vec<Peer>,
     admission: Arc<Admission>,
     front: Option<FrontHandle>,
+    /// As long as it is there, memory is watched.
+    memory_watch: Option<Sender<()>>,
     passwords: Option<Arc<Passwords>>,
     threads: Vec<JoinHandle<()>>,
     next_local: AtomicUsize,
@@ -195,6 +198,7 @@ impl Builder {
         // After the workers: these end when no worker is left that could ask them.
         broker.threads.append(&mut login_threads);
         broker.start_front(&config, &bound).map_err(StartError::Worker)?;
+        broker.watch_memory(&config, stores).map_err(StartError::Worker)?;
         Ok(broker)
     }
 }
@@ -295,6 +299,7 @@ fn assemble(
             peers: peers.clone(),
             started_at,
             authentication: None,
+            lag_max: Duration::from_millis(u64::from(limits.lag_max_millis)),
             admission: admission.clone(),
         });
     }
@@ -308,6 +313,7 @@ fn assemble(
         peers,
         admission,
         front: None,
+        memory_watch: None,
         passwords: None,
         threads: Vec::new(),
         next_local: AtomicUsize::new(0),
@@ -446,6 +452,22 @@ impl Broker {
         Ok(())
     }
 
+    /// Starts the thread that watches the memory of the process, if that has a limit.
+    fn watch_memory(&mut self, config: &Config, stores: bool) -> io::Result<()> {
+        if config.memory.max == 0 {
+            return Ok(());
+        }
+        let ceiling = Ceiling::new(config.memory.max, stores);
+        let (sender, stop) = mpsc::channel();
+        let peers = self.peers.clone();
+        let thread = std::thread::Builder::new()
+            .name("dunlin-memory".to_owned())
+            .spawn(move || pressure::watch(ceiling, &peers, &stop))?;
+        self.threads.push(thread);
+        self.memory_watch = Some(sender);
+        Ok(())
+    }
+
     /// Opens a connection from within this process, without a network: the end that a client
     /// speaks MQTT on.
     ///
@@ -503,6 +525,7 @@ impl Broker {
                 tracing::error!(%error, "the front can't be woken");
             }
         }
+        self.memory_watch = None;
         for peer in &self.peers {
             peer.send(WorkerMessage::Stop);
         }

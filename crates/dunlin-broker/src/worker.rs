@@ -5,6 +5,7 @@
 
 mod input;
 mod intake;
+mod lag;
 mod login;
 mod output;
 mod peer;
@@ -22,6 +23,7 @@ use bytes::BytesMut;
 use dunlin_protocol::codec::ReasonCode;
 use dunlin_protocol::{ConnectionEnd, Instant};
 use input::ToRead;
+use lag::Lag;
 use mio::{Events, Interest, Poll, Token};
 use peer::Adopted;
 use std::collections::VecDeque;
@@ -64,6 +66,8 @@ pub(crate) struct WorkerParts {
     pub(crate) started_at: (Clock, Instant),
     /// Who finds out who Clients are, if anybody does.
     pub(crate) authentication: Option<Authentication>,
+    /// How long a turn may take.
+    pub(crate) lag_max: Duration,
     /// Who may come in, for the whole broker.
     pub(crate) admission: Arc<Admission>,
 }
@@ -82,6 +86,7 @@ pub(crate) struct Worker {
     accept_again_at: Option<Instant>,
     keys: Vec<ConnectionKey>,
     stopping: bool,
+    lag: Lag,
     /// How far the core knows that records are written, and synced.
     stored_upto: [RecordNumber; 2],
     /// Whether the core knows the store to take more.
@@ -108,6 +113,7 @@ impl Worker {
             accept_again_at: None,
             keys: Vec::new(),
             stopping: false,
+            lag: Lag::default(),
             stored_upto: [RecordNumber::default(); 2],
             store_is_ready: true,
             has_fetched: false,
@@ -203,6 +209,8 @@ impl Worker {
         self.carry_out(now);
         self.write_touched(now);
         self.end_lingering(now);
+        let is_behind = self.lag.note(now, self.now(), self.parts.lag_max);
+        self.parts.core.handle_lag(is_behind);
     }
 
     /// Takes note of what has become readable or writable.

@@ -8,6 +8,8 @@ mod listener;
 #[cfg(feature = "server")]
 mod load;
 #[cfg(feature = "server")]
+mod memory;
+#[cfg(feature = "server")]
 mod setting;
 #[cfg(feature = "server")]
 mod show;
@@ -26,6 +28,7 @@ pub use {
     auth::Auth,
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
+    memory::Memory,
     setting::{Setting, settings},
     show::{reference, reference_page},
     web_socket::WebSocketListener,
@@ -57,6 +60,8 @@ pub struct Config {
     pub log: String,
     /// How much of everything the broker grants.
     pub limits: Limits,
+    /// How much memory it may have.
+    pub memory: Memory,
 }
 
 #[cfg(feature = "server")]
@@ -71,6 +76,7 @@ impl Default for Config {
             durability: DurabilityRules::default(),
             log: "info".to_owned(),
             limits: Limits::default(),
+            memory: Memory::default(),
         }
     }
 }

@@ -136,6 +136,7 @@ impl Worker {
                 WorkerMessage::Decided { connection, exchange, decision } => {
                     self.parts.core.handle_decision(now, connection, exchange, decision);
                 }
+                WorkerMessage::Pressure(pressure) => self.parts.core.handle_pressure(pressure),
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
                 WorkerMessage::Stop => {
                     self.stopping = true;

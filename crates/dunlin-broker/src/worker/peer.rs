@@ -2,7 +2,8 @@
 
 use crate::admission::Permit;
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, WorkerNumber,
+    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, Pressure,
+    WorkerNumber,
 };
 use crate::net::Transport;
 use crate::store::StoreWaker;
@@ -22,6 +23,8 @@ pub(crate) enum WorkerMessage {
     Open(Box<Opened>),
     /// What a login of a connection here has come to.
     Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
+    /// How scarce memory is.
+    Pressure(Pressure),
     /// A limit that the sender sees to has refused or delayed so much.
     Limited(LimitCause, u64),
     /// Tell all Clients that the broker stops, then end.
