@@ -71,6 +71,7 @@ impl Bed {
             retained: RetainedStore::new(),
             stores: false,
             login_timeout: None,
+            anonymous_may_claim: true,
             queue_head: QueueHead::default(),
             durability: DurabilityRules::default().into(),
             version: "0.0.0",

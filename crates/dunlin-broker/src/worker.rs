@@ -352,6 +352,7 @@ impl Worker {
         self.log_end(key);
         let Some(socket) = socket_of(&mut self.sockets, key) else { return };
         socket.is_closing = true;
+        socket.login = None;
         socket.rest = BytesMut::new();
         self.lingering.push_back((now + LINGER, key));
         self.write(now, key);
@@ -362,11 +363,17 @@ impl Worker {
     fn log_end(&mut self, key: ConnectionKey) {
         let peer = socket_of(&mut self.sockets, key).map(|socket| socket.transport.peer());
         let peer = peer.unwrap_or_default();
+        if self.tell_stranger(key, &peer) {
+            return;
+        }
         match self.parts.core.end(key) {
             Some(ConnectionEnd::Violation(violation)) => {
                 let statement = violation.statement();
                 let cause = causes(violation);
                 tracing::warn!(peer, statement, "a client broke the protocol: {cause}");
+            }
+            Some(ConnectionEnd::Local(ReasonCode::BadUserNameOrPassword | ReasonCode::Banned)) => {
+                tracing::debug!(peer, "connection ended: the login was refused");
             }
             Some(end @ ConnectionEnd::Local(reason_code)) if is_refusal(*reason_code) => {
                 tracing::warn!(peer, "a client was {end}");

@@ -51,24 +51,53 @@ impl PasswdArgs {
         let Self { file, user, stdin, delete } = self;
         let at_file =
             |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", file.display()));
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound && !delete => String::new(),
-            Err(error) => return Err(at_file(&error)),
+        let read = || match fs::read_to_string(&file) {
+            Ok(text) => Ok(text),
+            Err(error) if error.kind() == ErrorKind::NotFound && !delete => Ok(String::new()),
+            Err(error) => Err(at_file(&error)),
         };
+        // A file that can't be changed is told of before anybody types a password.
+        PasswordFile::parse(read()?.as_bytes()).map_err(|error| at_file(&error))?;
+        let password = match (delete, stdin) {
+            (true, _) => Vec::new(),
+            (false, true) => first_line()?,
+            (false, false) => ask(&user)?,
+        };
+        // Another one may have changed the file meanwhile, and waits from here on.
+        let _lock = lock(&file).map_err(|error| at_file(&error))?;
+        let text = read()?;
         let is_known =
             PasswordFile::parse(text.as_bytes()).is_ok_and(|users| users.contains(&user));
         let (changed, done) = if delete {
             (remove_user(&text, &user), "removed from")
         } else {
-            let password = if stdin { first_line() } else { ask(&user) }?;
             let salt = salt().map_err(|error| Failure::new(format!("{RANDOM}: {error}")))?;
             let changed = set_password(&text, &user, &password, Cost::DEFAULT, &salt);
             (changed, if is_known { "changed in" } else { "added to" })
         };
         let changed = changed.map_err(|error| at_file(&error))?;
         replace(&file, &changed).map_err(|error| at_file(&error))?;
-        print(&format!("{user} {done} {}\n", file.display()))
+        print(&format!("{user} {done} {}\n", file.display()))?;
+        if PasswordFile::parse(changed.as_bytes()).is_ok_and(|users| users.is_empty()) {
+            eprintln!(
+                "{}: no user is left; a broker lets nobody in with a password",
+                file.display()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// Makes others who change a password file in the same folder wait until this is dropped. The
+/// folder, since the file itself is another one after each change.
+fn lock(file: &Path) -> io::Result<File> {
+    let file = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new(".")))?;
+    match folder.lock() {
+        // Some network file systems lock no folders: the renaming still leaves no half of a file.
+        Err(error) if error.kind() != ErrorKind::Unsupported => Err(error),
+        _ => Ok(folder),
     }
 }
 

@@ -4,6 +4,7 @@ use crate::core::{Decision, Grant, Login};
 use dunlin_identity::certificate::CertificateField;
 use dunlin_protocol::codec::ReasonCode;
 use std::fmt;
+use std::net::SocketAddr;
 
 /// A Client that wants to come in.
 #[derive(Debug)]
@@ -12,17 +13,35 @@ pub(crate) struct Candidate {
     pub(crate) login: Box<Login>,
     /// The certificate that it has shown and that TLS has verified, in DER.
     pub(crate) certificate: Option<Box<[u8]>>,
+    /// Where it comes from; `None` if it lives in this process.
+    pub(crate) address: Option<SocketAddr>,
 }
 
 /// What one method says of a Client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Allow(Grant),
-    /// It is turned away. A method that fails says this, too: a back end that is down must not
-    /// open what comes after it.
-    Deny(ReasonCode),
+    /// It is turned away; the log tells why. A method that fails says this, too: a back end that is
+    /// down must not open what comes after it.
+    Deny(ReasonCode, &'static str),
     /// The method has never heard of it.
     NotMine,
+}
+
+/// What a chain says of a Client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Allow(Grant),
+    Deny(ReasonCode, &'static str),
+}
+
+impl From<Verdict> for Decision {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Allow(grant) => Self::Allow(grant),
+            Verdict::Deny(reason_code, _) => Self::Deny(reason_code),
+        }
+    }
 }
 
 /// A way to know Clients.
@@ -45,37 +64,42 @@ impl Chain {
         self.methods.push(Box::new(method));
     }
 
-    /// The decision, if it takes no effort.
-    pub(crate) fn decide_at_once(&self, candidate: &Candidate) -> Option<Decision> {
+    /// The verdict, if it takes no effort.
+    pub(crate) fn decide_at_once(&self, candidate: &Candidate) -> Option<Verdict> {
         for method in &self.methods {
-            if let Some(decision) = decided(method.answer_at_once(candidate)?) {
-                return Some(decision);
+            if let Some(verdict) = decided(method.answer_at_once(candidate)?) {
+                return Some(verdict);
             }
         }
         Some(UNKNOWN)
     }
 
-    /// The decision, whatever it takes.
-    pub(crate) fn decide(&self, candidate: &Candidate) -> Decision {
+    /// The verdict, whatever it takes.
+    pub(crate) fn decide(&self, candidate: &Candidate) -> Verdict {
         let mut answers = self.methods.iter().map(|method| method.answer(candidate));
         answers.find_map(decided).unwrap_or(UNKNOWN)
     }
 }
 
 /// Nobody knows it.
-const UNKNOWN: Decision = Decision::Deny(ReasonCode::BadUserNameOrPassword);
+const UNKNOWN: Verdict =
+    Verdict::Deny(ReasonCode::BadUserNameOrPassword, "nobody of this name is known");
 
-fn decided(answer: Answer) -> Option<Decision> {
+fn decided(answer: Answer) -> Option<Verdict> {
     match answer {
-        Answer::Allow(grant) => Some(Decision::Allow(grant)),
-        Answer::Deny(reason_code) => Some(Decision::Deny(reason_code)),
+        Answer::Allow(grant) => Some(Verdict::Allow(grant)),
+        Answer::Deny(reason_code, why) => Some(Verdict::Deny(reason_code, why)),
         Answer::NotMine => None,
     }
 }
 
 /// Clients that have shown a certificate: its Common Name is the user.
 #[derive(Debug)]
-pub(crate) struct Certificate;
+pub(crate) struct Certificate {
+    /// Whether another method checks User Name and Password: who sends them is known by them, and
+    /// the certificate has only opened the way.
+    pub(crate) yields_to_names: bool,
+}
 
 impl Method for Certificate {
     fn answer_at_once(&self, candidate: &Candidate) -> Option<Answer> {
@@ -84,13 +108,17 @@ impl Method for Certificate {
 
     fn answer(&self, candidate: &Candidate) -> Answer {
         let Some(certificate) = &candidate.certificate else { return Answer::NotMine };
+        if self.yields_to_names && has_names(&candidate.login) {
+            return Answer::NotMine;
+        }
         match CertificateField::CommonName.user(certificate) {
             Ok(user) => {
                 Answer::Allow(Grant { user: Some(user.as_text().clone()), expires_at: None })
             }
             Err(error) => {
-                tracing::warn!("a client certificate names no user by its Common Name: {error}");
-                Answer::Deny(ReasonCode::NotAuthorized)
+                tracing::debug!("a client certificate names no user by its Common Name: {error}");
+                let why = "the certificate names no user by its Common Name";
+                Answer::Deny(ReasonCode::NotAuthorized, why)
             }
         }
     }
@@ -109,10 +137,14 @@ impl Method for Anonymous {
     }
 
     fn answer(&self, candidate: &Candidate) -> Answer {
-        let Login { user_name, password, .. } = &*candidate.login;
-        if self.ignores_names || (user_name.is_none() && password.is_none()) {
+        if self.ignores_names || !has_names(&candidate.login) {
             return Answer::Allow(Grant::default());
         }
         Answer::NotMine
     }
+}
+
+/// Whether a Client says who it is.
+fn has_names(login: &Login) -> bool {
+    login.user_name.is_some() || login.password.is_some()
 }

@@ -5,24 +5,30 @@
 //! delays other logins alone.
 
 mod chain;
+mod damping;
+mod judge;
+mod later;
 mod passwords;
 mod pool;
+mod refusals;
 
 pub use passwords::PasswordFileError;
 pub(crate) use {
     chain::{Candidate, Chain},
+    damping::Damping,
+    judge::{Judge, Ruling},
     passwords::Passwords,
     pool::{Job, Pool},
 };
 
-use crate::config::Config;
+use crate::config::{Config, Listener};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// What a worker needs to answer its core.
 #[derive(Clone, Debug)]
 pub(crate) struct Authentication {
-    pub(crate) chain: Arc<Chain>,
+    pub(crate) judge: Arc<Judge>,
     pub(crate) pool: Pool,
     /// How long a login may take.
     pub(crate) timeout: Duration,
@@ -36,13 +42,27 @@ pub(crate) fn chain(config: &Config) -> Result<Option<ChainParts>, PasswordFileE
     }
     let path = config.auth.password_file.as_deref();
     let passwords = path.map(Passwords::read).transpose()?.map(Arc::new);
+    if let (Some(path), Some(passwords)) = (path, &passwords)
+        && passwords.len() == 0
+    {
+        if config.closed_without_passwords() {
+            return Err(PasswordFileError::NoUser(path.to_owned()));
+        }
+        tracing::warn!("auth.password_file names no user: nobody can log in with a password");
+    }
+    let checks_names = passwords.is_some();
     let mut chain = Chain::default();
-    chain.push(chain::Certificate);
     if let Some(passwords) = &passwords {
         chain.push(passwords.clone());
     }
+    chain.push(chain::Certificate { yields_to_names: checks_names });
     if config.allows_anonymous() {
-        chain.push(chain::Anonymous { ignores_names: passwords.is_none() });
+        chain.push(chain::Anonymous { ignores_names: !checks_names });
+    }
+    if checks_names && config.listeners.iter().any(Listener::asks_for_certificates) {
+        tracing::info!(
+            "a client with a certificate that sends a user name, too, is known by its password"
+        );
     }
     Ok(Some((chain, passwords)))
 }

@@ -2,10 +2,11 @@
 
 use super::chain::{Answer, Candidate, Method};
 use crate::core::Grant;
-use dunlin_identity::UserName;
 use dunlin_identity::password_file::{
-    FILE_LEN_MAX, InvalidLine, PasswordChecker, PasswordFile, REMEMBERED_MAX, Verdict,
+    FILE_LEN_MAX, InvalidLine, PASSWORD_LEN_MAX, PasswordChecker, PasswordFile, REMEMBERED_MAX,
+    Verdict,
 };
+use dunlin_identity::{USER_NAME_LEN_MAX, UserName};
 use dunlin_protocol::codec::ReasonCode;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -31,7 +32,7 @@ pub enum PasswordFileError {
     /// Anybody on the machine could let themselves in.
     #[error("{}: everybody may write to it; say chmod o-w", .0.display())]
     WorldWritable(PathBuf),
-    /// A line is wrong, or there is no user.
+    /// A line is wrong.
     #[error("{}: {source}", path.display())]
     Invalid {
         /// The file.
@@ -39,6 +40,9 @@ pub enum PasswordFileError {
         /// The line, and what is wrong with it.
         source: InvalidLine,
     },
+    /// It names no user, and there is no other way to come in.
+    #[error("{}: no user is in it, so nobody could log in; add one with `dunlin passwd`", .0.display())]
+    NoUser(PathBuf),
 }
 
 /// The users of a file.
@@ -56,12 +60,17 @@ impl Passwords {
     }
 
     /// Reads the file again; gives how many users there are. What is in force stays so if the file
-    /// is of no use.
+    /// is of no use; one without users is of use, and lets nobody in.
     pub(crate) fn reload(&self) -> Result<usize, PasswordFileError> {
         let checker = Arc::new(checker(&self.path)?);
         let users = checker.file().len();
         *self.checker.write().unwrap_or_else(PoisonError::into_inner) = checker;
         Ok(users)
+    }
+
+    /// How many users there are.
+    pub(crate) fn len(&self) -> usize {
+        self.checker().file().len()
     }
 
     fn checker(&self) -> Arc<PasswordChecker> {
@@ -91,7 +100,7 @@ fn allowed(user: &str) -> Answer {
     match UserName::new(user) {
         Ok(user) => Answer::Allow(Grant { user: Some(user.as_text().clone()), expires_at: None }),
         // No such name is in a file.
-        Err(_) => Answer::Deny(ReasonCode::BadUserNameOrPassword),
+        Err(_) => Answer::NotMine,
     }
 }
 
@@ -99,6 +108,10 @@ impl Method for Arc<Passwords> {
     fn answer_at_once(&self, candidate: &Candidate) -> Option<Answer> {
         let Some(user) = &candidate.login.user_name else { return Some(Answer::NotMine) };
         let password = candidate.login.password.as_deref().unwrap_or_default();
+        // What can't be right does not wait, for the queue would have to hold it.
+        if user.len() > USER_NAME_LEN_MAX || password.len() > PASSWORD_LEN_MAX {
+            return Some(Answer::NotMine);
+        }
         self.checker().is_remembered(user, password).then(|| allowed(user))
     }
 
@@ -107,7 +120,9 @@ impl Method for Arc<Passwords> {
         let password = candidate.login.password.as_deref().unwrap_or_default();
         match self.checker().check(user, password) {
             Verdict::Right => allowed(user),
-            Verdict::Wrong => Answer::Deny(ReasonCode::BadUserNameOrPassword),
+            Verdict::Wrong => {
+                Answer::Deny(ReasonCode::BadUserNameOrPassword, "the password is wrong")
+            }
             Verdict::UnknownUser => Answer::NotMine,
         }
     }

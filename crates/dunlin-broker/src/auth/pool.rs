@@ -1,13 +1,15 @@
 //! The threads that decide about logins, and the bounded queue in front of them.
 
-use super::chain::{Candidate, Chain};
+use super::chain::Candidate;
+use super::judge::{Judge, Ruling};
+use super::later::{Answer as Delayed, Later};
 use crate::core::ConnectionKey;
 use crate::worker::{Peer, WorkerMessage};
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 /// A login to be decided.
 #[derive(Debug)]
@@ -19,31 +21,48 @@ pub(crate) struct Job {
     pub(crate) exchange: u32,
     /// When nobody wants to know any more.
     pub(crate) until: Clock,
+    /// Nobody wants to know any more, either, once the connection has let go of this.
+    pub(crate) wanted: Weak<()>,
 }
 
 /// The way to the threads. They end when nobody has one any more.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
     sender: SyncSender<Job>,
+    later: Later,
 }
 
 impl Pool {
     /// Starts so many threads, for which so many logins may wait.
     pub(crate) fn start(
-        chain: &Arc<Chain>,
+        judge: &Arc<Judge>,
         peers: &[Peer],
         threads: usize,
         waiting_max: usize,
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let (sender, receiver) = sync_channel(waiting_max);
         let receiver = Arc::new(Mutex::new(receiver));
+        let (later, last) = Later::start(peers)?;
         let threads = (0..threads).map(|number| {
-            let (chain, peers, receiver) = (chain.clone(), peers.to_vec(), receiver.clone());
+            let (judge, receiver) = (judge.clone(), receiver.clone());
+            let answers = Answers { peers: peers.to_vec(), later: later.clone() };
             std::thread::Builder::new()
                 .name(format!("dunlin-login-{number}"))
-                .spawn(move || work(&chain, &peers, &receiver))
+                .spawn(move || work(&judge, &answers, &receiver))
         });
-        Ok((Self { sender }, threads.collect::<io::Result<_>>()?))
+        let mut threads = threads.collect::<io::Result<Vec<_>>>()?;
+        threads.push(last);
+        Ok((Self { sender, later }, threads))
+    }
+
+    /// Lets an answer wait for its time; gives it back if too many do.
+    pub(crate) fn wait(
+        &self,
+        at: Clock,
+        worker: usize,
+        message: WorkerMessage,
+    ) -> Result<(), WorkerMessage> {
+        self.later.wait(Delayed { at, worker, message }).map_err(|refused| refused.message)
     }
 
     /// Lets a login wait for its turn; whether there was room for it.
@@ -54,23 +73,46 @@ impl Pool {
 }
 
 /// Decides until nobody is left to ask.
-fn work(chain: &Chain, peers: &[Peer], jobs: &Mutex<Receiver<Job>>) {
+fn work(judge: &Judge, answers: &Answers, jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Job { candidate, worker, connection, exchange, until }) = job else { return };
-        // Its core has turned it away by itself.
-        if Clock::now() >= until {
+        let Ok(Job { candidate, worker, connection, exchange, until, wanted }) = job else {
+            return;
+        };
+        // Its core has turned it away by itself, or the Client has left; at the end of the broker all
+        // have.
+        if Clock::now() >= until || wanted.strong_count() == 0 {
             continue;
         }
-        let decision = chain.decide(&candidate);
-        peers[worker].send(WorkerMessage::Decided { connection, exchange, decision });
+        let Ruling { decision, delay } = judge.decide(Clock::now(), &candidate);
+        let message = WorkerMessage::Decided { connection, exchange, decision };
+        answers.send(worker, message, delay);
+    }
+}
+
+/// The way of answers to the workers.
+struct Answers {
+    peers: Vec<Peer>,
+    later: Later,
+}
+
+impl Answers {
+    fn send(&self, worker: usize, message: WorkerMessage, delay: Duration) {
+        let message = match delay {
+            Duration::ZERO => message,
+            delay => match self.later.wait(Delayed { at: Clock::now() + delay, worker, message }) {
+                Ok(()) => return,
+                Err(Delayed { message, .. }) => message,
+            },
+        };
+        self.peers[worker].send(message);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::chain::{Answer, Method};
+    use crate::auth::chain::{Answer, Chain, Method};
     use crate::core::{
         Core, CoreConfig, Decision, Durability, Grant, Login, QueueHead, RetainedStore,
         WorkerNumber,
@@ -80,7 +122,6 @@ mod tests {
     use mio::{Poll, Token, Waker};
     use std::sync::atomic::{AtomicBool, AtomicUsize};
     use std::sync::mpsc::{Sender, channel};
-    use std::time::Duration;
 
     /// A method that says who it was asked about, and answers when it is told to.
     #[derive(Debug)]
@@ -113,13 +154,14 @@ mod tests {
             queue_head: QueueHead::default(),
             durability: Arc::default(),
             login_timeout: None,
+            anonymous_may_claim: true,
             version: "test",
         };
         Core::new(Instant::ZERO, config).open(Instant::ZERO, Durability::Memory)
     }
 
     #[test]
-    fn a_full_queue_refuses_and_what_is_late_is_not_begun() {
+    fn a_full_queue_refuses_and_what_nobody_waits_for_is_not_begun() {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
         let (sender, inbox) = channel();
@@ -132,22 +174,28 @@ mod tests {
         let (go_on, goes_on) = channel();
         let mut chain = Chain::default();
         chain.push(Slow { begun: Mutex::new(begun), goes_on: Mutex::new(goes_on) });
-        let (pool, threads) = Pool::start(&Arc::new(chain), &[peer], 1, 2).unwrap();
+        let judge = Arc::new(Judge::new(chain, None, Clock::now()));
+        let (pool, threads) = Pool::start(&judge, &[peer], 1, 3).unwrap();
+        let here = Arc::new(());
 
         let connection = connection();
         let now = Clock::now();
-        let job = |name: &str, exchange, until| {
+        let job = |name: &str, exchange, until, client: &Arc<()>| {
             let client_identifier = name.parse().unwrap();
             let login = Login { client_identifier, user_name: None, password: None };
-            let candidate = Candidate { login: Box::new(login), certificate: None };
-            Job { candidate, worker: 0, connection, exchange, until }
+            let candidate = Candidate { login: Box::new(login), certificate: None, address: None };
+            let wanted = Arc::downgrade(client);
+            Job { candidate, worker: 0, connection, exchange, until, wanted }
         };
         let later = now + Duration::from_secs(3600);
-        assert!(pool.submit(job("first", 1, later)));
+        assert!(pool.submit(job("first", 1, later, &here)));
         assert_eq!(has_begun.recv().unwrap(), "first");
-        assert!(pool.submit(job("late", 2, now)));
-        assert!(pool.submit(job("last", 3, later)));
-        assert!(!pool.submit(job("too many", 4, later)));
+        assert!(pool.submit(job("late", 2, now, &here)));
+        let gone = Arc::new(());
+        assert!(pool.submit(job("gone", 2, later, &gone)));
+        assert!(pool.submit(job("last", 3, later, &here)));
+        assert!(!pool.submit(job("too many", 4, later, &here)));
+        drop(gone);
 
         go_on.send(()).unwrap();
         assert_eq!(has_begun.recv().unwrap(), "last");

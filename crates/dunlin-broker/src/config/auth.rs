@@ -1,5 +1,6 @@
 //! How Clients are known.
 
+use super::Network;
 use super::setting::{Kind, Limit, Setting, Value};
 use std::path::PathBuf;
 
@@ -15,15 +16,34 @@ pub struct Auth {
     pub waiting_max: usize,
     /// Whether passwords may come by listeners without TLS that other machines can reach.
     pub allow_plaintext: bool,
+    /// Whether addresses from which logins fail again and again are slowed, then refused.
+    pub damping: bool,
+    /// Addresses that never are: those of proxies, whose clients share them.
+    pub damping_exempt: Vec<Network>,
 }
 
 impl Default for Auth {
     fn default() -> Self {
-        Self { password_file: None, timeout_secs: 10, waiting_max: 4096, allow_plaintext: false }
+        let damping_exempt = ["127.0.0.0/8", "::1/128"].map(str::parse);
+        Self {
+            password_file: None,
+            timeout_secs: 10,
+            waiting_max: 4096,
+            allow_plaintext: false,
+            damping: true,
+            damping_exempt: damping_exempt.into_iter().flatten().collect(),
+        }
     }
 }
 
 const TIMEOUT: Kind = Kind::Number { min: 1, max: 3600 };
+const NETWORKS: Kind = Kind::List {
+    of: "a list of networks like \"10.0.0.0/8\"",
+    check: |text| match text.parse::<Network>() {
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    },
+};
 const WAITING: Kind = Kind::Number { min: 1, max: 1_000_000 };
 
 impl Auth {
@@ -87,6 +107,40 @@ impl Auth {
             write: |config, value| {
                 if let Value::Switch(on) = value {
                     config.auth.allow_plaintext = on;
+                }
+            },
+        },
+        Setting {
+            key: "auth.damping",
+            doc: &[
+                "Whether the answers to logins that fail come slower and slower to an address (or                  an IPv6 network of 64 bits), and ten failures within a minute have it refused for                  the next one, unchecked. Half of them are forgotten each minute, and with each                  login that is right.",
+            ],
+            kind: Kind::Switch,
+            example: None,
+            automatic: None,
+            read: |config| Some(Value::Switch(config.auth.damping)),
+            write: |config, value| {
+                if let Value::Switch(on) = value {
+                    config.auth.damping = on;
+                }
+            },
+        },
+        Setting {
+            key: "auth.damping_exempt",
+            doc: &[
+                "Networks whose addresses are never slowed or refused for failed logins; such as                  that of a proxy, which is the address of all its clients.",
+            ],
+            kind: NETWORKS,
+            example: None,
+            automatic: None,
+            read: |config| {
+                let networks = config.auth.damping_exempt.iter();
+                Some(Value::List(networks.map(Network::to_string).collect()))
+            },
+            write: |config, value| {
+                if let Value::List(networks) = value {
+                    let networks = networks.iter().flat_map(|network| network.parse());
+                    config.auth.damping_exempt = networks.collect();
                 }
             },
         },

@@ -319,7 +319,7 @@ impl LoadedConfig {
             };
             let value = match setting.kind {
                 // Given again, a flag adds to a list.
-                Kind::Listeners | Kind::TopicDurability => {
+                Kind::Listeners | Kind::TopicDurability | Kind::List { .. } => {
                     let list = lists.entry((&flag.name, setting.key)).or_default();
                     list.push_str(&flag.value);
                     list.push(',');

@@ -10,6 +10,8 @@ mod load;
 #[cfg(feature = "server")]
 mod memory;
 #[cfg(feature = "server")]
+mod network;
+#[cfg(feature = "server")]
 mod setting;
 #[cfg(feature = "server")]
 mod show;
@@ -29,6 +31,7 @@ pub use {
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
     memory::Memory,
+    network::{InvalidNetwork, Network},
     setting::{Setting, settings},
     show::{reference, reference_page},
     web_socket::WebSocketListener,
@@ -56,6 +59,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// What an acknowledgement means, where there is such a folder.
     pub durability: DurabilityRules,
+    /// Seconds between two looks at the files of certificates; 0 leaves it to [`crate::Broker::reload`].
+    pub watch_files_secs: u32,
     /// What is logged, as a filter like `info` or `warn,dunlin_broker=debug`.
     pub log: String,
     /// How much of everything the broker grants.
@@ -74,6 +79,7 @@ impl Default for Config {
             workers: available_workers(),
             data: None,
             durability: DurabilityRules::default(),
+            watch_files_secs: 5,
             log: "info".to_owned(),
             limits: Limits::default(),
             memory: Memory::default(),
@@ -106,6 +112,12 @@ impl Config {
             return None;
         }
         self.listeners.iter().find(|listener| !listener.knows_its_clients())
+    }
+
+    /// Whether nobody could come in by some listener but with a password.
+    pub(crate) fn closed_without_passwords(&self) -> bool {
+        let mut listeners = self.listeners.iter();
+        !self.allows_anonymous() && listeners.all(|listener| !listener.asks_for_certificates())
     }
 
     /// The first listener by which passwords would come from other machines for all to read

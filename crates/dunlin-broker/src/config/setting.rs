@@ -44,8 +44,14 @@ impl Setting {
 /// The values that a setting takes.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
-    Number { min: u64, max: u64 },
-    Bytes { min: u64, max: u64 },
+    Number {
+        min: u64,
+        max: u64,
+    },
+    Bytes {
+        min: u64,
+        max: u64,
+    },
     Switch,
     Choice(&'static [&'static str]),
     Text,
@@ -53,6 +59,11 @@ pub(super) enum Kind {
     File,
     Listeners,
     TopicDurability,
+    /// Strings, each of which passes a check.
+    List {
+        of: &'static str,
+        check: fn(&str) -> Result<(), String>,
+    },
 }
 
 /// A value that is right for its setting's [`Kind`].
@@ -64,6 +75,7 @@ pub(super) enum Value {
     Text(String),
     Listeners(Vec<Listener>),
     TopicDurability(Vec<(TopicFilter, Durability)>),
+    List(Vec<String>),
 }
 
 /// Prints as TOML.
@@ -87,6 +99,9 @@ impl fmt::Display for Value {
                     write!(f, "{separator}{{ url = \"{listener}\" }}")?;
                 }
                 f.write_str("]")
+            }
+            Self::List(items) => {
+                write!(f, "{}", toml::Value::from(items.clone()))
             }
             Self::TopicDurability(rules) => {
                 f.write_str("[")?;
@@ -144,6 +159,10 @@ impl Kind {
                 let listeners: Result<Vec<Listener>, _> = urls.map(str::parse).collect();
                 self.check_listeners(listeners.map_err(|error| error.to_string())?)
             }
+            Self::List { .. } => {
+                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+                self.check_list(items.map(str::to_owned).collect())
+            }
             Self::TopicDurability => {
                 let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
                 let rules: Result<_, _> = rules
@@ -173,6 +192,13 @@ impl Kind {
                 Self::Bytes { .. } | Self::Choice(_) | Self::Text | Self::Folder | Self::File,
                 DeValue::String(text),
             ) => self.read_text(text),
+            (Self::List { .. }, DeValue::Array(items)) => {
+                let text = |item: &toml::Spanned<DeValue<'_>>| match item.get_ref() {
+                    DeValue::String(text) => Ok(text.to_string()),
+                    other => Err(self.mismatch(&format!("a value of type {}", other.type_str()))),
+                };
+                self.check_list(items.iter().map(text).collect::<Result<_, _>>()?)
+            }
             (_, other) => Err(self.mismatch(&format!("a value of type {}", other.type_str()))),
         }
     }
@@ -183,6 +209,13 @@ impl Kind {
         } else {
             Ok(Value::Listeners(listeners))
         }
+    }
+
+    fn check_list(self, items: Vec<String>) -> Result<Value, String> {
+        if let Self::List { check, .. } = self {
+            items.iter().try_for_each(|item| check(item))?;
+        }
+        Ok(Value::List(items))
     }
 
     fn check_number(self, number: u64) -> Result<Value, String> {
@@ -213,6 +246,7 @@ impl fmt::Display for Kind {
             Self::Folder => f.write_str("the path of a folder"),
             Self::File => f.write_str("the path of a file"),
             Self::Listeners => f.write_str("URLs like mqtt://127.0.0.1:1883"),
+            Self::List { of, .. } => f.write_str(of),
             Self::TopicDurability => {
                 f.write_str("a list of { topic_filter = \"a/#\", durability = \"written\" }")
             }
@@ -312,7 +346,8 @@ const BROKER: &[Setting] = &[
              wss). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
              mqtts://0.0.0.0:8883?certificate=server.pem&key=server.key; with client_ca = \"FILE\" \
              it lets in who shows a certificate of that authority, or others as well if \
-             client_certificate = \"optional\", and none that client_crl = \"FILE\" lists. One for \
+             client_certificate = \"optional\", and none that client_crl = \"FILE\" lists; a list that \
+             is past its nextUpdate lets nobody in, unless old_crl = \"accept\". One for \
              WebSocket serves the path of its URL, or path = \"PATH\", or else /mqtt and /; web pages \
              may connect if origins = \"https://example.org http://localhost:3000\" has theirs, or \
              is \"*\".",
@@ -396,6 +431,21 @@ const BROKER: &[Setting] = &[
         write: |config, value| {
             if let Value::TopicDurability(rules) = value {
                 config.durability.topics = rules;
+            }
+        },
+    },
+    Setting {
+        key: "watch_files_secs",
+        doc: &["Seconds between two looks at the files of certificates, keys, authorities and \
+             revocation lists. Those of a listener are taken up together when they have changed, for \
+             connections that come then; what is of no use changes nothing. 0: only on SIGHUP."],
+        kind: Kind::Number { min: 0, max: 86_400 },
+        example: None,
+        automatic: None,
+        read: |config| Some(config.watch_files_secs.to_value(Kind::Number { min: 0, max: 86_400 })),
+        write: |config, value| {
+            if let Some(secs) = u32::from_value(&value) {
+                config.watch_files_secs = secs;
             }
         },
     },

@@ -90,11 +90,13 @@ impl Core {
             properties.assigned_client_identifier = Some(connect.client_identifier.clone());
         }
         let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
-        let is_anothers =
-            |session: SessionKey| !self.endpoints.sessions[session.0].owner.admits(&owner);
-        if known.is_some_and(is_anothers) {
-            self.reject(now, key, ReasonCode::NotAuthorized);
-            return;
+        if let Some(session) = known {
+            let of = &self.endpoints.sessions[session.0].owner;
+            if !of.admits(&owner, self.anonymous_may_claim) {
+                let of = of.clone();
+                self.reject_stranger(now, key, of, owner);
+                return;
+            }
         }
         // Who is refused changes nothing: neither takeover nor Clean Start comes before this. A
         // Client that has a session needs no room for another one.

@@ -98,6 +98,12 @@ pub struct Counters {
     pub publish_bytes_sent: u64,
     /// Connections accepted, refused ones included.
     pub connections_opened: u64,
+    /// Logins that were right.
+    pub logins_allowed: u64,
+    /// Logins that were refused, for whatever reason.
+    pub logins_refused: u64,
+    /// Of these: since too many from their address had failed.
+    pub logins_banned: u64,
     /// Connections open now.
     pub connections: u64,
     /// Clients connected now.
@@ -161,6 +167,9 @@ impl Counters {
         self.publish_sent += other.publish_sent;
         self.publish_bytes_sent += other.publish_bytes_sent;
         self.connections_opened += other.connections_opened;
+        self.logins_allowed += other.logins_allowed;
+        self.logins_refused += other.logins_refused;
+        self.logins_banned += other.logins_banned;
         self.connections += other.connections;
         self.clients_connected += other.clients_connected;
         self.sessions += other.sessions;

@@ -96,6 +96,7 @@ impl World {
                 queue_head: SMALL_HEAD,
                 durability: Arc::default(),
                 login_timeout: (first & 128 != 0).then_some(LOGIN_TIMEOUT),
+                anonymous_may_claim: true,
                 version: "0",
             };
             Core::new(Instant::ZERO, config)

@@ -78,8 +78,16 @@ impl Owner {
 
     /// Whether a session of this owner may go to a Client that logged in as that one. Where nobody
     /// is asked any more, it goes to anybody.
-    pub(super) fn admits(&self, client: &Self) -> bool {
-        self.0.is_none() || client.0.is_none() || self == client
+    pub(super) fn admits(&self, client: &Self, anonymous_may_claim: bool) -> bool {
+        match (self.name(), client.name()) {
+            (_, None) => true,
+            (None, Some(user)) => anonymous_may_claim || !user.is_empty(),
+            (Some(owner), Some(user)) => owner == user,
+        }
+    }
+
+    fn shown(&self) -> &str {
+        self.name().map_or("", Text::as_str)
     }
 
     /// A session whose owner is not known goes to who takes it up.
@@ -112,6 +120,8 @@ pub(super) enum LoginState {
     Awaited { exchange: u32, connect: Box<Connect>, until: Instant },
     /// The Client was let in for so long.
     Until(Instant),
+    /// The Client is turned away, since the session is its owner's.
+    Stranger { owner: Owner, client: Owner },
 }
 
 impl Core {
@@ -166,11 +176,17 @@ impl Core {
         self.resumed.push(key);
         match decision {
             Decision::Allow(Grant { user, expires_at }) => {
+                self.endpoints.counters.logins_allowed += 1;
                 let owner = Owner::of(user);
                 let admitted = Admitted { connect: *connect, owner, expires_at };
                 self.place_connect(now, key, admitted);
             }
-            Decision::Deny(reason_code) => self.reject(now, key, reason_code),
+            Decision::Deny(reason_code) => {
+                let counters = &mut self.endpoints.counters;
+                counters.logins_refused += 1;
+                counters.logins_banned += u64::from(reason_code == ReasonCode::Banned);
+                self.reject(now, key, reason_code);
+            }
         }
         self.watch(now, key);
     }
@@ -199,6 +215,30 @@ impl Core {
             let decision = Decision::Deny(ReasonCode::ServerUnavailable);
             self.handle_decision(now, key, exchange, decision);
         }
+    }
+
+    /// Turns a Client away that asks for the session of another one.
+    pub(super) fn reject_stranger(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        owner: Owner,
+        client: Owner,
+    ) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.login = Some(Box::new(LoginState::Stranger { owner, client }));
+        }
+        self.reject(now, key, ReasonCode::NotAuthorized);
+    }
+
+    /// The owner of the session that a Client was turned away for the sake of, and who that Client
+    /// is; names are empty for who is anonymous or not known. `None` if it was not.
+    pub fn stranger(&mut self, key: ConnectionKey) -> Option<(&str, &str)> {
+        let connection = self.endpoints.connection(key)?;
+        let Some(LoginState::Stranger { owner, client }) = connection.login.as_deref() else {
+            return None;
+        };
+        Some((owner.shown(), client.shown()))
     }
 
     /// Ends a connection whose login has.

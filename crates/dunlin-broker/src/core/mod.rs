@@ -124,6 +124,9 @@ pub struct CoreConfig {
     /// How long the shell may take to say who a Client is ([`Output::Authenticate`]); `None` if
     /// it is not asked, and everybody is let in.
     pub login_timeout: Option<Duration>,
+    /// Whether a session that was made while nobody was asked goes to an anonymous Client, too. A
+    /// user may otherwise find its session in the hands of a stranger on the day that users begin.
+    pub anonymous_may_claim: bool,
     /// What `$SYS/broker/version` says.
     pub version: &'static str,
 }
@@ -214,6 +217,7 @@ pub struct Core {
     underway: u64,
     durability: Arc<DurabilityRules>,
     login_timeout: Option<Duration>,
+    anonymous_may_claim: bool,
     /// The number that the last question for a Client's identity had.
     last_exchange: u32,
     rates: rates::Rates,
@@ -253,6 +257,7 @@ impl Core {
             endpoints: Endpoints::new(limits, config.queue_head, config.retained, config.stores),
             durability: config.durability,
             login_timeout: config.login_timeout,
+            anonymous_may_claim: config.anonymous_may_claim,
             last_exchange: 0,
             registry: Registry::new(config.seed),
             routing: Routing::new(config.seed),

@@ -7,6 +7,7 @@ use crate::core::ConnectionKey;
 use bytes::BytesMut;
 use dunlin_protocol::codec::TransmitBuf;
 use std::io::{self, ErrorKind};
+use std::sync::Arc;
 
 /// Pieces of output that one write takes.
 pub(super) const PIECES_MAX: usize = 256;
@@ -32,6 +33,8 @@ pub(crate) struct Socket {
     pub(crate) is_writable: bool,
     /// Whether it has no session yet.
     pub(crate) is_fresh: bool,
+    /// Held while a login waits for its turn, which is left out when this is gone.
+    pub(crate) login: Option<Arc<()>>,
     /// Whether it is in the list of those to be read.
     pub(crate) is_listed: bool,
     /// Whether nothing is read for now.
@@ -83,6 +86,7 @@ impl Socket {
             is_readable: true,
             is_read_closed: false,
             is_fresh: true,
+            login: None,
             is_listed: false,
             is_paused: false,
             is_closing: false,

@@ -4,7 +4,7 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown};
+use std::net::{Shutdown, SocketAddr};
 
 /// A socket that never blocks.
 #[derive(Debug)]
@@ -26,10 +26,10 @@ impl Stream {
         }
     }
 
-    /// The address at the other end, if it has one; asks the system.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
+    /// The address of the other end; `None` if that is in this process, or gone.
+    pub(super) fn peer_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
+            Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Local(_) => None,
         }
     }

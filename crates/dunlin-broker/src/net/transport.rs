@@ -7,7 +7,7 @@ use dunlin_transport::tls::TlsSession;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read};
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 /// A byte stream that never blocks, with its layers.
 #[derive(Debug)]
@@ -124,9 +124,9 @@ impl Transport {
         self.stream.peer()
     }
 
-    /// The address at the other end, if it has one; asks the system.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.stream.address()
+    /// The address of the other end; `None` if that is in this process, or gone.
+    pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
+        self.stream.peer_address()
     }
 
     /// The certificate that the peer has shown and TLS has verified, in DER.

@@ -2,7 +2,7 @@
 
 use super::peer::{Peer, connect};
 use dunlin_broker::config::{Auth, Config, Listener};
-use dunlin_broker::{Broker, PasswordFileError, StartError};
+use dunlin_broker::{Broker, PasswordFileError, ReloadError, StartError};
 use dunlin_identity::password_file::{Cost, set_password};
 use dunlin_protocol::codec::{Packet, ProtocolVersion, ReasonCode};
 use std::fs;
@@ -127,9 +127,15 @@ fn a_file_that_has_changed_counts_from_the_reload_on() {
     let (mut gauge, reason_code) = log_in(&broker, ("one", Some("gauge"), Some("open sesame")));
     assert_eq!(reason_code, ReasonCode::Success);
 
-    for bad in ["", "gauge", "gauge:$argon2id$nonsense\n"] {
+    for bad in ["gauge", "gauge:$argon2id$nonsense\n"] {
         passwords.write(bad);
-        assert!(matches!(broker.reload(), Err(PasswordFileError::Invalid { .. })), "{bad:?}");
+        assert!(
+            matches!(
+                broker.reload(),
+                Err(ReloadError::PasswordFile(PasswordFileError::Invalid { .. }))
+            ),
+            "{bad:?}"
+        );
         let (_, reason_code) = log_in(&broker, ("two", Some("gauge"), Some("open sesame")));
         assert_eq!(reason_code, ReasonCode::Success);
     }
@@ -148,13 +154,47 @@ fn a_file_that_has_changed_counts_from_the_reload_on() {
 }
 
 #[test]
+fn a_file_whose_last_user_is_gone_lets_nobody_in() {
+    let passwords = Passwords::new(&[("gauge", "open sesame")]);
+    let allow_anonymous = Some(true);
+    let broker = start(Config { allow_anonymous, ..config(&passwords.path, 1) });
+    let (mut gauge, reason_code) = log_in(&broker, ("one", Some("gauge"), Some("open sesame")));
+    assert_eq!(reason_code, ReasonCode::Success);
+    passwords.write("");
+    assert_eq!(broker.reload().expect("of use"), Some(0));
+    let (_, reason_code) = log_in(&broker, ("two", Some("gauge"), Some("open sesame")));
+    assert_eq!(reason_code, ReasonCode::BadUserNameOrPassword);
+    gauge.send(&Packet::PingReq);
+    assert_eq!(gauge.receive(), Some(Packet::PingResp), "who was in stays in");
+    broker.stop();
+
+    // A broker that others can come into starts with such a file.
+    let broker = start(Config { allow_anonymous, ..config(&passwords.path, 1) });
+    let (_, reason_code) = log_in(&broker, ("one", Some("gauge"), Some("open sesame")));
+    assert_eq!(reason_code, ReasonCode::BadUserNameOrPassword);
+    let (_, reason_code) = log_in(&broker, ("one", None, None));
+    assert_eq!(reason_code, ReasonCode::Success);
+}
+
+#[test]
+fn what_is_too_long_to_be_right_is_refused_and_does_not_wait() {
+    let passwords = Passwords::new(&[("gauge", "open sesame")]);
+    let broker = start(config(&passwords.path, 1));
+    let long = "x".repeat(30_000);
+    for (user_name, password) in [("gauge", &*long), (&*long, "open sesame"), (&long, &long)] {
+        let (_, reason_code) = log_in(&broker, ("one", Some(user_name), Some(password)));
+        assert_eq!(reason_code, ReasonCode::BadUserNameOrPassword);
+    }
+}
+
+#[test]
 fn a_broker_does_not_start_with_a_file_that_is_of_no_use() {
     let passwords = Passwords::new(&[("gauge", "open sesame")]);
     let start = |config: Config| Broker::builder().config(config).start();
     let message = |config: Config| start(config).expect_err("refused").to_string();
     passwords.write("");
     let told = message(config(&passwords.path, 1));
-    assert!(told.contains("passwords: line 0") && told.contains("dunlin passwd"), "{told}");
+    assert!(told.contains("passwords: no user") && told.contains("dunlin passwd"), "{told}");
     passwords.write("# gauge\ngauge\n");
     let told = message(config(&passwords.path, 1));
     assert!(told.contains("passwords: line 2"), "{told}");

@@ -2,6 +2,7 @@
 //! back at once must not cost a thousand hashes.
 
 use super::PasswordFile;
+use super::secret::Secret;
 use crate::hash::Hash;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,6 +10,9 @@ use std::sync::{Mutex, PoisonError};
 
 /// Logins that are remembered when nobody says otherwise.
 pub const REMEMBERED_MAX: usize = 65_536;
+
+/// Bytes that a password may have. Longer ones are nobody's, and are not hashed.
+pub const PASSWORD_LEN_MAX: usize = 1_024;
 
 /// A password file with a memory. A reload makes a new one, and so forgets.
 pub struct PasswordChecker {
@@ -41,13 +45,16 @@ impl PasswordChecker {
         &self.file
     }
 
-    /// Checks a login. Takes as long for an unknown user as for the first one of the file; for a
-    /// login that was right before, microseconds.
+    /// Checks a login. A refusal takes as long for an unknown user as for a known one, also in a file
+    /// of several kinds of hashes; a login that was right before takes microseconds.
     ///
     /// Several threads may check at the same time: nothing is held while hashing.
     pub fn check(&self, user: &str, password: &[u8]) -> Verdict {
+        if password.len() > PASSWORD_LEN_MAX {
+            return if self.file.contains(user) { Verdict::Wrong } else { Verdict::UnknownUser };
+        }
         let Some(secret) = self.file.secret(user) else {
-            let _ = self.file.dummy.is_password(password);
+            self.spend(None, password);
             return Verdict::UnknownUser;
         };
         let tag = self.tag(user, &secret.to_string(), password);
@@ -55,6 +62,7 @@ impl PasswordChecker {
             return Verdict::Right;
         }
         if !secret.is_password(password) {
+            self.spend(Some(&secret), password);
             return Verdict::Wrong;
         }
         self.with_verified(|verified| verified.insert(tag));
@@ -67,6 +75,13 @@ impl PasswordChecker {
         let Some(secret) = self.file.secret(user) else { return false };
         let tag = self.tag(user, &secret.to_string(), password);
         self.with_verified(|verified| verified.contains(&tag))
+    }
+
+    /// Takes the time of all costs of the file but the one that was checked.
+    fn spend(&self, checked: Option<&Secret>, password: &[u8]) {
+        for dummy in self.file.dummies_beside(checked) {
+            let _ = dummy.is_password(password);
+        }
     }
 
     /// Stands for user, hash and password together; each goes in with its length.

@@ -1,7 +1,10 @@
 //! Changes to a file's text, one user at a time: all other lines stay as they are, in their order.
 
 use super::secret::Secret;
-use super::{Cost, InvalidLine, Line, LineFault, PasswordFile, check_prepared, checked_name};
+use super::{
+    Cost, InvalidLine, Line, LineFault, PASSWORD_LEN_MAX, PasswordFile, check_prepared,
+    checked_name,
+};
 use crate::scram::{Credentials, InvalidCredentials};
 use crate::user_name::UserName;
 
@@ -21,6 +24,9 @@ pub enum EditError {
     /// The password is empty.
     #[error("the password is empty")]
     NoPassword,
+    /// The password is longer than [`PASSWORD_LEN_MAX`].
+    #[error("the password is longer than {PASSWORD_LEN_MAX} bytes")]
+    PasswordTooLong,
     /// The password can't be used with SCRAM.
     #[error(transparent)]
     Scram(#[from] InvalidCredentials),
@@ -68,7 +74,7 @@ pub fn set_scram(file: &str, user: &str, credentials: &[Credentials]) -> Result<
 }
 
 /// Removes all lines of a user; gives the new text of the file. Without its last user the file is
-/// one that a broker refuses, which lets nobody in.
+/// one that lets nobody in.
 ///
 /// # Errors
 /// [`EditError::UnknownUser`] when there is none, [`EditError::Line`].
@@ -79,7 +85,11 @@ pub fn remove_user(file: &str, user: &str) -> Result<String, EditError> {
 }
 
 fn check_password(password: &[u8]) -> Result<(), EditError> {
-    if password.is_empty() { Err(EditError::NoPassword) } else { Ok(()) }
+    match password.len() {
+        0 => Err(EditError::NoPassword),
+        1..=PASSWORD_LEN_MAX => Ok(()),
+        _ => Err(EditError::PasswordTooLong),
+    }
 }
 
 fn name(user: &str) -> Result<UserName, EditError> {
@@ -91,10 +101,7 @@ fn name(user: &str) -> Result<UserName, EditError> {
 
 /// The file with these lines where the user's first one was, or else at its end.
 fn replace(file: &str, user: &UserName, secrets: &[Secret]) -> Result<String, EditError> {
-    match PasswordFile::parse(file.as_bytes()) {
-        Ok(_) | Err(InvalidLine { fault: LineFault::NoUser, .. }) => {}
-        Err(error) => return Err(error.into()),
-    }
+    PasswordFile::parse(file.as_bytes())?;
     let mut changed = String::with_capacity(file.len() + 256);
     let mut pending = Some(secrets);
     let mut put = |changed: &mut String| {
@@ -116,8 +123,6 @@ fn replace(file: &str, user: &UserName, secrets: &[Secret]) -> Result<String, Ed
     }
     put(&mut changed);
     // Two credentials of one mechanism would be a file that can't be read.
-    match PasswordFile::parse(changed.as_bytes()) {
-        Ok(_) | Err(InvalidLine { fault: LineFault::NoUser, .. }) => Ok(changed),
-        Err(error) => Err(error.into()),
-    }
+    PasswordFile::parse(changed.as_bytes())?;
+    Ok(changed)
 }

@@ -10,8 +10,8 @@
 //!
 //! The second is what `mosquitto_passwd` writes. A user may have one password hash and one line for
 //! each SCRAM mechanism; who has only SCRAM credentials can log in with the plain password, too.
-//! A file that holds no user, or a line that is none of these, is refused as a whole: half a file
-//! in force would lock out or let in whom nobody thinks of.
+//! A file with a line that is none of these is refused as a whole: half a file in force would lock
+//! out or let in whom nobody thinks of. A file without users is one that lets nobody in.
 
 mod checker;
 mod edit;
@@ -19,25 +19,30 @@ mod secret;
 #[cfg(test)]
 mod tests;
 
-pub use checker::{PasswordChecker, REMEMBERED_MAX, Verdict};
+pub use checker::{PASSWORD_LEN_MAX, PasswordChecker, REMEMBERED_MAX, Verdict};
 pub use edit::{EditError, remove_user, set_password, set_scram};
 pub use secret::{Cost, InvalidCost, InvalidSecret};
 
 use crate::scram::{Credentials, ITERATIONS_DEFAULT, Mechanism};
 use crate::user_name::{InvalidUserName, UserName};
 use secret::Secret;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// Bytes that a password file may have.
 pub const FILE_LEN_MAX: usize = 64 << 20;
 
+/// Costs by which users can't be told apart by the time of a refusal; a file with more of them
+/// would make each refusal too dear.
+const COSTS_MAX: usize = 8;
+
 /// The users of a password file.
 #[derive(Clone)]
 pub struct PasswordFile {
     users: BTreeMap<Box<str>, User>,
-    /// What an unknown user is checked with, so that it takes as long as a known one.
-    dummy: Secret,
+    /// One secret of each cost: whoever is refused is checked with all of them, so that the time
+    /// tells nothing of who is known.
+    dummies: Vec<Secret>,
 }
 
 /// What a user can be checked with; at least one of them is there.
@@ -50,7 +55,7 @@ struct User {
 
 /// Why a password file is refused: the line, and what to do about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}: {fault}")]
+#[error("{}{fault}", place(*line))]
 #[non_exhaustive]
 pub struct InvalidLine {
     /// The number of the line, from 1; 0 for the file as a whole.
@@ -59,13 +64,14 @@ pub struct InvalidLine {
     pub fault: LineFault,
 }
 
+fn place(line: usize) -> String {
+    if line == 0 { String::new() } else { format!("line {line}: ") }
+}
+
 /// What can be wrong with a line, or with the file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LineFault {
-    /// The file names no user.
-    #[error("the file names no user; add one with `dunlin passwd FILE USER`")]
-    NoUser,
     /// The file is larger than [`FILE_LEN_MAX`].
     #[error("the file is larger than {} MiB", FILE_LEN_MAX >> 20)]
     TooLarge,
@@ -112,16 +118,16 @@ impl<'a> Line<'a> {
 }
 
 impl PasswordFile {
-    /// Reads a file.
+    /// Reads a file; it may have no users.
     ///
     /// # Errors
-    /// [`InvalidLine`] for the first line that is wrong, and when there is no user at all.
+    /// [`InvalidLine`] for the first line that is wrong.
     pub fn parse(file: &[u8]) -> Result<Self, InvalidLine> {
         if file.len() > FILE_LEN_MAX {
             return Err(InvalidLine { line: 0, fault: LineFault::TooLarge });
         }
         let mut users: BTreeMap<Box<str>, User> = BTreeMap::new();
-        let mut dummy = None;
+        let (mut costs, mut dummies) = (BTreeSet::new(), Vec::new());
         // A mark that some editors put at the beginning is not part of the first name.
         let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
         for (line, bytes) in (1..).zip(file.split(|byte| *byte == b'\n')) {
@@ -133,16 +139,15 @@ impl PasswordFile {
                 if secret.scram().is_some() {
                     check_prepared(&name)?;
                 }
-                if dummy.is_none() {
-                    dummy = Some(secret.clone());
+                if dummies.len() < COSTS_MAX && costs.insert(secret.cost()) {
+                    dummies.push(secret.clone());
                 }
                 let user = users.entry(name.as_str().into()).or_default();
                 if user.add(secret) { Ok(()) } else { Err(LineFault::Duplicate(name)) }
             };
             read().map_err(|fault| InvalidLine { line, fault })?;
         }
-        let dummy = dummy.ok_or(InvalidLine { line: 0, fault: LineFault::NoUser })?;
-        Ok(Self { users, dummy })
+        Ok(Self { users, dummies })
     }
 
     /// How many users there are.
@@ -150,7 +155,7 @@ impl PasswordFile {
         self.users.len()
     }
 
-    /// Never: a file without users is refused.
+    /// Whether there are none, so that nobody gets in.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
@@ -181,6 +186,12 @@ impl PasswordFile {
         let user = self.users.get(user)?;
         let scram = || user.scram_sha_256.as_ref().or(user.scram_sha_512.as_ref());
         user.password.clone().or_else(|| scram().cloned().map(Secret::Scram))
+    }
+
+    /// What a refusal is to cost beside the check of this secret.
+    fn dummies_beside(&self, checked: Option<&Secret>) -> impl Iterator<Item = &Secret> {
+        let checked = checked.map(Secret::cost);
+        self.dummies.iter().filter(move |dummy| Some(dummy.cost()) != checked)
     }
 }
 

@@ -116,6 +116,9 @@ pub enum InvalidSecret {
     Scram(#[from] InvalidCredentials),
 }
 
+/// The kind of a secret, and the parameters that decide how long a check takes.
+pub(super) type SecretCost = (&'static str, [u32; 3]);
+
 /// What a password is checked with.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Secret {
@@ -154,6 +157,19 @@ impl Secret {
         match self {
             Self::Scram(credentials) => Some(credentials),
             _ => None,
+        }
+    }
+
+    /// What a check of it costs: the kind and its parameters.
+    pub(super) fn cost(&self) -> SecretCost {
+        match self {
+            Self::Argon2 { cost: Cost { memory, passes, lanes }, .. } => {
+                ("argon2id", [*memory, *passes, *lanes])
+            }
+            Self::Mosquitto { iterations, .. } => ("7", [iterations.get(), 0, 0]),
+            Self::Scram(credentials) => {
+                (credentials.mechanism().method(), [credentials.iterations(), 0, 0])
+            }
         }
     }
 

@@ -145,10 +145,48 @@ fn scram_credentials_serve_plain_logins_too() {
 }
 
 #[test]
-fn files_without_users_are_refused() {
-    for file in [&b""[..], b"\n", b"# nobody\n", b"\xef\xbb\xbf", b" \t\r\n"] {
-        assert_eq!(fault(file), (0, LineFault::NoUser), "{file:?}");
+fn a_file_without_users_lets_nobody_in() {
+    for file in ["", "\n", "# nobody\n", "\u{feff}", " \t\r\n"] {
+        let checker = checker(file);
+        assert!(checker.file().is_empty(), "{file:?}");
+        for password in [&b""[..], b"x"] {
+            assert_eq!(checker.check("alice", password), Verdict::UnknownUser, "{file:?}");
+            assert_eq!(checker.check("", password), Verdict::UnknownUser, "{file:?}");
+        }
     }
+}
+
+#[test]
+fn every_refusal_costs_the_same_whoever_is_named() {
+    let hash = crate::hash::to_base64(&[1; 64]);
+    let scram = Credentials::derive(Mechanism::SHA_256, b"x", &SALT, 4_096).expect("legal");
+    let mut file = set_scram(&file_of("argon2", b"x"), "scram", &[scram]).expect("can be set");
+    file.push_str(&format!("mosquitto:$7$101$c2FsdA==${hash}\n"));
+    file.push_str(&file_of("again", b"y"));
+    let file = PasswordFile::parse(file.as_bytes()).expect("valid");
+    let costs = |user: &str| {
+        let own = file.secret(user);
+        let beside: Vec<_> = file.dummies_beside(own.as_ref()).map(Secret::cost).collect();
+        let mut costs: Vec<_> = own.iter().map(Secret::cost).chain(beside).collect();
+        costs.sort();
+        costs
+    };
+    assert_eq!(costs("nobody").len(), 3);
+    for user in ["argon2", "scram", "mosquitto", "again"] {
+        assert_eq!(costs(user), costs("nobody"), "{user}");
+    }
+}
+
+#[test]
+fn a_password_has_a_greatest_length() {
+    let longest = vec![b'x'; PASSWORD_LEN_MAX];
+    let file = file_of("alice", &longest);
+    assert_eq!(checker(&file).check("alice", &longest), Verdict::Right);
+    let longer = [&longest[..], b"x"].concat();
+    assert_eq!(checker(&file).check("alice", &longer), Verdict::Wrong);
+    assert_eq!(checker(&file).check("bob", &longer), Verdict::UnknownUser);
+    let refused = set_password(&file, "alice", &longer, cost(), &SALT);
+    assert_eq!(refused, Err(EditError::PasswordTooLong));
 }
 
 #[test]
@@ -213,7 +251,7 @@ fn parameters_have_bounds() {
     for cut in 0..good.trim_end().len() {
         if let Ok(file) = PasswordFile::parse(&good.as_bytes()[..cut]) {
             let checker = PasswordChecker::new(file, &[1; 32], 1);
-            assert_eq!(checker.check("a", b"x"), Verdict::Wrong, "{}", &good[..cut]);
+            assert_ne!(checker.check("a", b"x"), Verdict::Right, "{}", &good[..cut]);
         }
     }
     assert_eq!(line("a:$argon2id$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAA"), damaged);

@@ -42,6 +42,7 @@ impl World {
                 topics: Vec::new(),
             }),
             login_timeout: self.options.authenticates.then_some(LOGIN_TIMEOUT),
+            anonymous_may_claim: true,
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =

@@ -48,6 +48,27 @@ fn users_are_added_changed_and_removed() {
     assert!(ended.stderr.contains("--stdin"), "{ended:?}");
     let names: Vec<_> = fs::read_dir(folder.path()).expect("a folder").collect();
     assert_eq!(names.len(), 1, "nothing is left beside it: {names:?}");
+
+    let message = format!("{name}: no user is left; a broker lets nobody in with a password\n");
+    run(&["passwd", "--delete", text(&file), "pump"]).check(
+        0,
+        &format!("pump removed from {name}\n"),
+        &message,
+    );
+}
+
+#[test]
+fn changes_at_the_same_time_are_all_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("passwords");
+    std::thread::scope(|scope| {
+        for number in 0..6 {
+            let file = &file;
+            scope.spawn(move || passwd(file, &format!("user-{number}"), "x"));
+        }
+    });
+    let users = fs::read_to_string(&file).expect("is there");
+    assert_eq!(users.lines().count(), 6, "{users}");
 }
 
 #[test]

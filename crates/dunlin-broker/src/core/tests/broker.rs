@@ -65,8 +65,8 @@ struct Station {
 /// A Client of which a worker wants to know who it is.
 pub(super) struct Asked {
     worker: usize,
-    key: ConnectionKey,
-    exchange: u32,
+    pub(super) key: ConnectionKey,
+    pub(super) exchange: u32,
     pub(super) login: Box<Login>,
 }
 
@@ -105,6 +105,8 @@ pub(super) struct Broker {
     pub(super) accepting: usize,
     /// How long it may take until it is known who a Client is, if anybody asks.
     login_timeout: Option<Duration>,
+    /// Whether a session of nobody goes to anonymous Clients.
+    pub(super) anonymous_may_claim: bool,
     /// Who is to be decided about.
     pub(super) asked_who: VecDeque<Asked>,
 }
@@ -145,6 +147,7 @@ impl Broker {
             asked: Vec::new(),
             accepting: 0,
             login_timeout: None,
+            anonymous_may_claim: true,
             asked_who: VecDeque::new(),
         };
         broker.start(workers);
@@ -189,6 +192,7 @@ impl Broker {
                 queue_head: self.queue_head,
                 durability: self.rules.clone(),
                 login_timeout: self.login_timeout,
+                anonymous_may_claim: self.anonymous_may_claim,
                 version: "0.0.0",
             };
             Station {

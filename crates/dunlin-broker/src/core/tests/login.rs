@@ -182,6 +182,47 @@ fn anonymous_clients_share_what_is_anonymous() {
 }
 
 #[test]
+fn a_session_of_nobody_goes_to_who_may_have_it() {
+    for (anonymous_may_claim, expected) in
+        [(true, ReasonCode::Success), (false, ReasonCode::NotAuthorized)]
+    {
+        let mut broker = Broker::with_store(1);
+        for name in ["one", "two"] {
+            let link = broker.connect(connect(name).expiry(100));
+            broker.receive(link);
+        }
+        // From now on somebody asks.
+        broker.anonymous_may_claim = anonymous_may_claim;
+        broker = broker.with_logins(TIMEOUT);
+        broker.restart();
+        let resume = |name| connect(name).resume().expiry(100);
+        let link = log_in(&mut broker, resume("one"), anonymous());
+        let is_claimed = expected == ReasonCode::Success;
+        assert_eq!(connack_code(&mut broker, link), (expected, is_claimed));
+        let link = log_in(&mut broker, resume("two"), user("gauge"));
+        assert_eq!(connack_code(&mut broker, link), (ReasonCode::Success, true));
+        let link = log_in(&mut broker, resume("two"), anonymous());
+        assert_eq!(connack_code(&mut broker, link), (ReasonCode::NotAuthorized, false));
+    }
+}
+
+#[test]
+fn who_is_turned_away_for_another_is_told_of_with_both_names() {
+    let mut broker = broker(1);
+    let owner = log_in(&mut broker, connect("one").expiry(100), user("gauge"));
+    broker.receive(owner);
+    for (decision, name) in [(user("pump"), "pump"), (anonymous(), "")] {
+        broker.connect(connect("one"));
+        let asked = broker.asked_who.pop_front().expect("a question");
+        let now = broker.now;
+        let core = broker.core(0);
+        core.handle_decision(now, asked.key, asked.exchange, decision);
+        assert_eq!(core.stranger(asked.key), Some(("gauge", name)));
+        broker.settle(0);
+    }
+}
+
+#[test]
 fn a_connection_ends_with_its_login() {
     for workers in [1, 3] {
         for accepting in 0..usize::from(workers) {

@@ -23,6 +23,7 @@ fn a_quiet_connection_holds_no_buffer() {
             queue_head: crate::core::QueueHead::default(),
             durability: Arc::default(),
             login_timeout: None,
+            anonymous_may_claim: true,
             version: "test",
         },
     );

@@ -247,6 +247,7 @@ fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
             queue_head: crate::core::QueueHead::default(),
             durability: std::sync::Arc::default(),
             login_timeout: None,
+            anonymous_may_claim: true,
             version: "test",
         },
     );
