@@ -11,6 +11,7 @@ use crate::core::{
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
 use crate::net::{Acceptor, BoundFile, Listening, Stream, Transport, bind, bind_file};
+use crate::pressure::{self, Ceiling};
 use crate::rights::{RightsFile, RightsFileError};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
@@ -25,7 +26,7 @@ use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Sender};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant as Clock, SystemTime};
 
@@ -51,6 +52,8 @@ pub struct Broker {
     peers: Vec<Peer>,
     admission: Arc<Admission>,
     front: Option<FrontHandle>,
+    /// As long as it is there, memory is watched.
+    memory_watch: Option<Sender<()>>,
     passwords: Option<Arc<Passwords>>,
     /// The TLS of the listeners that have one.
     certificates: Vec<Arc<Certificates>>,
@@ -233,6 +236,7 @@ impl Builder {
         broker.start_front(&config, &bound).map_err(StartError::Worker)?;
         broker.socket_files =
             bound.into_iter().filter_map(|bound| bound.socket.into_file()).collect();
+        broker.watch_memory(&config, stores).map_err(StartError::Worker)?;
         Ok(broker)
     }
 }
@@ -364,6 +368,7 @@ fn assemble(
             started_at,
             authentication: None,
             listeners: rules.map(|_| names.clone()),
+            lag_max: Duration::from_millis(u64::from(limits.lag_max_millis)),
             admission: admission.clone(),
         });
     }
@@ -374,6 +379,7 @@ fn assemble(
         peers,
         admission,
         front: None,
+        memory_watch: None,
         passwords: None,
         certificates: bound.iter().filter_map(|bound| bound.tls.clone()).collect(),
         watcher: None,
@@ -526,6 +532,22 @@ impl Broker {
         Ok(())
     }
 
+    /// Starts the thread that watches the memory of the process, if that has a limit.
+    fn watch_memory(&mut self, config: &Config, stores: bool) -> io::Result<()> {
+        if config.memory.max == 0 {
+            return Ok(());
+        }
+        let ceiling = Ceiling::new(config.memory.max, stores);
+        let (sender, stop) = mpsc::channel();
+        let peers = self.peers.clone();
+        let thread = std::thread::Builder::new()
+            .name("dunlin-memory".to_owned())
+            .spawn(move || pressure::watch(ceiling, &peers, &stop))?;
+        self.threads.push(thread);
+        self.memory_watch = Some(sender);
+        Ok(())
+    }
+
     /// Opens a connection from within this process, without a network: the end that a client
     /// speaks MQTT on.
     ///
@@ -624,6 +646,7 @@ impl Broker {
                 tracing::error!(%error, "the front can't be woken");
             }
         }
+        self.memory_watch = None;
         self.watcher = None;
         self.socket_files.clear();
         for peer in &self.peers {

@@ -5,6 +5,7 @@
 
 mod input;
 mod intake;
+mod lag;
 mod login;
 mod output;
 mod peer;
@@ -22,6 +23,7 @@ use bytes::BytesMut;
 use dunlin_protocol::codec::ReasonCode;
 use dunlin_protocol::{ConnectionEnd, Instant};
 use input::ToRead;
+use lag::Lag;
 use mio::{Events, Interest, Poll, Token};
 use peer::Adopted;
 use std::collections::VecDeque;
@@ -66,6 +68,8 @@ pub(crate) struct WorkerParts {
     pub(crate) authentication: Option<Authentication>,
     /// The names of the listeners, if rules may ask for them.
     pub(crate) listeners: Option<Arc<[Arc<str>]>>,
+    /// How long a turn may take.
+    pub(crate) lag_max: Duration,
     /// Who may come in, for the whole broker.
     pub(crate) admission: Arc<Admission>,
 }
@@ -84,6 +88,7 @@ pub(crate) struct Worker {
     accept_again_at: Option<Instant>,
     keys: Vec<ConnectionKey>,
     stopping: bool,
+    lag: Lag,
     /// How far the core knows that records are written, and synced.
     stored_upto: [RecordNumber; 2],
     /// Whether the core knows the store to take more.
@@ -110,6 +115,7 @@ impl Worker {
             accept_again_at: None,
             keys: Vec::new(),
             stopping: false,
+            lag: Lag::default(),
             stored_upto: [RecordNumber::default(); 2],
             store_is_ready: true,
             has_fetched: false,
@@ -206,6 +212,8 @@ impl Worker {
         self.carry_out(now);
         self.write_touched(now);
         self.end_lingering(now);
+        let is_behind = self.lag.note(now, self.now(), self.parts.lag_max);
+        self.parts.core.handle_lag(is_behind);
     }
 
     /// Takes note of what has become readable or writable.

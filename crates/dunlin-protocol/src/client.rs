@@ -167,8 +167,11 @@ impl ClientConnection {
         if self.waits_for_owner() {
             return Progress::NeedInput;
         }
-        let taken = match self.engine.receive(now, input, &Limits::NONE, 0) {
-            Ok(None) => return Progress::NeedInput,
+        let taken = match self.engine.receive(now, input, &Limits::NONE) {
+            Ok(None) => {
+                self.engine.on_partial(now, input.len(), 0);
+                return Progress::NeedInput;
+            }
             Ok(Some(packet)) => {
                 self.pinged_at = None;
                 self.handle_packet(now, packet, out)

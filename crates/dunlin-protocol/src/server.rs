@@ -187,8 +187,11 @@ impl ServerConnection {
         if self.waits_for_owner() {
             return Progress::NeedInput;
         }
-        let taken = match self.receive(now, input) {
-            Ok(None) => return Progress::NeedInput,
+        let taken = match self.engine.receive(now, input, &self.config.packet_limits) {
+            Ok(None) => {
+                self.engine.on_partial(now, input.len(), self.config.partial_rate_min);
+                return Progress::NeedInput;
+            }
             Ok(Some(packet)) => self.handle_packet(now, packet, out),
             Err(violation) => Err(violation),
         };
@@ -201,12 +204,6 @@ impl ServerConnection {
                 Progress::Closed
             }
         }
-    }
-
-    #[inline]
-    fn receive(&mut self, now: Instant, input: &mut BytesMut) -> Result<Option<Packet>, Violation> {
-        let ServerConfig { packet_limits, partial_rate_min, .. } = &*self.config;
-        self.engine.receive(now, input, packet_limits, *partial_rate_min)
     }
 
     #[inline]

@@ -140,6 +140,10 @@ limits! {
     connections_per_user_max: usize [0, 100_000_000] = 0;
     /// Connections that are accepted in a second; further ones wait with the system. 0 is any number.
     connects_per_second_max: u32 [0, 1_000_000] = 0;
+    /// Milliseconds that a turn of a worker may take: it reads, handles and writes what is ready. While
+    /// turns have been longer for a second, clients without a session are refused (Server busy). 0 is
+    /// any time.
+    lag_max_millis: u32 [0, 60_000] = 200;
     /// Messages that a client may publish in a second; the input of one that is faster waits. 0 is
     /// any number.
     publish_rate_max: u32 [0, 1_000_000_000] = 0;

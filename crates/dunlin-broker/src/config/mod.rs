@@ -10,6 +10,8 @@ mod listener;
 #[cfg(feature = "server")]
 mod load;
 #[cfg(feature = "server")]
+mod memory;
+#[cfg(feature = "server")]
 mod network;
 #[cfg(feature = "server")]
 mod rights;
@@ -33,6 +35,7 @@ pub use {
     endpoint::{Endpoint, SocketFile},
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
+    memory::Memory,
     network::{InvalidNetwork, Network},
     rights::Rights,
     setting::{Setting, settings},
@@ -70,6 +73,8 @@ pub struct Config {
     pub log: String,
     /// How much of everything the broker grants.
     pub limits: Limits,
+    /// How much memory it may have.
+    pub memory: Memory,
 }
 
 #[cfg(feature = "server")]
@@ -86,6 +91,7 @@ impl Default for Config {
             watch_files_secs: 5,
             log: "info".to_owned(),
             limits: Limits::default(),
+            memory: Memory::default(),
         }
     }
 }

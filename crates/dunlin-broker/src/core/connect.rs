@@ -107,6 +107,13 @@ impl Core {
         }
         // Who is refused changes nothing: neither takeover nor Clean Start comes before this. A
         // Client that has a session needs no room for another one.
+        if known.is_none()
+            && let Some((limit, reason_code)) = self.pressure.lets_nobody_in()
+        {
+            self.count_limit(limit, 1);
+            self.reject(now, key, reason_code);
+            return;
+        }
         if known.is_none() && self.sessions_full() {
             self.count_limit(LimitCause::Sessions, 1);
             self.reject(now, key, ReasonCode::QuotaExceeded);

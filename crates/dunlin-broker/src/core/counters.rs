@@ -33,6 +33,8 @@ pub enum DropCause {
     RefusedByReceiver,
     /// A newer message of its Topic Name has come, and the queue keeps the last one alone.
     Replaced,
+    /// Of QoS 0, and memory was scarce.
+    MemoryFull,
     /// What the store had of it is damaged. A start counts at least one for each damaged place,
     /// as nobody can know how many messages it had.
     Damaged,
@@ -40,7 +42,7 @@ pub enum DropCause {
 
 impl DropCause {
     /// All causes, in their order.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Offline,
         Self::OutputFull,
         Self::QueueFull,
@@ -53,6 +55,7 @@ impl DropCause {
         Self::NoMember,
         Self::RefusedByReceiver,
         Self::Replaced,
+        Self::MemoryFull,
         Self::Damaged,
     ];
 
@@ -71,6 +74,7 @@ impl DropCause {
             Self::NoMember => "no-member",
             Self::RefusedByReceiver => "refused-by-receiver",
             Self::Replaced => "replaced",
+            Self::MemoryFull => "memory-full",
             Self::Damaged => "damaged",
         }
     }

@@ -3,6 +3,7 @@
 
 use super::forward::{Forward, Forwarded, Outcome, Receiver, Turn, WhenFull};
 use super::granted::{Granted, SessionKey, Subscriber};
+use super::limits::LimitCause;
 use super::outgoing::Outgoing;
 use super::pending::HeldForwards;
 use super::publish::{HELD_RETRY, Routed};
@@ -65,6 +66,10 @@ impl Core {
         publisher: SessionKey,
         outgoing: &Outgoing<'_>,
     ) -> bool {
+        if self.pressure.refuses() {
+            self.count_limit(LimitCause::MemoryRefused, 1);
+            return true;
+        }
         if !self.endpoints.store_is_ready {
             let message = outgoing.message;
             let is_exactly_once = message.qos == QoS::ExactlyOnce;

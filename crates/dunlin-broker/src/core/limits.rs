@@ -57,6 +57,8 @@ limit_causes! {
     ConnectionsPerUser = "connections_per_user_max";
     /// Times that accepting waited, as connections came too fast.
     ConnectRate = "connects_per_second_max";
+    /// Clients without a session that were refused, as their worker was behind.
+    Lag = "lag_max_millis";
     /// Times that a connection was not read for a while, as its messages came too fast.
     PublishRate = "publish_rate_max";
     /// Times that a connection was not read for a while, as the bytes of its messages came too fast.
@@ -83,6 +85,14 @@ limit_causes! {
     RetainedLen = "retained_len_max";
     /// Messages that were not retained for their bytes.
     RetainedBytes = "retained_bytes_max";
+    /// Times that a connection was not read for a while, as memory was scarce.
+    MemorySlowed = "memory_max_slowed";
+    /// Clients without a session that were refused, as memory was scarce.
+    MemoryClosed = "memory_max_closed";
+    /// Times that a message was refused or had to wait, as memory was scarce.
+    MemoryRefused = "memory_max_refused";
+    /// Connections that were ended for an unfinished packet, as memory was scarce.
+    MemoryEnded = "memory_max_ended";
 }
 
 impl Core {

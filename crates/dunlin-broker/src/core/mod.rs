@@ -40,6 +40,7 @@ mod names;
 mod notes;
 mod outgoing;
 mod pending;
+mod pressure;
 mod publish;
 mod queue;
 mod rates;
@@ -71,6 +72,7 @@ pub use granted::{SessionKey, WorkerNumber};
 pub use image::Image;
 pub use limits::LimitCause;
 pub use login::{Decision, Grant, Login};
+pub use pressure::{Pressure, PressureLevel};
 pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
@@ -225,6 +227,7 @@ pub struct Core {
     /// The number that the last question for a Client's identity had.
     last_exchange: u32,
     rates: rates::Rates,
+    pressure: pressure::UnderPressure,
     users: UserConnections,
     /// Connections that are refused when their CONNECT comes, and why.
     refusals: HashMap<ConnectionKey, ReasonCode>,
@@ -282,6 +285,7 @@ impl Core {
             assigned: 0,
             underway: 0,
             rates: rates::Rates::default(),
+            pressure: pressure::UnderPressure::default(),
             users: UserConnections::default(),
             refusals: HashMap::new(),
             stopping: false,

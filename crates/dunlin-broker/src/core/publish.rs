@@ -95,6 +95,10 @@ impl Core {
             return;
         }
         let Some(ack) = ack else {
+            if self.pressure.refuses() {
+                self.endpoints.counters.drop_one(DropCause::MemoryFull);
+                return;
+            }
             let outgoing = Outgoing::borrowed(&message);
             if let Err(cause) = self.retain(now, Some(session), &outgoing) {
                 // Those who are there get it all the same.
@@ -432,8 +436,13 @@ impl Core {
 
     // ---- publishes that wait for room
 
+    /// How many bytes of a Client's publishes may wait before it is not read.
+    fn held_bytes_max(&self) -> usize {
+        if self.pressure.refuses() { 0 } else { self.endpoints.limits.output_bytes_max }
+    }
+
     fn hold(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, message: Arc<Message>) {
-        let bytes_max = self.endpoints.limits.output_bytes_max;
+        let bytes_max = self.held_bytes_max();
         let Some(connection) = self.endpoints.connection(key) else { return };
         if connection.is_gone {
             connection.forgoes = true;
@@ -472,7 +481,7 @@ impl Core {
             self.take_acknowledged(now, key, session, &mut outgoing, ack);
         }
         let bytes = self.pending.held.get(&key).map_or(0, HeldPublishes::bytes);
-        let is_full = bytes >= self.endpoints.limits.output_bytes_max;
+        let is_full = bytes > 0 && bytes >= self.held_bytes_max();
         if let Some(connection) = self.endpoints.connection(key)
             && connection.held
             && !is_full

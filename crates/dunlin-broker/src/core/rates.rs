@@ -47,6 +47,7 @@ impl Core {
     /// ahead of them.
     #[inline]
     pub(super) fn count_rate(&mut self, now: Instant, key: ConnectionKey, message: &Message) {
+        self.count_brought(key, message.payload.len());
         let limits = &self.endpoints.limits;
         if limits.publish_rate_max > 0 || limits.bytes_rate_max > 0 {
             self.count_rates(now, key, message.size() as u64);

@@ -85,6 +85,11 @@ impl Transport {
         self.layers.as_ref().is_some_and(|layers| layers.has_tls())
     }
 
+    /// Whether MQTT does not lie directly on the socket.
+    pub(crate) const fn has_layers(&self) -> bool {
+        self.layers.is_some()
+    }
+
     /// Whether a handshake of TLS is under way.
     pub(crate) fn is_handshaking(&self) -> bool {
         self.layers.as_ref().is_some_and(|layers| layers.is_handshaking())

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// Bytes read from one connection before others have their turn.
 const READ_LEN_MAX: usize = 64 * 1024;
+/// The least that is read of a connection with layers, which need room for themselves.
+const READ_LEN_LAYERS: usize = 32 * 1024;
 /// The buffer that all connections of a worker are read into.
 const READ_BUFFER_LEN: usize = 512 * 1024;
 /// Bytes read after which outputs are written before the turn ends: what was read and what comes of
@@ -128,8 +130,18 @@ impl Worker {
         if !socket.is_readable {
             return;
         }
+        let unfinished = socket.rest.len();
+        let len_max = match self.parts.core.read_len_max(now, key, unfinished) {
+            None => READ_LEN_MAX,
+            Some(0) => {
+                socket.is_paused = true;
+                return;
+            }
+            Some(len) if socket.transport.has_layers() => len.clamp(READ_LEN_LAYERS, READ_LEN_MAX),
+            Some(len) => len.min(READ_LEN_MAX),
+        };
         prepare(&mut self.buffer);
-        match socket.read(&mut self.buffer, READ_LEN_MAX) {
+        match socket.read(&mut self.buffer, len_max) {
             Reading::WouldBlock if socket.is_broken => self.drop_socket(now, key),
             Reading::WouldBlock => {}
             Reading::Closed => {
@@ -138,7 +150,8 @@ impl Worker {
                 self.drop_socket(now, key);
             }
             Reading::Bytes(bytes) => {
-                self.parts.core.count_received(bytes.len());
+                let len = bytes.len();
+                self.parts.core.count_received(len);
                 self.unwritten_input += bytes.len();
                 if socket.rest.is_empty() {
                     self.handle_input(now, key, bytes, Source::Buffer);
@@ -147,6 +160,7 @@ impl Worker {
                     self.handle_rest(now, key);
                 }
                 let Some(socket) = socket_of(&mut self.sockets, key) else { return };
+                self.parts.core.count_unfinished(key, socket.rest.len(), len);
                 if socket.is_readable && !socket.is_paused {
                     self.to_read.list(socket);
                 }

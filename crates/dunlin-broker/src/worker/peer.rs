@@ -2,7 +2,8 @@
 
 use crate::admission::Permit;
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, Rules, WorkerNumber,
+    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, Pressure, Rules,
+    WorkerNumber,
 };
 use crate::net::Transport;
 use crate::store::StoreWaker;
@@ -24,6 +25,8 @@ pub(crate) enum WorkerMessage {
     Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
     /// Other rules of what Clients may do.
     Rules(Arc<Rules>),
+    /// How scarce memory is.
+    Pressure(Pressure),
     /// A limit that the sender sees to has refused or delayed so much.
     Limited(LimitCause, u64),
     /// What is to be said under `$SYS/broker/`, by name; nothing is said of a name without a value.

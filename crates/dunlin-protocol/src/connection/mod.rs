@@ -133,21 +133,18 @@ impl Engine {
         self.last_sent
     }
 
-    /// Takes the first whole packet off the input.
+    /// Takes the first whole packet off the input. Without one [`Engine::on_partial`] follows.
     #[inline]
     pub(crate) fn receive(
         &mut self,
         now: Instant,
         input: &mut BytesMut,
         limits: &Limits,
-        partial_rate_min: u32,
     ) -> Result<Option<Packet>, Violation> {
         let packet = self.decoder.decode_within(input, limits)?;
         if packet.is_some() {
             self.last_received = now;
             self.partial_len = 0;
-        } else {
-            self.on_partial(now, input.len(), partial_rate_min);
         }
         Ok(packet)
     }
@@ -155,7 +152,7 @@ impl Engine {
     /// A large packet that takes longer than the Keep Alive is no silence: its bytes count as well,
     /// once a peer was accepted. So many of them a second, from those that counted last: a packet that
     /// grows by a byte now and then would hold what has come of it for ever.
-    fn on_partial(&mut self, now: Instant, len: usize, rate_min: u32) {
+    pub(crate) fn on_partial(&mut self, now: Instant, len: usize, rate_min: u32) {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
         let grown = u128::from(len.saturating_sub(self.partial_len));
         if grown == 0 {

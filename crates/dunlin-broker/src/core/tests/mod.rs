@@ -10,6 +10,7 @@ mod limits_table;
 mod login;
 mod memory;
 mod packets;
+mod pressure;
 mod publish;
 mod queues;
 mod recovery;

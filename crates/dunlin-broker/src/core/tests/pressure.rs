@@ -1,0 +1,145 @@
+//! Memory that is scarce: what is still taken, and what goes on when it no longer is.
+
+use super::*;
+use crate::Limits;
+use crate::core::{DropCause, LimitCause, Pressure, PressureLevel};
+use dunlin_protocol::codec::{Packet, ProtocolVersion, QoS, ReasonCode};
+use std::time::Duration;
+
+fn broker() -> Broker {
+    Broker::with(1, Limits { sys_interval_secs: 0, ..Limits::default() })
+}
+
+fn press(broker: &mut Broker, level: PressureLevel, spare: u64) {
+    broker.core(0).handle_pressure(Pressure { level, spare });
+}
+
+fn connack_code(broker: &mut Broker, link: Link) -> ReasonCode {
+    match broker.receive(link).first() {
+        Some(Packet::ConnAck(connack)) => connack.reason_code,
+        packet => panic!("no CONNACK but {packet:?}"),
+    }
+}
+
+#[test]
+fn messages_are_refused_or_wait_and_acknowledgements_are_taken() {
+    let mut broker = broker();
+    let reader = broker.join(connect("reader").receive_maximum(1)).0;
+    broker.send(reader, subscribe(&["a"], QoS::AtLeastOnce));
+    assert!(matches!(broker.receive_one(reader), Packet::SubAck(_)));
+    let new = broker.client("new");
+    let old = broker.join(connect_v311("old", true)).0;
+    for at in 1..=3 {
+        let payload = at.to_string();
+        broker.send(new, Packet::Publish(publish("a", &payload, QoS::AtLeastOnce, at)));
+        assert!(matches!(broker.receive_one(new), Packet::PubAck(_)));
+    }
+    press(&mut broker, PressureLevel::Refuse, 0);
+    broker.send(new, Packet::Publish(publish("a", "refused", QoS::AtLeastOnce, 4)));
+    let Packet::PubAck(ack) = broker.receive_one(new) else { panic!("no PUBACK") };
+    assert_eq!(ack.reason_code, ReasonCode::QuotaExceeded);
+    broker.send(new, Packet::Publish(publish("a", "dropped", QoS::AtMostOnce, 1)));
+    assert_eq!(broker.counters().dropped_for(DropCause::MemoryFull), 1);
+    broker.send(old, Packet::Publish(publish("a", "4", QoS::AtLeastOnce, 1)));
+    broker.send(old, Packet::Publish(publish("a", "5", QoS::AtLeastOnce, 2)));
+    assert!(broker.receive(old).is_empty());
+    assert!(broker.is_paused(old), "one waits, and no more are taken");
+    broker.send(new, Packet::PingReq);
+    assert!(matches!(broker.receive_one(new), Packet::PingResp));
+    // Who takes what waits makes room.
+    assert_eq!(broker.drain(reader), ["1", "2", "3"]);
+    broker.advance_secs(1);
+    assert!(broker.receive(old).is_empty());
+    assert!(broker.counters().limited_by(LimitCause::MemoryRefused) >= 2);
+
+    press(&mut broker, PressureLevel::Closed, 1 << 20);
+    broker.advance_secs(1);
+    assert_eq!(broker.receive(old).len(), 2, "both are acknowledged");
+    broker.send(new, Packet::Publish(publish("a", "6", QoS::AtLeastOnce, 5)));
+    assert!(matches!(broker.receive_one(new), Packet::PubAck(ack) if !ack.reason_code.is_error()));
+    assert_eq!(broker.drain(reader), ["4", "5", "6"]);
+}
+
+#[test]
+fn nobody_new_is_let_in() {
+    for level in [PressureLevel::Closed, PressureLevel::Refuse] {
+        let mut broker = broker();
+        let known = broker.join(connect("known").resume().expiry(100)).0;
+        broker.cut(known);
+        press(&mut broker, level, 0);
+        for at in 1..=10 {
+            let link = broker.connect(connect(&format!("new-{at}")));
+            assert_eq!(connack_code(&mut broker, link), ReasonCode::QuotaExceeded);
+            assert_eq!(broker.counters().limited_by(LimitCause::MemoryClosed), at);
+        }
+        let link = broker.connect(connect("known").resume().expiry(100));
+        assert_eq!(connack_code(&mut broker, link), ReasonCode::Success);
+        assert_eq!(broker.counters().sessions, 1);
+        press(&mut broker, PressureLevel::Slow, 0);
+        broker.client("new");
+    }
+}
+
+#[test]
+fn a_worker_that_is_behind_lets_nobody_new_in() {
+    let mut broker = broker();
+    let known = broker.client("known");
+    broker.core(0).handle_lag(true);
+    for at in 1..=10 {
+        let link = broker.connect(connect(&format!("new-{at}")));
+        assert_eq!(connack_code(&mut broker, link), ReasonCode::ServerBusy);
+        assert_eq!(broker.counters().limited_by(LimitCause::Lag), at);
+    }
+    broker.send(known, Packet::PingReq);
+    assert!(matches!(broker.receive_one(known), Packet::PingResp));
+    broker.core(0).handle_lag(false);
+    broker.client("new");
+}
+
+#[test]
+fn who_has_brought_its_share_rests() {
+    let mut broker = broker();
+    let links = ["one", "two"].map(|name| broker.client(name));
+    let keys = links.map(|link| broker.key(link).expect("open"));
+    let now = broker.now;
+    let may_read = |broker: &mut Broker, at: usize, unfinished| {
+        let now = broker.now;
+        broker.core(0).read_len_max(now, keys[at], unfinished)
+    };
+    assert_eq!(may_read(&mut broker, 0, 0), None);
+    press(&mut broker, PressureLevel::Slow, 20_000);
+    assert_eq!([0, 1].map(|at| may_read(&mut broker, at, 0)), [Some(10_000); 2]);
+    let message = |len| Packet::Publish(publish("a", &"x".repeat(len), QoS::AtMostOnce, 1));
+    broker.send(links[0], message(4_000));
+    assert_eq!(may_read(&mut broker, 0, 0), Some(6_000));
+    broker.send(links[0], message(6_000));
+    assert_eq!([0, 1].map(|at| may_read(&mut broker, at, 0)), [Some(0), Some(10_000)]);
+    // It may have a DISCONNECT behind, which waits for its turn as well.
+    broker.send(links[0], disconnect(ReasonCode::Success));
+    assert!(!broker.is_closed(links[0]));
+    assert_eq!(broker.counters().limited_by(LimitCause::MemorySlowed), 1);
+    press(&mut broker, PressureLevel::Slow, 20_000);
+    broker.advance(Duration::from_millis(200));
+    assert!(broker.is_closed(links[0]));
+
+    // So does who brings an unfinished packet; acknowledgements and such bring nothing.
+    broker.core(0).count_unfinished(keys[1], 4_000, 4_000);
+    broker.send_bytes(links[1], &bytes_of(&Packet::PingReq, ProtocolVersion::V5).repeat(9_000));
+    broker.receive(links[1]);
+    assert_eq!(may_read(&mut broker, 1, 4_000), Some(10_000));
+    broker.core(0).count_unfinished(keys[1], 8_000, 4_000);
+    assert_eq!(may_read(&mut broker, 1, 8_000), Some(6_000));
+    // At last it is ended, unless what it has begun may be an acknowledgement.
+    press(&mut broker, PressureLevel::Last, 0);
+    assert_eq!(may_read(&mut broker, 1, 4_000), Some(1024));
+    assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 0);
+    assert_eq!(may_read(&mut broker, 1, 8_000), Some(0));
+    assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 1);
+    broker.advance(Duration::from_millis(1));
+    broker.run();
+    assert!(broker.is_closed(links[1]));
+    press(&mut broker, PressureLevel::None, 0);
+    let other = broker.client("other");
+    let key = broker.key(other).expect("open");
+    assert_eq!(broker.core(0).read_len_max(now, key, 8_000), None);
+}
