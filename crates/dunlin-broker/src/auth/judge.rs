@@ -69,7 +69,7 @@ impl Judge {
         let mut delay = Duration::ZERO;
         if let (Some(damping), Some(address)) = (&self.damping, candidate.address) {
             match &verdict {
-                Verdict::Allow(grant) if grant.user.is_some() => {
+                Verdict::Allow(grant) | Verdict::AllowWith(grant, _) if grant.user.is_some() => {
                     damping.handle_success(address.ip());
                 }
                 Verdict::Deny(ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized, _) => {
@@ -113,6 +113,7 @@ mod tests {
             client_identifier: "one".parse().unwrap(),
             user_name: Some("gauge".parse().unwrap()),
             password: password.map(|password| password.as_bytes().into()),
+            enhanced: None,
         };
         let address = address.map(|address| address.parse().unwrap());
         Candidate { login: Box::new(login), certificate: None, address }

@@ -76,13 +76,14 @@ impl Core {
     }
 
     fn decide_connect(&mut self, now: Instant, key: ConnectionKey, admitted: Admitted) {
-        let Admitted { mut connect, owner, expires_at } = admitted;
+        let Admitted { mut connect, owner, expires_at, data } = admitted;
         if let Err(reason_code) = self.check_connect(&connect) {
             self.reject(now, key, reason_code);
             return;
         }
         let last_before = self.endpoints.last_record;
-        let mut properties = ConnAckProperties::default();
+        let mut properties =
+            ConnAckProperties { authentication_data: data.clone(), ..Default::default() };
         if connect.client_identifier.is_empty() {
             connect.client_identifier = self.assign_client_identifier();
             properties.assigned_client_identifier = Some(connect.client_identifier.clone());
@@ -112,7 +113,7 @@ impl Core {
         if !connect.clean_start
             && known.is_some_and(|session| self.endpoints.sessions[session.0].is_undecided())
         {
-            self.park(key, Admitted { connect, owner, expires_at });
+            self.park(key, Admitted { connect, owner, expires_at, data });
             return;
         }
         let resumed = match known {
@@ -175,7 +176,7 @@ impl Core {
         if self.stopping {
             return Err(ReasonCode::ServerUnavailable);
         }
-        if connect.properties.authentication_method.is_some() {
+        if connect.properties.authentication_method.is_some() && self.login_timeout.is_none() {
             return Err(ReasonCode::BadAuthenticationMethod);
         }
         if let Some(will) = &connect.will {
