@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "server")]
+mod admission;
+#[cfg(feature = "server")]
 mod auth;
 pub mod config;
 pub mod core;

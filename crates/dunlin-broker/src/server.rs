@@ -1,11 +1,13 @@
 //! The broker as others see it: built, started, stopped.
 
+use crate::admission::Admission;
 use crate::auth::{
     self, Authentication, Chain, Damping, Judge, PasswordFileError, Passwords, Pool,
 };
 use crate::config::{Config, Listener};
 use crate::core::{
-    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, WorkerNumber, owner,
+    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, UserConnections, WorkerNumber,
+    owner,
 };
 use crate::front::{Door, Front, FrontParts};
 use crate::net::{Acceptor, Stream, Transport, bind};
@@ -44,6 +46,7 @@ pub struct Broker {
     listeners: Vec<Listener>,
     addresses: Vec<SocketAddr>,
     peers: Vec<Peer>,
+    admission: Arc<Admission>,
     front: Option<FrontHandle>,
     passwords: Option<Arc<Passwords>>,
     threads: Vec<JoinHandle<()>>,
@@ -248,7 +251,8 @@ fn assemble(
     let retained = RetainedStore::new();
     let limits = Arc::new(config.limits.clone());
     let durability = Arc::new(config.durability.clone());
-    let connections = Arc::new(AtomicUsize::new(0));
+    let admission = Admission::new(&limits);
+    let users = UserConnections::default();
     let started_at = (Clock::now(), since_epoch());
     let mut peers = Vec::new();
     let mut ends = Vec::new();
@@ -278,9 +282,11 @@ fn assemble(
             anonymous_may_claim: config.auth.password_file.is_none(),
             version: env!("CARGO_PKG_VERSION"),
         };
+        let mut core = Core::new(started_at.1, core);
+        core.share_users(users.clone());
         parts.push(WorkerParts {
             number,
-            core: Core::new(started_at.1, core),
+            core,
             store: None,
             poll,
             acceptors: bound
@@ -292,8 +298,7 @@ fn assemble(
             peers: peers.clone(),
             started_at,
             authentication: None,
-            connections: connections.clone(),
-            connections_max: limits.connections_max,
+            admission: admission.clone(),
         });
     }
     let mut listeners = config.listeners.clone();
@@ -304,6 +309,7 @@ fn assemble(
         listeners,
         addresses,
         peers,
+        admission,
         front: None,
         passwords: None,
         threads: Vec::new(),
@@ -433,6 +439,7 @@ impl Broker {
             doors,
             peers: self.peers.clone(),
             is_stopping: is_stopping.clone(),
+            admission: self.admission.clone(),
             half_open_max: config.limits.half_open_max,
             timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
         };

@@ -11,6 +11,7 @@ mod peer;
 
 pub(crate) use peer::{Opened, Peer, WorkerMessage};
 
+use crate::admission::Admission;
 use crate::auth::Authentication;
 use crate::core::{
     ConnectingClient, ConnectionKey, Core, Durability, Output, RecordNumber, WorkerNumber,
@@ -26,7 +27,7 @@ use peer::Adopted;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant as Clock};
 
@@ -63,9 +64,8 @@ pub(crate) struct WorkerParts {
     pub(crate) started_at: (Clock, Instant),
     /// Who finds out who Clients are, if anybody does.
     pub(crate) authentication: Option<Authentication>,
-    /// Connections of the whole broker.
-    pub(crate) connections: Arc<AtomicUsize>,
-    pub(crate) connections_max: usize,
+    /// Who may come in, for the whole broker.
+    pub(crate) admission: Arc<Admission>,
 }
 
 pub(crate) struct Worker {
@@ -328,11 +328,11 @@ impl Worker {
         };
         if let Err(error) = self.parts.poll.registry().deregister(&mut socket.transport) {
             tracing::warn!(%error, "a connection can't be moved to its worker");
-            self.parts.connections.fetch_sub(1, Ordering::Relaxed);
+            self.parts.admission.leave();
             return;
         }
-        let Socket { transport, rest, .. } = *socket;
-        let adopted = Adopted { transport, rest, client };
+        let Socket { transport, permit, rest, .. } = *socket;
+        let adopted = Adopted { transport, permit, rest, client };
         self.parts.peers[usize::from(worker.0)].send(WorkerMessage::Adopt(Box::new(adopted)));
     }
 

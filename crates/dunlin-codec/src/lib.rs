@@ -83,7 +83,7 @@ mod tests;
 mod transmit;
 mod types;
 
-pub use decode::Decoder;
+pub use decode::{Decoder, Limits};
 pub use encode::{EncodeError, PacketTooLarge};
 pub use encoded_publish::EncodedPublish;
 pub use error::DecodeError;

@@ -62,3 +62,35 @@ fn subscribe_has_the_bytes_of_the_standard() {
     check_round_trip(&packet, ProtocolVersion::V3_1_1, b"\x82\x08\0\x01\0\x03a/#\x02");
     check_round_trip(&packet, ProtocolVersion::V5, b"\x82\x09\0\x01\0\0\x03a/#\x02");
 }
+
+#[test]
+fn what_a_packet_may_use_is_checked_while_it_is_read() {
+    let limits =
+        Limits { topic_name_len_max: 3, user_properties_max: 2, user_property_bytes_max: 6 };
+    let read = |bytes: &[u8]| {
+        Decoder::new(ProtocolVersion::V5, u32::MAX).decode_within(&mut bytes.into(), &limits)
+    };
+    assert!(read(b"\x30\x06\0\x03a/b\0").is_ok_and(|packet| packet.is_some()));
+    let too_long = DecodeError::TopicNameTooLong { len: 4, max: 3 };
+    assert_eq!(read(b"\x30\x07\0\x04a/bc\0"), Err(too_long));
+    let response_topic = b"\x30\x0B\0\x01a\x07\x08\0\x04a/bc";
+    assert_eq!(read(response_topic), Err(too_long));
+    // User Properties of a name and a value of so many bytes each.
+    let with = |lens: &[u8]| {
+        let pair = |len: &u8| {
+            let text = [&[0, *len][..], &vec![b'u'; usize::from(*len)]].concat();
+            [&[0x26][..], &text, &text].concat()
+        };
+        let properties = lens.iter().flat_map(pair).collect::<alloc::vec::Vec<_>>();
+        let len = u8::try_from(properties.len()).expect("few bytes");
+        read(&[&[0x30, 4 + len, 0, 1, b'a', len][..], &properties].concat())
+    };
+    assert!(with(&[3]).is_ok());
+    assert!(with(&[1, 2]).is_ok());
+    assert_eq!(with(&[4]), Err(DecodeError::UserPropertiesTooLong { max: 6 }));
+    assert_eq!(with(&[2, 2]), Err(DecodeError::UserPropertiesTooLong { max: 6 }));
+    assert_eq!(with(&[0, 0, 0]), Err(DecodeError::TooManyUserProperties { max: 2 }));
+    assert_eq!(too_long.reason_code(), ReasonCode::TopicNameInvalid);
+    let reason_code = DecodeError::TooManyUserProperties { max: 2 }.reason_code();
+    assert_eq!(reason_code, ReasonCode::QuotaExceeded);
+}

@@ -14,9 +14,9 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use core::time::Duration;
 use dunlin_codec::{
-    Connect, Disconnect, EncodeError, Packet, PacketIdentifier, PacketType, ProtocolVersion, QoS,
-    ReasonCode, Subscribe, SubscribeProperties, Subscription, TopicFilter, TransmitBuf,
-    Unsubscribe, UnsubscribeProperties,
+    Connect, Disconnect, EncodeError, Limits, Packet, PacketIdentifier, PacketType,
+    ProtocolVersion, QoS, ReasonCode, Subscribe, SubscribeProperties, Subscription, TopicFilter,
+    TransmitBuf, Unsubscribe, UnsubscribeProperties,
 };
 
 /// Bytes of the largest packet that a Client takes which did not set Maximum Packet Size.
@@ -167,7 +167,7 @@ impl ClientConnection {
         if self.waits_for_owner() {
             return Progress::NeedInput;
         }
-        let taken = match self.engine.receive(now, input) {
+        let taken = match self.engine.receive(now, input, &Limits::NONE, 0) {
             Ok(None) => return Progress::NeedInput,
             Ok(Some(packet)) => {
                 self.pinged_at = None;

@@ -131,6 +131,9 @@ pub enum ConnectionEnd {
     /// Nothing was received for too long, with the connection up.
     #[error("nothing was received within the Keep Alive")]
     KeepAliveTimeout,
+    /// The peer began a packet and did not go on with it, or too slowly.
+    #[error("a packet was begun and did not go on")]
+    PartialPacket,
     /// The CONNECT, or its answer, did not come in time.
     #[error("the connection was not established in time")]
     ConnectTimeout,

@@ -13,9 +13,13 @@ use alloc::vec::Vec;
 use bytes::BytesMut;
 use core::time::Duration;
 use dunlin_codec::{
-    ConnAckProperties, Disconnect, Packet, PacketIdentifier, PacketType, ProtocolVersion, QoS,
-    ReasonCode, SubAck, SubscriptionIdentifier, Text, TransmitBuf, UnsubAck,
+    ConnAckProperties, Disconnect, Limits, Packet, PacketIdentifier, PacketType, ProtocolVersion,
+    QoS, ReasonCode, SubAck, SubscriptionIdentifier, Text, TransmitBuf, UnsubAck,
 };
+
+/// How long a Client may be silent in the middle of a packet, whatever its Keep Alive, where
+/// [`ServerConfig::partial_rate_min`] asks for anything.
+const PARTIAL_SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// The limits that a Server sets for its Clients; shared by all connections of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,8 +30,17 @@ pub struct ServerConfig {
     pub packet_size_max: u32,
     /// Bytes of the largest CONNECT.
     pub connect_packet_size_max: u32,
+    /// Bytes a second by which a packet must go on whose beginning has come; 0 asks for nothing. One
+    /// that does not is no sign of life, and costs the connection when the Keep Alive is over, or a
+    /// minute.
+    pub partial_rate_min: u32,
+    /// How much a Client may use within a packet.
+    pub packet_limits: Limits,
     /// How many QoS 1 and 2 messages a Client may have under way (Receive Maximum), at least 1.
     pub receive_maximum: u16,
+    /// How many QoS 1 and 2 messages the Server has under way to a Client, if the Client takes that
+    /// many; at least 1.
+    pub send_in_flight_max: u16,
     /// How many Topic Aliases a Client may use (Topic Alias Maximum).
     pub topic_alias_maximum: u16,
     /// How many Topic Aliases the Server itself uses, if the Client takes that many.
@@ -43,7 +56,10 @@ impl Default for ServerConfig {
             connect_timeout: Duration::from_secs(10),
             packet_size_max: 16 * 1024 * 1024,
             connect_packet_size_max: 64 * 1024,
+            partial_rate_min: 0,
+            packet_limits: Limits::NONE,
             receive_maximum: 1024,
+            send_in_flight_max: u16::MAX,
             topic_alias_maximum: 64,
             topic_alias_outbound_max: 32,
             keep_alive_max_secs: 0,
@@ -171,7 +187,7 @@ impl ServerConnection {
         if self.waits_for_owner() {
             return Progress::NeedInput;
         }
-        let taken = match self.engine.receive(now, input) {
+        let taken = match self.receive(now, input) {
             Ok(None) => return Progress::NeedInput,
             Ok(Some(packet)) => self.handle_packet(now, packet, out),
             Err(violation) => Err(violation),
@@ -185,6 +201,12 @@ impl ServerConnection {
                 Progress::Closed
             }
         }
+    }
+
+    #[inline]
+    fn receive(&mut self, now: Instant, input: &mut BytesMut) -> Result<Option<Packet>, Violation> {
+        let ServerConfig { packet_limits, partial_rate_min, .. } = &*self.config;
+        self.engine.receive(now, input, packet_limits, *partial_rate_min)
     }
 
     #[inline]
@@ -284,7 +306,12 @@ impl ServerConnection {
         }
         if self.state == State::Connected {
             self.send_disconnect(now, &Disconnect::new(ReasonCode::KeepAliveTimeout), out);
-            self.engine.close(ConnectionEnd::KeepAliveTimeout);
+            let end = if self.owes_rest() {
+                ConnectionEnd::PartialPacket
+            } else {
+                ConnectionEnd::KeepAliveTimeout
+            };
+            self.engine.close(end);
         } else {
             self.engine.close(ConnectionEnd::ConnectTimeout);
         }
@@ -542,7 +569,7 @@ impl ServerConnection {
     /// The earliest moment at which [`ServerConnection::handle_timeout`] has something to do.
     ///
     /// One and a half times the Keep Alive after the last packet received [MQTT-3.1.2-22], or the
-    /// last part of a packet that isn't complete; never while the input waits for acknowledgements
+    /// last part of a packet that isn't complete (or a minute, if that is to go on at some rate); never while the input waits for acknowledgements
     /// of the owner.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.engine.is_closed() {
@@ -551,8 +578,18 @@ impl ServerConnection {
         if self.state != State::Connected {
             return Some(self.engine.last_received() + self.config.connect_timeout);
         }
-        let silence_max = self.silence_max().filter(|_| !self.engine.is_holding())?;
+        let silence_max = match self.silence_max() {
+            Some(silence_max) if self.owes_rest() => Some(silence_max.min(PARTIAL_SILENCE_MAX)),
+            None if self.owes_rest() => Some(PARTIAL_SILENCE_MAX),
+            silence_max => silence_max,
+        };
+        let silence_max = silence_max.filter(|_| !self.engine.is_holding())?;
         Some(self.engine.last_received() + silence_max)
+    }
+
+    /// Whether the Client has to go on with a packet.
+    fn owes_rest(&self) -> bool {
+        self.config.partial_rate_min > 0 && self.engine.has_partial()
     }
 
     /// The Session, for the connection that comes after this one.

@@ -106,6 +106,12 @@ limits! {
     connect_packet_size_max: u32 [bytes 128, 268_435_460] = 64 * KIB;
     /// QoS 1 and 2 messages that a client may have under way to the broker (Receive Maximum).
     receive_maximum: u16 [1, 65_535] = 1024;
+    /// QoS 1 and 2 messages that the broker has under way to a client at most, if its Receive Maximum
+    /// allows as many (an MQTT 3 client has none); further ones wait in the queue of its session.
+    send_in_flight_max: u16 [1, 65_535] = 8192;
+    /// Bytes a second by which a packet must go on whose beginning has come. One that does not is no
+    /// sign of life: its connection ends with the Keep Alive, or after a minute; 0 asks for nothing.
+    partial_rate_min: u32 [bytes 0, 1 << 20] = 128;
     /// Topic Aliases that a client may use (Topic Alias Maximum); 0 forbids them.
     topic_alias_maximum: u16 [0, 65_535] = 64;
     /// Topic Aliases that the broker uses towards a client, if the client takes that many.
@@ -121,8 +127,22 @@ limits! {
     /// Connections whose handshakes are under way at the same time; further ones wait until the
     /// system takes no more.
     half_open_max: usize [1, 1_000_000] = 1_000;
-    /// Connections at the same time; further ones are closed at once.
+    /// Connections at the same time; further ones are refused (Quota exceeded), or closed at once if
+    /// there are many.
     connections_max: usize [1, 100_000_000] = 100_000;
+    /// Connections from one address at the same time, of IPv6 from one /64; further ones are refused
+    /// likewise. 0 is any number.
+    connections_per_address_max: usize [0, 100_000_000] = 0;
+    /// Connections of one user at the same time; further ones are refused. 0 is any number.
+    connections_per_user_max: usize [0, 100_000_000] = 0;
+    /// Connections that are accepted in a second; further ones wait with the system. 0 is any number.
+    connects_per_second_max: u32 [0, 1_000_000] = 0;
+    /// Messages that a client may publish in a second; the input of one that is faster waits. 0 is
+    /// any number.
+    publish_rate_max: u32 [0, 1_000_000_000] = 0;
+    /// Bytes of topics and payloads that a client may publish in a second; the input of one that is
+    /// faster waits. 0 is any number.
+    bytes_rate_max: usize [bytes 0, 1 << 40] = 0;
     /// Messages that wait for one session, connected or not, before `queue_policy` decides.
     queue_len_max: usize [1, 1_000_000_000] = 100_000;
     /// Bytes of topic and payload that wait for one session before `queue_policy` decides.
@@ -142,6 +162,12 @@ limits! {
     subscriptions_per_session_max: usize [1, 100_000_000] = 10_000;
     /// Levels of a Topic Name or Topic Filter: `a/b/c` has three.
     topic_levels_max: usize [1, 65_536] = 128;
+    /// Bytes of a Topic Name or Topic Filter.
+    topic_len_max: u16 [1, 65_535] = 1024;
+    /// User Properties of one packet; a Will has as many of its own.
+    user_properties_max: u32 [0, 268_435_460] = 64;
+    /// Bytes of the names and values of one packet's User Properties, or a Will's.
+    user_property_bytes_max: u32 [bytes 0, 268_435_460] = 16 * KIB;
     /// Retained messages of all clients; those of the broker itself, under `$SYS`, are not counted.
     retained_len_max: usize [0, 1_000_000_000] = 1_000_000;
     /// Bytes of topic and payload of all retained messages, those under `$SYS` not counted.

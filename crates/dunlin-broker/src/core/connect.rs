@@ -25,7 +25,9 @@ pub struct ConnectingClient {
 
 impl Core {
     pub(super) fn handle_connect(&mut self, now: Instant, key: ConnectionKey, connect: Connect) {
-        if self.login_timeout.is_some() {
+        if let Some(reason_code) = self.take_refusal(key) {
+            self.reject(now, key, reason_code);
+        } else if self.login_timeout.is_some() {
             self.ask_who(now, key, connect);
         } else {
             self.place_connect(now, key, Admitted::unasked(connect));
@@ -104,7 +106,15 @@ impl Core {
             self.reject(now, key, ReasonCode::QuotaExceeded);
             return;
         }
-        if let Some(old) = known.and_then(|session| self.endpoints.sessions[session.0].connection) {
+        let old = known.and_then(|session| self.endpoints.sessions[session.0].connection);
+        let takes_over = old.is_some_and(|_| {
+            known.is_some_and(|session| self.endpoints.sessions[session.0].owner == owner)
+        });
+        if !self.enter_user(&owner, takes_over) {
+            self.reject(now, key, ReasonCode::QuotaExceeded);
+            return;
+        }
+        if let Some(old) = old {
             let old = self.endpoints.key_of(old);
             self.disconnect(now, old, ReasonCode::SessionTakenOver);
         }
@@ -113,6 +123,7 @@ impl Core {
         if !connect.clean_start
             && known.is_some_and(|session| self.endpoints.sessions[session.0].is_undecided())
         {
+            self.leave_user(&owner);
             self.park(key, Admitted { connect, owner, expires_at, data });
             return;
         }

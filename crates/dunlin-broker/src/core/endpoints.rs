@@ -68,6 +68,8 @@ pub(super) struct Connection {
     pub(super) forgoes: bool,
     /// Whether nothing is read: a publish of an MQTT 3.x Client waits for room in a queue.
     pub(super) held: bool,
+    /// Whether nothing is read: its Client is ahead of its rate.
+    pub(super) rests: bool,
     /// Its login, while that is awaited or if it ends.
     pub(super) login: Option<Box<LoginState>>,
     /// When it was last read again after it was held: until then its silence says nothing.
@@ -191,6 +193,7 @@ impl Endpoints {
             prepared_bytes: 0,
             forgoes: false,
             held: false,
+            rests: false,
             login: None,
             read_again_at: Instant::ZERO,
             timer_at: Deadline::NEVER,

@@ -49,6 +49,16 @@ limit_causes! {
     HalfOpen = "half_open_max";
     /// Connections that were one too many.
     Connections = "connections_max";
+    /// Connections from an address that were one too many.
+    ConnectionsPerAddress = "connections_per_address_max";
+    /// Clients that were refused, as their user had connections enough.
+    ConnectionsPerUser = "connections_per_user_max";
+    /// Times that accepting waited, as connections came too fast.
+    ConnectRate = "connects_per_second_max";
+    /// Times that a connection was not read for a while, as its messages came too fast.
+    PublishRate = "publish_rate_max";
+    /// Times that a connection was not read for a while, as the bytes of its messages came too fast.
+    BytesRate = "bytes_rate_max";
     /// Clients that were refused, as they needed a session more.
     Sessions = "sessions_max";
     /// Times that a connection was not read, as it did not read what was sent to it.
@@ -58,6 +68,15 @@ limit_causes! {
     /// Messages, Wills and subscriptions that were refused for the levels of their Topic Name or
     /// Topic Filter.
     TopicLevels = "topic_levels_max";
+    /// Connections that ended with a Topic Name that was too long, and subscriptions that were
+    /// refused for their Topic Filter.
+    TopicLen = "topic_len_max";
+    /// Connections that ended with a packet of too many User Properties.
+    UserProperties = "user_properties_max";
+    /// Connections that ended with a packet of too many bytes of User Properties.
+    UserPropertyBytes = "user_property_bytes_max";
+    /// Connections that ended in the middle of a packet that did not go on.
+    PartialRate = "partial_rate_min";
     /// Messages that were not retained, as there were too many.
     RetainedLen = "retained_len_max";
     /// Messages that were not retained for their bytes.
@@ -76,27 +95,36 @@ impl Core {
     pub(super) fn count_end(&mut self, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
         let is_accepted = connection.session.is_some();
+        let awaits_connect = connection.protocol.awaits_connect();
         let cause = match connection.protocol.end() {
             Some(ConnectionEnd::ConnectTimeout) => Some(LimitCause::ConnectTimeout),
-            Some(ConnectionEnd::Violation(violation)) => match violation {
-                Violation::Decode(DecodeError::PacketTooLarge { .. }) if is_accepted => {
-                    Some(LimitCause::PacketSize)
-                }
-                Violation::Decode(DecodeError::PacketTooLarge { .. })
-                    if connection.protocol.awaits_connect() =>
-                {
-                    Some(LimitCause::ConnectPacketSize)
-                }
-                Violation::TopicAliasInvalid(_) if is_accepted => Some(LimitCause::TopicAlias),
-                Violation::ReceiveMaximumExceeded if is_accepted => {
-                    Some(LimitCause::ReceiveMaximum)
-                }
-                _ => None,
-            },
+            Some(ConnectionEnd::PartialPacket) => Some(LimitCause::PartialRate),
+            Some(ConnectionEnd::Violation(violation)) if is_accepted || awaits_connect => {
+                of_violation(violation, awaits_connect)
+            }
             _ => None,
         };
         if let Some(cause) = cause {
             self.count_limit(cause, 1);
         }
+    }
+}
+
+/// The limit that a Client has met by what it sent, if it was one.
+const fn of_violation(violation: &Violation, awaits_connect: bool) -> Option<LimitCause> {
+    match violation {
+        Violation::Decode(error) => match error {
+            DecodeError::PacketTooLarge { .. } if awaits_connect => {
+                Some(LimitCause::ConnectPacketSize)
+            }
+            DecodeError::PacketTooLarge { .. } => Some(LimitCause::PacketSize),
+            DecodeError::TopicNameTooLong { .. } => Some(LimitCause::TopicLen),
+            DecodeError::TooManyUserProperties { .. } => Some(LimitCause::UserProperties),
+            DecodeError::UserPropertiesTooLong { .. } => Some(LimitCause::UserPropertyBytes),
+            _ => None,
+        },
+        Violation::TopicAliasInvalid(_) => Some(LimitCause::TopicAlias),
+        Violation::ReceiveMaximumExceeded => Some(LimitCause::ReceiveMaximum),
+        _ => None,
     }
 }

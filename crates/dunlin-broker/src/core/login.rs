@@ -236,7 +236,7 @@ impl Core {
         }
         let (connect, until, rounds) = match *login {
             LoginState::Awaited { connect, until, rounds, .. } => (connect, until, rounds),
-            LoginState::Again(again) => return self.decide_again(now, key, again, decision),
+            LoginState::Again(again) => return self.decide_again(now, key, &again, decision),
             _ => return,
         };
         connection.held = false;
@@ -360,12 +360,18 @@ impl Core {
 
     /// What a re-authentication has come to: the connection goes on as the user that it was, for
     /// as long as the new login says, or ends.
-    fn decide_again(&mut self, now: Instant, key: ConnectionKey, again: Again, decision: Decision) {
+    fn decide_again(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        again: &Again,
+        decision: Decision,
+    ) {
         let (grant, data) = match decision {
             Decision::Allow(grant) => (grant, None),
             Decision::AllowWith(grant, data) => (grant, Some(data)),
             Decision::Challenge { data, state } => {
-                let again = Again { exchange: None, state: Some(state), ..again };
+                let again = Again { exchange: None, state: Some(state), ..*again };
                 if let Some(connection) = self.endpoints.connection(key) {
                     connection.login = Some(Box::new(LoginState::Again(again)));
                 }

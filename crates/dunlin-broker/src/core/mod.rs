@@ -42,6 +42,7 @@ mod outgoing;
 mod pending;
 mod publish;
 mod queue;
+mod rates;
 mod record;
 mod recovery;
 mod registry;
@@ -56,6 +57,7 @@ mod sys;
 mod timers;
 mod topic_filters;
 mod unrecorded;
+mod users;
 mod workers;
 
 pub use connect::ConnectingClient;
@@ -72,17 +74,19 @@ pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
 pub use retained::RetainedStore;
 pub use routing::owner;
+pub use users::UserConnections;
 
 pub use dunlin_topics::GroupName;
 
 use crate::Limits;
 use bytes::BytesMut;
-use dunlin_protocol::codec::{Disconnect, ReasonCode, TransmitBuf};
+use dunlin_protocol::codec::{Disconnect, Limits as PacketLimits, ReasonCode, TransmitBuf};
 use dunlin_protocol::{
     ConnectionEnd, Instant, Progress, ServerConfig, ServerConnection, ServerEvent,
 };
 use endpoints::{ANSWERS_DUE_MAX, Endpoints};
 use forward::Outbox;
+use hashbrown::HashMap;
 use names::TopicNames;
 use pending::PendingPublishes;
 use recovery::Recovery;
@@ -214,6 +218,10 @@ pub struct Core {
     anonymous_may_claim: bool,
     /// The number that the last question for a Client's identity had.
     last_exchange: u32,
+    rates: rates::Rates,
+    users: UserConnections,
+    /// Connections that are refused when their CONNECT comes, and why.
+    refusals: HashMap<ConnectionKey, ReasonCode>,
     stopping: bool,
 }
 
@@ -225,7 +233,14 @@ impl Core {
             connect_timeout: Duration::from_secs(u64::from(limits.connect_timeout_secs)),
             packet_size_max: limits.packet_size_max,
             connect_packet_size_max: limits.connect_packet_size_max.min(limits.packet_size_max),
+            partial_rate_min: limits.partial_rate_min,
+            packet_limits: PacketLimits {
+                topic_name_len_max: limits.topic_len_max,
+                user_properties_max: limits.user_properties_max,
+                user_property_bytes_max: limits.user_property_bytes_max,
+            },
             receive_maximum: limits.receive_maximum,
+            send_in_flight_max: limits.send_in_flight_max,
             topic_alias_maximum: limits.topic_alias_maximum,
             topic_alias_outbound_max: limits.topic_alias_outbound_max,
             keep_alive_max_secs: limits.keep_alive_max_secs,
@@ -254,6 +269,9 @@ impl Core {
             recovery: Recovery::default(),
             assigned: 0,
             underway: 0,
+            rates: rates::Rates::default(),
+            users: UserConnections::default(),
+            refusals: HashMap::new(),
             stopping: false,
         };
         core.start_sys(now);
@@ -269,6 +287,19 @@ impl Core {
         key
     }
 
+    /// As [`Core::open`], for a connection that is one too many: its CONNECT is refused with this
+    /// Reason Code.
+    pub fn open_refused(
+        &mut self,
+        now: Instant,
+        durability: Durability,
+        reason_code: ReasonCode,
+    ) -> ConnectionKey {
+        let key = self.open(now, durability);
+        self.refusals.insert(key, reason_code);
+        key
+    }
+
     /// Takes packets off the input until there is no whole one, or something must happen first.
     pub fn handle_input(
         &mut self,
@@ -281,7 +312,7 @@ impl Core {
             let Some(connection) = self.endpoints.connection(key) else {
                 return InputState::Closed;
             };
-            if connection.held {
+            if connection.held || connection.rests {
                 return InputState::Paused;
             }
             let out_len = connection.out.len();
@@ -364,12 +395,14 @@ impl Core {
         if let Some(connection) = self.endpoints.connection(key) {
             connection.protocol.handle_network_closed();
             self.detach(now, key);
-            self.endpoints.release(key);
+            self.release(key);
         }
     }
 
     /// The socket of a connection is closed, or was handed over: its place is free again.
     pub fn release(&mut self, key: ConnectionKey) {
+        self.rates.forget(key);
+        self.take_refusal(key);
         self.endpoints.release(key);
     }
 
@@ -508,6 +541,7 @@ impl Core {
                 }
                 Timer::Held(key) => self.retry_held(now, key),
                 Timer::HeldForward(from, key) => self.retry_forwarded(now, from, key),
+                Timer::Rest(key, until) => self.end_rest(now, key, until),
                 Timer::Login(key) => self.check_login(now, key),
                 Timer::LoginEnd(key) => self.check_login_end(now, key),
                 Timer::Sys => self.publish_sys(now),
@@ -536,7 +570,7 @@ impl Core {
         }
         // A connection that is not read can't be blamed for its silence.
         let is_due = connection.deadline().is_some_and(|deadline| deadline <= now);
-        if is_due && !connection.held && !connection.stalled {
+        if is_due && !connection.held && !connection.stalled && !connection.rests {
             connection.protocol.handle_timeout(now, &mut connection.out);
             if connection.protocol.end().is_some() {
                 self.endpoints.touch(key.index);
@@ -548,6 +582,7 @@ impl Core {
         }
         if now.saturating_since(connection.protocol.last_received()) >= QUIET {
             connection.protocol.shrink();
+            self.rates.forget(key);
         }
         self.watch(now, key);
     }

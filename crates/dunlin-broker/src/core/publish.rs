@@ -87,6 +87,7 @@ impl Core {
         let counters = &mut self.endpoints.counters;
         counters.publish_received += 1;
         counters.publish_bytes_received += message.payload.len() as u64;
+        self.count_rate(now, key, &message);
         if let Some(reason_code) = self.forbidden(&message) {
             self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
             return;

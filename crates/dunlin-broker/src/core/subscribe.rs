@@ -87,6 +87,10 @@ impl Core {
     ) -> Result<Option<RetainedCursor>, ReasonCode> {
         let limits = &self.endpoints.limits;
         let topic_filter = &subscription.topic_filter;
+        if topic_filter.as_str().len() > usize::from(limits.topic_len_max) {
+            self.count_limit(LimitCause::TopicLen, 1);
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
         if topic_filter.matching_part().split('/').count() > limits.topic_levels_max {
             self.count_limit(LimitCause::TopicLevels, 1);
             return Err(ReasonCode::TopicFilterInvalid);

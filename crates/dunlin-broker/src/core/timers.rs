@@ -19,6 +19,8 @@ pub(super) enum Timer {
     Held(ConnectionKey),
     /// A publish that another worker took by this connection, and that waits for room here.
     HeldForward(WorkerNumber, ConnectionKey),
+    /// A connection that is not read until then.
+    Rest(ConnectionKey, Instant),
     /// A login that is to be decided.
     Login(ConnectionKey),
     /// A login that was granted for a time.

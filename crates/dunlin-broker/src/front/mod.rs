@@ -4,6 +4,7 @@
 
 mod half_open;
 
+use crate::admission::Admission;
 use crate::core::LimitCause;
 use crate::net::{Acceptance, Acceptor, Stream, Transport};
 use crate::worker::{Opened, Peer, WorkerMessage};
@@ -36,6 +37,7 @@ pub(crate) struct FrontParts {
     pub(crate) doors: Vec<Door>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) is_stopping: Arc<AtomicBool>,
+    pub(crate) admission: Arc<Admission>,
     /// Connections whose handshakes are under way at most; others wait with the system.
     pub(crate) half_open_max: usize,
     /// How long all handshakes of a connection may take together.
@@ -148,14 +150,26 @@ impl Front {
                     return;
                 }
                 self.lets_wait = false;
+                if !self.parts.doors[at].acceptor.is_ready {
+                    break;
+                }
+                if let Err(wait) = self.parts.admission.may_accept() {
+                    self.tell_limited(LimitCause::ConnectRate, 1);
+                    self.accept_again_at = Some(Clock::now() + wait);
+                    return;
+                }
                 match self.parts.doors[at].acceptor.accept() {
                     Acceptance::Connection(stream) => {
                         if let Err(error) = self.admit(at, Stream::Tcp(stream)) {
                             tracing::warn!(%error, "a connection can't be watched");
                         }
                     }
-                    Acceptance::Nobody => break,
+                    Acceptance::Nobody => {
+                        self.parts.admission.accepted_nobody();
+                        break;
+                    }
                     Acceptance::Exhausted(error) => {
+                        self.parts.admission.accepted_nobody();
                         tracing::warn!(%error, "no connection can be accepted for a moment");
                         self.accept_again_at = Some(Clock::now() + ACCEPT_REST);
                         break;

@@ -2,6 +2,7 @@
 
 use super::Transport;
 use super::transport::{Taken, Written};
+use crate::admission::Permit;
 use crate::core::ConnectionKey;
 use bytes::BytesMut;
 use dunlin_protocol::codec::TransmitBuf;
@@ -18,6 +19,8 @@ const DISCARDS_PER_TURN: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) transport: Transport,
+    /// Counts it for its address, if that has a limit.
+    pub(crate) permit: Option<Box<Permit>>,
     pub(crate) key: ConnectionKey,
     /// The beginning of a packet whose end has not arrived, or input of a paused connection.
     /// Usually empty, and then without memory.
@@ -68,10 +71,16 @@ pub(crate) enum Writing {
 }
 
 impl Socket {
-    pub(crate) fn new(transport: Transport, key: ConnectionKey, rest: BytesMut) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        permit: Option<Box<Permit>>,
+        key: ConnectionKey,
+        rest: BytesMut,
+    ) -> Self {
         Self {
             is_writable: !transport.has_pending(),
             transport,
+            permit,
             key,
             rest,
             is_readable: true,

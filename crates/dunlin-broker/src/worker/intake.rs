@@ -2,10 +2,12 @@
 
 use super::peer::{Opened, WorkerMessage};
 use super::{Worker, token};
+use crate::admission::Verdict;
 use crate::core::{ConnectionKey, LimitCause};
 use crate::net::{Acceptance, Socket, Stream, Transport};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
+use dunlin_protocol::codec::ReasonCode;
 use mio::Interest;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -32,14 +34,26 @@ impl Worker {
                     break;
                 }
                 let acceptor = &mut self.parts.acceptors[at];
+                if !acceptor.is_ready {
+                    break;
+                }
+                if let Err(wait) = self.parts.admission.may_accept() {
+                    self.parts.core.count_limit(LimitCause::ConnectRate, 1);
+                    self.accept_again_at = Some(now + wait);
+                    return;
+                }
                 match acceptor.accept() {
                     Acceptance::Connection(stream) => {
                         let durability = acceptor.durability;
                         let transport = Transport::plain(Stream::Tcp(stream));
                         self.open(now, Opened { transport, rest: BytesMut::new(), durability });
                     }
-                    Acceptance::Nobody => break,
+                    Acceptance::Nobody => {
+                        self.parts.admission.accepted_nobody();
+                        break;
+                    }
                     Acceptance::Exhausted(error) => {
+                        self.parts.admission.accepted_nobody();
                         tracing::warn!(%error, "no connection can be accepted for a moment");
                         self.accept_again_at = Some(now + ACCEPT_REST);
                         break;
@@ -51,14 +65,24 @@ impl Worker {
 
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
         let Opened { transport, rest, durability } = opened;
-        if self.parts.connections.fetch_add(1, Ordering::Relaxed) >= self.parts.connections_max {
-            self.parts.connections.fetch_sub(1, Ordering::Relaxed);
-            self.parts.core.count_limit(LimitCause::Connections, 1);
-            tracing::warn!("a connection is closed at once: limits.connections_max is reached");
-            return;
-        }
-        let key = self.parts.core.open(now, durability);
-        self.watch(Socket::new(transport, key, rest));
+        let (verdict, permit) = self.parts.admission.admit(|| transport.address());
+        let core = &mut self.parts.core;
+        let key = match verdict {
+            Verdict::Granted => core.open(now, durability),
+            Verdict::Refused(cause) => {
+                core.count_limit(cause, 1);
+                let limit = cause.name();
+                tracing::warn!("a connection is refused: limits.{limit} is reached");
+                core.open_refused(now, durability, ReasonCode::QuotaExceeded)
+            }
+            Verdict::Closed(cause) => {
+                core.count_limit(cause, 1);
+                let limit = cause.name();
+                tracing::warn!("a connection is closed at once: limits.{limit} is reached");
+                return;
+            }
+        };
+        self.watch(Socket::new(transport, permit, key, rest));
     }
 
     /// Takes a socket into the loop.
@@ -82,7 +106,7 @@ impl Worker {
     pub(super) fn forget(&mut self, now: Instant, key: ConnectionKey) {
         self.parts.core.handle_network_closed(now, key);
         self.parts.core.release(key);
-        self.parts.connections.fetch_sub(1, Ordering::Relaxed);
+        self.parts.admission.leave();
     }
 
     pub(super) fn take_messages(&mut self, now: Instant) {

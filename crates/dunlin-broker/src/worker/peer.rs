@@ -1,5 +1,6 @@
 //! How others reach a worker: messages, and the wake-up that goes with them.
 
+use crate::admission::Permit;
 use crate::core::{
     Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, WorkerNumber,
 };
@@ -40,6 +41,7 @@ pub(crate) struct Opened {
 #[derive(Debug)]
 pub(crate) struct Adopted {
     pub(super) transport: Transport,
+    pub(super) permit: Option<Box<Permit>>,
     pub(super) rest: BytesMut,
     pub(super) client: ConnectingClient,
 }

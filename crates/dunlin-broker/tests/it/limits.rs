@@ -1,12 +1,14 @@
 //! The limits that are met at sockets, before there is a packet: what reaches them is fine, one more
 //! is refused or waits, is counted under `$SYS`, and does nothing to others.
 
-use crate::peer::{Peer, connect, publish, subscribe};
+use crate::peer::{PATIENCE, Peer, connect, publish, subscribe};
 use crate::web_client::Site;
 use crate::{join, start};
+use dunlin_broker::config::{Config, Listener};
 use dunlin_broker::{Broker, Limits};
-use dunlin_protocol::codec::{Packet, QoS};
+use dunlin_protocol::codec::{Packet, QoS, ReasonCode};
 use std::io::Read as _;
+use std::net::TcpStream;
 
 /// A Client that is told what one of the limits has refused.
 pub(crate) struct Watcher(Peer);
@@ -17,6 +19,11 @@ impl Watcher {
         peer.send(&subscribe(&format!("$SYS/broker/limits/{name}"), QoS::AtMostOnce));
         assert!(matches!(peer.receive(), Some(Packet::SubAck(_))));
         Self(peer)
+    }
+
+    /// Waits until anything was refused or delayed.
+    pub(crate) fn wait_for_more(&mut self) {
+        while self.0.take_message().payload == "0" {}
     }
 
     /// Waits until so much was refused, which is all there will be.
@@ -43,8 +50,76 @@ pub(crate) fn check_served(peer: &mut Peer) {
     assert!(matches!(peer.receive(), Some(Packet::PubAck(_))));
 }
 
+fn check_refused(peer: &mut Peer) {
+    match peer.receive() {
+        Some(Packet::ConnAck(connack)) => {
+            assert_eq!(connack.reason_code, ReasonCode::QuotaExceeded);
+        }
+        packet => panic!("no CONNACK but {packet:?}"),
+    }
+    assert_eq!(peer.receive(), None);
+}
+
+/// A broker with a listener, and how to reach it.
+fn listen(workers: usize, limits: Limits) -> (Broker, impl Fn() -> Peer) {
+    let listeners = vec![Listener::tcp("127.0.0.1:0".parse().expect("an address"))];
+    let config = Config { listeners, workers, limits, ..Config::default() };
+    let broker = Broker::builder().config(config).start().expect("a free port");
+    let address = broker.addresses()[0];
+    let open = move || {
+        let socket = TcpStream::connect(address).expect("it listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Peer::over(socket)
+    };
+    (broker, open)
+}
+
 #[test]
-fn connections_beyond_their_number_are_closed_and_counted() {
+fn connections_of_one_address_beyond_their_number_are_refused_and_counted() {
+    const N: usize = 3;
+    for workers in [1, 3] {
+        let limits = Limits { connections_per_address_max: N, ..limits() };
+        let (broker, open) = listen(workers, limits);
+        // By a pipe, which has no address.
+        let mut watcher = Watcher::new(&broker, "connections_per_address_max");
+        watcher.wait_for(0);
+        let join = |at| {
+            let mut peer = open();
+            peer.send(&connect(&format!("c-{at}")));
+            peer
+        };
+        let mut peers: Vec<_> = (0..N).map(join).collect();
+        for peer in &mut peers {
+            assert!(matches!(peer.receive(), Some(Packet::ConnAck(_))));
+        }
+        (0..9 * N).for_each(|at| check_refused(&mut join(at)));
+        watcher.wait_for(9 * N);
+        peers.iter_mut().for_each(check_served);
+    }
+}
+
+#[test]
+fn connections_that_come_too_fast_are_accepted_later() {
+    const N: usize = 3;
+    for workers in [1, 3] {
+        let limits = Limits { connects_per_second_max: N as u32, ..limits() };
+        let (broker, open) = listen(workers, limits);
+        let mut watcher = Watcher::new(&broker, "connects_per_second_max");
+        watcher.wait_for(0);
+        let mut peers: Vec<_> = (0..3 * N).map(|_| open()).collect();
+        for (at, peer) in peers.iter_mut().enumerate() {
+            peer.send(&connect(&format!("c-{at}")));
+        }
+        for peer in &mut peers {
+            assert!(matches!(peer.receive(), Some(Packet::ConnAck(_))), "all come in");
+        }
+        watcher.wait_for_more();
+        peers.iter_mut().for_each(check_served);
+    }
+}
+
+#[test]
+fn connections_beyond_their_number_are_refused_and_counted() {
     const N: usize = 5;
     for workers in [1, 3] {
         let broker = start(workers, Limits { connections_max: N, ..limits() });
@@ -54,7 +129,7 @@ fn connections_beyond_their_number_are_closed_and_counted() {
         for refused in 1..=9 * N {
             let mut more = Peer::new(broker.connect_local().expect("a pipe"));
             more.try_send(&connect("more"));
-            assert_eq!(more.receive(), None);
+            check_refused(&mut more);
             if refused == 1 {
                 watcher.wait_for(1);
             }
@@ -70,7 +145,7 @@ fn handshakes_beyond_their_number_wait_and_are_counted() {
     let site = Site::new(true, Limits { half_open_max: N, ..limits() }, |_| {});
     let mut watcher = Watcher::new(&site.broker, "half_open_max");
     watcher.wait_for(0);
-    let socket = || std::net::TcpStream::connect(site.broker.addresses()[0]).expect("it listens");
+    let socket = || TcpStream::connect(site.broker.addresses()[0]).expect("it listens");
     let mut silent: Vec<_> = (0..N).map(|_| socket()).collect();
     silent.extend((0..9 * N).map(|_| socket()));
     watcher.wait_for(1);

@@ -107,13 +107,17 @@ fn connections_are_limited_and_room_is_given_back() {
     for _ in 0..20 {
         let mut more = Peer::new(broker.connect_local().expect("a pipe"));
         more.try_send(&connect("more"));
-        assert_eq!(more.receive(), None, "closed at once");
+        let Some(Packet::ConnAck(connack)) = more.receive() else { panic!("no CONNACK") };
+        assert_eq!(connack.reason_code, ReasonCode::QuotaExceeded);
+        assert_eq!(more.receive(), None);
     }
     drop(peers);
     // The broker learns of each closed pipe in a turn of its own: until then it turns us away.
     let came_in = (0..100_000).any(|_| {
         let mut peer = Peer::new(broker.connect_local().expect("a pipe"));
-        peer.try_send(&connect("later")) && peer.receive().is_some()
+        let is_open = peer.try_send(&connect("later"));
+        let answer = peer.receive().filter(|_| is_open);
+        matches!(answer, Some(Packet::ConnAck(connack)) if !connack.reason_code.is_error())
     });
     assert!(came_in);
 }

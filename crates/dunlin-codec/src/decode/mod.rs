@@ -1,8 +1,10 @@
 //! Bytes to packets: splits frames off the front of a buffer and parses them.
 
 mod frame;
+mod limits;
 mod reader;
 
+pub use limits::Limits;
 pub(crate) use reader::Reader;
 
 use crate::packet::{Ack, Auth, ConnAck, Connect, Disconnect, Publish};
@@ -54,6 +56,19 @@ impl Decoder {
     /// go on after that, and what is left in `input` means nothing.
     #[inline]
     pub fn decode(&self, input: &mut BytesMut) -> Result<Option<Packet>, DecodeError> {
+        self.decode_within(input, &Limits::NONE)
+    }
+
+    /// As [`Decoder::decode`], for a peer that may use so much within a packet.
+    ///
+    /// # Errors
+    /// As [`Decoder::decode`]; also where a limit is passed, before more of the packet is looked at.
+    #[inline]
+    pub fn decode_within(
+        &self,
+        input: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<Packet>, DecodeError> {
         let Some(frame) = Frame::read(input, self.version)? else { return Ok(None) };
         if frame.len > self.packet_size_max as usize {
             return Err(DecodeError::PacketTooLarge {
@@ -67,19 +82,27 @@ impl Decoder {
         match frame.packet_type {
             PacketType::Publish => {
                 let bytes = input.split_to(frame.len).freeze();
-                Publish::read(frame.flags, bytes, frame.header_len, self.version)
+                Publish::read(frame.flags, bytes, frame.header_len, self.version, limits)
                     .map(|publish| Some(Packet::Publish(publish)))
             }
-            PacketType::PubAck => self.ack(frame, input).map(|ack| Some(Packet::PubAck(ack))),
-            PacketType::PubRec => self.ack(frame, input).map(|ack| Some(Packet::PubRec(ack))),
-            PacketType::PubRel => self.ack(frame, input).map(|ack| Some(Packet::PubRel(ack))),
-            PacketType::PubComp => self.ack(frame, input).map(|ack| Some(Packet::PubComp(ack))),
-            _ => self.rare(frame, input).map(Some),
+            PacketType::PubAck => {
+                self.ack(frame, input, limits).map(|ack| Some(Packet::PubAck(ack)))
+            }
+            PacketType::PubRec => {
+                self.ack(frame, input, limits).map(|ack| Some(Packet::PubRec(ack)))
+            }
+            PacketType::PubRel => {
+                self.ack(frame, input, limits).map(|ack| Some(Packet::PubRel(ack)))
+            }
+            PacketType::PubComp => {
+                self.ack(frame, input, limits).map(|ack| Some(Packet::PubComp(ack)))
+            }
+            _ => self.rare(frame, input, limits).map(Some),
         }
     }
 
     #[inline]
-    fn ack(&self, frame: Frame, input: &mut BytesMut) -> Result<Ack, DecodeError> {
+    fn ack(&self, frame: Frame, input: &mut BytesMut, limits: &Limits) -> Result<Ack, DecodeError> {
         // The usual ack is read in place: no reference to the buffer is taken.
         if let Some([_, 2, high, low]) = input.get(..frame.len) {
             let ack = Ack::read_short(u16::from_be_bytes([*high, *low]));
@@ -87,15 +110,20 @@ impl Decoder {
             return ack;
         }
         let bytes = input.split_to(frame.len).freeze();
-        let mut reader = Reader::new(&bytes, frame.header_len);
+        let mut reader = Reader::new(&bytes, frame.header_len, limits);
         let ack = Ack::read(frame.packet_type, &mut reader, self.version)?;
         reader.finish()?;
         Ok(ack)
     }
 
-    fn rare(&self, frame: Frame, input: &mut BytesMut) -> Result<Packet, DecodeError> {
+    fn rare(
+        &self,
+        frame: Frame,
+        input: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Packet, DecodeError> {
         let bytes = input.split_to(frame.len).freeze();
-        let mut reader = Reader::new(&bytes, frame.header_len);
+        let mut reader = Reader::new(&bytes, frame.header_len, limits);
         let from = &mut reader;
         let version = self.version;
         let packet = match frame.packet_type {

@@ -1,5 +1,6 @@
 //! Reads the fields of one packet, each as a slice of the packet's own memory.
 
+use super::Limits;
 use super::frame::read_variable_byte_integer;
 use crate::types::text;
 use crate::{DecodeError, InvalidTopicName, PacketIdentifier, Text, TopicFilter, TopicName};
@@ -10,13 +11,19 @@ pub(crate) struct Reader<'a> {
     /// The packet, which texts and binary data are slices of.
     frame: &'a Bytes,
     rest: &'a [u8],
+    limits: &'a Limits,
 }
 
 impl<'a> Reader<'a> {
     /// Reads the bytes of `frame` from `from` on; nothing if there are none.
     #[inline]
-    pub(crate) fn new(frame: &'a Bytes, from: usize) -> Self {
-        Self { frame, rest: frame.get(from..).unwrap_or_default() }
+    pub(crate) fn new(frame: &'a Bytes, from: usize, limits: &'a Limits) -> Self {
+        Self { frame, rest: frame.get(from..).unwrap_or_default(), limits }
+    }
+
+    /// How much the peer may use.
+    pub(crate) const fn limits(&self) -> &'a Limits {
+        self.limits
     }
 
     #[inline]
@@ -102,7 +109,7 @@ impl<'a> Reader<'a> {
     pub(crate) fn section(&mut self, len: u32) -> Option<Self> {
         let (section, rest) = self.rest.split_at_checked(usize::try_from(len).ok()?)?;
         self.rest = rest;
-        Some(Self { frame: self.frame, rest: section })
+        Some(Self { frame: self.frame, rest: section, limits: self.limits })
     }
 
     /// Binary Data. Spec: §1.5.6.
@@ -124,6 +131,7 @@ impl<'a> Reader<'a> {
         invalid: fn(InvalidTopicName) -> DecodeError,
     ) -> Result<TopicName, DecodeError> {
         let bytes = self.prefixed()?;
+        self.limits.check_topic_name(bytes.len())?;
         TopicName::from_bytes(self.frame.slice_ref(bytes)).map_err(invalid)
     }
 

@@ -54,6 +54,10 @@ impl DecodeError {
             | Self::NoLocalOnSharedSubscription => ReasonCode::ProtocolError,
 
             Self::PacketTooLarge { .. } => ReasonCode::PacketTooLarge,
+            Self::TopicNameTooLong { .. } => ReasonCode::TopicNameInvalid,
+            Self::TooManyUserProperties { .. } | Self::UserPropertiesTooLong { .. } => {
+                ReasonCode::QuotaExceeded
+            }
             Self::TopicAliasZero => ReasonCode::TopicAliasInvalid,
             Self::ProtocolName | Self::ProtocolVersion(_) => ReasonCode::UnsupportedProtocolVersion,
         }
@@ -134,7 +138,11 @@ impl DecodeError {
             | Self::PropertyZero(_)
             | Self::MaximumQoS(_)
             | Self::AuthenticationDataWithoutMethod
-            | Self::RetainHandling => MALFORMED_PACKET_OR_PROTOCOL_ERROR,
+            | Self::RetainHandling
+            // No breach, but more than this side has room for.
+            | Self::TopicNameTooLong { .. }
+            | Self::TooManyUserProperties { .. }
+            | Self::UserPropertiesTooLong { .. } => MALFORMED_PACKET_OR_PROTOCOL_ERROR,
         }
     }
 }

@@ -51,6 +51,14 @@ pub enum DecodeError {
     /// A Topic Filter is not legal.
     #[error("a Topic Filter is not legal")]
     TopicFilter(#[from] InvalidTopicFilter),
+    /// A Topic Name is longer than this side accepts.
+    #[error("a Topic Name has {len} bytes, more than the {max} that are accepted")]
+    TopicNameTooLong {
+        /// Bytes that it has.
+        len: u16,
+        /// Bytes that are accepted.
+        max: u16,
+    },
     /// The Packet Identifier is zero.
     #[error("the Packet Identifier is zero")]
     PacketIdentifierZero,
@@ -81,6 +89,18 @@ pub enum DecodeError {
     /// Subscription Identifier.
     #[error("{0} is zero")]
     PropertyZero(Property),
+    /// There are more User Properties than this side accepts.
+    #[error("more than the {max} User Properties that are accepted")]
+    TooManyUserProperties {
+        /// How many are accepted.
+        max: u32,
+    },
+    /// The User Properties have more bytes than this side accepts.
+    #[error("more than the {max} bytes of User Properties that are accepted")]
+    UserPropertiesTooLong {
+        /// Bytes that are accepted.
+        max: u32,
+    },
     /// The Topic Alias is zero.
     #[error("the Topic Alias is zero")]
     TopicAliasZero,

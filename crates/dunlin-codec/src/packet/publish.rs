@@ -1,7 +1,7 @@
 //! PUBLISH: an Application Message on its way. Spec: §3.3.
 
 use super::UserProperties;
-use crate::decode::Reader;
+use crate::decode::{Limits, Reader};
 use crate::encode::{Target, check_binary, put_prefixed, put_variable_byte_integer};
 use crate::properties::{
     Property, PropertyField, PropertyValue, ReadProperties, Section, WriteProperties,
@@ -139,9 +139,11 @@ impl Publish {
         mut frame: Bytes,
         header_len: usize,
         version: ProtocolVersion,
+        limits: &Limits,
     ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(&frame, header_len);
+        let mut reader = Reader::new(&frame, header_len, limits);
         let topic_name = reader.prefixed()?;
+        limits.check_topic_name(topic_name.len())?;
         if !topic_name.is_empty() {
             TopicName::check(topic_name)?;
         }
@@ -161,7 +163,7 @@ impl Publish {
         let retain = flags & 1 != 0;
         if version.is_v5() && !reader.skip_zero() {
             let from = frame.len() - reader.remaining();
-            return Self::read_with_properties(frame, from, name, delivery, retain);
+            return Self::read_with_properties(frame, from, name, delivery, retain, limits);
         }
         if name.is_empty() {
             return Err(DecodeError::TopicNameMissing);
@@ -187,8 +189,9 @@ impl Publish {
         name: Range<usize>,
         delivery: Delivery,
         retain: bool,
+        limits: &Limits,
     ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(&frame, properties_from);
+        let mut reader = Reader::new(&frame, properties_from, limits);
         let mut properties = PublishProperties::default();
         read_properties(&mut reader, &mut properties)?;
         let payload_from = frame.len() - reader.remaining();

@@ -188,10 +188,21 @@ pub(crate) fn read_properties<P: ReadProperties>(
 ) -> Result<(), DecodeError> {
     let len = reader.variable_byte_integer()?;
     let mut section = reader.section(len).ok_or(DecodeError::PropertyLength)?;
+    let (mut user_properties, mut user_property_bytes) = (0, 0);
     while !section.is_empty() {
         let identifier = section.variable_byte_integer()?;
         let property = Property::new(identifier).ok_or(DecodeError::PropertyUnknown(identifier))?;
+        if property != Property::UserProperty {
+            set.read(property, &mut section)?;
+            continue;
+        }
+        user_properties += 1;
+        section.limits().check_user_properties(user_properties, user_property_bytes)?;
+        let before = section.remaining();
         set.read(property, &mut section)?;
+        // Without the two lengths.
+        user_property_bytes += (before - section.remaining()) as u32 - 4;
+        section.limits().check_user_properties(user_properties, user_property_bytes)?;
     }
     set.check()
 }

@@ -13,7 +13,9 @@ use crate::{ConnectionEnd, Instant, Session, Violation};
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use bytes::BytesMut;
-use dunlin_codec::{Decoder, Packet, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode};
+use dunlin_codec::{
+    Decoder, Limits, Packet, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode,
+};
 
 /// The state of an established connection that does not depend on the role.
 ///
@@ -48,7 +50,7 @@ pub(crate) struct Engine {
     pub(crate) holds_releases: bool,
     /// Whether CONNACK has been sent or received.
     pub(crate) established: bool,
-    /// Bytes of the incomplete packet that is being received.
+    /// Bytes of the incomplete packet that is being received, those that came too slowly left out.
     partial_len: u32,
     /// Whether a re-authentication is under way.
     pub(crate) reauthenticating: bool,
@@ -137,25 +139,41 @@ impl Engine {
         &mut self,
         now: Instant,
         input: &mut BytesMut,
+        limits: &Limits,
+        partial_rate_min: u32,
     ) -> Result<Option<Packet>, Violation> {
-        let packet = self.decoder.decode(input)?;
+        let packet = self.decoder.decode_within(input, limits)?;
         if packet.is_some() {
             self.last_received = now;
             self.partial_len = 0;
         } else {
-            self.on_partial(now, input.len());
+            self.on_partial(now, input.len(), partial_rate_min);
         }
         Ok(packet)
     }
 
     /// A large packet that takes longer than the Keep Alive is no silence: its bytes count as well,
-    /// once a peer was accepted.
-    fn on_partial(&mut self, now: Instant, len: usize) {
+    /// once a peer was accepted. So many of them a second, from those that counted last: a packet that
+    /// grows by a byte now and then would hold what has come of it for ever.
+    fn on_partial(&mut self, now: Instant, len: usize, rate_min: u32) {
         let len = u32::try_from(len).unwrap_or(u32::MAX);
-        if len > self.partial_len && self.established {
+        let grown = u128::from(len.saturating_sub(self.partial_len));
+        if grown == 0 {
+            return;
+        }
+        let elapsed = now.saturating_since(self.last_received);
+        let is_first = self.partial_len == 0;
+        if !self.established {
+            self.partial_len = len;
+        } else if is_first || grown * 1_000_000 >= elapsed.as_micros() * u128::from(rate_min) {
+            self.partial_len = len;
             self.last_received = now;
         }
-        self.partial_len = len;
+    }
+
+    /// Whether a part of a packet has arrived, and not all of it.
+    pub(crate) const fn has_partial(&self) -> bool {
+        self.partial_len > 0
     }
 
     /// Gives back memory that a burst needed and the present does not.

@@ -43,6 +43,13 @@ impl Run {
             connect_timeout: Duration::from_secs(60),
             packet_size_max: 2_000,
             connect_packet_size_max: 1_000,
+            partial_rate_min: 100,
+            packet_limits: dunlin_codec::Limits {
+                topic_name_len_max: 100,
+                user_properties_max: 2,
+                user_property_bytes_max: 100,
+            },
+            send_in_flight_max: 3,
             receive_maximum: 1 + u16::from(choices.below(4)),
             topic_alias_maximum: u16::from(choices.below(4)),
             topic_alias_outbound_max: u16::from(choices.below(4)),

@@ -52,7 +52,8 @@ impl ServerConnection {
         }
         self.engine.set_packet_size_max(self.config.packet_size_max);
         self.engine.set_peer_packet_size_max(properties.maximum_packet_size.unwrap_or(u32::MAX));
-        self.engine.set_peer_receive_maximum(properties.receive_maximum.unwrap_or(u16::MAX));
+        let in_flight_max = properties.receive_maximum.unwrap_or(u16::MAX);
+        self.engine.set_peer_receive_maximum(in_flight_max.min(self.config.send_in_flight_max));
         self.engine.set_receive_maximum(self.config.receive_maximum);
         if version.is_v5() {
             let outbound_max = properties.topic_alias_maximum.unwrap_or(0);

@@ -1,6 +1,6 @@
 //! Who must be heard from, and how long silence is borne.
 
-use dunlin_protocol::codec::{Delivery, PacketIdentifier};
+use dunlin_protocol::codec::{Connect, Delivery, PacketIdentifier};
 use dunlin_protocol::codec::{
     Packet, ProtocolVersion, Publish, PublishTopic, ReasonCode, TopicName,
 };
@@ -98,6 +98,31 @@ fn a_large_packet_on_its_way_is_no_silence() {
     }
     server.advance(Duration::from_secs(90));
     assert_eq!(server.end.connection.end(), Some(&ConnectionEnd::KeepAliveTimeout));
+}
+
+#[test]
+fn a_packet_that_hardly_goes_on_is_silence() {
+    // A PUBLISH of 100,003 bytes, so many of them each second.
+    let ends_after = |bytes_per_second: usize, keep_alive| {
+        let config = ServerConfig { partial_rate_min: 100, ..ServerConfig::default() };
+        let connect = Connect { keep_alive, ..connect(ProtocolVersion::V5) };
+        let mut server = Scripted::accepted(connect, config, Session::new());
+        server.advance(Duration::from_secs(1));
+        server.send_bytes(&[0x30, 0xA0, 0x8D, 0x06]);
+        (1..=500).find(|_| {
+            server.advance(Duration::from_secs(1));
+            server.send_bytes(&vec![b'a'; bytes_per_second]);
+            let end = server.end.connection.end();
+            assert!(matches!(end, None | Some(ConnectionEnd::PartialPacket)), "{end:?}");
+            end.is_some()
+        })
+    };
+    assert_eq!([0, 60, 1_000].map(|keep_alive| ends_after(100, keep_alive)), [None; 3]);
+    for bytes_per_second in [0, 1, 99] {
+        assert_eq!(ends_after(bytes_per_second, 0), Some(60));
+        assert_eq!(ends_after(bytes_per_second, 1_000), Some(60));
+        assert_eq!(ends_after(bytes_per_second, 20), Some(30));
+    }
 }
 
 #[test]

@@ -6,7 +6,11 @@ use super::*;
 use crate::Limits;
 use crate::core::LimitCause;
 use dunlin_protocol::Message;
-use dunlin_protocol::codec::{Packet, ProtocolVersion, PublishTopic, QoS, ReasonCode, TopicAlias};
+use dunlin_protocol::codec::{
+    Connect, MessageProperties, Packet, ProtocolVersion, PublishTopic, QoS, ReasonCode, Text,
+    TopicAlias,
+};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where each limit is set.
@@ -59,6 +63,28 @@ impl Bed {
         self.broker.receive_one(self.client)
     }
 
+    /// Whether all that a new Client sends is taken at once.
+    fn is_read(&mut self, bytes: &[u8]) -> bool {
+        let link = self.broker.client("hasty");
+        self.broker.send_bytes(link, bytes);
+        let is_read = !self.broker.is_paused(link);
+        self.broker.cut(link);
+        is_read
+    }
+
+    /// Whether a new Client is let in, which then goes.
+    fn lets_in(&mut self, connect: Connect) -> bool {
+        let link = self.broker.connect(connect);
+        let packets = self.broker.receive(link);
+        self.broker.cut(link);
+        match &packets[..] {
+            [Packet::ConnAck(connack)] => connack.reason_code == ReasonCode::Success,
+            // What could not be read to its end has no answer.
+            [] => false,
+            packets => panic!("no CONNACK but {packets:?}"),
+        }
+    }
+
     /// Whether a new Client is still connected after it has sent this.
     fn survives(&mut self, bytes: &[u8]) -> bool {
         let link = self.broker.client("short-lived");
@@ -67,6 +93,25 @@ impl Bed {
         self.broker.cut(link);
         is_open
     }
+}
+
+/// A message of a byte, to a topic of one.
+fn small() -> Packet {
+    Packet::Publish(publish("a", "x", QoS::AtMostOnce, 1))
+}
+
+/// So many User Properties, each with so many bytes of its name and of its value.
+fn user_properties(count: usize, len: usize) -> Vec<(Text, Text)> {
+    let text: Text = "u".repeat(len).parse().expect("text");
+    vec![(text.clone(), text); count]
+}
+
+fn with_user_properties(count: usize, len: usize) -> Packet {
+    let mut message = publish("a", "x", QoS::AtMostOnce, 1);
+    let user_properties = user_properties(count, len);
+    let properties = MessageProperties { user_properties, ..MessageProperties::default() };
+    message.properties = Some(Arc::new(properties));
+    Packet::Publish(message)
 }
 
 fn v5(packet: &Packet) -> Vec<u8> {
@@ -142,6 +187,19 @@ const ROWS: &[Row] = &[
         },
     },
     Row {
+        cause: LimitCause::PublishRate,
+        set: |limits, n| limits.publish_rate_max = n as u32,
+        attempt: |bed, k| bed.is_read(&v5(&small()).repeat(k)),
+    },
+    Row {
+        cause: LimitCause::BytesRate,
+        set: |limits, n| limits.bytes_rate_max = n * 1_000,
+        attempt: |bed, k| {
+            let message = publish("a", &"x".repeat(999), QoS::AtMostOnce, 1);
+            bed.is_read(&v5(&Packet::Publish(message)).repeat(k))
+        },
+    },
+    Row {
         cause: LimitCause::Sessions,
         set: |limits, n| limits.sessions_max = 2 + n,
         attempt: |bed, k| {
@@ -193,14 +251,68 @@ const ROWS: &[Row] = &[
     Row {
         cause: LimitCause::TopicLevels,
         set: |limits, n| limits.topic_levels_max = n,
+        attempt: |bed, k| bed.lets_in(connect("willing").will(will(&levels(k), "x", 0))),
+    },
+    Row {
+        cause: LimitCause::TopicLen,
+        set: |limits, n| limits.topic_len_max = (SIZE + n) as u16,
         attempt: |bed, k| {
-            let link = bed.broker.connect(connect("willing").will(will(&levels(k), "x", 0)));
-            let packets = bed.broker.receive(link);
-            bed.broker.cut(link);
-            match &packets[..] {
-                [Packet::ConnAck(connack)] => connack.reason_code == ReasonCode::Success,
-                packets => panic!("no CONNACK but {packets:?}"),
+            let message = publish(&"l".repeat(SIZE + k), "x", QoS::AtMostOnce, 1);
+            bed.survives(&v5(&Packet::Publish(message)))
+        },
+    },
+    Row {
+        cause: LimitCause::TopicLen,
+        set: |limits, n| limits.topic_len_max = (SIZE + n) as u16,
+        attempt: |bed, k| {
+            is_granted(&bed.answer(subscribe(&[&"l".repeat(SIZE + k)], QoS::AtMostOnce)))
+        },
+    },
+    Row {
+        cause: LimitCause::TopicLen,
+        set: |limits, n| limits.topic_len_max = (SIZE + n) as u16,
+        attempt: |bed, k| bed.lets_in(connect("w").will(will(&"l".repeat(SIZE + k), "x", 0))),
+    },
+    Row {
+        cause: LimitCause::UserProperties,
+        set: |limits, n| limits.user_properties_max = n as u32,
+        attempt: |bed, k| bed.survives(&v5(&with_user_properties(k, 1))),
+    },
+    Row {
+        cause: LimitCause::UserProperties,
+        set: |limits, n| limits.user_properties_max = n as u32,
+        attempt: |bed, k| {
+            let mut packet = connect("u");
+            packet.properties.user_properties = user_properties(k, 1);
+            bed.lets_in(packet)
+        },
+    },
+    Row {
+        cause: LimitCause::UserPropertyBytes,
+        set: |limits, n| limits.user_property_bytes_max = 2 * n as u32,
+        attempt: |bed, k| bed.survives(&v5(&with_user_properties(1, k))),
+    },
+    Row {
+        cause: LimitCause::UserPropertyBytes,
+        set: |limits, n| limits.user_property_bytes_max = 2 * n as u32,
+        attempt: |bed, k| bed.survives(&v5(&with_user_properties(k, 1))),
+    },
+    Row {
+        cause: LimitCause::PartialRate,
+        set: |limits, n| limits.partial_rate_min = 1_000 / n as u32,
+        attempt: |bed, k| {
+            // A packet of a mebibyte, of which a kilobyte comes each so many seconds.
+            let link = bed.broker.client("slow");
+            bed.broker.send_bytes(link, &[0x30, 0x80, 0x80, 0x40]);
+            for _ in 0..=100 / k {
+                bed.broker.advance_secs(k as u64);
+                if bed.broker.is_closed(link) {
+                    return false;
+                }
+                bed.broker.send_bytes(link, &[b'a'; 1_000]);
             }
+            bed.broker.cut(link);
+            true
         },
     },
     Row {
@@ -314,4 +426,70 @@ fn each_limit_is_shown_under_sys_and_explained() {
             cause.name()
         );
     }
+}
+
+#[test]
+fn so_much_is_under_way_to_a_client_and_no_more() {
+    for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5] {
+        let limits = Limits { sys_interval_secs: 0, send_in_flight_max: 3, ..Limits::default() };
+        let mut broker = Broker::with(1, limits);
+        let (link, _) = broker.join(Connect { protocol_version: version, ..connect("one") });
+        broker.send(link, subscribe(&["a"], QoS::AtLeastOnce));
+        assert!(matches!(broker.receive_one(link), Packet::SubAck(_)));
+        let publisher = broker.client("publisher");
+        let payloads: Vec<_> = (1..=30).map(|at| at.to_string()).collect();
+        for (at, payload) in (1..).zip(&payloads) {
+            broker.send(publisher, Packet::Publish(publish("a", payload, QoS::AtLeastOnce, at)));
+        }
+        let first = broker.receive(link);
+        assert_eq!(first.len(), 3);
+        first.iter().filter_map(answer).for_each(|answer| broker.send(link, answer));
+        assert_eq!(broker.drain(link), payloads[3..]);
+    }
+}
+
+#[test]
+fn who_publishes_too_fast_is_read_later_and_loses_nothing() {
+    for qos in QOS {
+        let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
+        let mut broker = Broker::with(1, limits);
+        let subscriber = broker.client("subscriber");
+        broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
+        assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+        let link = broker.join(connect("hasty").keep_alive(2)).0;
+        let payloads: Vec<_> = (1..=100).map(|at| at.to_string()).collect();
+        let packets = (1..).zip(&payloads).map(|(at, payload)| publish("a", payload, qos, at));
+        let bytes: Vec<_> = packets.map(|packet| v5(&Packet::Publish(packet))).collect();
+        broker.send_bytes(link, &bytes.concat());
+        let mut came = broker.payloads(subscriber);
+        assert_eq!(came.len(), 11, "those of a second, and the one that was too much");
+        for _ in 0..9 {
+            broker.advance_secs(1);
+            let more = broker.payloads(subscriber);
+            assert!((9..=11).contains(&more.len()), "{}", more.len());
+            came.extend(more);
+        }
+        assert_eq!(came, payloads);
+        // Nobody who is not read is blamed for silence; who is read again, is.
+        assert!(!broker.is_closed(link));
+        broker.advance_secs(4);
+        assert!(broker.is_closed(link));
+    }
+}
+
+#[test]
+fn a_client_that_leaves_in_a_hurry_is_heard_at_its_rate() {
+    let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
+    let mut broker = Broker::with(1, limits);
+    let subscriber = broker.client("subscriber");
+    broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
+    assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+    let link = broker.client("hasty");
+    broker.send_bytes(link, &v5(&small()).repeat(30));
+    broker.send(link, disconnect(ReasonCode::Success));
+    broker.close_half(link);
+    assert_eq!(broker.payloads(subscriber).len(), 11);
+    broker.advance_secs(3);
+    assert_eq!(broker.payloads(subscriber).len(), 19);
+    assert!(broker.is_closed(link));
 }

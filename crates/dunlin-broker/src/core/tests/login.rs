@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::{Decision, Grant};
+use crate::core::{Decision, Grant, LimitCause, UserConnections};
 use dunlin_protocol::codec::{Connect, Packet, QoS, ReasonCode, Text};
 use std::time::Duration;
 
@@ -282,5 +282,46 @@ fn a_session_is_its_users_after_a_restart_too() {
             let is_known = expected == ReasonCode::Success;
             assert_eq!(connack_code(&mut broker, link), (expected, is_known), "{name}");
         }
+    }
+}
+
+#[test]
+fn a_user_has_so_many_connections_over_all_workers() {
+    const N: usize = 3;
+    for workers in [1, 3] {
+        let limits =
+            Limits { sys_interval_secs: 0, connections_per_user_max: N, ..Limits::default() };
+        let users = UserConnections::default();
+        let mut broker = Broker::with(workers, limits).with_logins(TIMEOUT);
+        for worker in 0..usize::from(workers) {
+            broker.core(worker).share_users(users.clone());
+        }
+        let enter = |broker: &mut Broker, client_identifier: &str, decision| {
+            let link = log_in(broker, connect(client_identifier), decision);
+            (link, connack_code(broker, link).0)
+        };
+        let links = (0..N).map(|at| enter(&mut broker, &format!("c-{at}"), user("gauge")));
+        let links: Vec<_> = links.collect();
+        assert!(links.iter().all(|(_, code)| *code == ReasonCode::Success));
+        for at in N..10 * N {
+            let (link, code) = enter(&mut broker, &format!("c-{at}"), user("gauge"));
+            assert_eq!(code, ReasonCode::QuotaExceeded);
+            assert!(broker.is_closed(link));
+        }
+        let limited = broker.counters().limited_by(LimitCause::ConnectionsPerUser);
+        assert_eq!((limited, broker.counters().sessions), (9 * N as u64, N as u64));
+        // Others have a number of their own, and who is nobody has none.
+        assert_eq!(enter(&mut broker, "other", user("other")).1, ReasonCode::Success);
+        for at in 0..2 * N {
+            let code = enter(&mut broker, &format!("nobody-{at}"), anonymous()).1;
+            assert_eq!(code, ReasonCode::Success);
+        }
+        // A takeover is none more; and what was left is there for others.
+        for _ in 0..3 * N {
+            assert_eq!(enter(&mut broker, "c-0", user("gauge")).1, ReasonCode::Success);
+        }
+        broker.cut(links[1].0);
+        assert_eq!(enter(&mut broker, "c-next", user("gauge")).1, ReasonCode::Success);
+        assert_eq!(enter(&mut broker, "c-late", user("gauge")).1, ReasonCode::QuotaExceeded);
     }
 }
