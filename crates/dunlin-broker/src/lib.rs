@@ -27,6 +27,6 @@ mod worker;
 pub use auth::PasswordFileError;
 pub use config::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
-pub use server::{Broker, Builder, StartError};
+pub use server::{Broker, Builder, ReloadError, StartError};
 #[cfg(feature = "server")]
 pub use store::{Storage, Store, StoreWaker};

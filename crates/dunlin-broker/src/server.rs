@@ -9,13 +9,13 @@ use crate::core::{
     Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, UserConnections, WorkerNumber,
     owner,
 };
-use crate::front::{Door, Front, FrontParts};
+use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
 use crate::net::{Acceptor, Stream, Transport, bind};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
-use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT, ServerConfig, TlsFileError};
+use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT, TlsFileError};
 use dunlin_transport::websocket::upgrade::Policy;
 use mio::{Poll, Token, Waker};
 use std::hash::{BuildHasher, RandomState};
@@ -49,6 +49,9 @@ pub struct Broker {
     admission: Arc<Admission>,
     front: Option<FrontHandle>,
     passwords: Option<Arc<Passwords>>,
+    /// The TLS of the listeners that have one.
+    certificates: Vec<Arc<Certificates>>,
+    watcher: Option<Watcher>,
     threads: Vec<JoinHandle<()>>,
     next_local: AtomicUsize,
     /// How safe what must be before Clients within this process rely on it.
@@ -129,6 +132,23 @@ pub enum StartError {
     Worker(#[source] io::Error),
 }
 
+/// Why not all files were taken up that were read again; the first of the causes.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReloadError {
+    /// The password file is of no use.
+    #[error("auth.password_file: {0}")]
+    PasswordFile(#[from] PasswordFileError),
+    /// A file of a listener's TLS is of no use.
+    #[error("{listener}: {source}")]
+    Tls {
+        /// The listener.
+        listener: String,
+        /// The file, what is wrong with it, and the mend.
+        source: TlsFileError,
+    },
+}
+
 impl Builder {
     /// Sets the configuration.
     #[must_use]
@@ -204,7 +224,7 @@ impl Builder {
 /// A listener with its socket.
 struct Bound {
     socket: std::net::TcpListener,
-    tls: Option<Arc<ServerConfig>>,
+    tls: Option<Arc<Certificates>>,
     web_socket: Option<Arc<Policy>>,
     durability: Durability,
 }
@@ -213,8 +233,10 @@ impl Bound {
     fn new(listener: &Listener, durability: Durability) -> Result<Self, StartError> {
         let web_socket = listener.web_socket.as_ref();
         let protocol = if web_socket.is_some() { ALPN_HTTP } else { ALPN_MQTT };
-        let tls = listener.tls.as_ref().map(|files| files.load(protocol)).transpose();
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|files| Certificates::load(listener.url(), files, protocol)).transpose();
         let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
+        let tls = tls.map(Arc::new);
         let socket = bind(listener.address).map_err(|source| StartError::Listen {
             listener: listener.url(),
             hint: hint(&source),
@@ -312,6 +334,8 @@ fn assemble(
         admission,
         front: None,
         passwords: None,
+        certificates: bound.iter().filter_map(|bound| bound.tls.clone()).collect(),
+        watcher: None,
         threads: Vec::new(),
         next_local: AtomicUsize::new(0),
         durability: config.durability.default,
@@ -441,6 +465,7 @@ impl Broker {
             is_stopping: is_stopping.clone(),
             admission: self.admission.clone(),
             half_open_max: config.limits.half_open_max,
+            half_open_per_address_max: config.limits.half_open_per_address_max,
             timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
         };
         let thread = std::thread::Builder::new()
@@ -448,6 +473,14 @@ impl Broker {
             .spawn(move || Front::new(parts).run())?;
         self.threads.push(thread);
         self.front = Some(FrontHandle { is_stopping, waker });
+        if !self.certificates.is_empty() {
+            let secs = u64::from(config.watch_files_secs);
+            let every = (secs > 0).then(|| Duration::from_secs(secs));
+            let (watcher, thread) =
+                Watcher::start(self.certificates.clone(), every, self.peers[0].clone())?;
+            self.threads.push(thread);
+            self.watcher = Some(watcher);
+        }
         Ok(())
     }
 
@@ -470,34 +503,39 @@ impl Broker {
         Ok(theirs)
     }
 
-    /// Reads the password file again; gives how many users it has, nothing if there is no such file.
-    /// Logins from now on are checked with it; who is in stays in.
+    /// Reads the password file, and all files of certificates, again; gives how many users there
+    /// are, nothing if there is no password file. Logins and handshakes from now on go by them; who
+    /// is in stays in. The files of each listener are taken up together.
     ///
     /// # Errors
-    /// The file is of no use: the users that were known before still are.
-    pub fn reload(&self) -> Result<Option<usize>, PasswordFileError> {
-        if self.listeners.iter().any(|listener| listener.tls.is_some()) {
-            tracing::warn!("certificates and revocation lists are read at the start alone");
-        }
-        let Some(passwords) = &self.passwords else { return Ok(None) };
-        match passwords.reload() {
-            Ok(0) => {
-                tracing::warn!(
+    /// A file is of no use: what was in force before still is, and all that is of use was taken up.
+    pub fn reload(&self) -> Result<Option<usize>, ReloadError> {
+        let mut reloaded = Ok(None);
+        if let Some(passwords) = &self.passwords {
+            reloaded = passwords.reload().map(Some).map_err(ReloadError::PasswordFile);
+            match &reloaded {
+                Ok(Some(0)) => tracing::warn!(
                     users = 0,
                     "the password file was read again: no user is left, nobody can log in with a \
                      password"
-                );
-                Ok(Some(0))
-            }
-            Ok(users) => {
-                tracing::info!(users, "the password file was read again");
-                Ok(Some(users))
-            }
-            Err(error) => {
-                tracing::error!("the password file stays in force as it was: {error}");
-                Err(error)
+                ),
+                Ok(users) => {
+                    let users = users.unwrap_or_default();
+                    tracing::info!(users, "the password file was read again");
+                }
+                Err(error) => tracing::error!("users stay in force as they were: {error}"),
             }
         }
+        for certificates in &self.certificates {
+            if let Err(source) = certificates.reload() {
+                let listener = certificates.listener().to_owned();
+                reloaded = reloaded.and(Err(ReloadError::Tls { listener, source }));
+            }
+        }
+        if !self.certificates.is_empty() {
+            report(&self.certificates, &self.peers[0]);
+        }
+        reloaded
     }
 
     /// Stops: takes no more connections, tells all clients that the server is shutting down
@@ -516,6 +554,7 @@ impl Broker {
                 tracing::error!(%error, "the front can't be woken");
             }
         }
+        self.watcher = None;
         for peer in &self.peers {
             peer.send(WorkerMessage::Stop);
         }

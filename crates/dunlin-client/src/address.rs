@@ -1,8 +1,9 @@
-//! `mqtt://[user[:password]@]host[:port]`, or `mqtts://`, or `ws://` and `wss://` with a path, taken
-//! apart.
+//! `mqtt://[user[:password]@]host[:port]`, or `mqtts://`, or `ws://` and `wss://` with a path, or
+//! `unix://` with the path of a socket, taken apart.
 
 use crate::ConfigError;
 use dunlin_protocol::codec::Text;
+use std::path::PathBuf;
 
 /// What a scheme stands for.
 struct Scheme {
@@ -31,20 +32,26 @@ pub(crate) struct Address {
     pub(crate) is_secure: bool,
     /// The path of a WebSocket, if there is to be one.
     pub(crate) web_socket: Option<String>,
+    /// The path of a socket within this machine, in place of host and port.
+    pub(crate) socket: Option<PathBuf>,
     pub(crate) user_name: Option<Text>,
     pub(crate) password: Option<Vec<u8>>,
 }
 
 impl Address {
     pub(crate) fn parse(url: &str) -> Result<Self, ConfigError> {
-        let (scheme, rest) =
-            url.split_once("://").ok_or_else(|| ConfigError::SchemeMissing(url.to_owned()))?;
+        let (scheme, rest) = url
+            .split_once("://")
+            .ok_or_else(|| ConfigError::SchemeMissing(without_secrets(url)))?;
+        let is_socket = cfg!(unix) && scheme.eq_ignore_ascii_case("unix");
         let is_built = |scheme: &&Scheme| {
             (cfg!(feature = "tls") || !scheme.is_secure)
                 && (cfg!(feature = "websocket") || !scheme.is_web_socket)
         };
         let known = SCHEMES.iter().filter(is_built);
-        let known = known.into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name));
+        // A socket has neither TLS nor port.
+        let name = if is_socket { SCHEMES[0].name } else { scheme };
+        let known = known.into_iter().find(|known| name.eq_ignore_ascii_case(known.name));
         let known = known.ok_or_else(|| ConfigError::SchemeUnsupported(scheme.to_owned()))?;
         let (authority, trailing) = match rest.find(['/', '?', '#']) {
             Some(at) => rest.split_at(at),
@@ -54,14 +61,21 @@ impl Address {
             (true, "" | "/") => Some(PATH_DEFAULT.to_owned()),
             (true, path) if path.starts_with('/') && !path.contains('#') => Some(path.to_owned()),
             (false, "" | "/") => None,
-            _ => return Err(ConfigError::Trailing(trailing.to_owned())),
+            (false, path) if is_socket && !path.contains(['?', '#']) => None,
+            _ => return Err(ConfigError::Trailing(without_query(trailing).to_owned())),
         };
         let (user, host_and_port) = match authority.rsplit_once('@') {
             Some((user, host_and_port)) => (Some(user), host_and_port),
             None => (None, authority),
         };
         let (host, port) = split_port(host_and_port, known.port)?;
-        if host.is_empty() {
+        let socket = match (is_socket, trailing.len()) {
+            (false, _) => None,
+            (true, 2..) if host.is_empty() => Some(path_of(trailing)?),
+            (true, 2..) => return Err(ConfigError::Trailing(trailing.to_owned())),
+            (true, _) => return Err(ConfigError::HostMissing),
+        };
+        if host.is_empty() && socket.is_none() {
             return Err(ConfigError::HostMissing);
         }
         let (user_name, password) = match user.map(|user| (user, user.split_once(':'))) {
@@ -75,13 +89,39 @@ impl Address {
             port,
             is_secure: known.is_secure,
             web_socket,
+            socket,
             user_name: user_name.map(|name| Text::from_bytes(name.into())).transpose()?,
             password: password.map(percent_decode).transpose()?,
         })
     }
 }
 
-fn split_port(host_and_port: &str, default_port: u16) -> Result<(&str, u16), ConfigError> {
+/// A URL, or what should be one, as it may be shown.
+pub(crate) fn without_secrets(url: &str) -> String {
+    let host = url.rsplit_once('@').map_or(url, |(_, host)| host);
+    without_query(host).to_owned()
+}
+
+/// What stands before the `?`, which goes with it, so that it can be told that there was one.
+pub(crate) fn without_query(path: &str) -> &str {
+    path.find('?').map_or(path, |at| &path[..=at])
+}
+
+#[cfg(unix)]
+fn path_of(path: &str) -> Result<PathBuf, ConfigError> {
+    use std::os::unix::ffi::OsStringExt as _;
+    Ok(std::ffi::OsString::from_vec(percent_decode(path)?).into())
+}
+
+#[cfg(not(unix))]
+fn path_of(path: &str) -> Result<PathBuf, ConfigError> {
+    Err(ConfigError::Trailing(path.to_owned()))
+}
+
+pub(crate) fn split_port(
+    host_and_port: &str,
+    default_port: u16,
+) -> Result<(&str, u16), ConfigError> {
     let (host, port) = if let Some(rest) = host_and_port.strip_prefix('[') {
         let (host, after) = rest.split_once(']').ok_or(ConfigError::HostMissing)?;
         match after {
@@ -104,7 +144,7 @@ fn split_port(host_and_port: &str, default_port: u16) -> Result<(&str, u16), Con
     }
 }
 
-fn percent_decode(text: &str) -> Result<Vec<u8>, ConfigError> {
+pub(crate) fn percent_decode(text: &str) -> Result<Vec<u8>, ConfigError> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     let digit = |byte: Option<u8>| {
@@ -161,12 +201,26 @@ mod tests {
         assert_eq!(address("mqtts://h").web_socket, None);
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_socket_has_a_path_and_nothing_else() {
+        let address = Address::parse("unix://u:p@/run/a%20b.sock").unwrap();
+        assert_eq!(address.socket.as_deref(), Some(std::path::Path::new("/run/a b.sock")));
+        assert_eq!(address.user_name.as_deref(), Some("u"));
+        let fault = |url| Address::parse(url).err().unwrap();
+        assert_eq!(fault("unix://run/a"), ConfigError::Trailing("/a".into()));
+        assert_eq!(fault("unix:///a?mode=0600"), ConfigError::Trailing("/a?".into()));
+        assert_eq!(fault("unix://"), ConfigError::HostMissing);
+        assert_eq!(fault("unix:///"), ConfigError::HostMissing);
+    }
+
     #[test]
     fn faults_are_named() {
         let fault = |url| Address::parse(url).err().unwrap();
         assert_eq!(fault("localhost:1883"), ConfigError::SchemeMissing("localhost:1883".into()));
         assert_eq!(fault("quic://h"), ConfigError::SchemeUnsupported("quic".into()));
-        assert_eq!(fault("ws://h?a"), ConfigError::Trailing("?a".into()));
+        assert_eq!(fault("u:p@h:1883/a?b"), ConfigError::SchemeMissing("h:1883/a?".into()));
+        assert_eq!(fault("ws://h?a"), ConfigError::Trailing("?".into()));
         assert_eq!(fault("ws://h/a#b"), ConfigError::Trailing("/a#b".into()));
         assert_eq!(fault("mqtt://"), ConfigError::HostMissing);
         assert_eq!(fault("mqtt://:1883"), ConfigError::HostMissing);
@@ -184,7 +238,7 @@ mod tests {
         let message = Address::parse("http://h").err().unwrap().to_string();
         assert_eq!(
             message,
-            "the scheme \"http\" is not supported; supported are mqtt://, mqtts://, ws:// and wss://"
+            "the scheme \"http\" is not supported; supported are mqtt://, mqtts://, ws://, wss:// and unix://"
         );
     }
 }

@@ -44,6 +44,8 @@ pub struct ClientBuilder {
     store: Option<Box<dyn SessionStore>>,
     #[cfg(feature = "tls")]
     tls: crate::Tls,
+    #[cfg(feature = "proxy")]
+    proxy: Option<crate::proxy::Proxy>,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -96,6 +98,8 @@ impl ClientBuilder {
             store: None,
             #[cfg(feature = "tls")]
             tls: crate::Tls::new(),
+            #[cfg(feature = "proxy")]
+            proxy: None,
         })
     }
 
@@ -216,6 +220,20 @@ impl ClientBuilder {
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: crate::Tls) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Goes to the server through a proxy: `http://[user:password@]host[:port]`, which is asked by the
+    /// method CONNECT, or `socks5://`. It resolves the server's name. Default: none, whatever the
+    /// environment says.
+    #[cfg(feature = "proxy")]
+    pub fn proxy(mut self, url: &str) -> Self {
+        match crate::proxy::Proxy::parse(url) {
+            Ok(proxy) => self.proxy = Some(proxy),
+            Err(error) => {
+                self.error.get_or_insert(error);
+            }
+        }
         self
     }
 
@@ -362,14 +380,24 @@ impl ClientBuilder {
     /// Outside of a Tokio runtime.
     pub async fn connect(self) -> Result<(Client, Events), ConnectError> {
         let tcp = Tcp { host: self.address.host.clone(), port: self.address.port };
-        if !self.address.is_secure && self.address.web_socket.is_none() {
+        let is_plain = !self.address.is_secure
+            && self.address.web_socket.is_none()
+            && self.address.socket.is_none();
+        #[cfg(feature = "proxy")]
+        let is_plain = is_plain && self.proxy.is_none();
+        if is_plain {
             return self.connect_over(tcp).await;
         }
-        let transport = UrlTransport::of(
+        #[allow(unused_mut, reason = "nothing is changed without proxies")]
+        let mut transport = UrlTransport::of(
             &self.address,
             #[cfg(feature = "tls")]
             &self.tls,
         )?;
+        #[cfg(feature = "proxy")]
+        {
+            transport.proxy.clone_from(&self.proxy);
+        }
         self.connect_over(transport).await
     }
 

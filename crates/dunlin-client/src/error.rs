@@ -16,11 +16,13 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The URL has no `scheme://`.
+    /// The URL, of which credentials and what follows a `?` are left out here, has no `scheme://`.
     #[error("the URL {0:?} has no scheme; write mqtt://host:port")]
     SchemeMissing(String),
     /// The scheme names a transport that this build does not speak.
-    #[error("the scheme {0:?} is not supported; supported are mqtt://, mqtts://, ws:// and wss://")]
+    #[error(
+        "the scheme {0:?} is not supported; supported are mqtt://, mqtts://, ws://, wss:// and unix://"
+    )]
     SchemeUnsupported(String),
     /// No host between scheme and port.
     #[error("the URL names no host")]
@@ -60,6 +62,10 @@ pub enum ConfigError {
     #[cfg(feature = "tls")]
     #[error("TLS: {0}")]
     Tls(#[from] crate::TlsConfigError),
+    /// No URL of a proxy; credentials and what follows a `?` are left out.
+    #[cfg(feature = "proxy")]
+    #[error("{0:?} is no proxy; write http://host:port or socks5://host:port")]
+    Proxy(String),
     /// The setting must be above zero.
     #[error("{0} must be above zero")]
     Zero(&'static str),
@@ -86,6 +92,15 @@ pub enum ConnectError {
         /// Host and port.
         peer: String,
         /// What the operating system said.
+        source: Arc<io::Error>,
+    },
+    /// The proxy gives no way to the server.
+    #[cfg(feature = "proxy")]
+    #[error("no way through the proxy {proxy}")]
+    Proxy {
+        /// Host and port of the proxy.
+        proxy: String,
+        /// What it says, or what is wrong with that.
         source: Arc<io::Error>,
     },
     /// There is no TLS with this server: it, or its certificate, is not what was asked for, or it

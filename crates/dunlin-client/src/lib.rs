@@ -57,6 +57,8 @@ mod client;
 mod driver;
 mod error;
 mod event;
+#[cfg(feature = "proxy")]
+mod proxy;
 mod publish;
 mod received;
 mod reconnect;
@@ -70,6 +72,8 @@ mod subscribe;
 #[cfg(feature = "tls")]
 mod tls;
 mod transport;
+#[cfg(any(feature = "tls", feature = "websocket"))]
+mod wakers;
 #[cfg(feature = "websocket")]
 mod websocket;
 mod will;

@@ -1,5 +1,6 @@
 //! TLS over TCP, as `mqtts://` and `wss://` ask for it.
 
+use crate::wakers::{Side, Wakers};
 use bytes::{Buf, BytesMut};
 use dunlin_transport::tls::{HEADROOM, TlsSession};
 use std::io::{self, ErrorKind, IoSlice, Write};
@@ -20,6 +21,8 @@ pub(crate) struct TlsStream {
     plaintext: BytesMut,
     /// Where ciphertext is read; without memory while there is none.
     scratch: Vec<u8>,
+    /// Who waits until the socket takes more.
+    wakers: Wakers,
 }
 
 /// Writes to a socket as much as it takes now.
@@ -42,14 +45,20 @@ impl Write for Now<'_> {
 impl TlsStream {
     /// Shakes hands.
     pub(crate) async fn connect(tcp: TcpStream, session: TlsSession) -> io::Result<Self> {
-        let mut stream = Self { tcp, session, plaintext: BytesMut::new(), scratch: Vec::new() };
+        let mut stream = Self {
+            tcp,
+            session,
+            plaintext: BytesMut::new(),
+            scratch: Vec::new(),
+            wakers: Wakers::default(),
+        };
         std::future::poll_fn(|cx| stream.poll_handshake(cx)).await?;
         Ok(stream)
     }
 
     fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            let sent = self.poll_send(cx)?;
+            let sent = self.poll_send(Side::Reader, cx)?;
             if !self.session.is_handshaking() {
                 return sent.map(Ok);
             }
@@ -60,9 +69,10 @@ impl TlsStream {
     }
 
     /// Writes what the session has to say.
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while self.session.has_pending() {
-            ready!(self.tcp.poll_write_ready(cx))?;
+            let waker = self.wakers.join(side, cx.waker());
+            ready!(self.tcp.poll_write_ready(&mut Context::from_waker(&waker)))?;
             match self.session.write_to(&mut Now(&self.tcp)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 sent => sent?,
@@ -73,6 +83,8 @@ impl TlsStream {
 
     /// Reads once; whether there was anything before the end.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // What came before a fault was taken; now it is told.
+        self.session.check().map_err(io::Error::other)?;
         loop {
             if self.tcp.poll_read_ready(cx)?.is_pending() {
                 self.scratch = Vec::new();
@@ -89,7 +101,7 @@ impl TlsStream {
             let decrypted = self.session.decrypt_in_place(&mut self.scratch, ciphertext);
             // An answer of TLS, or the alert that tells the server what is wrong. Whoever writes is
             // told if that fails: the server's last words may be what was read.
-            let _ = self.poll_send(cx);
+            let _ = self.poll_send(Side::Reader, cx);
             let decrypted = decrypted.map_err(io::Error::other)?;
             self.plaintext.extend_from_slice(&self.scratch[..decrypted.len]);
             return Poll::Ready(Ok(true));
@@ -105,7 +117,7 @@ impl AsyncRead for TlsStream {
     ) -> Poll<io::Result<()>> {
         // What a write has left behind goes on while somebody reads, who need not know whether it
         // can: there may still be something to read.
-        let _ = self.poll_send(cx);
+        let _ = self.poll_send(Side::Reader, cx);
         loop {
             if !self.plaintext.is_empty() {
                 let len = self.plaintext.len().min(out.remaining());
@@ -137,9 +149,9 @@ impl AsyncWrite for TlsStream {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_send(cx))?;
+        ready!(self.poll_send(Side::Writer, cx))?;
         let taken = self.session.encrypt(slices)?;
-        if let Poll::Ready(sent) = self.poll_send(cx) {
+        if let Poll::Ready(sent) = self.poll_send(Side::Writer, cx) {
             sent?;
         }
         Poll::Ready(Ok(taken))
@@ -150,14 +162,14 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_send(cx)
+        self.poll_send(Side::Writer, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.session.is_handshaking() {
             self.session.close();
         }
-        ready!(self.poll_send(cx))?;
+        ready!(self.poll_send(Side::Writer, cx))?;
         Pin::new(&mut self.tcp).poll_shutdown(cx)
     }
 }

@@ -65,7 +65,7 @@ impl Transport for Tcp {
 ///
 /// [`crate::ClientBuilder::connect`] makes its own; this one is for programs that bring a connection
 /// of their own ([`crate::ClientBuilder::connect_over`]) and wrap it, or speak MQTT by themselves.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct UrlTransport {
     pub(crate) tcp: Tcp,
     #[cfg(feature = "tls")]
@@ -73,6 +73,29 @@ pub struct UrlTransport {
     /// The path that is asked for.
     #[cfg(feature = "websocket")]
     pub(crate) web_socket: Option<String>,
+    /// A socket within this machine, in place of TCP.
+    #[cfg(unix)]
+    pub(crate) socket: Option<std::path::PathBuf>,
+    /// On the way.
+    #[cfg(feature = "proxy")]
+    pub(crate) proxy: Option<crate::proxy::Proxy>,
+}
+
+/// What follows the `?` of a path may be a secret.
+impl std::fmt::Debug for UrlTransport {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut fields = f.debug_struct("UrlTransport");
+        fields.field("tcp", &self.tcp);
+        #[cfg(feature = "tls")]
+        fields.field("is_secure", &self.tls.is_some());
+        #[cfg(feature = "websocket")]
+        fields.field("path", &self.web_socket.as_deref().map(crate::address::without_query));
+        #[cfg(unix)]
+        fields.field("socket", &self.socket);
+        #[cfg(feature = "proxy")]
+        fields.field("proxy", &self.proxy);
+        fields.finish()
+    }
 }
 
 impl UrlTransport {
@@ -107,7 +130,23 @@ impl UrlTransport {
             tls: address.is_secure.then(|| tls.connector()).transpose()?,
             #[cfg(feature = "websocket")]
             web_socket: address.web_socket.clone(),
+            #[cfg(unix)]
+            socket: address.socket.clone(),
+            #[cfg(feature = "proxy")]
+            proxy: None,
         })
+    }
+
+    /// The same through a proxy: `http://[user:password@]host[:port]`, which is asked by the method
+    /// CONNECT, or `socks5://`. It resolves the server's name. Sockets within this machine are
+    /// reached without it.
+    ///
+    /// # Errors
+    /// [`ConfigError::Proxy`].
+    #[cfg(feature = "proxy")]
+    pub fn with_proxy(mut self, url: &str) -> Result<Self, ConfigError> {
+        self.proxy = Some(crate::proxy::Proxy::parse(url)?);
+        Ok(self)
     }
 }
 
@@ -120,6 +159,15 @@ impl Transport for UrlTransport {
     type Io = Box<dyn ByteStream>;
 
     async fn connect(&mut self) -> Result<Box<dyn ByteStream>, ConnectError> {
+        #[cfg(unix)]
+        if let Some(path) = &self.socket {
+            let opened = tokio::net::UnixStream::connect(path).await;
+            let peer = path.display().to_string();
+            return match opened {
+                Ok(stream) => Ok(Box::new(stream)),
+                Err(source) => Err(ConnectError::Transport { peer, source: Arc::new(source) }),
+            };
+        }
         let stream: Box<dyn ByteStream> = self.secured().await?;
         #[cfg(feature = "websocket")]
         if let Some(path) = &self.web_socket {
@@ -144,17 +192,25 @@ impl UrlTransport {
             };
             let session = connector.session(&self.tcp.host).map_err(io::Error::other);
             let session = session.map_err(failed)?;
-            let tcp = self.tcp.clone().connect().await?;
+            let tcp = self.clone().dial().await?;
             let stream = crate::tls::TlsStream::connect(tcp, session).await.map_err(failed)?;
             return Ok(Box::new(stream));
         }
-        Ok(Box::new(self.tcp.connect().await?))
+        Ok(Box::new(self.dial().await?))
+    }
+
+    async fn dial(&mut self) -> Result<TcpStream, ConnectError> {
+        #[cfg(feature = "proxy")]
+        if let Some(proxy) = &mut self.proxy {
+            return proxy.connect(&self.tcp).await;
+        }
+        self.tcp.connect().await
     }
 }
 
 impl Tcp {
     /// Host and port, as a URL has them.
-    fn peer(&self) -> String {
+    pub(crate) fn peer(&self) -> String {
         match self.host.contains(':') {
             true => format!("[{}]:{}", self.host, self.port),
             false => format!("{}:{}", self.host, self.port),

@@ -1,5 +1,6 @@
 //! MQTT within WebSocket, as `ws://` and `wss://` ask for it. Spec: §6.
 
+use crate::wakers::{Side, Wakers};
 use bytes::{Buf, BytesMut};
 use dunlin_transport::websocket::upgrade::{ClientUpgrade, Request};
 use dunlin_transport::websocket::{CloseCode, End, Role, WebSocket};
@@ -28,6 +29,8 @@ pub(crate) struct WebSocketStream<Io> {
     /// Where frames are read; without memory while there is nothing to read.
     scratch: Vec<u8>,
     has_ended: bool,
+    /// Who waits until the stream takes more.
+    wakers: Wakers,
 }
 
 /// What frames are masked with: nobody who does not know the secret of the hasher can tell the next
@@ -77,6 +80,7 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocketStream<Io> {
             pending: BytesMut::new(),
             scratch: Vec::new(),
             has_ended: false,
+            wakers: Wakers::default(),
         };
         stream.unframe(&mut input)?;
         Ok(stream)
@@ -102,9 +106,11 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocketStream<Io> {
         }
     }
 
-    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_send(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pending.is_empty() {
-            let written = ready!(Pin::new(&mut self.io).poll_write(cx, &self.pending))?;
+            let waker = self.wakers.join(side, cx.waker());
+            let mut cx = Context::from_waker(&waker);
+            let written = ready!(Pin::new(&mut self.io).poll_write(&mut cx, &self.pending))?;
             if written == 0 {
                 return Poll::Ready(Err(ErrorKind::WriteZero.into()));
             }
@@ -112,6 +118,12 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> WebSocketStream<Io> {
         }
         self.pending = BytesMut::new();
         Poll::Ready(Ok(()))
+    }
+
+    /// Has the stream below write what it holds.
+    fn poll_flush_below(&mut self, side: Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let waker = self.wakers.join(side, cx.waker());
+        Pin::new(&mut self.io).poll_flush(&mut Context::from_waker(&waker))
     }
 
     /// Reads once; whether there was anything before the end.
@@ -141,8 +153,8 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncRead for WebSocketStream<Io> {
             // A pong goes out while somebody reads.
             if !self.pending.is_empty() {
                 // Whoever writes is told if it can't: there may still be something to read.
-                let _ = self.poll_send(cx);
-                let _ = Pin::new(&mut self.io).poll_flush(cx);
+                let _ = self.poll_send(Side::Reader, cx);
+                let _ = self.poll_flush_below(Side::Reader, cx);
             }
             if !self.payload.is_empty() {
                 let len = self.payload.len().min(out.remaining());
@@ -166,28 +178,69 @@ impl<Io: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WebSocketStream<Io> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_send(cx))?;
+        ready!(self.poll_send(Side::Writer, cx))?;
         let len = bytes.len().min(FRAME_LEN_MAX);
         let stream = &mut *self;
         let key = Some(stream.keys.mask());
         if !stream.web_socket.encode(&bytes[..len], key, &mut stream.pending) {
             return Poll::Ready(Err(ErrorKind::BrokenPipe.into()));
         }
-        if let Poll::Ready(sent) = self.poll_send(cx) {
+        if let Poll::Ready(sent) = self.poll_send(Side::Writer, cx) {
             sent?;
         }
         Poll::Ready(Ok(len))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.io).poll_flush(cx)
+        ready!(self.poll_send(Side::Writer, cx))?;
+        self.poll_flush_below(Side::Writer, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.web_socket.begin_close(CloseCode::NORMAL);
         self.answer();
-        ready!(self.poll_send(cx))?;
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        ready!(self.poll_send(Side::Writer, cx))?;
+        let waker = self.wakers.join(Side::Writer, cx.waker());
+        Pin::new(&mut self.io).poll_shutdown(&mut Context::from_waker(&waker))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+    use tokio::io::{duplex, split};
+
+    /// A stream whose upgrade is over.
+    fn upgraded<Io>(io: Io) -> WebSocketStream<Io> {
+        WebSocketStream {
+            io,
+            web_socket: WebSocket::new(Role::Client),
+            keys: Keys::default(),
+            payload: BytesMut::new(),
+            pending: BytesMut::new(),
+            scratch: Vec::new(),
+            has_ended: false,
+            wakers: Wakers::default(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_writes_is_woken_though_another_task_reads() {
+        // Far less than a frame with its header: whoever writes waits.
+        let (ours, mut theirs) = duplex(64);
+        let (mut reader, mut writer) = split(upgraded(ours));
+        let writing = tokio::spawn(async move { writer.write_all(&[7; 500]).await });
+        // A ping, so that the reader has something to send, too, and waits for the same room.
+        theirs.write_all(&[0x89, 0]).await.expect("room");
+        let reading = tokio::spawn(async move { reader.read(&mut [0; 10]).await });
+        tokio::task::yield_now().await;
+        let mut got = vec![0; 8 + 500 + 6];
+        let all = theirs.read_exact(&mut got);
+        // The clock goes on when nobody can do anything.
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("woken").expect("all");
+        writing.await.expect("it ends").expect("it is written");
+        theirs.write_all(&[0x82, 2, b'h', b'i']).await.expect("room");
+        assert_eq!(reading.await.expect("it ends").expect("a message"), 2);
     }
 }

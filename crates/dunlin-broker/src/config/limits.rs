@@ -124,9 +124,12 @@ limits! {
     /// Seconds that the handshakes of a new connection may take together: that of TLS, and the
     /// request by which it becomes a WebSocket.
     handshake_timeout_secs: u32 [1, 3600] = 15;
-    /// Connections whose handshakes are under way at the same time; further ones wait until the
-    /// system takes no more.
+    /// Connections whose handshakes are under way at the same time; further ones wait with the system
+    /// until there is room. Who has been silent for a second, or here for five, has to make it then.
     half_open_max: usize [1, 1_000_000] = 1_000;
+    /// The same for one address, of IPv6 for a network of 64 bits; further ones are closed at once.
+    /// Where many clients come by one address, through a NAT or a proxy, they share it.
+    half_open_per_address_max: usize [1, 1_000_000] = 1_000;
     /// Connections at the same time; further ones are refused (Quota exceeded), or closed at once if
     /// there are many.
     connections_max: usize [1, 100_000_000] = 100_000;

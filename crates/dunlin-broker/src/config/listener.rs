@@ -32,13 +32,14 @@ pub struct Listener {
 
 impl Listener {
     /// The options that its URL may have after the `?`, and its table in the file beside `url`.
-    pub(super) const OPTIONS: [&str; 8] = [
+    pub(super) const OPTIONS: [&str; 9] = [
         "durability",
         "certificate",
         "key",
         "client_ca",
         "client_crl",
         "client_certificate",
+        "old_crl",
         "path",
         "origins",
     ];
@@ -123,6 +124,7 @@ impl Listener {
             _ => (authority, ""),
         };
         let mut listener = Self::tcp(resolve(authority, port)?);
+        let mut says_who_shows = false;
         listener.tls = has_tls.then(ServerFiles::default);
         listener.web_socket = has_web_socket.then(WebSocketListener::default);
         if !path.is_empty() {
@@ -134,9 +136,17 @@ impl Listener {
             };
             let decoded = decode(value).ok_or_else(|| ListenerError::Option(option.to_owned()))?;
             listener.set(scheme, name, &decoded)?;
+            says_who_shows |= name == "client_certificate";
         }
         for (name, value) in options {
             listener.set(scheme, name, value)?;
+            says_who_shows |= name == "client_certificate";
+        }
+        if let Some(files) = &mut listener.tls
+            && files.client_ca.is_some()
+            && !says_who_shows
+        {
+            files.client_certificate = ClientCertificate::Required;
         }
         listener.check()?;
         Ok(listener)
@@ -169,13 +179,15 @@ impl Listener {
         match name {
             "certificate" => files.certificate = value.into(),
             "key" => files.key = value.into(),
-            "client_ca" => {
-                files.client_ca = Some(value.into());
-                if files.client_certificate == ClientCertificate::None {
-                    files.client_certificate = ClientCertificate::Required;
-                }
-            }
+            "client_ca" => files.client_ca = Some(value.into()),
             "client_crl" => files.client_crl = Some(value.into()),
+            "old_crl" => {
+                files.accepts_old_crl = match value {
+                    "accept" => true,
+                    "refuse" => false,
+                    _ => return Err(ListenerError::OldCrl(value.to_owned())),
+                };
+            }
             _ => {
                 files.client_certificate = ClientCertificate::from_name(value)
                     .ok_or_else(|| ListenerError::ClientCertificate(value.to_owned()))?;
@@ -192,6 +204,9 @@ impl Listener {
         let is_asked = files.client_certificate != ClientCertificate::None;
         if files.client_ca.is_none() && (is_asked || files.client_crl.is_some()) {
             return Err(ListenerError::NoClientCa);
+        }
+        if files.client_ca.is_some() && !is_asked {
+            return Err(ListenerError::UnusedClientCa);
         }
         Ok(())
     }
@@ -220,6 +235,9 @@ impl fmt::Display for Listener {
             if files.client_ca.is_some() {
                 let choice = files.client_certificate.name().to_owned();
                 options.push(("client_certificate", choice));
+            }
+            if files.accepts_old_crl {
+                options.push(("old_crl", "accept".to_owned()));
             }
         }
         if let Some(WebSocketListener { origins, .. }) = &self.web_socket
@@ -283,6 +301,12 @@ pub enum ListenerError {
         "client_certificate and client_crl need client_ca=FILE, whose certificates clients may show"
     )]
     NoClientCa,
+    /// It is said whose certificates clients may show, and that none is asked for.
+    #[error("client_ca is of no use with client_certificate=none; leave one of them out")]
+    UnusedClientCa,
+    /// There is no such way with a list that is past its date.
+    #[error("{0:?} is no old_crl; there are refuse and accept")]
+    OldCrl(String),
     /// There is no such demand for a certificate.
     #[error("{0:?} is no client_certificate; there are none, optional and required")]
     ClientCertificate(String),

@@ -56,6 +56,8 @@ pub struct Config {
     pub data: Option<PathBuf>,
     /// What an acknowledgement means, where there is such a folder.
     pub durability: DurabilityRules,
+    /// Seconds between two looks at the files of certificates; 0 leaves it to [`crate::Broker::reload`].
+    pub watch_files_secs: u32,
     /// What is logged, as a filter like `info` or `warn,dunlin_broker=debug`.
     pub log: String,
     /// How much of everything the broker grants.
@@ -72,6 +74,7 @@ impl Default for Config {
             workers: available_workers(),
             data: None,
             durability: DurabilityRules::default(),
+            watch_files_secs: 5,
             log: "info".to_owned(),
             limits: Limits::default(),
         }

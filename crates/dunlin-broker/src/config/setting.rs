@@ -346,7 +346,8 @@ const BROKER: &[Setting] = &[
              wss). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
              mqtts://0.0.0.0:8883?certificate=server.pem&key=server.key; with client_ca = \"FILE\" \
              it lets in who shows a certificate of that authority, or others as well if \
-             client_certificate = \"optional\", and none that client_crl = \"FILE\" lists. One for \
+             client_certificate = \"optional\", and none that client_crl = \"FILE\" lists; a list that \
+             is past its nextUpdate lets nobody in, unless old_crl = \"accept\". One for \
              WebSocket serves the path of its URL, or path = \"PATH\", or else /mqtt and /; web pages \
              may connect if origins = \"https://example.org http://localhost:3000\" has theirs, or \
              is \"*\".",
@@ -430,6 +431,21 @@ const BROKER: &[Setting] = &[
         write: |config, value| {
             if let Value::TopicDurability(rules) = value {
                 config.durability.topics = rules;
+            }
+        },
+    },
+    Setting {
+        key: "watch_files_secs",
+        doc: &["Seconds between two looks at the files of certificates, keys, authorities and \
+             revocation lists. Those of a listener are taken up together when they have changed, for \
+             connections that come then; what is of no use changes nothing. 0: only on SIGHUP."],
+        kind: Kind::Number { min: 0, max: 86_400 },
+        example: None,
+        automatic: None,
+        read: |config| Some(config.watch_files_secs.to_value(Kind::Number { min: 0, max: 86_400 })),
+        write: |config, value| {
+            if let Some(secs) = u32::from_value(&value) {
+                config.watch_files_secs = secs;
             }
         },
     },

@@ -169,13 +169,25 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
              show",
         ),
         (
+            "mqtts://127.0.0.1?certificate=a&key=b&client_ca=c&client_certificate=none",
+            "client_ca is of no use with client_certificate=none; leave one of them out",
+        ),
+        (
+            "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=none&client_ca=c",
+            "client_ca is of no use with client_certificate=none; leave one of them out",
+        ),
+        (
+            "mqtts://127.0.0.1?certificate=a&key=b&client_ca=c&old_crl=yes",
+            "\"yes\" is no old_crl; there are refuse and accept",
+        ),
+        (
             "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=yes",
             "\"yes\" is no client_certificate; there are none, optional and required",
         ),
         (
             "mqtts://127.0.0.1?certificate=%4",
             "\"certificate=%4\" is no option of a listener; there are durability, certificate, \
-             key, client_ca, client_crl, client_certificate, path, origins",
+             key, client_ca, client_crl, client_certificate, old_crl, path, origins",
         ),
         (
             "mqtt://127.0.0.1:99999",
@@ -216,13 +228,13 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
 #[test]
 fn a_listener_with_tls_prints_as_what_it_was_read_from() {
     let text = "[[listeners]]\nurl = 'mqtts://0.0.0.0'\ncertificate = 'a b,c.pem'\nkey = 'k&%.pem'\n\
-                client_ca = 'ca.pem'\ndurability = 'written'";
+                client_ca = 'ca.pem'\nold_crl = 'accept'\ndurability = 'written'";
     let loaded = from_file(text).expect("its clients are known by certificates");
     let [listener] = &loaded.config.listeners[..] else { panic!("one listener") };
     assert_eq!(
         listener.to_string(),
         "mqtts://0.0.0.0:8883?certificate=a b%2Cc.pem&key=k%26%25.pem&client_ca=ca.pem&\
-         client_certificate=required&durability=written"
+         client_certificate=required&old_crl=accept&durability=written"
     );
     let again: Listener = listener.to_string().parse().expect("it can be read again");
     assert_eq!(&again, listener);

@@ -32,6 +32,8 @@ pub(super) struct Sys {
     /// The values as they were last published.
     published: HashMap<String, String>,
     loads: HashMap<&'static str, [f64; LOADS.len()]>,
+    /// What the shell around the core says of itself.
+    reported: Vec<(&'static str, String)>,
 }
 
 impl Sys {
@@ -43,6 +45,7 @@ impl Sys {
             clients_maximum: 0,
             published: HashMap::new(),
             loads: HashMap::new(),
+            reported: Vec::new(),
         }
     }
 
@@ -58,6 +61,13 @@ impl Core {
             // Before the first Client asks: it gets what is retained.
             self.timers.set_due(Timer::Sys);
         }
+    }
+
+    /// Takes what is to be said under `$SYS/broker/` from the next update on, by name, in place of
+    /// what was told before; for the first worker. Nothing is said of a name without a value.
+    pub fn report(&mut self, values: Vec<(&'static str, String)>) {
+        self.sys.reported.retain(|(name, _)| values.iter().all(|(other, _)| other != name));
+        self.sys.reported.extend(values.into_iter().filter(|(_, value)| !value.is_empty()));
     }
 
     /// The first worker publishes, the others tell it their counters.
@@ -146,6 +156,8 @@ impl Core {
                 (format!("limits/{}", cause.name()), sum.limited_by(cause).to_string())
             }),
         );
+        let reported = self.sys.reported.iter();
+        values.extend(reported.map(|(name, value)| ((*name).to_owned(), value.clone())));
         let last = self.sys.last.clone();
         let loads = [
             ("load/connections", sum.connections_opened, last.connections_opened),

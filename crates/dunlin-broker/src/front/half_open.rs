@@ -6,7 +6,9 @@ use crate::net::Transport;
 use bytes::BytesMut;
 use dunlin_transport::websocket::upgrade::{Policy, Refusal, ServerUpgrade};
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant as Clock;
 
 /// How often what a client sends behind a request that is refused is read and forgotten: closing
 /// over it would be a reset, which takes the answer with it.
@@ -16,6 +18,10 @@ pub(super) struct HalfOpen {
     pub(super) transport: Transport,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) durability: Durability,
+    /// Whose it is; nothing where that is a proxy.
+    pub(super) address: Option<IpAddr>,
+    /// When it last sent something.
+    pub(super) heard_at: Clock,
     /// Tells it from others that had its place.
     pub(super) number: u64,
 }
@@ -60,6 +66,7 @@ impl HalfOpen {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             };
+            self.heard_at = Clock::now();
             if self.transport.is_handshaking() {
                 continue;
             }

@@ -2,19 +2,25 @@
 //! handshakes, and hands them to the workers. A handshake costs as much as thousands of messages:
 //! here it delays other handshakes alone.
 
+mod certificates;
 mod half_open;
+mod watcher;
+
+pub(crate) use certificates::Certificates;
+pub(crate) use watcher::{Watcher, report};
 
 use crate::admission::Admission;
 use crate::core::LimitCause;
 use crate::net::{Acceptance, Acceptor, Stream, Transport};
 use crate::worker::{Opened, Peer, WorkerMessage};
-use dunlin_transport::tls::{HEADROOM, ServerConfig, TlsSession};
+use dunlin_transport::tls::HEADROOM;
 use dunlin_transport::websocket::upgrade::Policy;
 use half_open::{HalfOpen, Progress, Upgrade};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant as Clock};
@@ -23,6 +29,11 @@ use std::time::{Duration, Instant as Clock};
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Connections accepted before others go on with their handshakes.
 const ACCEPTS_PER_TURN: usize = 64;
+/// Who has sent nothing for so long makes room when there is none: a handshake takes a few
+/// milliseconds of each side, and the network's time.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Who has been here for so long makes room when nobody is silent.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// What is read of a connection at once; a client's side of a handshake is seldom more.
 const READ_LEN: usize = 16 * 1024;
 
@@ -40,6 +51,8 @@ pub(crate) struct FrontParts {
     pub(crate) admission: Arc<Admission>,
     /// Connections whose handshakes are under way at most; others wait with the system.
     pub(crate) half_open_max: usize,
+    /// The same for one address.
+    pub(crate) half_open_per_address_max: usize,
     /// How long all handshakes of a connection may take together.
     pub(crate) timeout: Duration,
 }
@@ -47,7 +60,7 @@ pub(crate) struct FrontParts {
 /// A listening socket and what is behind it.
 pub(crate) struct Door {
     pub(crate) acceptor: Acceptor,
-    pub(crate) tls: Option<Arc<ServerConfig>>,
+    pub(crate) tls: Option<Arc<Certificates>>,
     /// Which requests become WebSockets, if that is what it takes.
     pub(crate) web_socket: Option<Arc<Policy>>,
 }
@@ -58,6 +71,13 @@ pub(crate) struct Front {
     free: Vec<usize>,
     /// Who came when, in this order: the place, and the count of it.
     arrivals: VecDeque<(Clock, usize, u64)>,
+    /// Those who have been silent, roughly in the order since when; one that has been heard is put
+    /// back when its turn comes.
+    silent: VecDeque<(Clock, usize, u64)>,
+    /// How many there are of each address.
+    by_address: HashMap<IpAddr, usize>,
+    /// Which door is looked at first.
+    first_door: usize,
     /// How many have come, to tell one in a place from others that had it.
     count: u64,
     /// The worker that gets the next connection.
@@ -75,6 +95,9 @@ impl Front {
             connections: Vec::new(),
             free: Vec::new(),
             arrivals: VecDeque::new(),
+            silent: VecDeque::new(),
+            by_address: HashMap::new(),
+            first_door: 0,
             count: 0,
             next: 0,
             accept_again_at: None,
@@ -121,12 +144,18 @@ impl Front {
     }
 
     fn timeout(&self) -> Option<Duration> {
-        let may_accept = self.accept_again_at.is_none() && self.has_room();
-        if may_accept && self.parts.doors.iter().any(|door| door.acceptor.is_ready) {
+        let is_ready = self.parts.doors.iter().any(|door| door.acceptor.is_ready);
+        let may_accept = self.accept_again_at.is_none() && is_ready;
+        if may_accept && self.has_room() {
             return Some(Duration::ZERO);
         }
-        let arrival = self.arrivals.front().map(|(at, ..)| *at + self.parts.timeout);
-        let next = [arrival, self.accept_again_at].into_iter().flatten().min()?;
+        let arrival = self.arrivals.front().map(|(at, ..)| *at);
+        let late = arrival.map(|at| at + self.parts.timeout);
+        // When somebody may make room for who waits.
+        let silence =
+            self.silent.front().filter(|_| may_accept).map(|(since, ..)| *since + SILENCE);
+        let patience = arrival.filter(|_| may_accept).map(|at| at + PATIENCE);
+        let next = [late, silence, patience, self.accept_again_at].into_iter().flatten().min()?;
         Some(next.saturating_duration_since(Clock::now()))
     }
 
@@ -143,15 +172,17 @@ impl Front {
             self.accept_again_at = None;
             self.parts.doors.iter_mut().for_each(|door| door.acceptor.is_ready = true);
         }
-        for at in 0..self.parts.doors.len() {
+        let doors = self.parts.doors.len();
+        let first_door = self.first_door;
+        for nth in 0..doors {
+            let at = (first_door + nth) % doors;
             for _ in 0..ACCEPTS_PER_TURN {
-                if !self.has_room() {
-                    self.note_full();
-                    return;
-                }
-                self.lets_wait = false;
                 if !self.parts.doors[at].acceptor.is_ready {
                     break;
+                }
+                if !self.make_room() {
+                    self.note_full();
+                    return;
                 }
                 if let Err(wait) = self.parts.admission.may_accept() {
                     self.tell_limited(LimitCause::ConnectRate, 1);
@@ -160,7 +191,14 @@ impl Front {
                 }
                 match self.parts.doors[at].acceptor.accept() {
                     Acceptance::Connection(stream) => {
-                        if let Err(error) = self.admit(at, Stream::Tcp(stream)) {
+                        // Others have the next place that there is.
+                        self.first_door = (at + 1) % doors;
+                        let address = stream.peer_addr().ok().map(|peer| network_of(peer.ip()));
+                        if address.is_some_and(|address| !self.has_room_for(address)) {
+                            self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
+                            continue;
+                        }
+                        if let Err(error) = self.admit(at, Stream::Tcp(stream), address) {
                             tracing::warn!(%error, "a connection can't be watched");
                         }
                     }
@@ -177,21 +215,88 @@ impl Front {
                 }
             }
         }
+        // Nobody waits for a place any more.
+        self.lets_wait = false;
+    }
+
+    /// Gives up who has been silent for longest, or else who is here too long, if there is no room;
+    /// whether there is then.
+    fn make_room(&mut self) -> bool {
+        if self.has_room() {
+            return true;
+        }
+        let now = Clock::now();
+        for _ in 0..self.silent.len() {
+            let Some((since, at, number)) = self.silent.pop_front() else { break };
+            if !self.is_there(at, number) {
+                continue;
+            }
+            if now < since + SILENCE {
+                self.silent.push_front((since, at, number));
+                break;
+            }
+            // What it has sent while others were served counts.
+            self.go_on(at);
+            match self.connections[at].as_ref().filter(|half_open| half_open.number == number) {
+                Some(half_open) if now < half_open.heard_at + SILENCE => {
+                    self.silent.push_back((half_open.heard_at, at, number));
+                }
+                Some(_) => self.give_up(at, "it was silent, and others waited"),
+                None => {}
+            }
+            if self.has_room() {
+                return true;
+            }
+        }
+        while let Some((arrived, at, number)) = self.arrivals.front().copied() {
+            if self.is_there(at, number) {
+                if now < arrived + PATIENCE {
+                    break;
+                }
+                self.give_up(at, "it took long, and others waited");
+            }
+            self.arrivals.pop_front();
+            if self.has_room() {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn is_there(&self, at: usize, number: u64) -> bool {
+        self.connections[at].as_ref().is_some_and(|half_open| half_open.number == number)
+    }
+
+    fn give_up(&mut self, at: usize, cause: &str) {
+        if let Some(half_open) = self.remove(at) {
+            let peer = half_open.transport.peer();
+            tracing::debug!(peer, "a handshake was given up: {cause}");
+            self.tell_limited(LimitCause::HandshakeTimeout, 1);
+        }
+    }
+
+    /// Whether another handshake of this address may begin.
+    fn has_room_for(&self, address: IpAddr) -> bool {
+        let count = self.by_address.get(&address).copied().unwrap_or_default();
+        count < self.parts.half_open_per_address_max
     }
 
     /// Takes up what has come in by a door.
-    fn admit(&mut self, door: usize, stream: Stream) -> io::Result<()> {
+    fn admit(&mut self, door: usize, stream: Stream, address: Option<IpAddr>) -> io::Result<()> {
+        let now = Clock::now();
         let Door { acceptor, tls, web_socket } = &self.parts.doors[door];
         let mut half_open = HalfOpen {
             transport: match tls {
-                Some(config) => {
-                    let session = TlsSession::server(config.clone()).map_err(io::Error::other)?;
+                Some(certificates) => {
+                    let session = certificates.current().session().map_err(io::Error::other)?;
                     Transport::secure(stream, session)
                 }
                 None => Transport::plain(stream),
             },
             upgrade: web_socket.clone().map(Upgrade::new),
             durability: acceptor.durability,
+            address,
+            heard_at: now,
             number: self.count + 1,
         };
         let at = self.free.pop().unwrap_or_else(|| {
@@ -205,7 +310,11 @@ impl Front {
             return Err(error);
         }
         self.count += 1;
-        self.arrivals.push_back((Clock::now(), at, self.count));
+        self.arrivals.push_back((now, at, self.count));
+        self.silent.push_back((now, at, self.count));
+        if let Some(address) = address {
+            *self.by_address.entry(address).or_default() += 1;
+        }
         self.connections[at] = Some(half_open);
         self.go_on(at);
         Ok(())
@@ -235,6 +344,14 @@ impl Front {
     fn remove(&mut self, at: usize) -> Option<HalfOpen> {
         let mut half_open = self.connections.get_mut(at)?.take()?;
         self.free.push(at);
+        if let Some(address) = half_open.address
+            && let Some(count) = self.by_address.get_mut(&address)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&address);
+            }
+        }
         if let Err(error) = half_open.transport.deregister(self.parts.poll.registry()) {
             tracing::warn!(%error, "a connection can't be handed to a worker");
             return None;
@@ -262,8 +379,7 @@ impl Front {
         let now = Clock::now();
         let mut ended = 0;
         while let Some((arrived, at, number)) = self.arrivals.front().copied() {
-            let is_there =
-                self.connections[at].as_ref().is_some_and(|half_open| half_open.number == number);
+            let is_there = self.is_there(at, number);
             if is_there && now < arrived + self.parts.timeout {
                 break;
             }
@@ -277,5 +393,15 @@ impl Front {
         if ended > 0 {
             self.tell_limited(LimitCause::HandshakeTimeout, ended);
         }
+    }
+}
+
+/// What of an address is one peer's: of IPv6 everybody has a whole network.
+fn network_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
+        }
+        address => address,
     }
 }

@@ -97,6 +97,8 @@ impl Layers {
 
     fn read_tls(&mut self, stream: &mut Stream, buffer: &mut [u8]) -> io::Result<Taken> {
         let Some(tls) = &mut self.tls else { return Err(ErrorKind::InvalidInput.into()) };
+        // What came before a fault was taken; now it is told.
+        tls.check().map_err(io::Error::other)?;
         let count = stream.read(&mut buffer[HEADROOM..])?;
         let is_full = count == buffer.len() - HEADROOM;
         let decrypted = tls.decrypt_in_place(buffer, HEADROOM..HEADROOM + count);
@@ -105,7 +107,7 @@ impl Layers {
         let flushed = if tls.has_pending() { tls.write_to(stream) } else { Ok(()) };
         let decrypted = decrypted.map_err(io::Error::other)?;
         let is_broken = ignore_blocked(flushed).is_err();
-        let may_have_more = is_full || decrypted.is_closed || is_broken;
+        let may_have_more = is_full || decrypted.is_closed || decrypted.is_broken || is_broken;
         Ok(Taken { len: decrypted.len, may_have_more, is_end: count == 0 })
     }
 

@@ -4,7 +4,7 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{IpAddr, Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr};
 
 /// A socket that never blocks.
 #[derive(Debug)]
@@ -24,11 +24,6 @@ impl Stream {
                 .map_or_else(|_| "an address that is gone".to_owned(), |peer| peer.to_string()),
             Self::Local(_) => "this process".to_owned(),
         }
-    }
-
-    /// The address at the other end, if it has one; asks the system.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.peer_address().map(|address| address.ip())
     }
 
     /// The address of the other end; `None` if that is in this process, or gone.

@@ -7,7 +7,7 @@ use dunlin_transport::tls::TlsSession;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// A byte stream that never blocks, with its layers.
 #[derive(Debug)]
@@ -117,11 +117,6 @@ impl Transport {
     /// Who is at the other end, for the log; asks the system.
     pub(crate) fn peer(&self) -> String {
         self.stream.peer()
-    }
-
-    /// The address at the other end, if it has one; asks the system.
-    pub(crate) fn address(&self) -> Option<IpAddr> {
-        self.stream.address()
     }
 
     /// The address of the other end; `None` if that is in this process, or gone.

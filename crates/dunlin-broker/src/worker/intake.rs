@@ -65,7 +65,7 @@ impl Worker {
 
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
         let Opened { transport, rest, durability } = opened;
-        let (verdict, permit) = self.parts.admission.admit(|| transport.address());
+        let (verdict, permit) = self.parts.admission.admit(|| Some(transport.peer_address()?.ip()));
         let core = &mut self.parts.core;
         let key = match verdict {
             Verdict::Granted => core.open(now, durability),
@@ -137,6 +137,7 @@ impl Worker {
                     self.decided(now, connection, exchange, decision);
                 }
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
+                WorkerMessage::Report(values) => self.parts.core.report(values),
                 WorkerMessage::Stop => {
                     self.stopping = true;
                     self.parts.core.stop(now);

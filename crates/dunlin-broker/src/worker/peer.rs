@@ -24,6 +24,8 @@ pub(crate) enum WorkerMessage {
     Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
     /// A limit that the sender sees to has refused or delayed so much.
     Limited(LimitCause, u64),
+    /// What is to be said under `$SYS/broker/`, by name; nothing is said of a name without a value.
+    Report(Vec<(&'static str, String)>),
     /// Tell all Clients that the broker stops, then end.
     Stop,
 }

@@ -2,7 +2,7 @@
 
 use super::peer::{Peer, connect};
 use dunlin_broker::config::{Auth, Config, Listener};
-use dunlin_broker::{Broker, PasswordFileError, StartError};
+use dunlin_broker::{Broker, PasswordFileError, ReloadError, StartError};
 use dunlin_identity::password_file::{Cost, set_password, set_scram};
 use dunlin_identity::scram::{ClientStart, Credentials, Mechanism, NONCE_LEN};
 use dunlin_protocol::codec::{self, AuthProperties, Packet, ProtocolVersion, ReasonCode, Text};
@@ -130,7 +130,13 @@ fn a_file_that_has_changed_counts_from_the_reload_on() {
 
     for bad in ["gauge", "gauge:$argon2id$nonsense\n"] {
         passwords.write(bad);
-        assert!(matches!(broker.reload(), Err(PasswordFileError::Invalid { .. })), "{bad:?}");
+        assert!(
+            matches!(
+                broker.reload(),
+                Err(ReloadError::PasswordFile(PasswordFileError::Invalid { .. }))
+            ),
+            "{bad:?}"
+        );
         let (_, reason_code) = log_in(&broker, ("two", Some("gauge"), Some("open sesame")));
         assert_eq!(reason_code, ReasonCode::Success);
     }

@@ -1,10 +1,13 @@
 //! The broker as a whole, workers and all, over local pipes.
 
 mod fetching;
+mod leaving;
 mod limits;
 mod login;
 mod peer;
+mod reload;
 mod secure;
+mod silent;
 mod storage;
 mod web_client;
 mod websocket;

@@ -56,11 +56,7 @@ impl Bed {
     fn stream(&self, write_len: usize) -> TlsStream {
         let mut stream = TlsStream::new(self.socket(), &self.connector);
         stream.write_len = write_len;
-        while stream.session.is_handshaking() {
-            stream.send().expect("the broker reads");
-            stream.receive().expect("the broker answers");
-        }
-        stream.send().expect("the broker reads");
+        stream.shake_hands().expect("a handshake");
         stream
     }
 
@@ -92,6 +88,19 @@ impl TlsStream {
     pub(crate) fn new(socket: TcpStream, connector: &TlsConnector) -> Self {
         let session = connector.session("localhost").expect("a session");
         Self { socket, session, write_len: usize::MAX, plaintext: Vec::new() }
+    }
+
+    pub(crate) fn shake_hands(&mut self) -> io::Result<()> {
+        while self.session.is_handshaking() {
+            self.send()?;
+            self.receive()?;
+        }
+        self.send()
+    }
+
+    /// The certificate that the broker has shown.
+    pub(crate) fn certificate(&self) -> Vec<u8> {
+        self.session.peer_certificates().next().expect("it shows one").to_vec()
     }
 
     fn send(&mut self) -> io::Result<()> {
@@ -128,10 +137,7 @@ impl Read for TlsStream {
 
 impl Write for TlsStream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        while self.session.is_handshaking() {
-            self.send()?;
-            self.receive()?;
-        }
+        self.shake_hands()?;
         let taken = self.session.encrypt(&[IoSlice::new(bytes)])?;
         self.send()?;
         Ok(taken)

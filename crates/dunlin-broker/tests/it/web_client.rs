@@ -22,6 +22,8 @@ pub(crate) struct Site {
     pub(crate) broker: Broker,
     /// How clients speak TLS, where they do.
     pub(crate) tls: Option<TlsConnector>,
+    /// Whether its listener is one for WebSocket after all.
+    pub(crate) is_web_socket: bool,
     _folder: TempDir,
 }
 
@@ -43,6 +45,17 @@ impl Site {
         limits: Limits,
         set: impl FnOnce(&mut WebSocketListener),
     ) -> Self {
+        let mut web_socket = WebSocketListener::default();
+        set(&mut web_socket);
+        Self::with(is_secure, Some(web_socket), limits)
+    }
+
+    /// A broker with a listener of any kind.
+    pub(crate) fn of(is_secure: bool, is_web_socket: bool, limits: Limits) -> Self {
+        Self::with(is_secure, is_web_socket.then(WebSocketListener::default), limits)
+    }
+
+    fn with(is_secure: bool, web_socket: Option<WebSocketListener>, limits: Limits) -> Self {
         let folder = TempDir::new().expect("a folder");
         let address = "127.0.0.1:0".parse().expect("an address");
         let (listener, tls) = if is_secure {
@@ -56,18 +69,23 @@ impl Site {
             };
             std::fs::write(&files.certificate, certificate.pem()).expect("a file");
             std::fs::write(&files.key, key.serialize_pem()).expect("a file");
-            // As browsers offer it.
-            let client = ClientTls::new().ca_pem(certificate.pem()).alpn(["http/1.1"]);
+            let mut client = ClientTls::new().ca_pem(certificate.pem());
+            if web_socket.is_some() {
+                // As browsers offer it.
+                client = client.alpn(["http/1.1"]);
+            }
             (Listener::tls(address, files), Some(client.connector().expect("settings of use")))
         } else {
             (Listener::tcp(address), None)
         };
-        let mut web_socket = WebSocketListener::default();
-        set(&mut web_socket);
-        let listeners = vec![listener.with_web_socket(web_socket)];
+        let is_web_socket = web_socket.is_some();
+        let listeners = vec![match web_socket {
+            Some(web_socket) => listener.with_web_socket(web_socket),
+            None => listener,
+        }];
         let config = Config { listeners, workers: 2, limits, ..Config::default() };
         let broker = Broker::builder().config(config).start().expect("a free port");
-        Self { broker, tls, _folder: folder }
+        Self { broker, tls, is_web_socket, _folder: folder }
     }
 
     /// A connection of which nothing is WebSocket yet.

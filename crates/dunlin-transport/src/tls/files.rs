@@ -1,18 +1,14 @@
 //! The files that a server's TLS is made of: its certificate and key, and who signs its clients'.
 
-use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
+use super::ServerTls;
+use aws_lc_rs::digest::{Digest, SHA256, digest};
+use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier};
-use rustls::{RootCertStore, ServerConfig};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-/// The name of MQTT in the handshake (ALPN), as registered.
-pub const ALPN_MQTT: &[u8] = b"mqtt";
-/// The name of HTTP, which a WebSocket begins with.
-pub const ALPN_HTTP: &[u8] = b"http/1.1";
+/// How often files that change while they are read are read again.
+const READINGS_MAX: usize = 3;
 
 /// Whether a client has to show a certificate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +55,9 @@ pub struct ServerFiles {
     pub client_crl: Option<PathBuf>,
     /// Whether a client has to show a certificate.
     pub client_certificate: ClientCertificate,
+    /// Whether a list goes on to count when there should be a newer one. Otherwise nobody gets in by
+    /// a certificate then.
+    pub accepts_old_crl: bool,
 }
 
 /// A file that is of no use, and why.
@@ -72,73 +71,74 @@ pub struct TlsFileError {
 }
 
 impl TlsFileError {
-    fn new(path: &Path, reason: impl Into<String>) -> Self {
+    pub(super) fn new(path: &Path, reason: impl Into<String>) -> Self {
         Self { path: path.to_owned(), reason: reason.into() }
     }
 }
 
 impl ServerFiles {
+    /// The files, in the order in which they are read.
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let always = [&self.certificate, &self.key].into_iter();
+        always.chain(&self.client_ca).chain(&self.client_crl).map(PathBuf::as_path)
+    }
+
     /// Reads all files and checks that they belong together; for connections that speak this
     /// protocol, or that don't say what they speak.
     ///
     /// # Errors
     /// The first file that is missing, unreadable, not what it should be, or does not fit.
-    pub fn load(&self, protocol: &[u8]) -> Result<Arc<ServerConfig>, TlsFileError> {
-        let provider = Arc::new(default_provider());
-        let chain: Vec<CertificateDer<'static>> = all_of(&self.certificate, "certificate")?;
-        let key = key_of(&self.key)?;
-        let builder = ServerConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| TlsFileError::new(&self.certificate, error.to_string()))?;
-        let builder = match self.client_verifier(&provider)? {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-            let certificate = self.certificate.display();
-            TlsFileError::new(&self.key, format!("it is not the key of {certificate}: {error}"))
-        })?;
-        config.alpn_protocols = vec![protocol.to_vec()];
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        if self.client_certificate == ClientCertificate::None {
-            // Who comes back with a ticket shows no certificate again: one that was revoked since
-            // would be let in.
-            config.send_tls13_tickets = 1;
-            config.ticketer =
-                Ticketer::new().map_err(|error| TlsFileError::new(&self.key, error.to_string()))?;
+    pub fn load(&self, protocol: &'static [u8]) -> Result<ServerTls, TlsFileError> {
+        ServerTls::new(self, protocol, None)
+    }
+}
+
+/// What all files have held at one time.
+#[derive(PartialEq, Eq)]
+pub(super) struct Contents {
+    pub(super) certificate: Vec<u8>,
+    pub(super) key: Vec<u8>,
+    pub(super) client_ca: Option<Vec<u8>>,
+    pub(super) client_crl: Option<Vec<u8>>,
+}
+
+impl Contents {
+    /// Reads all files until they are twice the same: somebody may be about to replace them.
+    pub(super) fn read(files: &ServerFiles) -> Result<Self, TlsFileError> {
+        let mut before = Self::read_once(files)?;
+        for _ in 0..READINGS_MAX {
+            let after = Self::read_once(files)?;
+            if after == before {
+                return Ok(after);
+            }
+            before = after;
         }
-        Ok(Arc::new(config))
+        Err(TlsFileError::new(&files.certificate, "it, or a file beside it, changes all the time"))
     }
 
-    fn client_verifier(
-        &self,
-        provider: &Arc<rustls::crypto::CryptoProvider>,
-    ) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsFileError> {
-        if self.client_certificate == ClientCertificate::None {
-            return Ok(None);
-        }
-        let Some(path) = &self.client_ca else {
-            let reason = "client certificates are asked for, and no client_ca says whose";
-            return Err(TlsFileError::new(&self.certificate, reason));
+    fn read_once(files: &ServerFiles) -> Result<Self, TlsFileError> {
+        let optional = |path: &Option<PathBuf>| path.as_deref().map(read).transpose();
+        Ok(Self {
+            certificate: read(&files.certificate)?,
+            key: read(&files.key)?,
+            client_ca: optional(&files.client_ca)?,
+            client_crl: optional(&files.client_crl)?,
+        })
+    }
+
+    /// What tells the contents from others, and what tells those that say who is let in.
+    pub(super) fn digests(&self) -> [Digest; 2] {
+        let of = |parts: &[Option<&[u8]>]| {
+            let mut bytes = Vec::new();
+            for part in parts {
+                let digest = part.map(|part| digest(&SHA256, part));
+                bytes.extend_from_slice(digest.as_ref().map_or(&[], AsRef::as_ref));
+                bytes.push(u8::from(part.is_some()));
+            }
+            digest(&SHA256, &bytes)
         };
-        let mut roots = RootCertStore::empty();
-        for certificate in all_of::<CertificateDer<'static>>(path, "certificate")? {
-            let added = roots.add(certificate);
-            added.map_err(|error| TlsFileError::new(path, error.to_string()))?;
-        }
-        let mut builder =
-            WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone());
-        if let Some(path) = &self.client_crl {
-            let lists: Vec<CertificateRevocationListDer<'static>> =
-                all_of(path, "revocation list")?;
-            builder = builder.with_crls(lists).enforce_revocation_expiration();
-        }
-        if self.client_certificate == ClientCertificate::Optional {
-            builder = builder.allow_unauthenticated();
-        }
-        let verifier = builder.build();
-        Ok(Some(verifier.map_err(|error| TlsFileError::new(path, error.to_string()))?))
+        let (ca, crl) = (self.client_ca.as_deref(), self.client_crl.as_deref());
+        [of(&[Some(&self.certificate), Some(&self.key), ca, crl]), of(&[ca, crl])]
     }
 }
 
@@ -153,9 +153,12 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsFileError> {
 }
 
 /// Everything of one kind that is in a PEM file; at least one.
-fn all_of<T: PemObject>(path: &Path, kind: &str) -> Result<Vec<T>, TlsFileError> {
-    let text = read(path)?;
-    let found: Result<Vec<T>, _> = T::pem_slice_iter(&text).collect();
+pub(super) fn all_of<T: PemObject>(
+    path: &Path,
+    text: &[u8],
+    kind: &str,
+) -> Result<Vec<T>, TlsFileError> {
+    let found: Result<Vec<T>, _> = T::pem_slice_iter(text).collect();
     match found {
         Ok(found) if found.is_empty() => {
             Err(TlsFileError::new(path, format!("there is no {kind} in it; it has to be PEM")))
@@ -165,8 +168,8 @@ fn all_of<T: PemObject>(path: &Path, kind: &str) -> Result<Vec<T>, TlsFileError>
     }
 }
 
-fn key_of(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFileError> {
-    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| {
+pub(super) fn key_of(path: &Path, text: &[u8]) -> Result<PrivateKeyDer<'static>, TlsFileError> {
+    PrivateKeyDer::from_pem_slice(text).map_err(|error| {
         let reason = match error {
             pem::Error::NoItemsFound => {
                 "there is no key in it that can be read; a key with a password is not supported, \

@@ -1,12 +1,21 @@
-//! TLS 1.2 and 1.3: a session without IO, and the files that its configuration is made of.
+//! TLS 1.2 and 1.3: a session without IO, and the files that a server's is made of.
 
 mod client;
+#[cfg(feature = "tls-server")]
 mod files;
+#[cfg(feature = "tls-server")]
+mod server;
 mod session;
-#[cfg(test)]
+#[cfg(all(test, feature = "tls-server"))]
 mod tests;
+#[cfg(feature = "tls-server")]
+mod validity;
 
 pub use client::{ClientTls, ClientTlsError, TlsConnector};
-pub use files::{ALPN_HTTP, ALPN_MQTT, ClientCertificate, ServerFiles, TlsFileError};
-pub use rustls::ServerConfig;
+#[cfg(feature = "tls-server")]
+pub use files::{ClientCertificate, ServerFiles, TlsFileError};
+#[cfg(feature = "tls-server")]
+pub use server::{ALPN_HTTP, ALPN_MQTT, ServerTls};
 pub use session::{Decrypted, HEADROOM, TlsError, TlsSession};
+#[cfg(feature = "tls-server")]
+pub use validity::{Dated, Validity};

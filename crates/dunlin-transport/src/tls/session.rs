@@ -1,9 +1,16 @@
 //! One TLS session between the bytes of the network and those of MQTT.
 
-use rustls::{ClientConnection, Connection, ServerConfig, ServerConnection};
+#[cfg(feature = "tls-server")]
+use rustls::pki_types::UnixTime;
+#[cfg(feature = "tls-server")]
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{ClientConnection, Connection, HandshakeKind};
+#[cfg(feature = "tls-server")]
+use rustls::{ServerConfig, ServerConnection};
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::ops::Range;
+#[cfg(feature = "tls-server")]
 use std::sync::Arc;
 
 /// Bytes that must be free in front of ciphertext which is decrypted in place: an earlier read may
@@ -17,7 +24,16 @@ const WRITE_LEN_MAX: usize = 64 * 1024;
 /// A TLS session of either side.
 pub struct TlsSession {
     connection: Connection,
+    /// Whether the peer has said that nothing follows.
     is_closed: bool,
+    /// Whether we have.
+    has_sent_close: bool,
+    /// Why it is over, if the peer is to blame.
+    error: Option<TlsError>,
+    /// Who looks again at the certificate of a client that comes back with a ticket; until the
+    /// handshake is over.
+    #[cfg(feature = "tls-server")]
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
 /// What came of ciphertext.
@@ -27,6 +43,8 @@ pub struct Decrypted {
     pub len: usize,
     /// Whether the peer has said that nothing follows.
     pub is_closed: bool,
+    /// Whether what follows the plaintext breaks the protocol: [`TlsSession::check`] tells how.
+    pub is_broken: bool,
 }
 
 /// Why a session is over: the peer broke the protocol, or is not whom it has to be.
@@ -41,13 +59,14 @@ impl TlsError {
 }
 
 impl TlsSession {
-    /// The server's side.
-    ///
-    /// # Errors
-    /// When the configuration is of no use.
-    pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
+    /// The server's side; [`super::ServerTls`] makes it.
+    #[cfg(feature = "tls-server")]
+    pub(super) fn server(
+        config: Arc<ServerConfig>,
+        verifier: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Result<Self, TlsError> {
         let connection = ServerConnection::new(config).map_err(|error| TlsError::new(&error))?;
-        Ok(Self::new(connection.into()))
+        Ok(Self { verifier, ..Self::new(connection.into()) })
     }
 
     /// The client's side; [`super::TlsConnector`] makes it.
@@ -57,7 +76,22 @@ impl TlsSession {
 
     fn new(mut connection: Connection) -> Self {
         connection.set_buffer_limit(Some(WRITE_LEN_MAX));
-        Self { connection, is_closed: false }
+        Self {
+            connection,
+            is_closed: false,
+            has_sent_close: false,
+            error: None,
+            #[cfg(feature = "tls-server")]
+            verifier: None,
+        }
+    }
+
+    /// Whether the session is of use.
+    ///
+    /// # Errors
+    /// Why it is over.
+    pub fn check(&self) -> Result<(), TlsError> {
+        self.error.clone().map_or(Ok(()), Err)
     }
 
     /// Whether no application data can be sent yet.
@@ -70,6 +104,11 @@ impl TlsSession {
         self.is_closed
     }
 
+    /// Whether the handshake took up an earlier session, in which certificates were shown.
+    pub fn is_resumed(&self) -> bool {
+        self.connection.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
     /// The peer's certificates in DER, its own first; empty if it has shown none.
     pub fn peer_certificates(&self) -> impl Iterator<Item = &[u8]> {
         let certificates = self.connection.peer_certificates().unwrap_or_default();
@@ -77,10 +116,12 @@ impl TlsSession {
     }
 
     /// Decrypts what lies at `ciphertext` in `buffer`, and moves the plaintext to the buffer's front.
-    /// The beginning of a record whose end has not arrived is kept inside: at most one record.
+    /// The beginning of a record whose end has not arrived is kept inside: at most one record. After
+    /// [`TlsSession::close`] all is forgotten that comes.
     ///
     /// # Errors
-    /// The session is over; [`TlsSession::write_to`] still has the alert that tells the peer why.
+    /// The session is over, and no plaintext came before; [`TlsSession::write_to`] still has the
+    /// alert that tells the peer why.
     ///
     /// # Panics
     /// When less than [`HEADROOM`] is free in front of the ciphertext.
@@ -90,26 +131,71 @@ impl TlsSession {
         ciphertext: Range<usize>,
     ) -> Result<Decrypted, TlsError> {
         assert!(ciphertext.start >= HEADROOM, "room in front of the ciphertext");
+        self.check()?;
         let Range { start: mut from, end } = ciphertext;
         let mut len = 0;
-        while from < end && !self.is_closed {
+        // After our goodbye there are no alerts left for what the peer does wrong.
+        while from < end && !self.is_closed && !self.has_sent_close && self.error.is_none() {
             let taken = self.connection.read_tls(&mut &buffer[from..end]);
             from += taken.map_err(|error| TlsError::new(&error))?;
-            let state = self.connection.process_new_packets();
-            let state = state.map_err(|error| TlsError::new(&error))?;
-            len += self.take_plaintext(&mut buffer[len..from], state.plaintext_bytes_to_read())?;
-            self.is_closed = state.peer_has_closed();
+            self.error = self.process().err();
+            // Of a record that is whole the plaintext counts, whatever follows it.
+            len += self.take_plaintext(&mut buffer[len..from])?;
         }
-        Ok(Decrypted { len, is_closed: self.is_closed })
+        match &self.error {
+            Some(error) if len == 0 => Err(error.clone()),
+            error => Ok(Decrypted { len, is_closed: self.is_closed, is_broken: error.is_some() }),
+        }
     }
 
-    fn take_plaintext(&mut self, room: &mut [u8], waiting: usize) -> Result<usize, TlsError> {
+    /// Takes up what has been read.
+    fn process(&mut self) -> Result<(), TlsError> {
+        let state = self.connection.process_new_packets();
+        self.is_closed = state.map_err(|error| TlsError::new(&error))?.peer_has_closed();
+        #[cfg(feature = "tls-server")]
+        if !self.connection.is_handshaking()
+            && let Some(verifier) = self.verifier.take()
+        {
+            self.check_resumed(&*verifier)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the certificate of a client that has come back with a ticket. The handshake has not:
+    /// it may have been revoked, or have ended, since it was shown.
+    #[cfg(feature = "tls-server")]
+    fn check_resumed(&mut self, verifier: &dyn ClientCertVerifier) -> Result<(), TlsError> {
+        if !self.is_resumed() {
+            return Ok(());
+        }
+        let checked = match self.connection.peer_certificates().unwrap_or_default() {
+            [] if verifier.client_auth_mandatory() => {
+                Err(TlsError("the session that is resumed has no certificate".to_owned()))
+            }
+            [] => Ok(()),
+            [first, others @ ..] => verifier
+                .verify_client_cert(first, others, UnixTime::now())
+                .map(drop)
+                .map_err(|error| TlsError::new(&error)),
+        };
+        if checked.is_err() {
+            // Nothing that was sent along is taken, and the peer learns that nothing comes.
+            self.close();
+        }
+        checked
+    }
+
+    fn take_plaintext(&mut self, room: &mut [u8]) -> Result<usize, TlsError> {
         let mut len = 0;
-        while len < waiting {
-            let read = self.connection.reader().read(&mut room[len..]);
-            match read.map_err(|error| TlsError::new(&error))? {
-                0 => break,
-                count => len += count,
+        if self.has_sent_close {
+            return Ok(len);
+        }
+        while len < room.len() {
+            match self.connection.reader().read(&mut room[len..]) {
+                Ok(0) => break,
+                Ok(count) => len += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(TlsError::new(&error)),
             }
         }
         Ok(len)
@@ -145,8 +231,9 @@ impl TlsSession {
         Ok(())
     }
 
-    /// Says that nothing follows.
+    /// Says that nothing follows; nor is anything taken that the peer still sends.
     pub fn close(&mut self) {
+        self.has_sent_close = true;
         self.connection.send_close_notify();
     }
 }

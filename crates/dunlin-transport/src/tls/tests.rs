@@ -3,11 +3,14 @@
 
 use super::*;
 use proptest::prelude::*;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use std::fs;
 use std::io::IoSlice;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// Certificates of a test, in files.
@@ -20,6 +23,7 @@ impl Files {
     fn new() -> Self {
         let mut params = CertificateParams::new(vec![]).expect("parameters");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().expect("a key");
         let ca = CertifiedIssuer::self_signed(params, key).expect("a certificate");
         let folder = TempDir::new().expect("a folder");
@@ -27,12 +31,35 @@ impl Files {
         Self { folder, ca }
     }
 
+    /// A certificate whose serial number is the length of its name.
     fn issue(&self, name: &str) {
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("parameters");
+        params.serial_number = Some(SerialNumber::from(name.len() as u64));
+        params.not_after = date_time_ymd(2200, 1, 1);
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.ca).expect("a certificate");
         self.write(&format!("{name}.pem"), &certificate.pem());
         self.write(&format!("{name}.key"), &key.serialize_pem());
+    }
+
+    /// A list of revoked certificates, after whose year there should be a newer one.
+    fn revoke(&self, names: &[&str], year: i32) {
+        let revoked = |name: &&str| RevokedCertParams {
+            serial_number: SerialNumber::from(name.len() as u64),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(year, 1, 1),
+            crl_number: SerialNumber::from(1_u64),
+            issuing_distribution_point: None,
+            revoked_certs: names.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        let list = params.signed_by(&self.ca).expect("a list");
+        self.write("revoked.crl", &list.pem().expect("PEM"));
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -56,8 +83,8 @@ impl Files {
     }
 }
 
-fn configurations() -> &'static (Arc<ServerConfig>, TlsConnector) {
-    static MADE: OnceLock<(Arc<ServerConfig>, TlsConnector)> = OnceLock::new();
+fn configurations() -> &'static (ServerTls, TlsConnector) {
+    static MADE: OnceLock<(ServerTls, TlsConnector)> = OnceLock::new();
     MADE.get_or_init(|| {
         let files = Files::new();
         files.issue("localhost");
@@ -78,8 +105,8 @@ impl Pair {
         Self::of(server, client)
     }
 
-    fn of(server: &Arc<ServerConfig>, client: &TlsConnector) -> Self {
-        let server = TlsSession::server(server.clone()).expect("a session");
+    fn of(server: &ServerTls, client: &TlsConnector) -> Self {
+        let server = server.session().expect("a session");
         Self { client: client.session("localhost").expect("a session"), server }
     }
 
@@ -201,9 +228,15 @@ fn a_file_that_is_of_no_use_is_named_with_the_mend() {
     files.issue("localhost");
     files.issue("other");
     files.write("empty", "");
+    files.write("bad.crl", "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n");
     files.write("noise", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n");
     let server = files.server();
     let required = ClientCertificate::Required;
+    let asks = ServerFiles {
+        client_certificate: required,
+        client_ca: Some(files.path("ca.pem")),
+        ..server.clone()
+    };
     let cases = [
         (
             ServerFiles { certificate: files.path("none"), ..server.clone() },
@@ -227,11 +260,18 @@ fn a_file_that_is_of_no_use_is_named_with_the_mend() {
             ServerFiles {
                 client_certificate: required,
                 client_ca: Some(files.path("empty")),
-                ..server
+                ..server.clone()
             },
             "empty",
             "no certificate",
         ),
+        (
+            ServerFiles { client_ca: Some(files.path("ca.pem")), ..server.clone() },
+            "ca.pem",
+            "client_certificate is none",
+        ),
+        (ServerFiles { client_crl: Some(files.path("empty")), ..asks.clone() }, "empty", "no rev"),
+        (ServerFiles { client_crl: Some(files.path("bad.crl")), ..asks }, "bad.crl", "of use"),
     ];
     for (server, name, reason) in cases {
         let error = server.load(ALPN_MQTT).expect_err("a file is of no use");
@@ -303,4 +343,163 @@ fn a_client_is_told_which_of_its_settings_is_of_no_use() {
         let shown = files.client().client_certificate_pem(read("lamp.pem"), key);
         assert!(error(shown).contains("no key of the client"));
     }
+}
+
+/// A server that asks for certificates, and has a list of those that count no more.
+fn asking(files: &Files) -> ServerFiles {
+    ServerFiles {
+        client_ca: Some(files.path("ca.pem")),
+        client_crl: Some(files.path("revoked.crl")),
+        client_certificate: ClientCertificate::Required,
+        ..files.server()
+    }
+}
+
+fn showing(files: &Files, name: &str) -> TlsConnector {
+    let read = |extension: &str| fs::read(files.path(&format!("{name}.{extension}")));
+    let (certificate, key) = (read("pem").expect("a file"), read("key").expect("a file"));
+    let tls = files.client().client_certificate_pem(certificate, key);
+    tls.connector().expect("settings of use")
+}
+
+#[test]
+fn a_list_counts_until_it_is_old_or_as_long_as_one_says() {
+    let files = Files::new();
+    ["localhost", "lamp", "gauge"].into_iter().for_each(|name| files.issue(name));
+    let accepting = ServerFiles { accepts_old_crl: true, ..asking(&files) };
+    for (revoked, year, server, name, expected) in [
+        (&["gauge"][..], 2100, asking(&files), "lamp", None),
+        (&["gauge"], 2100, asking(&files), "gauge", Some("Revoked")),
+        (&["gauge"], 2021, asking(&files), "lamp", Some("expired")),
+        (&["gauge"], 2021, accepting.clone(), "lamp", None),
+        (&["gauge"], 2021, accepting, "gauge", Some("Revoked")),
+    ] {
+        files.revoke(revoked, year);
+        let server = server.load(ALPN_MQTT).expect("a configuration");
+        let failure = Pair::of(&server, &showing(&files, name)).failure();
+        let failure = failure.map(|error| error.to_string().to_lowercase());
+        match expected.map(str::to_lowercase) {
+            Some(expected) => {
+                let failure = failure.expect("a side ends it");
+                assert!(failure.contains(&expected), "{name} in {year}: {failure}");
+            }
+            None => assert_eq!(failure, None, "{name} in {year}"),
+        }
+        let of_lists = |validity: &&Validity| validity.dated == Dated::RevocationList;
+        let validity = server.validities().iter().find(of_lists).expect("its date");
+        assert!(validity.to_string().starts_with(&format!("Jan  1 00:00:00 {year}")), "{validity}");
+    }
+}
+
+#[test]
+fn dates_are_those_of_the_files() {
+    let files = Files::new();
+    ["localhost", "lamp"].into_iter().for_each(|name| files.issue(name));
+    files.revoke(&[], 2030);
+    let server = asking(&files).load(ALPN_MQTT).expect("a configuration");
+    let found: Vec<_> = server
+        .validities()
+        .iter()
+        .map(|validity| (validity.path.clone(), validity.dated, validity.until))
+        .collect();
+    let certificate = Dated::Certificate;
+    assert_eq!(
+        found,
+        [
+            (files.path("localhost.pem"), certificate, 7_258_118_400),
+            (files.path("ca.pem"), certificate, 67_090_118_400),
+            (files.path("revoked.crl"), Dated::RevocationList, 1_893_456_000),
+        ]
+    );
+}
+
+#[test]
+fn who_comes_back_is_looked_at_again() {
+    let files = Files::new();
+    ["localhost", "lamp", "gauge"].into_iter().for_each(|name| files.issue(name));
+    files.revoke(&[], 2100);
+    let first = asking(&files).load(ALPN_MQTT).expect("a configuration");
+    let (lamp, gauge) = (showing(&files, "lamp"), showing(&files, "gauge"));
+    let resumes = |server: &ServerTls, connector: &TlsConnector| {
+        let mut pair = Pair::of(server, connector);
+        pair.shake_hands(&[10_000]);
+        // The ticket.
+        Pair::carry(&mut pair.server, &mut pair.client, &[10_000]);
+        assert_eq!(pair.server.peer_certificates().count(), 1);
+        pair.server.is_resumed()
+    };
+    for connector in [&lamp, &gauge] {
+        assert!(!resumes(&first, connector));
+        assert!(resumes(&first, connector));
+    }
+    assert!(first.reload().expect("they can be read").is_none(), "nothing has changed");
+    // Another certificate of the server: tickets stay good.
+    files.issue("localhost");
+    let second = first.reload().expect("they fit").expect("it has changed");
+    assert!(resumes(&second, &lamp));
+    // Another list: nobody comes in by a ticket of before.
+    files.revoke(&["gauge"], 2100);
+    let third = second.reload().expect("they fit").expect("it has changed");
+    assert!(!resumes(&third, &lamp));
+    assert!(resumes(&third, &lamp));
+    let failure = Pair::of(&third, &gauge).failure().expect("it is revoked");
+    assert!(failure.to_string().contains("Revoked"), "{failure}");
+    // Files that don't fit change nothing.
+    fs::copy(files.path("lamp.key"), files.path("localhost.key")).expect("a file");
+    let error = third.reload().expect_err("the key of another");
+    assert_eq!(error.path, files.path("localhost.key"));
+    assert!(resumes(&third, &lamp));
+}
+
+#[test]
+fn a_ticket_does_not_outlive_its_certificate() {
+    // The verifier of one server with the tickets of another: as if the certificate had ended since.
+    let files = Files::new();
+    ["localhost", "lamp"].into_iter().for_each(|name| files.issue(name));
+    files.revoke(&[], 2100);
+    let before = asking(&files).load(ALPN_MQTT).expect("a configuration");
+    let lamp = showing(&files, "lamp");
+    let mut pair = Pair::of(&before, &lamp);
+    pair.shake_hands(&[10_000]);
+    Pair::carry(&mut pair.server, &mut pair.client, &[10_000]);
+    files.revoke(&["lamp"], 2100);
+    let after = asking(&files).load(ALPN_MQTT).expect("a configuration");
+    let mut pair = Pair::of(&before.with_verifier_of(&after), &lamp);
+    let failure = pair.failure().expect("it is revoked");
+    assert!(failure.to_string().contains("Revoked"), "{failure}");
+    assert!(pair.server.is_resumed());
+    assert!(pair.server.check().is_err());
+}
+
+#[test]
+fn what_came_before_a_broken_record_counts() {
+    let mut pair = Pair::new();
+    pair.shake_hands(&[10_000]);
+    pair.client.encrypt(&[IoSlice::new(b"goodbye")]).expect("open");
+    let mut wire = Vec::new();
+    pair.client.write_to(&mut wire).expect("a vector takes all");
+    wire.extend_from_slice(&[23, 3, 3, 0, 20]);
+    wire.extend_from_slice(&[7; 20]);
+    let mut buffer = vec![0; HEADROOM];
+    buffer.extend_from_slice(&wire);
+    let ciphertext = HEADROOM..buffer.len();
+    let decrypted = pair.server.decrypt_in_place(&mut buffer, ciphertext).expect("plaintext");
+    assert_eq!((&buffer[..decrypted.len], decrypted.is_broken), (&b"goodbye"[..], true));
+    assert!(pair.server.check().is_err());
+    assert!(pair.server.has_pending(), "an alert");
+    let nothing = HEADROOM..HEADROOM;
+    assert!(pair.server.decrypt_in_place(&mut buffer, nothing).is_err());
+}
+
+#[test]
+fn nothing_that_comes_after_a_goodbye_does_harm() {
+    let mut pair = Pair::new();
+    pair.shake_hands(&[10_000]);
+    pair.server.close();
+    let mut buffer = vec![0; HEADROOM];
+    buffer.extend_from_slice(&[23, 3, 3, 0, 20]);
+    buffer.extend_from_slice(&[7; 20]);
+    let ciphertext = HEADROOM..buffer.len();
+    let decrypted = pair.server.decrypt_in_place(&mut buffer, ciphertext).expect("it is forgotten");
+    assert_eq!(decrypted, Decrypted { len: 0, is_closed: false, is_broken: false });
 }

@@ -1,13 +1,14 @@
 //! The flags that `dunlin pub` and `dunlin sub` share, and the CONNECT they make.
 
 use super::property::Properties;
+use super::proxy;
 use super::secure::TlsArgs;
-use super::url::Url;
+use super::url::{Url, without_credentials};
 use crate::arguments::number;
 use crate::failure::Failure;
 use bytes::Bytes;
 use clap::{ArgAction, Args};
-use dunlin_client::{Scram, Tls, UrlTransport};
+use dunlin_client::{ConfigError, Scram, Tls, UrlTransport};
 use dunlin_codec::{Connect, ProtocolVersion, QoS, Text, TopicName, Will};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -82,6 +83,10 @@ pub(super) struct ConnectArgs {
     /// As a retained message
     #[arg(long, requires = "will_topic")]
     will_retain: bool,
+    /// Go through this proxy: http://[USER:PASSWORD@]HOST:PORT, or socks5://
+    /// [default: that of HTTPS_PROXY with TLS, or of ALL_PROXY, save for this machine and NO_PROXY]
+    #[arg(long, value_name = "URL")]
+    proxy: Option<String>,
     #[command(flatten)]
     tls: TlsArgs,
     /// Show every packet on standard error
@@ -151,12 +156,13 @@ fn parse_expiry(text: &str) -> Result<u32, String> {
 /// Where to connect, with what, and the properties of later packets.
 #[derive(Debug)]
 pub(super) struct Target {
-    pub(super) host: String,
-    pub(super) port: u16,
+    /// Where that is, for people.
+    pub(super) peer: String,
     /// The URL of that, for the async client.
     pub(super) url: String,
     pub(super) tls: Tls,
     pub(super) transport: UrlTransport,
+    pub(super) proxy: Option<String>,
     /// The topic of the URL.
     pub(super) topic: Option<String>,
     pub(super) connect: Connect,
@@ -211,7 +217,8 @@ impl ConnectArgs {
             password: password.map(Bytes::from),
             properties: properties.connect.clone(),
         };
-        if self.tls.is_given() && !url.host.is_empty() && !url.is_secure {
+        let names_server = !url.host.is_empty() || url.socket.is_some();
+        if self.tls.is_given() && names_server && !url.is_secure {
             return Err(Failure::usage("the flags of TLS go with mqtts:// and wss://"));
         }
         let is_secure = url.is_secure || self.tls.is_given();
@@ -226,13 +233,26 @@ impl ConnectArgs {
         let port = url.port.or(self.port).unwrap_or(default_port);
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let path = url.web_socket.unwrap_or_default();
-        let address = format!("{scheme}://{bracketed}:{port}{path}");
+        let address = match &url.socket {
+            Some(socket) => format!("unix://{socket}"),
+            None => format!("{scheme}://{bracketed}:{port}{path}"),
+        };
+        let peer = url.socket.clone().unwrap_or_else(|| format!("{host}:{port}"));
         let tls = self.tls.tls()?;
-        let transport = UrlTransport::with_tls(&address, &tls);
-        let transport = transport.map_err(|error| Failure::usage(error.to_string()))?;
+        let usage = |error: ConfigError| Failure::usage(error.to_string());
+        let mut transport = UrlTransport::with_tls(&address, &tls).map_err(usage)?;
+        let proxy = match &url.socket {
+            Some(_) => None,
+            None => proxy::choose(self.proxy.as_deref(), &host, is_secure, |name| {
+                std::env::var(name).ok()
+            }),
+        };
+        if let Some(proxy) = &proxy {
+            transport = transport.with_proxy(proxy).map_err(usage)?;
+        }
         Ok(Target {
-            host,
-            port,
+            peer,
+            proxy,
             url: address,
             tls,
             transport,
@@ -246,11 +266,15 @@ impl ConnectArgs {
     /// What stands alone is a URL, but a topic is what people put there.
     fn check_positional(&self) -> Result<(), Failure> {
         match &self.positional {
-            Some(given) if !given.contains("://") => Err(Failure::usage(format!(
-                "{given:?} is no URL like mqtt://HOST/TOPIC; if it is a topic, write -t '{given}'"
-            ))),
+            Some(given) if !given.contains("://") => {
+                let shown = without_credentials(given);
+                Err(Failure::usage(format!(
+                    "{shown:?} is no URL like mqtt://HOST/TOPIC; if it is a topic, write -t '{shown}'"
+                )))
+            }
             Some(given) if self.host.is_some() || self.port.is_some() => {
-                Err(Failure::usage(format!("{given:?} names host and port; leave out -h and -p")))
+                let shown = without_credentials(given);
+                Err(Failure::usage(format!("{shown:?} names host and port; leave out -h and -p")))
             }
             _ => Ok(()),
         }

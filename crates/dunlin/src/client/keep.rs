@@ -53,6 +53,9 @@ impl Keeper {
             .when_full(WhenFull::Wait)
             .tls(target.tls.clone())
             .session_store(store);
+        if let Some(proxy) = &target.proxy {
+            builder = builder.proxy(proxy);
+        }
         if let Some(secs) = session_expiry_interval {
             builder = builder.session_expiry_interval(Duration::from_secs(u64::from(secs)));
         }

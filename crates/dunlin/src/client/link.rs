@@ -52,7 +52,7 @@ impl Link {
         session: Session,
         debug: bool,
     ) -> Result<Self, Failure> {
-        let peer = format!("{}:{}", target.host, target.port);
+        let peer = target.peer.clone();
         let mut transport = target.transport.clone();
         let opening = tokio::time::timeout(CONNECT_TIMEOUT, transport.connect());
         let stream = match opening.await {

@@ -8,6 +8,7 @@ mod args;
 mod keep;
 mod link;
 mod property;
+mod proxy;
 pub(crate) mod publish;
 mod secure;
 pub(crate) mod subscribe;

@@ -21,8 +21,13 @@ fn urls_are_taken_apart() {
     let url = Url::parse("wss://h:8084/a/b").unwrap();
     assert_eq!((url.is_secure, url.web_socket.as_deref()), (true, Some("/a/b")));
     assert_eq!((url.port, url.topic), (Some(8084), None));
+    let url = Url::parse("unix://u:p@/run/a.sock").unwrap();
+    assert_eq!((url.socket.as_deref(), url.topic.as_deref()), (Some("/run/a.sock"), None));
+    assert_eq!(url.user_name.as_deref(), Some("u"));
     assert_eq!(Url::parse("ws://h").unwrap().web_socket.as_deref(), Some(""));
     for (url, message) in [
+        ("unix://run/a", "unix:// has the path of a socket; write unix:///PATH"),
+        ("u:secret@host", "\"host\" has no scheme; write mqtt://HOST:PORT/TOPIC"),
         ("host", "\"host\" has no scheme; write mqtt://HOST:PORT/TOPIC"),
         ("quic://host", "quic:// is not in this version; use mqtt://, mqtts://, ws:// or wss://"),
         ("http://host", "http:// is no transport; use mqtt://, mqtts://, ws:// or wss://"),

@@ -1,5 +1,5 @@
 //! `mqtt://user:password@host:port/topic`, or `mqtts://`; `ws://user:password@host:port/path`, or
-//! `wss://`.
+//! `wss://`; `unix://user:password@/path`.
 
 /// What a URL says; what it leaves out is `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -8,6 +8,8 @@ pub(crate) struct Url {
     pub(crate) is_secure: bool,
     /// The path of a WebSocket, empty for the usual one, if it asks for one.
     pub(crate) web_socket: Option<String>,
+    /// The path of a socket within this machine, as the URL has it, if it names one.
+    pub(crate) socket: Option<String>,
     pub(crate) host: String,
     pub(crate) port: Option<u16>,
     pub(crate) user_name: Option<String>,
@@ -18,11 +20,12 @@ pub(crate) struct Url {
 impl Url {
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(format!("{url:?} has no scheme; write mqtt://HOST:PORT/TOPIC"));
+            let shown = without_credentials(url);
+            return Err(format!("{shown:?} has no scheme; write mqtt://HOST:PORT/TOPIC"));
         };
         match scheme {
-            "mqtt" | "mqtts" | "ws" | "wss" => {}
-            "quic" | "unix" => {
+            "mqtt" | "mqtts" | "ws" | "wss" | "unix" => {}
+            "quic" => {
                 return Err(format!(
                     "{scheme}:// is not in this version; use mqtt://, mqtts://, ws:// or wss://"
                 ));
@@ -43,11 +46,21 @@ impl Url {
             true => (Some(topic.map_or_else(String::new, |path| format!("/{path}"))), None),
             false => (None, topic),
         };
+        let (socket, topic) = match scheme {
+            "unix" => (Some(format!("/{}", topic.unwrap_or_default())), None),
+            _ => (None, topic),
+        };
         let (credentials, address) = match authority.rsplit_once('@') {
             Some((credentials, address)) => (Some(credentials), address),
             None => (None, authority),
         };
-        let (host, port) = split_address(address)?;
+        let (host, port) = match &socket {
+            Some(_) if !address.is_empty() => {
+                return Err("unix:// has the path of a socket; write unix:///PATH".to_owned());
+            }
+            Some(_) => (String::new(), None),
+            None => split_address(address)?,
+        };
         let (user_name, password) = match credentials.map(|both| (both, both.split_once(':'))) {
             None => (None, None),
             Some((_, Some((name, password)))) => (Some(name), Some(password)),
@@ -57,6 +70,7 @@ impl Url {
         Ok(Self {
             is_secure: matches!(scheme, "mqtts" | "wss"),
             web_socket,
+            socket,
             host,
             port,
             user_name: user_name.map(text).transpose()?,
@@ -64,6 +78,11 @@ impl Url {
             topic: topic.map(text).transpose()?,
         })
     }
+}
+
+/// A URL, or what should be one, as it may be shown.
+pub(super) fn without_credentials(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, address)| address)
 }
 
 fn split_address(address: &str) -> Result<(String, Option<u16>), String> {
