@@ -62,6 +62,8 @@ mod proxy;
 mod publish;
 mod received;
 mod reconnect;
+#[cfg(feature = "scram")]
+mod scram;
 mod shared;
 mod state;
 mod store;
@@ -95,6 +97,8 @@ pub use event::{Event, Events};
 pub use publish::{Delivery, Publish, PublishAck, Publishing, Sending};
 pub use received::Received;
 pub use reconnect::Reconnect;
+#[cfg(feature = "scram")]
+pub use scram::Scram;
 pub use shared::WhenFull;
 pub use state::{ConnectionState, StateWatch};
 pub use store::{

@@ -3,7 +3,10 @@
 use crate::failure::Failure;
 use crate::output::print;
 use clap::Args;
-use dunlin_identity::password_file::{Cost, PasswordFile, remove_user, set_password};
+use dunlin_identity::password_file::{
+    Cost, EditError, PASSWORD_LEN_MAX, PasswordFile, remove_user, set_password, set_scram,
+};
+use dunlin_identity::scram::{Credentials, ITERATIONS_DEFAULT, Mechanism};
 use rustix::termios::{
     LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
 };
@@ -32,8 +35,11 @@ pub(crate) struct PasswdArgs {
     /// Read the password from standard input, as far as its first line goes
     #[arg(long)]
     stdin: bool,
+    /// Let the user log in with SCRAM-SHA-256 and SCRAM-SHA-512, too, without sending the password
+    #[arg(long)]
+    scram: bool,
     /// Remove the user
-    #[arg(long, conflicts_with = "stdin")]
+    #[arg(long, conflicts_with_all = ["stdin", "scram"])]
     delete: bool,
 }
 
@@ -41,6 +47,7 @@ const EXAMPLES: &str = "\
 Examples:
   dunlin passwd passwords gauge                 asks for the password
   dunlin passwd --stdin passwords gauge < secret
+  dunlin passwd --scram passwords gauge         for logins that don't send the password
   dunlin passwd --delete passwords gauge
 
   dunlin --set auth.password_file=passwords     a broker that knows these users
@@ -48,7 +55,7 @@ Examples:
 
 impl PasswdArgs {
     pub(crate) fn run(self) -> Result<(), Failure> {
-        let Self { file, user, stdin, delete } = self;
+        let Self { file, user, stdin, scram, delete } = self;
         let at_file =
             |error: &dyn std::fmt::Display| Failure::new(format!("{}: {error}", file.display()));
         let read = || match fs::read_to_string(&file) {
@@ -72,7 +79,10 @@ impl PasswdArgs {
             (remove_user(&text, &user), "removed from")
         } else {
             let salt = salt().map_err(|error| Failure::new(format!("{RANDOM}: {error}")))?;
-            let changed = set_password(&text, &user, &password, Cost::DEFAULT, &salt);
+            let changed = match scram {
+                true => set_scram_password(&text, &user, &password, &salt),
+                false => set_password(&text, &user, &password, Cost::DEFAULT, &salt),
+            };
             (changed, if is_known { "changed in" } else { "added to" })
         };
         let changed = changed.map_err(|error| at_file(&error))?;
@@ -99,6 +109,24 @@ fn lock(file: &Path) -> io::Result<File> {
         Err(error) if error.kind() != ErrorKind::Unsupported => Err(error),
         _ => Ok(folder),
     }
+}
+
+/// Sets credentials for both mechanisms of SCRAM.
+fn set_scram_password(
+    text: &str,
+    user: &str,
+    password: &[u8],
+    salt: &[u8],
+) -> Result<String, EditError> {
+    match password.len() {
+        0 => return Err(EditError::NoPassword),
+        1..=PASSWORD_LEN_MAX => {}
+        _ => return Err(EditError::PasswordTooLong),
+    }
+    // The keys of two mechanisms have nothing in common, though they are made with the same salt.
+    let derive = |mechanism| Credentials::derive(mechanism, password, salt, ITERATIONS_DEFAULT);
+    let credentials: Vec<_> = Mechanism::ALL.into_iter().map(derive).collect::<Result<_, _>>()?;
+    set_scram(text, user, &credentials)
 }
 
 fn salt() -> io::Result<[u8; SALT_LEN]> {

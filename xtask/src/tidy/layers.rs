@@ -11,7 +11,16 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-transport", &[]),
     ("dunlin-identity", &["dunlin-codec"]),
-    ("dunlin-client", &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-transport"]),
+    (
+        "dunlin-client",
+        &[
+            "dunlin-codec",
+            "dunlin-topics",
+            "dunlin-protocol",
+            "dunlin-transport",
+            "dunlin-identity",
+        ],
+    ),
     (
         "dunlin-broker",
         &[

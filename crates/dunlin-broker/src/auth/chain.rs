@@ -25,6 +25,13 @@ pub(crate) enum Answer {
     /// It is turned away; the log tells why. A method that fails says this, too: a back end that is
     /// down must not open what comes after it.
     Deny(ReasonCode, &'static str),
+    /// The exchange goes on.
+    Challenge {
+        data: Vec<u8>,
+        state: Box<[u8]>,
+    },
+    /// It is let in, and gets the last data of the exchange.
+    AllowWith(Grant, Vec<u8>),
     /// The method has never heard of it.
     NotMine,
 }
@@ -33,6 +40,8 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Allow(Grant),
+    AllowWith(Grant, Vec<u8>),
+    Challenge { data: Vec<u8>, state: Box<[u8]> },
     Deny(ReasonCode, &'static str),
 }
 
@@ -40,6 +49,8 @@ impl From<Verdict> for Decision {
     fn from(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Allow(grant) => Self::Allow(grant),
+            Verdict::AllowWith(grant, data) => Self::AllowWith(grant, data.into()),
+            Verdict::Challenge { data, state } => Self::Challenge { data: data.into(), state },
             Verdict::Deny(reason_code, _) => Self::Deny(reason_code),
         }
     }
@@ -47,6 +58,11 @@ impl From<Verdict> for Decision {
 
 /// A way to know Clients.
 pub(crate) trait Method: Send + Sync + fmt::Debug {
+    /// Whether it speaks in exchanges of enhanced authentication, and there alone.
+    fn is_enhanced(&self) -> bool {
+        false
+    }
+
     /// What it says without effort; `None` if it has to think.
     fn answer_at_once(&self, candidate: &Candidate) -> Option<Answer>;
 
@@ -67,28 +83,43 @@ impl Chain {
 
     /// The verdict, if it takes no effort.
     pub(crate) fn decide_at_once(&self, candidate: &Candidate) -> Option<Verdict> {
-        for method in &self.methods {
+        for method in self.methods_for(candidate) {
             if let Some(verdict) = decided(method.answer_at_once(candidate)?) {
                 return Some(verdict);
             }
         }
-        Some(UNKNOWN)
+        Some(unknown(candidate))
     }
 
     /// The verdict, whatever it takes.
     pub(crate) fn decide(&self, candidate: &Candidate) -> Verdict {
-        let mut answers = self.methods.iter().map(|method| method.answer(candidate));
-        answers.find_map(decided).unwrap_or(UNKNOWN)
+        let mut answers = self.methods_for(candidate).map(|method| method.answer(candidate));
+        answers.find_map(decided).unwrap_or_else(|| unknown(candidate))
+    }
+
+    fn methods_for(&self, candidate: &Candidate) -> impl Iterator<Item = &dyn Method> {
+        let is_enhanced = candidate.login.enhanced.is_some();
+        let methods = self.methods.iter().map(|method| &**method);
+        methods.filter(move |method| method.is_enhanced() == is_enhanced)
     }
 }
 
 /// Nobody knows it.
-const UNKNOWN: Verdict =
-    Verdict::Deny(ReasonCode::BadUserNameOrPassword, "nobody of this name is known");
+const fn unknown(candidate: &Candidate) -> Verdict {
+    match candidate.login.enhanced {
+        Some(_) => Verdict::Deny(
+            ReasonCode::BadAuthenticationMethod,
+            "nobody can log in by its Authentication Method",
+        ),
+        None => Verdict::Deny(ReasonCode::BadUserNameOrPassword, "nobody of this name is known"),
+    }
+}
 
 fn decided(answer: Answer) -> Option<Verdict> {
     match answer {
         Answer::Allow(grant) => Some(Verdict::Allow(grant)),
+        Answer::AllowWith(grant, data) => Some(Verdict::AllowWith(grant, data)),
+        Answer::Challenge { data, state } => Some(Verdict::Challenge { data, state }),
         Answer::Deny(reason_code, why) => Some(Verdict::Deny(reason_code, why)),
         Answer::NotMine => None,
     }

@@ -69,7 +69,9 @@ impl Judge {
         let mut delay = Duration::ZERO;
         if let (Some(damping), Some(address)) = (&self.damping, candidate.address) {
             match &verdict {
-                Verdict::Allow(grant) if grant.identity.user().is_some() => {
+                Verdict::Allow(grant) | Verdict::AllowWith(grant, _)
+                    if grant.identity.user().is_some() =>
+                {
                     damping.handle_success(address.ip());
                 }
                 Verdict::Deny(ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized, _) => {
@@ -112,6 +114,7 @@ mod tests {
             client_identifier: "one".parse().unwrap(),
             user_name: Some("gauge".parse().unwrap()),
             password: password.map(|password| password.as_bytes().into()),
+            enhanced: None,
         };
         let address = address.map(|address| address.parse().unwrap());
         Candidate { login: Box::new(login), certificate: None, address }

@@ -11,6 +11,7 @@ mod later;
 mod passwords;
 mod pool;
 mod refusals;
+mod scram;
 
 pub use passwords::PasswordFileError;
 pub(crate) use {
@@ -54,6 +55,7 @@ pub(crate) fn chain(config: &Config) -> Result<Option<ChainParts>, PasswordFileE
     let mut chain = Chain::default();
     if let Some(passwords) = &passwords {
         chain.push(passwords.clone());
+        chain.push(scram::Scram::new(passwords.clone())?);
     }
     chain.push(chain::Certificate { yields_to_names: checks_names });
     if config.allows_anonymous() {

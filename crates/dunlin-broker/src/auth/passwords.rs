@@ -5,6 +5,7 @@ use dunlin_identity::password_file::{
     FILE_LEN_MAX, InvalidLine, PASSWORD_LEN_MAX, PasswordChecker, PasswordFile, REMEMBERED_MAX,
     Verdict,
 };
+use dunlin_identity::scram::{Credentials, Mechanism, ScramServer};
 use dunlin_identity::{USER_NAME_LEN_MAX, UserName};
 use dunlin_protocol::codec::ReasonCode;
 use std::fs::File;
@@ -48,36 +49,54 @@ pub enum PasswordFileError {
 #[derive(Debug)]
 pub(crate) struct Passwords {
     path: PathBuf,
-    checker: RwLock<Arc<PasswordChecker>>,
+    users: RwLock<Arc<Users>>,
+}
+
+/// What was read from it, made ready for use.
+#[derive(Debug)]
+pub(super) struct Users {
+    checker: PasswordChecker,
+    scram: Vec<ScramServer>,
+}
+
+impl Users {
+    /// The user's credentials for SCRAM.
+    pub(super) fn credentials(&self, user: &str, mechanism: Mechanism) -> Option<&Credentials> {
+        self.checker.file().scram(user, mechanism)
+    }
+
+    /// The server of a mechanism that some user has credentials for.
+    pub(super) fn scram(&self, mechanism: Mechanism) -> Option<&ScramServer> {
+        self.scram.iter().find(|server| server.mechanism() == mechanism)
+    }
 }
 
 impl Passwords {
     /// Reads a file.
     pub(crate) fn read(path: &Path) -> Result<Self, PasswordFileError> {
-        let checker = RwLock::new(Arc::new(checker(path)?));
-        Ok(Self { path: path.to_owned(), checker })
+        Ok(Self { path: path.to_owned(), users: RwLock::new(Arc::new(read_users(path)?)) })
     }
 
     /// Reads the file again; gives how many users there are. What is in force stays so if the file
     /// is of no use; one without users is of use, and lets nobody in.
     pub(crate) fn reload(&self) -> Result<usize, PasswordFileError> {
-        let checker = Arc::new(checker(&self.path)?);
-        let users = checker.file().len();
-        *self.checker.write().unwrap_or_else(PoisonError::into_inner) = checker;
-        Ok(users)
+        let users = Arc::new(read_users(&self.path)?);
+        let len = users.checker.file().len();
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = users;
+        Ok(len)
     }
 
     /// How many users there are.
     pub(crate) fn len(&self) -> usize {
-        self.checker().file().len()
+        self.users().checker.file().len()
     }
 
-    fn checker(&self) -> Arc<PasswordChecker> {
-        self.checker.read().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(super) fn users(&self) -> Arc<Users> {
+        self.users.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-fn checker(path: &Path) -> Result<PasswordChecker, PasswordFileError> {
+fn read_users(path: &Path) -> Result<Users, PasswordFileError> {
     let unreadable = |source| PasswordFileError::Unreadable { path: path.to_owned(), source };
     let file = File::open(path).map_err(unreadable)?;
     if file.metadata().map_err(unreadable)?.permissions().mode() & 0o002 != 0 {
@@ -89,10 +108,23 @@ fn checker(path: &Path) -> Result<PasswordChecker, PasswordFileError> {
     let file = PasswordFile::parse(&text)
         .map_err(|source| PasswordFileError::Invalid { path: path.to_owned(), source })?;
     let mut key = [0; 32];
-    File::open(RANDOM)
-        .and_then(|mut random| random.read_exact(&mut key))
+    open_random()?
+        .read_exact(&mut key)
         .map_err(|source| PasswordFileError::Unreadable { path: PathBuf::from(RANDOM), source })?;
-    Ok(PasswordChecker::new(file, &key, REMEMBERED_MAX))
+    let scram = Mechanism::ALL.into_iter().filter_map(|mechanism| {
+        let unknown_user_key = file.scram_unknown_user_key(mechanism)?;
+        let iterations = file.scram_iterations(mechanism);
+        let server = ScramServer::new(mechanism, &unknown_user_key);
+        Some(server.unknown_user_iterations(iterations))
+    });
+    let scram = scram.collect();
+    Ok(Users { checker: PasswordChecker::new(file, &key, REMEMBERED_MAX), scram })
+}
+
+/// Where random bytes come from.
+pub(super) fn open_random() -> Result<File, PasswordFileError> {
+    File::open(RANDOM)
+        .map_err(|source| PasswordFileError::Unreadable { path: PathBuf::from(RANDOM), source })
 }
 
 fn allowed(user: &str) -> Answer {
@@ -111,13 +143,13 @@ impl Method for Arc<Passwords> {
         if user.len() > USER_NAME_LEN_MAX || password.len() > PASSWORD_LEN_MAX {
             return Some(Answer::NotMine);
         }
-        self.checker().is_remembered(user, password).then(|| allowed(user))
+        self.users().checker.is_remembered(user, password).then(|| allowed(user))
     }
 
     fn answer(&self, candidate: &Candidate) -> Answer {
         let Some(user) = &candidate.login.user_name else { return Answer::NotMine };
         let password = candidate.login.password.as_deref().unwrap_or_default();
-        match self.checker().check(user, password) {
+        match self.users().checker.check(user, password) {
             Verdict::Right => allowed(user),
             Verdict::Wrong => {
                 Answer::Deny(ReasonCode::BadUserNameOrPassword, "the password is wrong")

@@ -183,7 +183,8 @@ mod tests {
         let now = Clock::now();
         let job = |name: &str, exchange, until, client: &Arc<()>| {
             let client_identifier = name.parse().unwrap();
-            let login = Login { client_identifier, user_name: None, password: None };
+            let login =
+                Login { client_identifier, user_name: None, password: None, enhanced: None };
             let candidate = Candidate { login: Box::new(login), certificate: None, address: None };
             let wanted = Arc::downgrade(client);
             Job { candidate, worker: 0, connection, exchange, until, wanted }

@@ -78,13 +78,14 @@ impl Core {
     }
 
     fn decide_connect(&mut self, now: Instant, key: ConnectionKey, admitted: Admitted) {
-        let Admitted { mut connect, owner, who, expires_at } = admitted;
+        let Admitted { mut connect, owner, who, expires_at, data } = admitted;
         if let Err(reason_code) = self.check_connect(&connect) {
             self.reject(now, key, reason_code);
             return;
         }
         let last_before = self.endpoints.last_record;
-        let mut properties = ConnAckProperties::default();
+        let mut properties =
+            ConnAckProperties { authentication_data: data.clone(), ..Default::default() };
         if connect.client_identifier.is_empty() {
             connect.client_identifier = self.assign_client_identifier();
             properties.assigned_client_identifier = Some(connect.client_identifier.clone());
@@ -137,7 +138,7 @@ impl Core {
             && known.is_some_and(|session| self.endpoints.sessions[session.0].is_undecided())
         {
             self.leave_user(&owner);
-            self.park(key, Admitted { connect, owner, who, expires_at });
+            self.park(key, Admitted { connect, owner, who, expires_at, data });
             return;
         }
         let resumed = match known {
@@ -203,7 +204,7 @@ impl Core {
         if self.stopping {
             return Err(ReasonCode::ServerUnavailable);
         }
-        if connect.properties.authentication_method.is_some() {
+        if connect.properties.authentication_method.is_some() && self.login_timeout.is_none() {
             return Err(ReasonCode::BadAuthenticationMethod);
         }
         if let Some(will) = &connect.will {

@@ -4,9 +4,10 @@
 use super::connect::will_message;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Output};
+use bytes::Bytes;
 use core::net::IpAddr;
 use dunlin_protocol::Instant;
-use dunlin_protocol::codec::{Connect, ReasonCode, Text};
+use dunlin_protocol::codec::{Auth, AuthProperties, Connect, ReasonCode, Text};
 use dunlin_rights::Identity;
 use std::fmt;
 use std::sync::Arc;
@@ -22,6 +23,21 @@ pub struct Login {
     pub user_name: Option<Text>,
     /// Its Password.
     pub password: Option<Box<[u8]>>,
+    /// What it says in an exchange of enhanced authentication, if it asked for one: then this
+    /// decides, and not User Name and Password.
+    pub enhanced: Option<Enhanced>,
+}
+
+/// A step of enhanced authentication. Spec: §4.12.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Enhanced {
+    /// The Authentication Method.
+    pub method: Text,
+    /// The Authentication Data.
+    pub data: Option<Box<[u8]>>,
+    /// What the [`Decision::Challenge`] before this step wanted to be kept; `None` in the first one.
+    pub state: Option<Box<[u8]>>,
 }
 
 /// Never shows the password.
@@ -31,7 +47,15 @@ impl fmt::Debug for Login {
             .field("client_identifier", &self.client_identifier)
             .field("user_name", &self.user_name)
             .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("enhanced", &self.enhanced)
             .finish()
+    }
+}
+
+/// Never shows the data.
+impl fmt::Debug for Enhanced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enhanced").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
@@ -41,6 +65,15 @@ impl fmt::Debug for Login {
 pub enum Decision {
     /// The Client may go on.
     Allow(Grant),
+    /// The Client may go on, and gets the last Authentication Data of an exchange.
+    AllowWith(Grant, Bytes),
+    /// The exchange of enhanced authentication goes on.
+    Challenge {
+        /// The Authentication Data.
+        data: Bytes,
+        /// What comes back with the Client's answer, [`Enhanced::state`]; never shown to it.
+        state: Box<[u8]>,
+    },
     /// The Client is turned away with this Reason Code, or what MQTT 3.x has in its place.
     Deny(ReasonCode),
 }
@@ -118,6 +151,8 @@ pub(super) struct Admitted {
     pub(super) owner: Owner,
     pub(super) who: Who,
     pub(super) expires_at: Option<Instant>,
+    /// The Authentication Data of its CONNACK.
+    pub(super) data: Option<Bytes>,
 }
 
 /// What rules may ask of a Client beside its Client Identifier.
@@ -131,20 +166,40 @@ pub(super) struct Who {
 impl Admitted {
     /// A Client that nobody asks who it is.
     pub(super) fn unasked(connect: Connect) -> Self {
-        Self { connect, owner: Owner::default(), who: Who::default(), expires_at: None }
+        let (owner, who) = (Owner::default(), Who::default());
+        Self { connect, owner, who, expires_at: None, data: None }
     }
 }
 
 /// Where a connection is with its login.
 #[derive(Debug)]
 pub(super) enum LoginState {
-    /// The decision is awaited, until then at the latest.
-    Awaited { exchange: u32, connect: Box<Connect>, until: Instant },
+    /// The decision is awaited, until then at the latest; so many AUTH packets have come.
+    Awaited { exchange: u32, connect: Box<Connect>, until: Instant, rounds: u8 },
+    /// The Client's answer to a challenge is awaited, with the same end.
+    Challenged { connect: Box<Connect>, until: Instant, rounds: u8, state: Box<[u8]> },
+    /// The Client, which is connected, authenticates again.
+    Again(Again),
     /// The Client was let in for so long.
     Until(Instant),
     /// The Client is turned away, since the session is its owner's.
     Stranger { owner: Owner, client: Owner },
 }
+
+/// A re-authentication under way.
+#[derive(Debug)]
+pub(super) struct Again {
+    /// The question that is asked; `None` while the Client's answer is awaited.
+    exchange: Option<u32>,
+    until: Instant,
+    rounds: u8,
+    state: Option<Box<[u8]>>,
+    /// When the login that still counts ends.
+    expires_at: Option<Instant>,
+}
+
+/// AUTH packets of a Client that one exchange may take.
+const ROUNDS_MAX: u8 = 8;
 
 impl Core {
     /// Asks the shell who a Client is, and holds its connection until that is known.
@@ -155,18 +210,26 @@ impl Core {
             return;
         }
         detach(&mut connect);
-        self.last_exchange = self.last_exchange.wrapping_add(1);
-        let exchange = self.last_exchange;
+        let exchange = self.next_exchange();
+        let method = connect.properties.authentication_method.take();
+        let data = connect.properties.authentication_data.take();
+        let enhanced = method.map(|method| Enhanced {
+            method: method.detached(),
+            data: data.map(|data| data[..].into()),
+            state: None,
+        });
         let login = Box::new(Login {
             client_identifier: connect.client_identifier.clone(),
             user_name: connect.user_name.take().map(|user_name| user_name.detached()),
             password: connect.password.take().map(|password| password[..].into()),
+            enhanced,
         });
         let until = now + timeout;
         let connect = Box::new(connect);
         let Some(connection) = self.endpoints.connection(key) else { return };
         connection.held = true;
-        connection.login = Some(Box::new(LoginState::Awaited { exchange, connect, until }));
+        connection.login =
+            Some(Box::new(LoginState::Awaited { exchange, connect, until, rounds: 0 }));
         self.timers.set(until, Timer::Login(key));
         self.outputs.push_back(Output::Authenticate { connection: key, exchange, login });
     }
@@ -181,28 +244,36 @@ impl Core {
         decision: Decision,
     ) {
         let Some(connection) = self.endpoints.connection(key) else { return };
-        let is_awaited = connection.login.as_deref().is_some_and(
-            |login| matches!(login, LoginState::Awaited { exchange: own, .. } if *own == exchange),
-        );
+        let is_awaited = connection.login.as_deref().is_some_and(|login| match login {
+            LoginState::Awaited { exchange: own, .. } => *own == exchange,
+            LoginState::Again(again) => again.exchange == Some(exchange),
+            _ => false,
+        });
         if !is_awaited {
             return;
         }
         let Some(login) = connection.login.take() else { return };
-        let LoginState::Awaited { connect, .. } = *login else { return };
         // The broker may have ended it meanwhile.
         if connection.protocol.end().is_some() {
             return;
         }
+        let (connect, until, rounds) = match *login {
+            LoginState::Awaited { connect, until, rounds, .. } => (connect, until, rounds),
+            LoginState::Again(again) => return self.decide_again(now, key, &again, decision),
+            _ => return,
+        };
         connection.held = false;
         connection.read_again_at = now;
         self.resumed.push(key);
         match decision {
-            Decision::Allow(Grant { identity, expires_at, address, listener }) => {
-                self.endpoints.counters.logins_allowed += 1;
-                let owner = Owner::of(identity.user());
-                let who = Who { identity, address, listener };
-                let admitted = Admitted { connect: *connect, owner, who, expires_at };
-                self.place_connect(now, key, admitted);
+            Decision::Allow(grant) => self.admit(now, key, *connect, grant, None),
+            Decision::AllowWith(grant, data) => self.admit(now, key, *connect, grant, Some(data)),
+            Decision::Challenge { data, state } => {
+                let challenged = LoginState::Challenged { connect, until, rounds, state };
+                connection.login = Some(Box::new(challenged));
+                if !self.send_auth(now, key, ReasonCode::ContinueAuthentication, Some(data)) {
+                    self.reject(now, key, ReasonCode::BadAuthenticationMethod);
+                }
             }
             Decision::Deny(reason_code) => {
                 let counters = &mut self.endpoints.counters;
@@ -212,6 +283,154 @@ impl Core {
             }
         }
         self.watch(now, key);
+    }
+
+    fn admit(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        connect: Connect,
+        grant: Grant,
+        data: Option<Bytes>,
+    ) {
+        self.endpoints.counters.logins_allowed += 1;
+        let Grant { identity, expires_at, address, listener } = grant;
+        let owner = Owner::of(identity.user());
+        let who = Who { identity, address, listener };
+        self.place_connect(now, key, Admitted { connect, owner, who, expires_at, data });
+    }
+
+    fn next_exchange(&mut self) -> u32 {
+        self.last_exchange = self.last_exchange.wrapping_add(1);
+        self.last_exchange
+    }
+
+    /// Sends AUTH; whether that was possible.
+    fn send_auth(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        reason_code: ReasonCode,
+        data: Option<Bytes>,
+    ) -> bool {
+        self.endpoints.touch(key.index);
+        let Some(connection) = self.endpoints.connection(key) else { return false };
+        let properties = AuthProperties { authentication_data: data, ..AuthProperties::default() };
+        let auth = Auth { reason_code, properties };
+        connection.protocol.auth(now, auth, &mut connection.out).is_ok()
+    }
+
+    /// A step of the Client in an exchange, before its CONNACK or on the connection that stands.
+    pub(super) fn handle_auth(&mut self, now: Instant, key: ConnectionKey, auth: Auth) {
+        let Some(timeout) = self.login_timeout else { return };
+        let exchange = self.next_exchange();
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        let session = connection.session;
+        let (client_identifier, state) = match connection.login.take().map(|login| *login) {
+            Some(LoginState::Challenged { connect, until, rounds, state }) => {
+                if rounds == ROUNDS_MAX {
+                    return self.reject(now, key, ReasonCode::NotAuthorized);
+                }
+                let client_identifier = connect.client_identifier.clone();
+                let rounds = rounds + 1;
+                connection.held = true;
+                connection.login =
+                    Some(Box::new(LoginState::Awaited { exchange, connect, until, rounds }));
+                (client_identifier, Some(state))
+            }
+            login => {
+                let Some(session) = session else { return };
+                let until = now + timeout;
+                let (until, rounds, state, expires_at) = match login {
+                    Some(LoginState::Again(Again {
+                        exchange: None,
+                        until,
+                        rounds,
+                        state,
+                        expires_at,
+                    })) if rounds < ROUNDS_MAX => (until, rounds + 1, state, expires_at),
+                    Some(LoginState::Again(again)) => {
+                        // It does not wait for our answer, or there is no end of it.
+                        let is_early = again.exchange.is_some();
+                        let reason_code = match is_early {
+                            true => ReasonCode::ProtocolError,
+                            false => ReasonCode::NotAuthorized,
+                        };
+                        return self.disconnect(now, key, reason_code);
+                    }
+                    Some(LoginState::Until(expires_at)) => (until, 0, None, Some(expires_at)),
+                    _ => (until, 0, None, None),
+                };
+                if rounds == 0 {
+                    self.timers.set(until, Timer::Login(key));
+                }
+                let asked = Some(exchange);
+                let again = Again { exchange: asked, until, rounds, state: None, expires_at };
+                connection.login = Some(Box::new(LoginState::Again(again)));
+                (self.endpoints.sessions[session.0].client_identifier.clone(), state)
+            }
+        };
+        let properties = auth.properties;
+        let enhanced = Enhanced {
+            method: properties.authentication_method.unwrap_or_default().detached(),
+            data: properties.authentication_data.map(|data| data[..].into()),
+            state,
+        };
+        let enhanced = Some(enhanced);
+        let login = Login { client_identifier, user_name: None, password: None, enhanced };
+        let login = Box::new(login);
+        self.outputs.push_back(Output::Authenticate { connection: key, exchange, login });
+    }
+
+    /// What a re-authentication has come to: the connection goes on as the user that it was, for
+    /// as long as the new login says, or ends.
+    fn decide_again(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        again: &Again,
+        decision: Decision,
+    ) {
+        let (grant, data) = match decision {
+            Decision::Allow(grant) => (grant, None),
+            Decision::AllowWith(grant, data) => (grant, Some(data)),
+            Decision::Challenge { data, state } => {
+                let again = Again { exchange: None, state: Some(state), ..*again };
+                if let Some(connection) = self.endpoints.connection(key) {
+                    connection.login = Some(Box::new(LoginState::Again(again)));
+                }
+                if !self.send_auth(now, key, ReasonCode::ContinueAuthentication, Some(data)) {
+                    self.disconnect(now, key, ReasonCode::BadAuthenticationMethod);
+                }
+                return;
+            }
+            Decision::Deny(reason_code) => {
+                self.endpoints.counters.logins_refused += 1;
+                let reason_code = match reason_code {
+                    // CONNACK alone has it.
+                    ReasonCode::BadUserNameOrPassword => ReasonCode::NotAuthorized,
+                    reason_code => reason_code,
+                };
+                return self.disconnect(now, key, reason_code);
+            }
+        };
+        let session = self.endpoints.connection(key).and_then(|connection| connection.session);
+        let Some(session) = session else { return };
+        let Grant { identity, expires_at, address, listener } = grant;
+        if self.endpoints.sessions[session.0].owner != Owner::of(identity.user()) {
+            self.endpoints.counters.logins_refused += 1;
+            return self.disconnect(now, key, ReasonCode::NotAuthorized);
+        }
+        self.endpoints.counters.logins_allowed += 1;
+        let who = Who { identity, address, listener };
+        let client_identifier = self.endpoints.sessions[session.0].client_identifier.clone();
+        if let Some(subject) = self.subject_of(&who, &client_identifier) {
+            self.endpoints.set_subject(session, subject);
+        }
+        self.limit_login(now, key, expires_at);
+        if !self.send_auth(now, key, ReasonCode::Success, data) {
+            self.disconnect(now, key, ReasonCode::NotAuthorized);
+        }
     }
 
     /// From now on the connection ends when its login does.
@@ -231,12 +450,26 @@ impl Core {
     /// Turns a Client away about which nobody has decided in time.
     pub(super) fn check_login(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if let Some(LoginState::Awaited { exchange, until, .. }) = connection.login.as_deref()
-            && *until <= now
-        {
-            let exchange = *exchange;
-            let decision = Decision::Deny(ReasonCode::ServerUnavailable);
-            self.handle_decision(now, key, exchange, decision);
+        match connection.login.as_deref() {
+            Some(LoginState::Awaited { exchange, until, .. }) if *until <= now => {
+                let exchange = *exchange;
+                let decision = Decision::Deny(ReasonCode::ServerUnavailable);
+                self.handle_decision(now, key, exchange, decision);
+            }
+            Some(LoginState::Challenged { until, .. }) if *until <= now => {
+                connection.login = None;
+                self.endpoints.counters.logins_refused += 1;
+                self.reject(now, key, ReasonCode::NotAuthorized);
+            }
+            Some(LoginState::Again(again)) if again.until <= now => {
+                let reason_code = match again.exchange {
+                    Some(_) => ReasonCode::ServerBusy,
+                    None => ReasonCode::NotAuthorized,
+                };
+                self.endpoints.counters.logins_refused += 1;
+                self.disconnect(now, key, reason_code);
+            }
+            _ => {}
         }
     }
 
@@ -267,8 +500,11 @@ impl Core {
     /// Ends a connection whose login has.
     pub(super) fn check_login_end(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
-        let Some(LoginState::Until(expires_at)) = connection.login.as_deref() else { return };
-        let expires_at = *expires_at;
+        let expires_at = match connection.login.as_deref() {
+            Some(LoginState::Until(expires_at)) => *expires_at,
+            Some(LoginState::Again(Again { expires_at: Some(expires_at), .. })) => *expires_at,
+            _ => return,
+        };
         if expires_at <= now {
             self.disconnect(now, key, ReasonCode::MaximumConnectTime);
         } else {

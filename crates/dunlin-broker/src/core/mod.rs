@@ -71,7 +71,7 @@ pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
 pub use image::Image;
 pub use limits::LimitCause;
-pub use login::{Decision, Grant, Login};
+pub use login::{Decision, Enhanced, Grant, Login};
 pub use pressure::{Pressure, PressureLevel};
 pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
@@ -377,6 +377,10 @@ impl Core {
             self.handle_connect(now, key, *connect);
             return;
         }
+        if let ServerEvent::Auth(auth) = event {
+            self.handle_auth(now, key, *auth);
+            return;
+        }
         let Some(session) = self.endpoints.connection(key).and_then(|found| found.session) else {
             return;
         };
@@ -388,17 +392,13 @@ impl Core {
             ServerEvent::Received(packet_identifier) => {
                 self.handle_received(now, key, session, packet_identifier);
             }
-            ServerEvent::Connect(_) => {}
+            ServerEvent::Connect(_) | ServerEvent::Auth(_) => {}
             ServerEvent::Released(ack) => self.handle_released(now, key, session, ack),
             ServerEvent::Subscribe(subscribe) => {
                 self.handle_subscribe(now, key, session, &subscribe);
             }
             ServerEvent::Unsubscribe(unsubscribe) => {
                 self.handle_unsubscribe(now, key, session, &unsubscribe);
-            }
-            // No method is offered at CONNECT, so none can be in use.
-            ServerEvent::Auth(_) => {
-                self.disconnect(now, key, ReasonCode::BadAuthenticationMethod);
             }
             ServerEvent::Disconnect(disconnect) => {
                 self.handle_disconnect(session, &disconnect);

@@ -60,7 +60,7 @@ impl Worker {
     ) {
         if let Some(socket) = socket_of(&mut self.sockets, connection) {
             socket.login = None;
-            if let (Decision::Allow(grant), Some(listeners)) =
+            if let (Decision::Allow(grant) | Decision::AllowWith(grant, _), Some(listeners)) =
                 (&mut decision, &self.parts.listeners)
             {
                 grant.address = socket.transport.address();

@@ -3,8 +3,9 @@
 use super::peer::{Peer, connect};
 use dunlin_broker::config::{Auth, Config, Listener};
 use dunlin_broker::{Broker, PasswordFileError, ReloadError, StartError};
-use dunlin_identity::password_file::{Cost, set_password};
-use dunlin_protocol::codec::{Packet, ProtocolVersion, ReasonCode};
+use dunlin_identity::password_file::{Cost, set_password, set_scram};
+use dunlin_identity::scram::{ClientStart, Credentials, Mechanism, NONCE_LEN};
+use dunlin_protocol::codec::{self, AuthProperties, Packet, ProtocolVersion, ReasonCode, Text};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -185,6 +186,109 @@ fn what_is_too_long_to_be_right_is_refused_and_does_not_wait() {
         let (_, reason_code) = log_in(&broker, ("one", Some(user_name), Some(password)));
         assert_eq!(reason_code, ReasonCode::BadUserNameOrPassword);
     }
+}
+
+/// Proves a password by SCRAM; the Reason Code of CONNACK, and whether the broker is the right one.
+fn prove(broker: &Broker, mechanism: Mechanism, user: &str, password: &str) -> (Peer, ReasonCode) {
+    let mut peer = Peer::new(broker.connect_local().expect("a pipe"));
+    let Packet::Connect(mut packet) = connect("one") else { panic!("a CONNECT") };
+    let start = ClientStart::new(mechanism, user, password.as_bytes(), &[9; NONCE_LEN]);
+    let start = start.expect("a legal name");
+    packet.properties.authentication_method = Some(Text::from_static(mechanism.method()));
+    packet.properties.authentication_data = Some(start.message().into());
+    peer.send(&Packet::Connect(packet));
+    let reason_code = go_on(&mut peer, mechanism, start);
+    (peer, reason_code)
+}
+
+/// Goes on with an exchange to its end.
+fn go_on(peer: &mut Peer, mechanism: Mechanism, start: ClientStart) -> ReasonCode {
+    let challenge = match peer.receive() {
+        Some(Packet::Auth(auth)) => auth.properties.authentication_data.expect("data"),
+        Some(Packet::ConnAck(connack)) => return connack.reason_code,
+        packet => panic!("no challenge but {packet:?}"),
+    };
+    let (proof, last) = start.handle_server_first(&challenge).expect("a challenge");
+    peer.send(&step(mechanism, ReasonCode::ContinueAuthentication, proof));
+    let (reason_code, data) = match peer.receive() {
+        Some(Packet::ConnAck(connack)) => {
+            (connack.reason_code, connack.properties.authentication_data)
+        }
+        Some(Packet::Auth(auth)) => (auth.reason_code, auth.properties.authentication_data),
+        Some(Packet::Disconnect(disconnect)) => (disconnect.reason_code, None),
+        packet => panic!("no end but {packet:?}"),
+    };
+    if reason_code == ReasonCode::Success {
+        last.handle_server_final(&data.expect("data")).expect("the right broker");
+    }
+    reason_code
+}
+
+fn step(mechanism: Mechanism, reason_code: ReasonCode, data: Vec<u8>) -> Packet {
+    let properties = AuthProperties {
+        authentication_method: Some(Text::from_static(mechanism.method())),
+        authentication_data: Some(data.into()),
+        ..AuthProperties::default()
+    };
+    Packet::Auth(Box::new(codec::Auth { reason_code, properties }))
+}
+
+fn scram_text(text: &str, user: &str, password: &str) -> String {
+    let derive = |mechanism| Credentials::derive(mechanism, password.as_bytes(), &[7; 16], 4_096);
+    let credentials = Mechanism::ALL.map(|mechanism| derive(mechanism).expect("legal"));
+    set_scram(text, user, &credentials).expect("a user")
+}
+
+#[test]
+fn scram_proves_the_password_and_the_broker() {
+    let passwords = Passwords::new(&[("pump", "swordfish")]);
+    passwords.write(&scram_text(&text(&[("pump", "swordfish")]), "gauge", "open sesame"));
+    for workers in [1, 3] {
+        let broker = start(config(&passwords.path, workers));
+        for mechanism in Mechanism::ALL {
+            for (user, password, expected) in [
+                ("gauge", "open sesame", ReasonCode::Success),
+                ("gauge", "swordfish", ReasonCode::NotAuthorized),
+                ("nobody", "open sesame", ReasonCode::NotAuthorized),
+                ("pump", "swordfish", ReasonCode::NotAuthorized),
+            ] {
+                let (_peer, reason_code) = prove(&broker, mechanism, user, password);
+                assert_eq!(reason_code, expected, "{mechanism:?} {user} {password}");
+            }
+        }
+        // The plain password does, too, and the session is the same user's.
+        let (_, reason_code) = log_in(&broker, ("one", Some("gauge"), Some("open sesame")));
+        assert_eq!(reason_code, ReasonCode::Success);
+
+        // Again, on the connection that stands: as the same user, then as nobody.
+        let mechanism = Mechanism::SHA_256;
+        let (mut peer, _) = prove(&broker, mechanism, "gauge", "open sesame");
+        for (password, expected) in
+            [("open sesame", ReasonCode::Success), ("open barley", ReasonCode::NotAuthorized)]
+        {
+            let start = ClientStart::new(mechanism, "gauge", password.as_bytes(), &[8; NONCE_LEN]);
+            let start = start.expect("a legal name");
+            peer.send(&step(mechanism, ReasonCode::ReAuthenticate, start.message()));
+            assert_eq!(go_on(&mut peer, mechanism, start), expected, "{password}");
+        }
+        assert_eq!(peer.receive(), None, "closed");
+        broker.stop();
+    }
+}
+
+#[test]
+fn methods_that_nobody_has_are_refused() {
+    let passwords = Passwords::new(&[("gauge", "open sesame")]);
+    let allow_anonymous = Some(true);
+    let broker = start(Config { allow_anonymous, ..config(&passwords.path, 1) });
+    let (_, reason_code) = prove(&broker, Mechanism::SHA_256, "gauge", "open sesame");
+    assert_eq!(reason_code, ReasonCode::BadAuthenticationMethod, "no credentials for it");
+    let mut peer = Peer::new(broker.connect_local().expect("a pipe"));
+    let Packet::Connect(mut packet) = connect("one") else { panic!("a CONNECT") };
+    packet.properties.authentication_method = Some(Text::from_static("KERBEROS"));
+    peer.send(&Packet::Connect(packet));
+    let Some(Packet::ConnAck(connack)) = peer.receive() else { panic!("no CONNACK") };
+    assert_eq!(connack.reason_code, ReasonCode::BadAuthenticationMethod);
 }
 
 #[test]

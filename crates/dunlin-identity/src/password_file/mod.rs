@@ -23,6 +23,7 @@ pub use checker::{PASSWORD_LEN_MAX, PasswordChecker, REMEMBERED_MAX, Verdict};
 pub use edit::{EditError, remove_user, set_password, set_scram};
 pub use secret::{Cost, InvalidCost, InvalidSecret};
 
+use crate::hash::Hash;
 use crate::scram::{Credentials, ITERATIONS_DEFAULT, Mechanism};
 use crate::user_name::{InvalidUserName, UserName};
 use secret::Secret;
@@ -168,6 +169,18 @@ impl PasswordFile {
     /// The user's credentials for a mechanism.
     pub fn scram(&self, user: &str, mechanism: Mechanism) -> Option<&Credentials> {
         self.users.get(user)?.scram(mechanism)
+    }
+
+    /// A key for [`ScramServer::new`](crate::scram::ScramServer::new) that nobody knows who does not
+    /// know the file, and that stays the same with each start; `None` if nobody has credentials for
+    /// the mechanism.
+    pub fn scram_unknown_user_key(&self, mechanism: Mechanism) -> Option<[u8; 32]> {
+        let known = self.users.values().find_map(|user| user.scram(mechanism))?;
+        let mut key = [0; 32];
+        let label = b"salt of unknown users";
+        let derived = Hash::Sha256.hmac(known.to_string().as_bytes(), &[label]);
+        key.iter_mut().zip(derived).for_each(|(to, from)| *to = from);
+        Some(key)
     }
 
     /// The iterations that most credentials for a mechanism have: what unknown users are told, see

@@ -64,7 +64,9 @@ impl ServerConnection {
         }
         self.engine.problem_information = properties.request_problem_information.unwrap_or(true);
         self.session_expires_at_once = properties.session_expiry_interval.unwrap_or(0) == 0;
-        self.authentication_method = properties.authentication_method.clone().map(Box::new);
+        // It stays, and must not pin the buffer that it was read into.
+        let method = properties.authentication_method.as_ref();
+        self.authentication_method = method.map(|method| Box::new(method.detached()));
         let wanted = connect.keep_alive;
         self.keep_alive_secs = match self.config.keep_alive_max_secs {
             max if version.is_v5() && max > 0 && (wanted == 0 || wanted > max) => max,
@@ -125,11 +127,12 @@ impl ServerConnection {
         Ok(())
     }
 
-    /// Refuses the CONNECT; CONNACK is appended and the connection is over.
+    /// Refuses the CONNECT, also while the Client owes an AUTH; CONNACK is appended and the
+    /// connection is over [MQTT-4.12.0-4].
     ///
     /// # Errors
-    /// [`CommandError::State`] as for [`ServerConnection::accept`], and when the Reason Code is
-    /// none of a failure.
+    /// [`CommandError::State`] when no CONNECT awaits its answer, and when the Reason Code is none
+    /// of a failure.
     pub fn reject(
         &mut self,
         now: Instant,
@@ -137,7 +140,8 @@ impl ServerConnection {
         properties: ConnAckProperties,
         out: &mut TransmitBuf,
     ) -> Result<(), CommandError> {
-        if self.state != State::Deciding || self.engine.is_closed() || !reason_code.is_error() {
+        let is_undecided = matches!(self.state, State::Deciding | State::AwaitingAuth);
+        if !is_undecided || self.engine.is_closed() || !reason_code.is_error() {
             return Err(CommandError::State);
         }
         self.send_connack(now, false, reason_code, properties, out);

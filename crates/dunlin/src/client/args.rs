@@ -8,8 +8,9 @@ use crate::arguments::number;
 use crate::failure::Failure;
 use bytes::Bytes;
 use clap::{ArgAction, Args};
-use dunlin_client::{ConfigError, Tls, UrlTransport};
+use dunlin_client::{ConfigError, Scram, Tls, UrlTransport};
 use dunlin_codec::{Connect, ProtocolVersion, QoS, Text, TopicName, Will};
+use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::str::FromStr as _;
 
@@ -51,6 +52,10 @@ pub(super) struct ConnectArgs {
     /// The password; others on this machine may see it in the list of processes
     #[arg(short = 'P', long = "pw", value_name = "PASSWORD", allow_hyphen_values = true)]
     password: Option<String>,
+    /// Prove the password instead of sending it (MQTT 5): sha-256, or sha-512
+    #[arg(long, value_name = "HASH", num_args = 0..=1, require_equals = true,
+          default_missing_value = "sha-256", value_parser = parse_hash)]
+    scram: Option<Hash>,
     /// The version of MQTT: 5, 311 or 31 (mqttv5, 3.1.1, ... as well)
     #[arg(short = 'V', long, value_name = "VERSION", default_value = "5",
           value_parser = crate::decode::parse_version)]
@@ -95,6 +100,46 @@ pub(super) struct ConnectArgs {
     help: Option<bool>,
 }
 
+/// The hash function of SCRAM.
+#[derive(Clone, Copy, Debug)]
+enum Hash {
+    Sha256,
+    Sha512,
+}
+
+fn parse_hash(text: &str) -> Result<Hash, String> {
+    match text {
+        "sha-256" | "SCRAM-SHA-256" => Ok(Hash::Sha256),
+        "sha-512" | "SCRAM-SHA-512" => Ok(Hash::Sha512),
+        _ => Err("there are sha-256 and sha-512".to_owned()),
+    }
+}
+
+/// What is proven with SCRAM.
+#[derive(Clone)]
+pub(super) struct ScramLogin {
+    hash: Hash,
+    user_name: String,
+    password: Vec<u8>,
+}
+
+impl ScramLogin {
+    /// The exchange.
+    pub(super) fn exchange(&self) -> Scram {
+        match self.hash {
+            Hash::Sha256 => Scram::sha_256(&*self.user_name, &self.password),
+            Hash::Sha512 => Scram::sha_512(&*self.user_name, &self.password),
+        }
+    }
+}
+
+/// Never shows the password.
+impl fmt::Debug for ScramLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScramLogin").field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
 /// Reads a QoS.
 pub(super) fn parse_qos(text: &str) -> Result<QoS, String> {
     let qos = text.parse().ok().and_then(QoS::new);
@@ -121,6 +166,7 @@ pub(super) struct Target {
     /// The topic of the URL.
     pub(super) topic: Option<String>,
     pub(super) connect: Connect,
+    pub(super) scram: Option<ScramLogin>,
     pub(super) properties: Properties,
 }
 
@@ -148,6 +194,18 @@ impl ConnectArgs {
         if password.is_some() && user_name.is_none() && !version.is_v5() {
             return Err(Failure::usage(format!("MQTT {version} has no password without -u")));
         }
+        let (scram, user_name, password) = match self.scram {
+            Some(_) if !version.is_v5() => {
+                return Err(Failure::usage(format!("--scram needs MQTT 5, not {version}")));
+            }
+            Some(hash) => match (user_name, password) {
+                (Some(user_name), Some(password)) => {
+                    (Some(ScramLogin { hash, user_name, password }), None, None)
+                }
+                _ => return Err(Failure::usage("--scram needs a user (-u) and a password (-P)")),
+            },
+            None => (None, user_name, password),
+        };
         let connect = Connect {
             protocol_version: version,
             bridge: false,
@@ -200,6 +258,7 @@ impl ConnectArgs {
             transport,
             topic: url.topic,
             connect,
+            scram,
             properties,
         })
     }

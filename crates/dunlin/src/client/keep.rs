@@ -59,6 +59,9 @@ impl Keeper {
         if let Some(secs) = session_expiry_interval {
             builder = builder.session_expiry_interval(Duration::from_secs(u64::from(secs)));
         }
+        if let Some(scram) = &target.scram {
+            builder = builder.authenticator(scram.exchange());
+        }
         if let Some(user_name) = &connect.user_name {
             builder = builder.user_name(user_name.clone());
         }

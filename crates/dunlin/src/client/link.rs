@@ -1,11 +1,12 @@
 //! A connection to a broker: a socket, and the state machine that speaks MQTT over it.
 
+use super::args::ScramLogin;
 use super::args::Target;
 use super::trace::Trace;
 use crate::failure::Failure;
-use bytes::BytesMut;
-use dunlin_client::{ByteStream, ConnectError, Transport as _};
-use dunlin_codec::{ConnAck, Disconnect, ReasonCode, TransmitBuf};
+use bytes::{Bytes, BytesMut};
+use dunlin_client::{Authenticator as _, ByteStream, ConnectError, Scram, Transport as _};
+use dunlin_codec::{Auth, AuthProperties, ConnAck, Disconnect, ReasonCode, Text, TransmitBuf};
 use dunlin_protocol::{
     ClientConfig, ClientConnection, ClientEvent, ConnectionEnd, Instant, Progress, Session,
 };
@@ -31,6 +32,8 @@ pub(super) struct Link {
     /// Whether something was written that the stream may still hold.
     needs_flush: bool,
     pub(super) connection: ClientConnection,
+    /// An exchange of enhanced authentication, if one was begun.
+    exchange: Option<Scram>,
     input: BytesMut,
     pub(super) output: TransmitBuf,
     began: std::time::Instant,
@@ -61,8 +64,19 @@ impl Link {
         };
         let began = std::time::Instant::now();
         let mut output = TransmitBuf::new();
+        let mut connect = target.connect.clone();
+        let mut exchange = target.scram.as_ref().map(ScramLogin::exchange);
+        if let Some(exchange) = &mut exchange {
+            let Some(data) = exchange.begin() else {
+                return Err(Failure::usage(
+                    "SCRAM forbids a character of the user or the password",
+                ));
+            };
+            connect.properties.authentication_method = Some(exchange.method());
+            connect.properties.authentication_data = Some(data);
+        }
         let config = ClientConfig {
-            connect: target.connect.clone(),
+            connect,
             connect_timeout: CONNECT_TIMEOUT,
             in_flight_max: 1000,
             topic_alias_outbound_max: 16,
@@ -74,6 +88,7 @@ impl Link {
             stream,
             needs_flush: false,
             connection,
+            exchange,
             input: BytesMut::new(),
             output,
             began,
@@ -150,8 +165,20 @@ impl Link {
 
     /// Waits for the broker's answer to CONNECT.
     pub(super) async fn accepted(&mut self) -> Result<Box<ConnAck>, Failure> {
-        match self.next().await {
-            Ok(ClientEvent::Connected { connack, .. }) => Ok(connack),
+        let mut answer = self.next().await;
+        while let (Ok(ClientEvent::Auth(auth)), true) = (&answer, self.exchange.is_some()) {
+            let challenge = auth.properties.authentication_data.clone();
+            self.respond(challenge.as_ref())?;
+            answer = self.next().await;
+        }
+        match answer {
+            Ok(ClientEvent::Connected { connack, .. }) => {
+                if let Some(exchange) = &mut self.exchange {
+                    let data = connack.properties.authentication_data.as_ref();
+                    exchange.finish(data).map_err(|reason| distrusted(&reason))?;
+                }
+                Ok(connack)
+            }
             Ok(ClientEvent::Refused(connack)) => {
                 let version = self.connection.version();
                 let mut why = format!("the broker refused the connection: {}", connack.reason_code);
@@ -164,12 +191,25 @@ impl Link {
                 }
                 Err(Failure::refused(connack.reason_code, why))
             }
-            Ok(ClientEvent::Auth(_)) => {
-                Err(Failure::new("the broker asks for an authentication exchange; use -u and -P"))
-            }
+            Ok(ClientEvent::Auth(_)) => Err(Failure::new(
+                "the broker asks for an authentication exchange that was not begun",
+            )),
             Ok(_) => Err(Failure::new("the broker answered with something else than CONNACK")),
             Err(end) => Err(self.ended(&end)),
         }
+    }
+
+    /// Answers a challenge of the broker.
+    fn respond(&mut self, challenge: Option<&Bytes>) -> Result<(), Failure> {
+        let Some(exchange) = &mut self.exchange else { return Ok(()) };
+        let answer = exchange.respond(challenge).map_err(|reason| distrusted(&reason))?;
+        let properties =
+            AuthProperties { authentication_data: answer, ..AuthProperties::default() };
+        let auth = Auth { reason_code: ReasonCode::ContinueAuthentication, properties };
+        let now = self.now();
+        // It fails only on a connection that has just ended, which is told of by what comes next.
+        let _ = self.connection.auth(now, auth, &mut self.output);
+        Ok(())
     }
 
     /// Why the connection is over, for the user.
@@ -296,6 +336,11 @@ impl Link {
         self.meets_tls |= self.input.starts_with(&TLS_ALERT);
         Poll::Ready(Ok(()))
     }
+}
+
+/// The broker has not shown that it knows the password.
+fn distrusted(reason: &Text) -> Failure {
+    Failure::new(format!("the broker is not the one that was meant: {reason}"))
 }
 
 /// Why there is no connection.

@@ -101,6 +101,31 @@ fn a_broker_knows_its_users_and_reads_the_file_again() {
 }
 
 #[test]
+fn passwords_are_proven_with_scram() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("passwords");
+    let add = ["passwd", "--stdin", "--scram", text(&file), "gauge"];
+    let mut command = command(&add);
+    let mut child = command.stdin(Stdio::piped()).spawn().expect("the program can be started");
+    writeln!(child.stdin.take().expect("is piped"), "open sesame").expect("it reads");
+    assert!(child.wait().expect("it ends").success());
+    let broker = Broker::start(&["--set", &format!("auth.password_file={}", file.display())]);
+    let publish = |more: &[&str]| {
+        let to = ["pub", "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1", "-u", "gauge"];
+        run(&[&to[..], more].concat())
+    };
+    for how in [&["--scram"][..], &["--scram=sha-512"], &[]] {
+        assert_eq!(publish(&[how, &["-P", "open sesame"]].concat()).code, Some(0), "{how:?}");
+    }
+    // The Reason Code, 0x87.
+    assert_eq!(publish(&["--scram", "-P", "wrong"]).code, Some(135));
+    let session = folder.path().join("session");
+    let kept = ["--scram", "-P", "open sesame", "-i", "one", "--session-file", text(&session)];
+    assert_eq!(publish(&kept).code, Some(0));
+    assert_eq!(publish(&["--scram"]).code, Some(2), "no password");
+}
+
+#[test]
 fn a_password_file_of_no_use_is_one_message_and_exit_code_2() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("passwords");

@@ -8,6 +8,7 @@ mod given;
 mod image;
 mod limits_table;
 mod login;
+mod login_exchange;
 mod memory;
 mod packets;
 mod pressure;
