@@ -72,6 +72,7 @@ impl Bed {
             stores: false,
             login_timeout: None,
             anonymous_may_claim: true,
+            rights: None,
             queue_head: QueueHead::default(),
             durability: DurabilityRules::default().into(),
             version: "0.0.0",

@@ -17,6 +17,8 @@ mod front;
 #[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
+pub mod rights;
+#[cfg(feature = "server")]
 mod server;
 #[cfg(feature = "server")]
 mod store;

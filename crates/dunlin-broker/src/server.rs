@@ -6,11 +6,12 @@ use crate::auth::{
 };
 use crate::config::{Config, Endpoint, Listener, Network};
 use crate::core::{
-    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, UserConnections, WorkerNumber,
-    owner,
+    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, Rules, UserConnections,
+    WorkerNumber, owner,
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
 use crate::net::{Acceptor, BoundFile, Listening, Stream, Transport, bind, bind_file};
+use crate::rights::{RightsFile, RightsFileError};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
 use bytes::BytesMut;
@@ -54,6 +55,7 @@ pub struct Broker {
     /// The TLS of the listeners that have one.
     certificates: Vec<Arc<Certificates>>,
     watcher: Option<Watcher>,
+    rights: Option<RightsFile>,
     threads: Vec<JoinHandle<()>>,
     next_local: AtomicUsize,
     /// How safe what must be before Clients within this process rely on it.
@@ -108,6 +110,9 @@ pub enum StartError {
     /// The password file is of no use.
     #[error("auth.password_file: {0}")]
     PasswordFile(#[from] PasswordFileError),
+    /// The file of rules is of no use.
+    #[error("rights.file: {0}")]
+    RightsFile(#[from] RightsFileError),
     /// A listener's address can't be used.
     #[error("{listener} can't be opened: {source}{hint}")]
     Listen {
@@ -141,6 +146,9 @@ pub enum ReloadError {
     /// The password file is of no use.
     #[error("auth.password_file: {0}")]
     PasswordFile(#[from] PasswordFileError),
+    /// The file of rules is of no use.
+    #[error("rights.file: {0}")]
+    RightsFile(#[from] RightsFileError),
     /// A file of a listener's TLS is of no use.
     #[error("{listener}: {source}")]
     Tls {
@@ -183,9 +191,11 @@ impl Builder {
             return Err(StartError::Plaintext(listener.to_string()));
         }
         let chain = auth::chain(&config)?;
+        let rights = config.rights.file.as_deref().map(RightsFile::new);
+        let rules = rights.as_ref().map(RightsFile::read).transpose()?;
         let mut bound = Vec::new();
-        for listener in &config.listeners {
-            bound.push(Bound::new(listener, config.durability.default)?);
+        for (number, listener) in (0..).zip(&config.listeners) {
+            bound.push(Bound::new(listener, config.durability.default, number)?);
         }
         let addresses = bound
             .iter()
@@ -197,8 +207,10 @@ impl Builder {
         // The one place where randomness comes in.
         let seed = RandomState::new().hash_one(std::process::id());
         let stores = self.storage.is_some();
-        let (mut broker, mut parts) = assemble(&config, workers, seed, stores, &bound, addresses)
-            .map_err(StartError::Worker)?;
+        let (mut broker, mut parts) =
+            assemble(&config, workers, seed, stores, rules.as_ref(), &bound, addresses)
+                .map_err(StartError::Worker)?;
+        broker.rights = rights;
         let mut login_threads = Vec::new();
         if let Some((chain, passwords)) = chain {
             broker.passwords = passwords;
@@ -232,10 +244,12 @@ struct Bound {
     tls: Option<Arc<Certificates>>,
     web_socket: Option<Arc<Policy>>,
     durability: Durability,
+    /// Its place among the listeners of the configuration.
+    number: u16,
 }
 
 impl Bound {
-    fn new(listener: &Listener, durability: Durability) -> Result<Self, StartError> {
+    fn new(listener: &Listener, durability: Durability, number: u16) -> Result<Self, StartError> {
         let web_socket = listener.web_socket.as_ref();
         let protocol = if web_socket.is_some() { ALPN_HTTP } else { ALPN_MQTT };
         let tls = listener.tls.as_ref();
@@ -255,7 +269,12 @@ impl Bound {
             web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.is_local())));
         let durability = listener.durability.unwrap_or(durability);
         let proxies = listener.proxy_from.clone();
-        Ok(Self { socket, proxies, tls, web_socket, durability })
+        Ok(Self { socket, proxies, tls, web_socket, durability, number })
+    }
+
+    /// The listening socket, for one more thread.
+    fn acceptor(&self) -> io::Result<Acceptor> {
+        Acceptor::new(&self.socket, self.durability, self.number)
     }
 
     /// Whether something comes before MQTT.
@@ -263,6 +282,9 @@ impl Bound {
         self.tls.is_some() || self.web_socket.is_some() || !self.proxies.is_empty()
     }
 }
+
+/// The listener of connections from within the process, for rules that ask for one.
+const LOCAL: &str = "local";
 
 fn hint(error: &io::Error) -> &'static str {
     match error.kind() {
@@ -278,6 +300,7 @@ fn assemble(
     workers: u8,
     seed: u64,
     stores: bool,
+    rules: Option<&Arc<Rules>>,
     bound: &[Bound],
     addresses: Vec<Option<SocketAddr>>,
 ) -> io::Result<(Broker, Vec<WorkerParts>)> {
@@ -300,6 +323,14 @@ fn assemble(
         });
         ends.push((poll, inbox));
     }
+    let mut listeners = config.listeners.clone();
+    for (listener, address) in listeners.iter_mut().zip(&addresses) {
+        if let Some(address) = address {
+            listener.endpoint = Endpoint::Address(*address);
+        }
+    }
+    let names = listeners.iter().map(Listener::url).chain([LOCAL.to_owned()]);
+    let names: Arc<[Arc<str>]> = names.map(Arc::from).collect();
     let mut parts = Vec::new();
     for (number, (poll, inbox)) in (0..workers).map(WorkerNumber).zip(ends) {
         let core = CoreConfig {
@@ -313,6 +344,7 @@ fn assemble(
             durability: durability.clone(),
             login_timeout: config.asks_who_clients_are().then(|| login_timeout(config)),
             anonymous_may_claim: config.auth.password_file.is_none(),
+            rights: rules.cloned(),
             version: env!("CARGO_PKG_VERSION"),
         };
         let mut core = Core::new(started_at.1, core);
@@ -325,20 +357,15 @@ fn assemble(
             acceptors: bound
                 .iter()
                 .filter(|bound| !bound.has_handshake())
-                .map(|bound| Acceptor::new(&bound.socket, bound.durability))
+                .map(Bound::acceptor)
                 .collect::<io::Result<_>>()?,
             inbox,
             peers: peers.clone(),
             started_at,
             authentication: None,
+            listeners: rules.map(|_| names.clone()),
             admission: admission.clone(),
         });
-    }
-    let mut listeners = config.listeners.clone();
-    for (listener, address) in listeners.iter_mut().zip(&addresses) {
-        if let Some(address) = address {
-            listener.endpoint = Endpoint::Address(*address);
-        }
     }
     let broker = Broker {
         listeners,
@@ -350,6 +377,7 @@ fn assemble(
         passwords: None,
         certificates: bound.iter().filter_map(|bound| bound.tls.clone()).collect(),
         watcher: None,
+        rights: None,
         threads: Vec::new(),
         next_local: AtomicUsize::new(0),
         durability: config.durability.default,
@@ -462,7 +490,7 @@ impl Broker {
     fn start_front(&mut self, config: &Config, bound: &[Bound]) -> io::Result<()> {
         let mut doors = Vec::new();
         for bound in bound.iter().filter(|bound| bound.has_handshake()) {
-            let acceptor = Acceptor::new(&bound.socket, bound.durability)?;
+            let acceptor = bound.acceptor()?;
             let (tls, web_socket) = (bound.tls.clone(), bound.web_socket.clone());
             doors.push(Door { acceptor, proxies: bound.proxies.clone(), tls, web_socket });
         }
@@ -512,14 +540,39 @@ impl Broker {
             transport: Transport::plain(stream),
             rest: BytesMut::new(),
             durability: self.durability,
+            listener: u16::try_from(self.listeners.len()).unwrap_or(u16::MAX),
         };
         self.peers[at % self.peers.len()].send(WorkerMessage::Open(Box::new(opened)));
         Ok(theirs)
     }
 
-    /// Reads the password file, and all files of certificates, again; gives how many users there
-    /// are, nothing if there is no password file. Logins and handshakes from now on go by them; who
-    /// is in stays in. The files of each listener are taken up together.
+    /// Reads the file of rules again; gives how many rules it has, nothing if there is no such file.
+    /// They are in force as soon as every worker has taken them up, for open connections as well.
+    ///
+    /// # Errors
+    /// The file is of no use: the rules before stay in force.
+    pub fn reload_rights(&self) -> Result<Option<usize>, RightsFileError> {
+        let Some(rights) = &self.rights else { return Ok(None) };
+        match rights.read() {
+            Ok(rules) => {
+                let count = rules.rules().len();
+                for peer in &self.peers {
+                    peer.send(WorkerMessage::Rules(rules.clone()));
+                }
+                tracing::info!(rules = count, "the file of rules was read again");
+                Ok(Some(count))
+            }
+            Err(error) => {
+                tracing::error!("the rules stay in force as they were: {error}");
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the password file, the file of rules, and all files of certificates, again; gives how
+    /// many users there are, nothing if there is no password file. Logins and handshakes from now on
+    /// go by them; who is in stays in, within the rules. The files of each listener are taken up
+    /// together.
     ///
     /// # Errors
     /// A file is of no use: what was in force before still is, and all that is of use was taken up.
@@ -539,6 +592,9 @@ impl Broker {
                 }
                 Err(error) => tracing::error!("users stay in force as they were: {error}"),
             }
+        }
+        if let Err(error) = self.reload_rights() {
+            reloaded = reloaded.and(Err(ReloadError::RightsFile(error)));
         }
         for certificates in &self.certificates {
             if let Err(source) = certificates.reload() {

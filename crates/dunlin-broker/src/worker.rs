@@ -64,6 +64,8 @@ pub(crate) struct WorkerParts {
     pub(crate) started_at: (Clock, Instant),
     /// Who finds out who Clients are, if anybody does.
     pub(crate) authentication: Option<Authentication>,
+    /// The names of the listeners, if rules may ask for them.
+    pub(crate) listeners: Option<Arc<[Arc<str>]>>,
     /// Who may come in, for the whole broker.
     pub(crate) admission: Arc<Admission>,
 }
@@ -332,8 +334,8 @@ impl Worker {
             self.parts.admission.leave();
             return;
         }
-        let Socket { transport, permit, rest, .. } = *socket;
-        let adopted = Adopted { transport, permit, rest, client };
+        let Socket { transport, permit, rest, listener, .. } = *socket;
+        let adopted = Adopted { transport, permit, rest, listener, client };
         self.parts.peers[usize::from(worker.0)].send(WorkerMessage::Adopt(Box::new(adopted)));
     }
 

@@ -71,6 +71,20 @@ impl Session {
         Some(self.outbound.finish(at).0)
     }
 
+    /// The message of a QoS 2 exchange that this end began is not sent again; PUBREL is, as if the
+    /// receiver had answered the PUBLISH: it may have done so, and then holds the Packet Identifier.
+    ///
+    /// For a Session without a connection whose message its receiver is no longer to have.
+    pub fn forgo_message(&mut self, packet_identifier: PacketIdentifier) {
+        let Some(at) = self.outbound.find(packet_identifier) else { return };
+        let exchange = &mut self.outbound.entries[at];
+        if exchange.state == InFlightState::AwaitingPubRec {
+            exchange.state = InFlightState::AwaitingPubComp;
+            exchange.message = None;
+            exchange.subscription_identifiers = Vec::new();
+        }
+    }
+
     /// The Packet Identifiers of QoS 2 messages that were received and not yet released.
     pub fn received(&self) -> impl Iterator<Item = PacketIdentifier> + '_ {
         let taken = self.inbound.iter().filter(|(_, received)| received.refused.is_none());

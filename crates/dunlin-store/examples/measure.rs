@@ -178,6 +178,7 @@ fn queues(folder: &Path, messages: u64) -> Outcome {
         session_expiry_interval: 3600,
         away_since: Some(dunlin_protocol::Instant::ZERO),
         owner: None,
+        subject: None,
     };
     worker.append((0..SESSIONS).map(session).collect(), Durability::Fsync);
     let used = Used::now();

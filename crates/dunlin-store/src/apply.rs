@@ -8,7 +8,7 @@ use crate::engine::Engine;
 use crate::group::Group;
 use crate::index::{Client, Index, Tracked};
 use crate::keys::{self, Table};
-use dunlin_broker::core::Record;
+use dunlin_broker::core::{Record, Subject};
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{Text, TopicFilter, TopicName};
 use foldhash::fast::FixedState;
@@ -47,9 +47,14 @@ impl Applier<'_> {
 
     fn apply_one(&mut self, record: Record, shared: &mut Shared) {
         match record {
-            Record::Session { client_identifier, session_expiry_interval, away_since, owner } => {
-                let expiry_interval = session_expiry_interval;
-                let session = StoredSession { expiry_interval, away_since, owner };
+            Record::Session {
+                client_identifier,
+                session_expiry_interval: expiry_interval,
+                away_since,
+                owner,
+                subject,
+            } => {
+                let session = StoredSession { expiry_interval, away_since, owner, subject };
                 self.put_session(&client_identifier, Some(session));
             }
             Record::SessionEnded { client_identifier } => self.end_session(&client_identifier),
@@ -83,8 +88,14 @@ impl Applier<'_> {
                 let key = keys::received(session, packet_identifier.value());
                 self.group.remove(Table::Received, &key);
             }
-            Record::Will { client_identifier, message, message_expiry_interval, delay_secs } => {
-                let row = WillRow { message_expiry_interval, delay_secs, message };
+            Record::Will {
+                client_identifier,
+                message,
+                message_expiry_interval,
+                delay_secs,
+                subject,
+            } => {
+                let row = WillRow { message_expiry_interval, delay_secs, message, subject };
                 self.put_will(&client_identifier, &row);
             }
             Record::WillRemoved { client_identifier } => self.remove_will(&client_identifier),
@@ -100,8 +111,8 @@ impl Applier<'_> {
                 self.index.names.forget(Table::Underway, Some(number), name);
                 self.group.remove(Table::Underway, &named.key);
             }
-            Record::Retained { topic_name, message, change } => {
-                self.retain(&topic_name, message, change);
+            Record::Retained { topic_name, message, change, publisher } => {
+                self.retain(&topic_name, message, publisher, change);
             }
             // `Waiting` is made by stores alone; of what a later version adds, nothing is known.
             record => debug_assert!(matches!(record, Record::Waiting { .. }), "{record:?}"),
@@ -144,14 +155,20 @@ impl Applier<'_> {
 
     /// Changes arrive in whatever order the workers have; an older one than is stored counts for
     /// nothing.
-    fn retain(&mut self, topic_name: &TopicName, message: Option<Arc<Message>>, change: u64) {
+    fn retain(
+        &mut self,
+        topic_name: &TopicName,
+        message: Option<Arc<Message>>,
+        publisher: Option<Arc<Subject>>,
+        change: u64,
+    ) {
         if !self.index.changes.counts(self.now, topic_name, change) {
             return;
         }
         let name = topic_name.as_text().as_bytes();
         let named = self.index.names.key(Table::Retained, None, name);
         if let Some(message) = message {
-            let row = RetainedRow { change, message };
+            let row = RetainedRow { change, message, publisher };
             self.group.put(Table::Retained, &named.key, named.value(row.encode()), false);
         } else {
             self.index.names.forget(Table::Retained, None, name);

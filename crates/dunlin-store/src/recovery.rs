@@ -237,6 +237,7 @@ impl<'a> Recovery<'a> {
                 session_expiry_interval: session.expiry_interval,
                 away_since: session.away_since,
                 owner: session.owner,
+                subject: session.subject,
             });
         }
         Ok(())
@@ -426,6 +427,7 @@ impl<'a> Recovery<'a> {
             message: row.message,
             message_expiry_interval: row.message_expiry_interval,
             delay_secs: row.delay_secs,
+            subject: row.subject,
         });
         Ok(())
     }
@@ -442,8 +444,9 @@ impl<'a> Recovery<'a> {
     fn retained(&mut self, key: &[u8], value: &Bytes) -> Result<(), Damage> {
         let (name, value) = self.index.names.found(Table::Retained, None, key, value)?;
         let topic_name = TopicName::from_bytes(name).map_err(|_| Damage::IllegalString)?;
-        let RetainedRow { change, message } = RetainedRow::decode(Reader::new(value)?)?;
-        (self.each)(Record::Retained { topic_name, message: Some(message), change });
+        let row = RetainedRow::decode(Reader::new(value)?)?;
+        let RetainedRow { change, message, publisher } = row;
+        (self.each)(Record::Retained { topic_name, message: Some(message), change, publisher });
         Ok(())
     }
 }

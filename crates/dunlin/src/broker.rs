@@ -151,7 +151,7 @@ impl BrokerArgs {
 }
 
 /// The variables that may be meant for the broker.
-fn environment() -> BTreeMap<String, String> {
+pub(crate) fn environment() -> BTreeMap<String, String> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     std::env::vars_os()
         .map(|(name, value)| (text(name), text(value)))
@@ -282,6 +282,7 @@ fn start_failure(error: &StartError) -> Failure {
         | StartError::NobodyAllowed(_)
         | StartError::Plaintext(_)
         | StartError::PasswordFile(_)
+        | StartError::RightsFile(_)
         | StartError::Tls { .. } => Failure::usage(error.to_string()),
         // Its cause is in its words, before what may help.
         StartError::Listen { .. } => Failure::new(error.to_string()),

@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::acl::AclArgs;
 use crate::bench::BenchArgs;
 use crate::broker::BrokerArgs;
 use crate::cert::CertArgs;
@@ -48,6 +49,8 @@ enum Command {
     Cert(CertArgs),
     /// Add, change or remove a user of a password file.
     Passwd(PasswdArgs),
+    /// Ask who may do what by a file of rules, or make such a file of Mosquitto's.
+    Acl(AclArgs),
     /// Look after a broker's data folder: stat, check, forget, compact, export, import, backup.
     Store(StoreArgs),
 }
@@ -63,6 +66,7 @@ Examples:
   dunlin bench fan-in mqtt://localhost          load, checked and measured
   dunlin cert --out certs                       certificates for a trial of TLS
   dunlin passwd passwords gauge                 a user, for auth.password_file
+  dunlin acl explain -u gauge publish a/b       who may do what, and by which rule
   dunlin store stat /var/lib/dunlin             what a broker has stored";
 
 impl Cli {
@@ -77,6 +81,7 @@ impl Cli {
             Some(Command::Bench(args)) => args.run(),
             Some(Command::Cert(args)) => args.run(),
             Some(Command::Passwd(args)) => args.run(),
+            Some(Command::Acl(args)) => args.run(),
             Some(Command::Store(args)) => args.run(),
         }
     }

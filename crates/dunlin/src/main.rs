@@ -1,5 +1,6 @@
 //! The `dunlin` program: an MQTT broker, and the tools to talk to any broker.
 
+mod acl;
 mod arguments;
 mod bench;
 mod broker;

@@ -10,9 +10,10 @@ use super::{Fault, VARIABLE};
 use crate::workspace::sorted_entries;
 
 /// The crates that the simulator is made of.
-const CRATES: [&str; 8] = [
+const CRATES: [&str; 9] = [
     "dunlin-codec",
     "dunlin-topics",
+    "dunlin-rights",
     "dunlin-protocol",
     "dunlin-transport",
     "dunlin-identity",

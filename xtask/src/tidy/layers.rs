@@ -4,9 +4,10 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 16] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
+    ("dunlin-rights", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-protocol", &["dunlin-codec", "dunlin-topics"]),
     ("dunlin-transport", &[]),
     ("dunlin-identity", &["dunlin-codec"]),
@@ -16,12 +17,13 @@ const LAYERS: [(&str, &[&str]); 16] = [
         &[
             "dunlin-codec",
             "dunlin-topics",
+            "dunlin-rights",
             "dunlin-protocol",
             "dunlin-transport",
             "dunlin-identity",
         ],
     ),
-    ("dunlin-store", &["dunlin-codec", "dunlin-protocol", "dunlin-broker"]),
+    ("dunlin-store", &["dunlin-codec", "dunlin-rights", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
     ("dunlin-bench", &[]),
     (
@@ -29,6 +31,7 @@ const LAYERS: [(&str, &[&str]); 16] = [
         &[
             "dunlin-codec",
             "dunlin-topics",
+            "dunlin-rights",
             "dunlin-protocol",
             "dunlin-transport",
             "dunlin-client",

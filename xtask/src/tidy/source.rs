@@ -9,10 +9,11 @@ use crate::text_files::TextFile;
 const LINES_MAX: usize = 900;
 
 /// Where the code is pure: it gets time and randomness as parameters and asks its caller for IO.
-const PURE: [&str; 5] = [
+const PURE: [&str; 6] = [
     "crates/dunlin-codec/src",
     "crates/dunlin-identity/src",
     "crates/dunlin-topics/src",
+    "crates/dunlin-rights/src",
     "crates/dunlin-protocol/src",
     "crates/dunlin-broker/src/core",
 ];

@@ -1,6 +1,7 @@
 //! A chain of methods: the first that knows a Client decides about it.
 
-use crate::core::{Decision, Grant, Login};
+use crate::core::{Decision, Grant, Identity, Login};
+use dunlin_identity::UserName;
 use dunlin_identity::certificate::CertificateField;
 use dunlin_protocol::codec::ReasonCode;
 use std::fmt;
@@ -112,15 +113,22 @@ impl Method for Certificate {
             return Answer::NotMine;
         }
         match CertificateField::CommonName.user(certificate) {
-            Ok(user) => {
-                Answer::Allow(Grant { user: Some(user.as_text().clone()), expires_at: None })
-            }
+            Ok(user) => allowed(&user),
             Err(error) => {
                 tracing::debug!("a client certificate names no user by its Common Name: {error}");
                 let why = "the certificate names no user by its Common Name";
                 Answer::Deny(ReasonCode::NotAuthorized, why)
             }
         }
+    }
+}
+
+/// Lets in whom a method has found to be this user.
+pub(super) fn allowed(user: &UserName) -> Answer {
+    match Identity::new(Some(user.as_text()), []) {
+        Ok(identity) => Answer::Allow(Grant::of(identity)),
+        // Both have the same rules for names.
+        Err(_) => Answer::Deny(ReasonCode::BadUserNameOrPassword, "the user has no legal name"),
     }
 }
 

@@ -69,7 +69,7 @@ impl Judge {
         let mut delay = Duration::ZERO;
         if let (Some(damping), Some(address)) = (&self.damping, candidate.address) {
             match &verdict {
-                Verdict::Allow(grant) if grant.user.is_some() => {
+                Verdict::Allow(grant) if grant.identity.user().is_some() => {
                     damping.handle_success(address.ip());
                 }
                 Verdict::Deny(ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized, _) => {
@@ -87,7 +87,7 @@ impl Judge {
 mod tests {
     use super::*;
     use crate::auth::chain::{Answer, Method};
-    use crate::core::{Grant, Login};
+    use crate::core::{Grant, Identity, Login};
 
     /// Knows who has the right password; that of nobody takes thought.
     #[derive(Debug)]
@@ -101,8 +101,7 @@ mod tests {
 
         fn answer(&self, candidate: &Candidate) -> Answer {
             if candidate.login.password.as_deref() == Some(b"right") {
-                let user = Some("gauge".parse().unwrap());
-                return Answer::Allow(Grant { user, ..Grant::default() });
+                return Answer::Allow(Grant::of(Identity::new(Some("gauge"), []).unwrap()));
             }
             Answer::Deny(ReasonCode::BadUserNameOrPassword, "wrong")
         }

@@ -1,7 +1,6 @@
 //! The password file: read at start, again when that is asked for, and asked for each login.
 
 use super::chain::{Answer, Candidate, Method};
-use crate::core::Grant;
 use dunlin_identity::password_file::{
     FILE_LEN_MAX, InvalidLine, PASSWORD_LEN_MAX, PasswordChecker, PasswordFile, REMEMBERED_MAX,
     Verdict,
@@ -98,7 +97,7 @@ fn checker(path: &Path) -> Result<PasswordChecker, PasswordFileError> {
 
 fn allowed(user: &str) -> Answer {
     match UserName::new(user) {
-        Ok(user) => Answer::Allow(Grant { user: Some(user.as_text().clone()), expires_at: None }),
+        Ok(user) => super::chain::allowed(&user),
         // No such name is in a file.
         Err(_) => Answer::NotMine,
     }

@@ -155,6 +155,7 @@ mod tests {
             durability: Arc::default(),
             login_timeout: None,
             anonymous_may_claim: true,
+            rights: None,
             version: "test",
         };
         Core::new(Instant::ZERO, config).open(Instant::ZERO, Durability::Memory)

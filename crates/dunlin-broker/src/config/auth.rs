@@ -113,7 +113,7 @@ impl Auth {
         Setting {
             key: "auth.damping",
             doc: &[
-                "Whether the answers to logins that fail come slower and slower to an address (or                  an IPv6 network of 64 bits), and ten failures within a minute have it refused for                  the next one, unchecked. Half of them are forgotten each minute, and with each                  login that is right.",
+                "Whether the answers to logins that fail come slower and slower to an address (or an IPv6 network of 64 bits), and ten failures within a minute have it refused for the next one, unchecked. Half of them are forgotten each minute, and with each login that is right.",
             ],
             kind: Kind::Switch,
             example: None,
@@ -128,7 +128,7 @@ impl Auth {
         Setting {
             key: "auth.damping_exempt",
             doc: &[
-                "Networks whose addresses are never slowed or refused for failed logins; such as                  that of a proxy, which is the address of all its clients.",
+                "Networks whose addresses are never slowed or refused for failed logins; such as that of a proxy, which is the address of all its clients.",
             ],
             kind: NETWORKS,
             example: None,

@@ -12,6 +12,8 @@ mod load;
 #[cfg(feature = "server")]
 mod network;
 #[cfg(feature = "server")]
+mod rights;
+#[cfg(feature = "server")]
 mod setting;
 #[cfg(feature = "server")]
 mod show;
@@ -32,6 +34,7 @@ pub use {
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
     network::{InvalidNetwork, Network},
+    rights::Rights,
     setting::{Setting, settings},
     show::{reference, reference_page},
     web_socket::WebSocketListener,
@@ -53,6 +56,8 @@ pub struct Config {
     pub allow_anonymous: Option<bool>,
     /// How clients are known.
     pub auth: Auth,
+    /// What clients may do.
+    pub rights: Rights,
     /// Worker threads, at least 1; each has its own share of the connections and sessions.
     pub workers: usize,
     /// The folder for what must survive the process; unset, everything lives in memory.
@@ -74,6 +79,7 @@ impl Default for Config {
             listeners: vec![Listener::default()],
             allow_anonymous: None,
             auth: Auth::default(),
+            rights: Rights::default(),
             workers: available_workers(),
             data: None,
             durability: DurabilityRules::default(),
@@ -126,11 +132,12 @@ impl Config {
         self.listeners.iter().find(|listener| listener.is_plaintext())
     }
 
-    /// Whether clients are asked who they are: there is a way to know some of them, or a reason to
-    /// turn some away.
+    /// Whether clients are asked who they are: there is a way to know some of them, a reason to turn
+    /// some away, or there are rules for them.
     pub fn asks_who_clients_are(&self) -> bool {
         let mut listeners = self.listeners.iter();
         self.auth.password_file.is_some()
+            || self.rights.file.is_some()
             || !self.allows_anonymous()
             || listeners.any(Listener::asks_for_certificates)
     }

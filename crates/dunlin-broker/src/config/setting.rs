@@ -1,6 +1,6 @@
 //! One setting: its key, what it may hold, how it is read, set and shown.
 
-use super::{Auth, Config, Limits, Listener, QueuePolicy};
+use super::{Auth, Config, Limits, Listener, QueuePolicy, Rights};
 use crate::core::Durability;
 use dunlin_protocol::codec::TopicFilter;
 use std::fmt;
@@ -335,7 +335,7 @@ impl Limit for QueuePolicy {
 
 /// Every setting, in the order in which they are shown.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    BROKER.iter().chain(Auth::SETTINGS).chain(Limits::SETTINGS)
+    BROKER.iter().chain(Auth::SETTINGS).chain(Rights::SETTINGS).chain(Limits::SETTINGS)
 }
 
 const BROKER: &[Setting] = &[

@@ -149,6 +149,10 @@ impl Core {
         if let Some(secs) = will.message_expiry_interval {
             message.expire_after(now, secs);
         }
+        if !self.is_will_allowed(key, &message) {
+            self.endpoints.drop_for(key, DropCause::NotAllowed);
+            return;
+        }
         let client_identifier = self.endpoints.sessions[key.0].client_identifier.clone();
         self.publish_own(now, Some((key, &client_identifier)), message);
     }
@@ -162,7 +166,8 @@ impl Core {
     ) {
         let message = Arc::new(message);
         let outgoing = Outgoing::shared(&message);
-        if let Err(cause) = self.retain(now, &outgoing) {
+        let publisher = of.map(|(publisher, _)| publisher);
+        if let Err(cause) = self.retain(now, publisher, &outgoing) {
             self.endpoints.counters.drop_one(cause);
         }
         match of {
@@ -184,6 +189,9 @@ impl Core {
         self.endpoints.drop_many_for(key, DropCause::SessionEnded, lost as u64);
         self.endpoints.drop_waiting(key);
         self.registry.remove(&self.endpoints.sessions, key);
+        if let Some(rights) = &mut self.endpoints.rights {
+            rights.forget(key);
+        }
         let Some(mut session) = self.endpoints.sessions.remove(key.0) else { return };
         self.endpoints.ended_number = self.endpoints.ended_number.max(session.last_number());
         let refused_bytes = session.rare.as_ref().map_or(0, |rare| rare.refused.bytes());

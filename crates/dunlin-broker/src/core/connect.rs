@@ -78,7 +78,7 @@ impl Core {
     }
 
     fn decide_connect(&mut self, now: Instant, key: ConnectionKey, admitted: Admitted) {
-        let Admitted { mut connect, owner, expires_at } = admitted;
+        let Admitted { mut connect, owner, who, expires_at } = admitted;
         if let Err(reason_code) = self.check_connect(&connect) {
             self.reject(now, key, reason_code);
             return;
@@ -97,6 +97,13 @@ impl Core {
                 self.reject_stranger(now, key, of, owner);
                 return;
             }
+        }
+        let subject = self.subject_of(&who, &connect.client_identifier);
+        if let (Some(subject), Some(will)) = (&subject, &connect.will)
+            && !self.may_leave(subject, &will_message(will))
+        {
+            self.reject(now, key, ReasonCode::NotAuthorized);
+            return;
         }
         // Who is refused changes nothing: neither takeover nor Clean Start comes before this. A
         // Client that has a session needs no room for another one.
@@ -123,7 +130,7 @@ impl Core {
             && known.is_some_and(|session| self.endpoints.sessions[session.0].is_undecided())
         {
             self.leave_user(&owner);
-            self.park(key, Admitted { connect, owner, expires_at });
+            self.park(key, Admitted { connect, owner, who, expires_at });
             return;
         }
         let resumed = match known {
@@ -135,6 +142,9 @@ impl Core {
         };
         let session = resumed.unwrap_or_else(|| self.begin_session(&connect));
         self.endpoints.sessions[session.0].owner.claim(&owner);
+        if let Some(subject) = subject {
+            self.endpoints.set_subject(session, subject);
+        }
         self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
         self.limit_login(now, key, expires_at);
@@ -295,11 +305,13 @@ impl Core {
         let client_identifier = session.client_identifier.clone();
         let session_expiry_interval = session.expiry_interval;
         let owner = session.owner.name().cloned();
+        let subject = self.endpoints.subject(key).cloned();
         self.endpoints.record(Record::Session {
             client_identifier,
             session_expiry_interval,
             away_since,
             owner,
+            subject,
         });
     }
 
@@ -314,6 +326,7 @@ impl Core {
                 message: Arc::new(will.message.clone()),
                 message_expiry_interval: will.message_expiry_interval,
                 delay_secs: will.delay_secs,
+                subject: self.endpoints.subject(key).cloned(),
             };
             self.endpoints.record(record);
         } else if had_will {
@@ -345,6 +358,9 @@ impl Core {
             connection.held = false;
             connection.read_again_at = now;
             self.resumed.push(key);
+        }
+        if self.endpoints.rights.is_some() {
+            self.give_up_denied(now, session_key);
         }
         self.endpoints.touch(key.index);
         let session = &mut self.endpoints.sessions[session_key.0];

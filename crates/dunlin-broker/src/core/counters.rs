@@ -22,7 +22,8 @@ pub enum DropCause {
     PacketTooLarge,
     /// The session ended with messages waiting.
     SessionEnded,
-    /// The Topic Name, the rights or a limit forbid it to its publisher.
+    /// The Topic Name, the rights or a limit forbid it to its publisher, or the rights to its
+    /// receiver.
     NotAllowed,
     /// The limit of retained messages is reached.
     RetainedFull,

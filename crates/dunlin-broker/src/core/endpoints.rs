@@ -17,6 +17,7 @@ use super::login::LoginState;
 use super::queue::QueueHead;
 use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
+use super::rights::Rights;
 use super::session::{Note, Session};
 use super::slab::Slab;
 use super::spares::Spares;
@@ -109,6 +110,8 @@ pub(super) struct Endpoints {
     pub(super) counters: Counters,
     pub(super) drop_list: DropList,
     pub(super) retained: RetainedStore,
+    /// What Clients may do; `None` if they may do everything.
+    pub(super) rights: Option<Box<Rights>>,
     touched: Vec<ConnectionKey>,
     urgent: Vec<ConnectionKey>,
     spares: Spares,
@@ -147,6 +150,7 @@ impl Endpoints {
         limits: Arc<Limits>,
         queue_head: QueueHead,
         retained: RetainedStore,
+        rights: Option<Box<Rights>>,
         stores: bool,
     ) -> Self {
         Self {
@@ -157,6 +161,7 @@ impl Endpoints {
             counters: Counters::default(),
             drop_list: DropList::default(),
             retained,
+            rights,
             touched: Vec::new(),
             urgent: Vec::new(),
             spares: Spares::default(),

@@ -72,6 +72,8 @@ pub(super) struct Forwarded {
     pub(super) durability: Durability,
     /// Those who have it since it came the last time.
     pub(super) given: Option<Arc<Given>>,
+    /// The workers whose members of the group may not have it, by the rules.
+    pub(super) denied_at: Vec<WorkerNumber>,
 }
 
 /// What becomes of a message when the queue of a session that is to have it is full, and its

@@ -98,6 +98,7 @@ impl Core {
                     || Granted::of_own_message(index, session, topic_name)
                         .is_some_and(|own| own.maximum_qos > QoS::AtMostOnce);
                 wants
+                    && self.endpoints.is_wanted(session, topic_name)
                     && !outgoing.was_given(|| self.endpoints.given_to(self.worker, session))
                     && self.endpoints.would_refuse(now, session, outgoing)
             }
@@ -181,7 +182,6 @@ impl Core {
         self.routing.look_up(&outgoing);
         for (key, granted) in self.routing.cache.found().subscribers() {
             if let Subscriber::Session(session) = key.subscriber() {
-                routed.outcome.matched = true;
                 if routed.has_before(&self.endpoints, self.worker, session, &outgoing) {
                     continue;
                 }

@@ -2,7 +2,7 @@
 //! a core does, where counters and contents disagree, or where outputs grow without bound.
 
 use super::{Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, InputState, Output};
-use super::{Decision, Grant, RetainedStore, WorkerNumber};
+use super::{Decision, Grant, Identity, RetainedStore, Rules, WorkerNumber};
 use super::{Durability, Fetch, Image, QueueHead, QueuePart, RecordNumber};
 use crate::{Limits, QueuePolicy};
 use bytes::BytesMut;
@@ -37,6 +37,8 @@ struct World {
     wires: Vec<Wire>,
     /// Whether nobody reads what is written.
     blocked: bool,
+    /// How often the rules have changed.
+    generation: u64,
 }
 
 /// Connections at the same time.
@@ -60,6 +62,18 @@ pub fn operations(data: &[u8]) {
         world.check();
     }
     world.finish();
+}
+
+/// Rules that change with their number.
+fn rules(generation: u64) -> Arc<Rules> {
+    let denied = if generation.is_multiple_of(2) { "+/a" } else { "a/#" };
+    let text = format!(
+        "[[rule]]\ndeny = [\"subscribe\", \"publish\"]\ntopics = [\"{denied}\"]\n\
+         [[rule]]\nallow = [\"subscribe\", \"publish\", \"retain\", \"will\"]\n\
+         topics = [\"#\", \"$share/+/#\", \"$SYS/#\"]\nqos_max = {}\n",
+        generation % 3
+    );
+    Arc::new(Rules::parse(&text).expect("legal rules").with_generation(generation))
 }
 
 impl World {
@@ -97,6 +111,7 @@ impl World {
                 durability: Arc::default(),
                 login_timeout: (first & 128 != 0).then_some(LOGIN_TIMEOUT),
                 anonymous_may_claim: true,
+                rights: (first & 64 != 0).then(|| rules(0)),
                 version: "0",
             };
             Core::new(Instant::ZERO, config)
@@ -111,6 +126,7 @@ impl World {
             cores,
             wires: Vec::new(),
             blocked: false,
+            generation: 0,
         }
     }
 
@@ -156,6 +172,15 @@ impl World {
             11 | 12 => self.take_mail(worker),
             13 => self.blocked = !self.blocked,
             14 => self.settle(worker),
+            15 if place < 15 => {
+                // Without rules at first, these are none of its business.
+                self.generation += 1;
+                let rules = rules(self.generation);
+                for worker in 0..self.cores.len() {
+                    self.cores[worker].handle_rules(self.now, rules.clone());
+                    self.settle(worker);
+                }
+            }
             15 if place == 15 => self.cores.iter_mut().for_each(|core| core.stop(self.now)),
             _ => {}
         }
@@ -270,7 +295,10 @@ impl World {
                 // Some names are turned away, others and those without one let in.
                 let decision = match login.user_name {
                     Some(user) if user.len() % 4 == 3 => Decision::Deny(ReasonCode::NotAuthorized),
-                    user => Decision::Allow(Grant { user, expires_at: None }),
+                    user => match Identity::new(user.as_deref(), []) {
+                        Ok(identity) => Decision::Allow(Grant::of(identity)),
+                        Err(_) => Decision::Deny(ReasonCode::BadUserNameOrPassword),
+                    },
                 };
                 self.mail[worker].push_back(Mail::Decided(connection, exchange, decision));
             }

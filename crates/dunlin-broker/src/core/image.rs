@@ -10,6 +10,7 @@ use dunlin_protocol::codec::{
     PacketIdentifier, QoS, SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };
 use dunlin_protocol::{Instant, Message};
+use dunlin_rights::Subject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub struct Image {
 struct Retained {
     message: Option<Arc<Message>>,
     change: u64,
+    publisher: Option<Arc<Subject>>,
 }
 
 /// What is stored about a Client.
@@ -40,6 +42,8 @@ pub(super) struct ClientImage {
     pub(super) last_number: u64,
     pub(super) received: BTreeSet<PacketIdentifier>,
     pub(super) will: Option<Box<Will>>,
+    /// Who has left the Will.
+    pub(super) will_of: Option<Arc<Subject>>,
     pub(super) underway: BTreeMap<u64, Underway>,
 }
 
@@ -49,6 +53,7 @@ pub(super) struct StoredSession {
     pub(super) away_since: Option<Instant>,
     /// See [`Record::Session`].
     pub(super) owner: Option<Text>,
+    pub(super) subject: Option<Arc<Subject>>,
 }
 
 /// What is told of messages that are in the store alone. See [`Record::Waiting`].
@@ -89,10 +94,11 @@ impl Image {
     /// Applies a change. Records come in the order of the log; [`Record::Waiting`] is none of it
     /// and is ignored.
     pub fn apply(&mut self, record: Record) {
-        if let Record::Retained { topic_name, message, change } = record {
+        if let Record::Retained { topic_name, message, change, publisher } = record {
             let known = self.retained.get(&topic_name);
             if known.is_none_or(|known| known.change <= change) {
-                self.retained.insert(topic_name.detached(), Retained { message, change });
+                let retained = Retained { message, change, publisher };
+                self.retained.insert(topic_name.detached(), retained);
             }
             return;
         }
@@ -130,12 +136,13 @@ impl Image {
         for (client_identifier, client) in &self.clients {
             client.give_back(client_identifier, tail_from, &mut records);
         }
-        for (topic_name, Retained { message, change }) in &self.retained {
+        for (topic_name, Retained { message, change, publisher }) in &self.retained {
             if let Some(message) = message {
                 records.push(Record::Retained {
                     topic_name: topic_name.clone(),
                     message: Some(message.clone()),
                     change: *change,
+                    publisher: publisher.clone(),
                 });
             }
         }
@@ -194,9 +201,10 @@ impl ClientImage {
     /// Applies a change that is about this Client.
     pub(super) fn apply(&mut self, record: Record) {
         match record {
-            Record::Session { session_expiry_interval, away_since, owner, .. } => {
+            Record::Session { session_expiry_interval, away_since, owner, subject, .. } => {
                 let expiry_interval = session_expiry_interval;
-                self.session = Some(StoredSession { expiry_interval, away_since, owner });
+                let session = StoredSession { expiry_interval, away_since, owner, subject };
+                self.session = Some(session);
             }
             Record::SessionEnded { .. } => {
                 // What it has handed on is no longer its own.
@@ -268,7 +276,8 @@ impl ClientImage {
             Record::Released { packet_identifier, .. } => {
                 self.received.remove(&packet_identifier);
             }
-            Record::Will { message, message_expiry_interval, delay_secs, .. } => {
+            Record::Will { message, message_expiry_interval, delay_secs, subject, .. } => {
+                self.will_of = subject;
                 self.will = Some(Box::new(Will {
                     message: Message::clone(&message),
                     message_expiry_interval,
@@ -277,7 +286,7 @@ impl ClientImage {
                     is_recorded: true,
                 }));
             }
-            Record::WillRemoved { .. } => self.will = None,
+            Record::WillRemoved { .. } => (self.will, self.will_of) = (None, None),
             Record::Underway { number, message, group, .. } => {
                 self.underway.insert(number, Underway { message, group });
             }
@@ -312,6 +321,7 @@ impl ClientImage {
                 session_expiry_interval: session.expiry_interval,
                 away_since: session.away_since,
                 owner: session.owner.clone(),
+                subject: session.subject.clone(),
             });
         }
         for (topic_filter, granted) in &self.subscriptions {
@@ -340,6 +350,7 @@ impl ClientImage {
                 message: Arc::new(will.message.clone()),
                 message_expiry_interval: will.message_expiry_interval,
                 delay_secs: will.delay_secs,
+                subject: self.will_of.clone(),
             });
         }
         for (number, underway) in &self.underway {

@@ -4,8 +4,10 @@
 use super::connect::will_message;
 use super::timers::Timer;
 use super::{ConnectionKey, Core, Output};
+use core::net::IpAddr;
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{Connect, ReasonCode, Text};
+use dunlin_rights::Identity;
 use std::fmt;
 use std::sync::Arc;
 
@@ -46,11 +48,22 @@ pub enum Decision {
 /// What a Client that is let in gets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Grant {
-    /// The user that it is; `None` for an anonymous Client.
-    pub user: Option<Text>,
+    /// Who it is.
+    pub identity: Arc<Identity>,
     /// When it must have logged in again: its connection ends then with 0xA0 (Maximum connect
     /// time).
     pub expires_at: Option<Instant>,
+    /// The address that it comes from, for rules that ask for it.
+    pub address: Option<IpAddr>,
+    /// The listener that it came in by, for rules that ask for it.
+    pub listener: Option<Arc<str>>,
+}
+
+impl Grant {
+    /// For a Client that is this one, until it leaves.
+    pub fn of(identity: Identity) -> Self {
+        Self { identity: Arc::new(identity), ..Self::default() }
+    }
 }
 
 /// Whose a session is. Nobody else gets at it by its Client Identifier.
@@ -62,8 +75,8 @@ pub(super) struct Owner(Option<Arc<Text>>);
 
 impl Owner {
     /// A user, or all who are anonymous; no user's name is empty.
-    fn of(user: Option<Text>) -> Self {
-        Self(Some(Arc::new(user.unwrap_or_default())))
+    fn of(user: Option<&Text>) -> Self {
+        Self(Some(Arc::new(user.cloned().unwrap_or_default())))
     }
 
     /// As it is stored.
@@ -103,13 +116,22 @@ impl Owner {
 pub(super) struct Admitted {
     pub(super) connect: Connect,
     pub(super) owner: Owner,
+    pub(super) who: Who,
     pub(super) expires_at: Option<Instant>,
+}
+
+/// What rules may ask of a Client beside its Client Identifier.
+#[derive(Debug, Default)]
+pub(super) struct Who {
+    pub(super) identity: Arc<Identity>,
+    pub(super) address: Option<IpAddr>,
+    pub(super) listener: Option<Arc<str>>,
 }
 
 impl Admitted {
     /// A Client that nobody asks who it is.
     pub(super) fn unasked(connect: Connect) -> Self {
-        Self { connect, owner: Owner::default(), expires_at: None }
+        Self { connect, owner: Owner::default(), who: Who::default(), expires_at: None }
     }
 }
 
@@ -175,10 +197,11 @@ impl Core {
         connection.read_again_at = now;
         self.resumed.push(key);
         match decision {
-            Decision::Allow(Grant { user, expires_at }) => {
+            Decision::Allow(Grant { identity, expires_at, address, listener }) => {
                 self.endpoints.counters.logins_allowed += 1;
-                let owner = Owner::of(user);
-                let admitted = Admitted { connect: *connect, owner, expires_at };
+                let owner = Owner::of(identity.user());
+                let who = Who { identity, address, listener };
+                let admitted = Admitted { connect: *connect, owner, who, expires_at };
                 self.place_connect(now, key, admitted);
             }
             Decision::Deny(reason_code) => {

@@ -47,6 +47,7 @@ mod record;
 mod recovery;
 mod registry;
 mod retained;
+mod rights;
 mod routing;
 mod session;
 mod shared;
@@ -76,6 +77,7 @@ pub use retained::RetainedStore;
 pub use routing::owner;
 pub use users::UserConnections;
 
+pub use dunlin_rights::{Identity, Rules, Subject};
 pub use dunlin_topics::GroupName;
 
 use crate::Limits;
@@ -91,6 +93,7 @@ use names::TopicNames;
 use pending::PendingPublishes;
 use recovery::Recovery;
 use registry::Registry;
+use rights::Rights;
 use routing::Routing;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -125,6 +128,9 @@ pub struct CoreConfig {
     /// Whether a session that was made while nobody was asked goes to an anonymous Client, too. A
     /// user may otherwise find its session in the hands of a stranger on the day that users begin.
     pub anonymous_may_claim: bool,
+    /// What Clients may do; without rules they may do everything. With rules they should be asked
+    /// who they are: else all of them are anonymous.
+    pub rights: Option<Arc<Rules>>,
     /// What `$SYS/broker/version` says.
     pub version: &'static str,
 }
@@ -251,7 +257,13 @@ impl Core {
             version: config.version,
             started_at: now,
             server_config: Arc::new(server_config),
-            endpoints: Endpoints::new(limits, config.queue_head, config.retained, config.stores),
+            endpoints: Endpoints::new(
+                limits,
+                config.queue_head,
+                config.retained,
+                config.rights.map(|rules| Box::new(Rights::new(rules))),
+                config.stores,
+            ),
             durability: config.durability,
             login_timeout: config.login_timeout,
             anonymous_may_claim: config.anonymous_may_claim,

@@ -42,6 +42,11 @@ impl Notes {
         }
     }
 
+    pub(super) fn get(&self, packet_identifier: PacketIdentifier) -> Option<&Note> {
+        let at = self.search(packet_identifier).ok()?;
+        self.places[at].1.as_ref()
+    }
+
     pub(super) fn get_mut(&mut self, packet_identifier: PacketIdentifier) -> Option<&mut Note> {
         let at = self.search(packet_identifier).ok()?;
         self.places[at].1.as_mut()

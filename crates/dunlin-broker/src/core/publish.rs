@@ -46,6 +46,7 @@ impl Routed {
         group: Option<&Arc<GroupName>>,
         delivered: Delivered,
     ) {
+        self.outcome.matched |= !delivered.is_denied;
         self.outcome.refused |= delivered.refused;
         self.stored = delivered.stored.or(self.stored);
         if let Some(number) = delivered.tentative {
@@ -69,6 +70,7 @@ impl Routed {
     ) -> bool {
         let has = outgoing.was_given(|| endpoints.given_to(worker, session));
         if has {
+            self.outcome.matched = true;
             self.receivers.push(Receiver::Given(endpoints.given_to(worker, session)));
         }
         has
@@ -88,13 +90,13 @@ impl Core {
         counters.publish_received += 1;
         counters.publish_bytes_received += message.payload.len() as u64;
         self.count_rate(now, key, &message);
-        if let Some(reason_code) = self.forbidden(&message) {
+        if let Some(reason_code) = self.forbidden(session, &message) {
             self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
             return;
         }
         let Some(ack) = ack else {
             let outgoing = Outgoing::borrowed(&message);
-            if let Err(cause) = self.retain(now, &outgoing) {
+            if let Err(cause) = self.retain(now, Some(session), &outgoing) {
                 // Those who are there get it all the same.
                 self.endpoints.counters.drop_one(cause);
             }
@@ -147,7 +149,7 @@ impl Core {
                 self.pending.has_undecided(publisher) || self.may_concern_others(outgoing);
         }
         let mut routed = Routed::default();
-        match self.retain(now, outgoing) {
+        match self.retain(now, Some(session), outgoing) {
             Ok(stored) => routed.stored = stored,
             Err(cause) => {
                 self.refuse_publish(now, key, Some(ack), ReasonCode::QuotaExceeded, cause);
@@ -179,8 +181,8 @@ impl Core {
         self.endpoints.stores && self.endpoints.sessions[session.0].is_persistent()
     }
 
-    /// Why a Topic Name may not be published to, if it may not.
-    fn forbidden(&mut self, message: &Message) -> Option<ReasonCode> {
+    /// Why a message may not be published, if it may not.
+    fn forbidden(&mut self, session: SessionKey, message: &Message) -> Option<ReasonCode> {
         if is_sys(&message.topic_name) {
             return Some(ReasonCode::NotAuthorized);
         }
@@ -190,8 +192,11 @@ impl Core {
             && topic_name.iter().filter(|byte| **byte == b'/').count() >= levels_max;
         if too_deep {
             self.count_limit(LimitCause::TopicLevels, 1);
+            return Some(ReasonCode::TopicNameInvalid);
         }
-        too_deep.then_some(ReasonCode::TopicNameInvalid)
+        let is_denied =
+            self.endpoints.rights.is_some() && !self.endpoints.may_publish(session, message);
+        is_denied.then_some(ReasonCode::NotAuthorized)
     }
 
     /// Tells the publisher that its message was not taken: by the acknowledgement in MQTT 5.0. An
@@ -289,6 +294,7 @@ impl Core {
     pub(super) fn retain(
         &mut self,
         now: Instant,
+        publisher: Option<SessionKey>,
         outgoing: &Outgoing<'_>,
     ) -> Result<Option<RecordNumber>, DropCause> {
         if !outgoing.message.retain {
@@ -303,8 +309,10 @@ impl Core {
         if is_later && !self.pending.unrecorded.has_room(&message) {
             return Err(DropCause::RetainedFull);
         }
+        let publisher = publisher.and_then(|publisher| self.endpoints.subject(publisher)).cloned();
+        let limits = &self.endpoints.limits;
         let (change, expired) =
-            self.endpoints.retained.set(now, message.clone(), &self.endpoints.limits);
+            self.endpoints.retained.set(now, message.clone(), publisher.clone(), limits);
         self.record_expired(expired);
         let change = change.map_err(|RetainedFull(limit)| {
             self.count_limit(limit, 1);
@@ -316,10 +324,11 @@ impl Core {
         let topic_name = message.topic_name.clone();
         let message = (!message.payload.is_empty()).then_some(message);
         if is_later {
-            self.pending.unrecorded.put(topic_name, Change { number: change, message });
+            self.pending.unrecorded.put(topic_name, Change { number: change, message, publisher });
             return Ok(None);
         }
-        Ok(Some(self.endpoints.record(Record::Retained { topic_name, message, change })))
+        let record = Record::Retained { topic_name, message, change, publisher };
+        Ok(Some(self.endpoints.record(record)))
     }
 
     /// Records that retained messages have expired. By the change that had set one, so that it
@@ -329,14 +338,16 @@ impl Core {
             return;
         }
         for (topic_name, change) in expired {
-            let message = None;
+            let (message, publisher) = (None, None);
             if is_sys(&topic_name) {
                 continue;
             } else if self.endpoints.store_is_ready {
-                self.endpoints.record(Record::Retained { topic_name, message, change });
+                let record = Record::Retained { topic_name, message, change, publisher };
+                self.endpoints.record(record);
             } else {
                 // The message may wait itself, and must not follow the news that it has expired.
-                self.pending.unrecorded.put(topic_name, Change { number: change, message });
+                let change = Change { number: change, message, publisher };
+                self.pending.unrecorded.put(topic_name, change);
             }
         }
     }
@@ -344,9 +355,11 @@ impl Core {
     /// Records what was retained while the store took nothing, unless something has become of it
     /// since: that is recorded by the worker which knows it.
     pub(super) fn record_unrecorded(&mut self) {
-        for (topic_name, Change { number: change, message }) in self.pending.unrecorded.take() {
+        for (topic_name, changed) in self.pending.unrecorded.take() {
+            let Change { number: change, message, publisher } = changed;
             if self.endpoints.retained.is_as_left_by(change, &topic_name, message.is_some()) {
-                self.endpoints.record(Record::Retained { topic_name, message, change });
+                let record = Record::Retained { topic_name, message, change, publisher };
+                self.endpoints.record(record);
             }
         }
     }
@@ -369,14 +382,15 @@ impl Core {
         let Routing { index, cache, turns } = &self.routing;
         let recipients = cache.found();
         if !recipients.groups().is_empty() {
-            let choice = Choice::new(index, turns, &self.interest, &self.endpoints);
+            let topic_name = &message.topic_name;
+            let choice = Choice::new(index, turns, &self.interest, &self.endpoints, topic_name);
             outgoing.members.get_or_init(|| ChosenMembers::of(recipients.groups(), &choice));
         }
         for (key, granted) in recipients.subscribers() {
-            routed.outcome.matched = true;
             match key.subscriber() {
                 Subscriber::Session(session) => {
                     if granted.no_local && publisher == Some(session) {
+                        routed.outcome.matched = true;
                         continue;
                     }
                     if routed.has_before(&self.endpoints, self.worker, session, outgoing) {
@@ -392,6 +406,8 @@ impl Core {
                     routed.add(&self.endpoints, self.worker, session, None, delivered);
                 }
                 Subscriber::Worker(worker) => {
+                    // With rules it answers whether somebody there may have it.
+                    routed.outcome.matched |= self.endpoints.rights.is_none();
                     routed.workers += u32::from(answer.is_some());
                     let message = outgoing.keep().clone();
                     let forwarded = Forwarded {
@@ -403,6 +419,7 @@ impl Core {
                         when_full: outgoing.when_full,
                         durability: outgoing.durability,
                         given: outgoing.given.clone(),
+                        denied_at: Vec::new(),
                     };
                     self.outbox.push(worker, Forward::Publish(forwarded));
                 }

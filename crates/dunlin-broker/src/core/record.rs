@@ -6,6 +6,7 @@ use dunlin_protocol::codec::{
     PacketIdentifier, QoS, SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };
 use dunlin_protocol::{Instant, Message};
+use dunlin_rights::Subject;
 use std::sync::Arc;
 
 /// The place of a record in the sequence of its worker's records, from 1.
@@ -35,6 +36,8 @@ pub enum Record {
         away_since: Option<Instant>,
         /// The user whose session it is, empty for anonymous Clients; `None` while nobody knows.
         owner: Option<Text>,
+        /// Who uses it or did last, for rules; `None` if there were none.
+        subject: Option<Arc<Subject>>,
     },
     /// A session ended; all that it had goes with it, its Will included.
     SessionEnded {
@@ -154,6 +157,8 @@ pub enum Record {
         message_expiry_interval: Option<u32>,
         /// The Will Delay Interval, in seconds.
         delay_secs: u32,
+        /// Who has left it, for rules; `None` if there were none.
+        subject: Option<Arc<Subject>>,
     },
     /// The Will of a Client was published or discarded.
     WillRemoved {
@@ -188,6 +193,8 @@ pub enum Record {
         /// The number of the change among those of all workers: where the records of several
         /// workers meet in another order, the highest one of a Topic Name counts.
         change: u64,
+        /// Who has published it, for rules; `None` if there were none.
+        publisher: Option<Arc<Subject>>,
     },
 }
 

@@ -43,8 +43,9 @@ impl Core {
     /// [`owner`]: super::owner
     pub fn recover(&mut self, now: Instant, record: Record) {
         debug_assert!(!self.recovery.is_finished, "records come before the end of recovery");
-        if let Record::Retained { topic_name, message, change } = record {
-            self.endpoints.retained.recover(now, topic_name, message, change);
+        if let Record::Retained { topic_name, message, change, publisher } = record {
+            let publisher = publisher.filter(|_| self.endpoints.rights.is_some());
+            self.endpoints.retained.recover(now, topic_name, message, publisher, change);
             return;
         }
         let Some(client_identifier) = record.client_identifier() else { return };
@@ -119,6 +120,8 @@ impl Core {
         let away_since = stored.as_ref().and_then(|stored| stored.away_since);
         let owner = stored.as_ref().and_then(|stored| stored.owner.as_ref());
         session.owner = Owner::stored(owner.map(Text::detached));
+        let subject = stored.as_ref().and_then(|stored| stored.subject.clone());
+        let subject = subject.or(client.will_of);
         // The clock may have been wrong then, and have gone back since.
         let gone_at = away_since.map_or(now, |away_since| away_since.min(now));
         let expiry_interval = session.expiry_interval;
@@ -144,6 +147,9 @@ impl Core {
             self.announce(&topic_filter, false);
             self.endpoints.sessions[key.0].subscriptions.push(topic_filter);
             self.endpoints.counters.subscriptions += 1;
+        }
+        if let Some(subject) = subject {
+            self.endpoints.set_subject(key, subject);
         }
         self.restore_owed(key, client.owed, client.waiting);
         if stored.is_some() && away_since.is_none() && expiry_interval > 0 {

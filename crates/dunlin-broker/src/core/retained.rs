@@ -2,11 +2,14 @@
 
 use super::granted::Granted;
 use super::limits::LimitCause;
+use super::rights::may_retain;
 use super::sys::is_sys;
 use crate::Limits;
 use dunlin_protocol::codec::{TopicFilter, TopicName};
 use dunlin_protocol::{Instant, Message};
+use dunlin_rights::{Rules, Subject};
 use dunlin_topics::{NameIndex, Page, PageLimit, Place};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -41,6 +44,30 @@ struct Entry {
     message: Arc<Message>,
     /// The change that set it.
     change: u64,
+    /// Who has published it, if there were rules then.
+    publisher: Option<Box<Publisher>>,
+}
+
+/// Who has published a retained message, and what the rules said of it last.
+struct Publisher {
+    subject: Arc<Subject>,
+    /// The generation of those rules, and whether the message may still stand for him.
+    judged: Cell<Option<(u64, bool)>>,
+}
+
+impl Entry {
+    /// Whether its publisher might publish it now.
+    fn is_allowed(&self, rules: &Rules) -> bool {
+        let Some(Publisher { subject, judged }) = self.publisher.as_deref() else { return true };
+        match judged.get() {
+            Some((generation, is_allowed)) if generation == rules.generation() => is_allowed,
+            _ => {
+                let is_allowed = may_retain(rules, subject, &self.message);
+                judged.set(Some((rules.generation(), is_allowed)));
+                is_allowed
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for Retained {
@@ -80,6 +107,7 @@ impl Retained {
     fn put(
         &mut self,
         message: Arc<Message>,
+        publisher: Option<Arc<Subject>>,
         change: u64,
         limits: Option<&Limits>,
     ) -> Result<(), RetainedFull> {
@@ -101,7 +129,9 @@ impl Retained {
             }
         }
         let expiring = message.expires_at.map(|at| (at, message.topic_name.clone()));
-        let entry = Entry { message, change };
+        let publisher =
+            publisher.map(|subject| Box::new(Publisher { subject, judged: Cell::new(None) }));
+        let entry = Entry { message, change, publisher };
         let old = match place {
             Place::Taken(old) => Some(std::mem::replace(old, entry)),
             Place::Free(free) => {
@@ -134,13 +164,18 @@ impl Retained {
         expired
     }
 
-    fn set(&mut self, message: Arc<Message>, limits: &Limits) -> Result<u64, RetainedFull> {
+    fn set(
+        &mut self,
+        message: Arc<Message>,
+        publisher: Option<Arc<Subject>>,
+        limits: &Limits,
+    ) -> Result<u64, RetainedFull> {
         self.change += 1;
         if message.payload.is_empty() {
             self.remove(&message.topic_name);
             return Ok(self.change);
         }
-        self.put(message, self.change, Some(limits))?;
+        self.put(message, publisher, self.change, Some(limits))?;
         Ok(self.change)
     }
 }
@@ -201,11 +236,12 @@ impl RetainedStore {
         &self,
         now: Instant,
         message: Arc<Message>,
+        publisher: Option<Arc<Subject>>,
         limits: &Limits,
     ) -> (Result<u64, RetainedFull>, Expired) {
         let mut retained = self.lock();
         let expired = retained.remove_expired(now);
-        (retained.set(message, limits), expired)
+        (retained.set(message, publisher, limits), expired)
     }
 
     /// Takes a change that was stored, unless a later one of its Topic Name was taken before: the
@@ -216,6 +252,7 @@ impl RetainedStore {
         now: Instant,
         topic_name: TopicName,
         message: Option<Arc<Message>>,
+        publisher: Option<Arc<Subject>>,
         change: u64,
     ) {
         let mut retained = self.lock();
@@ -230,7 +267,7 @@ impl RetainedStore {
         match message {
             Some(message) if !message.is_expired(now) => {
                 retained.removed.remove(&topic_name);
-                let is_put = retained.put(message, change, None);
+                let is_put = retained.put(message, publisher, change, None);
                 debug_assert!(is_put.is_ok(), "without limits");
             }
             gone => {
@@ -273,21 +310,29 @@ impl RetainedStore {
         cursor.change = self.lock().change;
     }
 
-    /// The next retained messages for a cursor, at most so many, and whether there may be more.
+    /// The next retained messages for a cursor, at most so many, how many are left out because the
+    /// rules no longer let their publishers publish them, and whether there may be more.
     pub(super) fn page(
         &self,
         cursor: &mut RetainedCursor,
         matches_max: usize,
-    ) -> (Vec<Arc<Message>>, bool) {
+        rules: Option<&Rules>,
+    ) -> (Vec<Arc<Message>>, u64, bool) {
         let retained = self.lock();
         let mut messages = Vec::new();
+        let mut denied = 0;
         cursor.before.clone_from(&cursor.after);
         let limit = PageLimit { matches: PAGE.matches.min(matches_max), ..PAGE };
         let filter = cursor.topic_filter.matching_part();
         let page =
             retained.names.matches_after(filter, cursor.after.as_deref(), limit, |_, entry| {
-                if entry.change <= cursor.change {
+                if entry.change > cursor.change {
+                    return;
+                }
+                if rules.is_none_or(|rules| entry.is_allowed(rules)) {
                     messages.push(entry.message.clone());
+                } else {
+                    denied += 1;
                 }
             });
         let more = match page {
@@ -297,7 +342,7 @@ impl RetainedStore {
                 true
             }
         };
-        (messages, more)
+        (messages, denied, more)
     }
 }
 

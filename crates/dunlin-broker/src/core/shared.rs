@@ -9,7 +9,7 @@ use super::granted::{Granted, SessionKey, Subscriber, SubscriberKey};
 use super::outgoing::Outgoing;
 use super::pending::LeftToGroup;
 use super::publish::Routed;
-use super::routing::Turns;
+use super::routing::{Routing, Turns};
 use super::workers::InterestState;
 use super::{Core, DropCause, WorkerNumber};
 use dunlin_protocol::codec::QoS;
@@ -57,12 +57,13 @@ impl Core {
         answer: Option<PublishNumber>,
         routed: &mut Routed,
     ) {
-        let chosen = self.choice().member(id);
+        let chosen = self.choice(&outgoing.message.topic_name).member(id);
         self.route_to_member(now, id, chosen, outgoing, answer, routed);
     }
 
-    fn choice(&self) -> Choice<'_> {
-        Choice::new(&self.routing.index, &self.routing.turns, &self.interest, &self.endpoints)
+    fn choice<'a>(&'a self, topic_name: &'a str) -> Choice<'a> {
+        let Routing { index, turns, .. } = &self.routing;
+        Choice::new(index, turns, &self.interest, &self.endpoints, topic_name)
     }
 
     /// Gives a message to the member of a group that was chosen.
@@ -89,7 +90,8 @@ impl Core {
                 self.deliver_to_member(now, id, session, outgoing, routed);
             }
             Some(Chosen::Worker(worker)) => {
-                routed.outcome.matched = true;
+                // With rules it answers whether a member there may have it.
+                routed.outcome.matched |= self.endpoints.rights.is_none();
                 routed.workers += u32::from(answer.is_some());
                 let forwarded = Forwarded {
                     message: outgoing.keep().clone(),
@@ -100,6 +102,7 @@ impl Core {
                     when_full: outgoing.when_full,
                     durability: outgoing.durability,
                     given: None,
+                    denied_at: Vec::new(),
                 };
                 self.outbox.push(worker, Forward::Publish(forwarded));
             }
@@ -114,7 +117,8 @@ impl Core {
         if groups.is_empty() {
             return false;
         }
-        let members = outgoing.members.get_or_init(|| ChosenMembers::of(groups, &self.choice()));
+        let choice = || self.choice(&outgoing.message.topic_name);
+        let members = outgoing.members.get_or_init(|| ChosenMembers::of(groups, &choice()));
         members.iter().any(|(id, chosen)| match chosen {
             Some(Chosen::Session(session, _)) => {
                 self.member_would_refuse(now, id, session, outgoing)
@@ -146,14 +150,18 @@ impl Core {
         name: &GroupName,
         outgoing: &Outgoing<'_>,
     ) -> bool {
-        self.choose_here(name)
+        self.choose_here(name, &outgoing.message.topic_name)
             .is_some_and(|(id, session, _)| self.member_would_refuse(now, id, session, outgoing))
     }
 
     /// The member of this worker that is to have the next message of a group.
-    fn choose_here(&self, name: &GroupName) -> Option<(GroupId, SessionKey, Load)> {
+    fn choose_here(
+        &self,
+        name: &GroupName,
+        topic_name: &str,
+    ) -> Option<(GroupId, SessionKey, Load)> {
         let group = self.routing.index.shared(&name.share_name, &name.topic_filter)?;
-        let (session, load) = self.choice().session(group)?;
+        let (session, load) = self.choice(topic_name).session(group)?;
         Some((group.id(), session, load))
     }
 
@@ -167,7 +175,6 @@ impl Core {
     ) {
         let Some(group) = self.routing.index.group(id) else { return };
         let Some(granted) = group.get(SubscriberKey::session(session)) else { return };
-        routed.outcome.matched = true;
         let retain = granted.retain_as_published && outgoing.message.retain;
         let name = Some(group.name());
         let delivered = self.endpoints.deliver(now, session, granted, outgoing, retain, name);
@@ -175,11 +182,17 @@ impl Core {
     }
 
     /// A message of a group that another worker gives to a member here. When the last member here
-    /// left while the message was on its way, it goes on to a worker that has one. That ends: each
-    /// worker on the way has told the next one, before the message, that it has none.
-    pub(super) fn deliver_shared(&mut self, now: Instant, forwarded: Forwarded, name: &GroupName) {
+    /// left while the message was on its way, or none may have it, it goes on to a worker that has
+    /// one. That ends: each worker on the way has told the next one, before the message, that it has
+    /// none, or is named with the message as one where it is denied.
+    pub(super) fn deliver_shared(
+        &mut self,
+        now: Instant,
+        mut forwarded: Forwarded,
+        name: &GroupName,
+    ) {
         let mut routed = Routed::default();
-        match self.choose_here(name) {
+        match self.choose_here(name, &forwarded.message.topic_name) {
             Some((id, session, load)) => {
                 self.routing.turns.entry(id).or_default().had(session, load);
                 let outgoing = forwarded.outgoing();
@@ -187,7 +200,11 @@ impl Core {
             }
             None => {
                 let group = self.routing.index.shared(&name.share_name, &name.topic_filter);
-                if let Some(worker) = group.and_then(a_worker) {
+                if self.endpoints.rights.is_some() {
+                    forwarded.denied_at.push(self.worker);
+                }
+                let denied_at = &forwarded.denied_at;
+                if let Some(worker) = group.and_then(|group| a_worker(group, denied_at)) {
                     // It may arrive after the news that its publisher has gone, and must not wait
                     // then.
                     let when_full = match forwarded.when_full {
@@ -336,6 +353,7 @@ pub(super) struct Choice<'a> {
     turns: &'a Turns,
     interest: &'a InterestState,
     endpoints: &'a Endpoints,
+    topic_name: &'a str,
 }
 
 impl<'a> Choice<'a> {
@@ -344,8 +362,9 @@ impl<'a> Choice<'a> {
         turns: &'a Turns,
         interest: &'a InterestState,
         endpoints: &'a Endpoints,
+        topic_name: &'a str,
     ) -> Self {
-        Self { index, turns, interest, endpoints }
+        Self { index, turns, interest, endpoints, topic_name }
     }
 
     /// Whom the next message of a group goes to: turns go over the workers by how many connected
@@ -360,7 +379,7 @@ impl<'a> Choice<'a> {
             }
         }
         let session = self.session(group).map(|(session, load)| Chosen::Session(session, load));
-        session.or_else(|| a_worker(group).map(Chosen::Worker))
+        session.or_else(|| a_worker(group, &[]).map(Chosen::Worker))
     }
 
     /// The member of this worker that is to have the next message: connected before away, the least
@@ -375,6 +394,9 @@ impl<'a> Choice<'a> {
         let mut compared = 0;
         for (key, _) in group.members_after(last) {
             let Subscriber::Session(session) = key.subscriber() else { continue };
+            if !self.endpoints.is_eligible(session, self.topic_name, group.name()) {
+                continue;
+            }
             let load = self.endpoints.load(session);
             if best.is_none_or(|(_, least)| load < least) {
                 best = Some((session, load));
@@ -414,10 +436,14 @@ fn worker_in_turn(
     None
 }
 
-/// A worker that has members, one with connected ones before others.
-fn a_worker(group: &Group<SubscriberKey, Granted>) -> Option<WorkerNumber> {
-    let with_connected = workers(group).find(|(_, connected)| *connected > 0);
-    with_connected.or_else(|| workers(group).next()).map(|(worker, _)| worker)
+/// A worker that has members, one with connected ones before others, and none of these.
+fn a_worker(
+    group: &Group<SubscriberKey, Granted>,
+    except: &[WorkerNumber],
+) -> Option<WorkerNumber> {
+    let others = || workers(group).filter(|(worker, _)| !except.contains(worker));
+    let with_connected = others().find(|(_, connected)| *connected > 0);
+    with_connected.or_else(|| others().next()).map(|(worker, _)| worker)
 }
 
 trait HasWorker {

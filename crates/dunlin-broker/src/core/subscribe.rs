@@ -34,9 +34,9 @@ impl Core {
                 continue;
             }
             reason_codes.push(match self.subscribe(session, subscription, identifier) {
-                Ok(cursor) => {
+                Ok((maximum_qos, cursor)) => {
                     cursors.extend(cursor);
-                    granted_code(subscription.options.maximum_qos)
+                    granted_code(maximum_qos)
                 }
                 Err(reason_code) => reason_code,
             });
@@ -84,7 +84,7 @@ impl Core {
         key: SessionKey,
         subscription: &Subscription,
         identifier: Option<SubscriptionIdentifier>,
-    ) -> Result<Option<RetainedCursor>, ReasonCode> {
+    ) -> Result<(QoS, Option<RetainedCursor>), ReasonCode> {
         let limits = &self.endpoints.limits;
         let topic_filter = &subscription.topic_filter;
         if topic_filter.as_str().len() > usize::from(limits.topic_len_max) {
@@ -101,7 +101,12 @@ impl Core {
             self.count_limit(LimitCause::Subscriptions, 1);
             return Err(ReasonCode::QuotaExceeded);
         }
-        let granted = Granted::new(subscription.options, identifier);
+        let mut granted = Granted::new(subscription.options, identifier);
+        let asked = granted.maximum_qos;
+        let Some(maximum_qos) = self.endpoints.may_subscribe(key, topic_filter, asked) else {
+            return Err(ReasonCode::NotAuthorized);
+        };
+        granted.maximum_qos = maximum_qos;
         let session = &self.endpoints.sessions[key.0];
         if self.endpoints.stores && session.is_persistent() {
             let record = Record::subscribed(&session.client_identifier, topic_filter, &granted);
@@ -122,7 +127,7 @@ impl Core {
         // A Shared Subscription gets no retained messages when it is made. Spec: §4.8.2.
         let cursor = (wants_retained && topic_filter.share_name().is_none())
             .then(|| self.endpoints.retained.cursor(topic_filter.detached(), granted));
-        Ok(cursor)
+        Ok((maximum_qos, cursor))
     }
 
     pub(super) fn add_to_index(

@@ -2,6 +2,7 @@
 
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::TopicName;
+use dunlin_rights::Subject;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(super) struct Change {
     pub(super) number: u64,
     /// The message that it has set; none if it has removed one.
     pub(super) message: Option<Arc<Message>>,
+    /// Who has published it, if there are rules.
+    pub(super) publisher: Option<Arc<Subject>>,
 }
 
 /// How many bytes of them may wait for the store, and about what each takes beside its own.

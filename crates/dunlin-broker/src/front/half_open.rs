@@ -27,6 +27,8 @@ pub(super) struct HalfOpen {
     pub(super) address: Option<IpAddr>,
     /// When it last sent something.
     pub(super) heard_at: Clock,
+    /// The number of its listener.
+    pub(super) listener: u16,
     /// Tells it from others that had its place.
     pub(super) number: u64,
 }

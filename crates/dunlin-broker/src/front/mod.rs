@@ -306,6 +306,7 @@ impl Front {
             durability: acceptor.durability,
             address,
             heard_at: now,
+            listener: acceptor.number,
             number: self.count + 1,
         };
         let at = self.free.pop().unwrap_or_else(|| {
@@ -336,8 +337,8 @@ impl Front {
             Ok(Progress::Waits) => {}
             Ok(Progress::Finished { rest }) => {
                 if let Some(half_open) = self.remove(at) {
-                    let HalfOpen { transport, durability, .. } = half_open;
-                    let opened = Opened { transport, rest, durability };
+                    let HalfOpen { transport, durability, listener, .. } = half_open;
+                    let opened = Opened { transport, rest, durability, listener };
                     self.next = (self.next + 1) % self.parts.peers.len();
                     self.parts.peers[self.next].send(WorkerMessage::Open(Box::new(opened)));
                 }

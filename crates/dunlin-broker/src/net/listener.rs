@@ -154,6 +154,8 @@ pub(crate) struct Acceptor {
     pub(crate) is_ready: bool,
     /// How safe what must be before the Clients that come by it rely on it.
     pub(crate) durability: Durability,
+    /// Its number among the listeners of the configuration.
+    pub(crate) number: u16,
 }
 
 /// What accepting came to.
@@ -190,14 +192,18 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Listening> {
 
 impl Acceptor {
     /// The same listening socket, for another worker.
-    pub(crate) fn new(listening: &Listening, durability: Durability) -> io::Result<Self> {
+    pub(crate) fn new(
+        listening: &Listening,
+        durability: Durability,
+        number: u16,
+    ) -> io::Result<Self> {
         let listener = match listening {
             Listening::Tcp(listener) => Incoming::Tcp(TcpListener::from_std(listener.try_clone()?)),
             Listening::Unix(listener, _) => {
                 Incoming::Unix(UnixListener::from_std(listener.try_clone()?))
             }
         };
-        Ok(Self { listener, is_ready: false, durability })
+        Ok(Self { listener, is_ready: false, durability, number })
     }
 
     /// Takes a connection, if there is one.

@@ -22,6 +22,9 @@ pub(crate) struct Socket {
     /// Counts it for its address, if that has a limit.
     pub(crate) permit: Option<Box<Permit>>,
     pub(crate) key: ConnectionKey,
+    /// The listener that it came in by, among those of the configuration; the number behind them
+    /// stands for connections from within the process.
+    pub(crate) listener: u16,
     /// The beginning of a packet whose end has not arrived, or input of a paused connection.
     /// Usually empty, and then without memory.
     pub(crate) rest: BytesMut,
@@ -76,12 +79,14 @@ impl Socket {
         permit: Option<Box<Permit>>,
         key: ConnectionKey,
         rest: BytesMut,
+        listener: u16,
     ) -> Self {
         Self {
             is_writable: !transport.has_pending(),
             transport,
             permit,
             key,
+            listener,
             rest,
             is_readable: true,
             is_read_closed: false,

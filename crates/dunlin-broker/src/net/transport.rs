@@ -8,7 +8,7 @@ use dunlin_transport::tls::TlsSession;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use std::io::{self, ErrorKind, Read as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// A byte stream that never blocks, with its layers.
 #[derive(Debug)]
@@ -150,6 +150,11 @@ impl Transport {
     pub(crate) fn peer(&self) -> String {
         let proxied = self.layers.as_ref().and_then(|layers| layers.peer());
         proxied.map_or_else(|| self.stream.peer(), |peer| peer.to_string())
+    }
+
+    /// As [`Transport::peer_address`], without the port.
+    pub(crate) fn address(&self) -> Option<IpAddr> {
+        self.peer_address().map(|peer| peer.ip())
     }
 
     /// The address of the client, whom a proxy may have connected for; `None` if it came

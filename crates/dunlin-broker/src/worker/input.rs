@@ -101,9 +101,11 @@ impl Worker {
         for key in fresh {
             self.read_connection(now, key);
         }
-        for Adopted { transport, permit, rest, client } in std::mem::take(&mut self.adopted) {
+        for Adopted { transport, permit, rest, listener, client } in
+            std::mem::take(&mut self.adopted)
+        {
             let key = self.parts.core.adopt(now, client);
-            let mut socket = Socket::new(transport, permit, key, rest);
+            let mut socket = Socket::new(transport, permit, key, rest, listener);
             socket.is_fresh = !self.parts.core.has_session(key);
             self.watch(socket);
         }

@@ -44,9 +44,10 @@ impl Worker {
                 }
                 match acceptor.accept() {
                     Acceptance::Connection(stream) => {
-                        let durability = acceptor.durability;
+                        let (durability, listener) = (acceptor.durability, acceptor.number);
                         let transport = Transport::plain(stream);
-                        self.open(now, Opened { transport, rest: BytesMut::new(), durability });
+                        let rest = BytesMut::new();
+                        self.open(now, Opened { transport, rest, durability, listener });
                     }
                     Acceptance::Nobody => {
                         self.parts.admission.accepted_nobody();
@@ -64,8 +65,8 @@ impl Worker {
     }
 
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
-        let Opened { transport, rest, durability } = opened;
-        let (verdict, permit) = self.parts.admission.admit(|| Some(transport.peer_address()?.ip()));
+        let Opened { transport, rest, durability, listener } = opened;
+        let (verdict, permit) = self.parts.admission.admit(|| transport.address());
         let core = &mut self.parts.core;
         let key = match verdict {
             Verdict::Granted => core.open(now, durability),
@@ -82,7 +83,7 @@ impl Worker {
                 return;
             }
         };
-        self.watch(Socket::new(transport, permit, key, rest));
+        self.watch(Socket::new(transport, permit, key, rest, listener));
     }
 
     /// Takes a socket into the loop.
@@ -136,6 +137,7 @@ impl Worker {
                 WorkerMessage::Decided { connection, exchange, decision } => {
                     self.decided(now, connection, exchange, decision);
                 }
+                WorkerMessage::Rules(rules) => self.parts.core.handle_rules(now, rules),
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
                 WorkerMessage::Report(values) => self.parts.core.report(values),
                 WorkerMessage::Stop => {

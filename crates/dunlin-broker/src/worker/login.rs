@@ -50,16 +50,22 @@ impl Worker {
         self.decided(now, connection, exchange, decision);
     }
 
-    /// Tells the core what a login has come to.
+    /// Tells the core what a login has come to, and where its Client is if rules may ask for that.
     pub(super) fn decided(
         &mut self,
         now: Instant,
         connection: ConnectionKey,
         exchange: u32,
-        decision: Decision,
+        mut decision: Decision,
     ) {
         if let Some(socket) = socket_of(&mut self.sockets, connection) {
             socket.login = None;
+            if let (Decision::Allow(grant), Some(listeners)) =
+                (&mut decision, &self.parts.listeners)
+            {
+                grant.address = socket.transport.address();
+                grant.listener = listeners.get(usize::from(socket.listener)).cloned();
+            }
         }
         self.parts.core.handle_decision(now, connection, exchange, decision);
     }

@@ -2,7 +2,7 @@
 
 use crate::admission::Permit;
 use crate::core::{
-    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, WorkerNumber,
+    Batch, ConnectingClient, ConnectionKey, Decision, Durability, LimitCause, Rules, WorkerNumber,
 };
 use crate::net::Transport;
 use crate::store::StoreWaker;
@@ -22,6 +22,8 @@ pub(crate) enum WorkerMessage {
     Open(Box<Opened>),
     /// What a login of a connection here has come to.
     Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
+    /// Other rules of what Clients may do.
+    Rules(Arc<Rules>),
     /// A limit that the sender sees to has refused or delayed so much.
     Limited(LimitCause, u64),
     /// What is to be said under `$SYS/broker/`, by name; nothing is said of a name without a value.
@@ -38,6 +40,8 @@ pub(crate) struct Opened {
     pub(crate) rest: BytesMut,
     /// How safe what must be before its Client relies on it.
     pub(crate) durability: Durability,
+    /// The number of its listener.
+    pub(crate) listener: u16,
 }
 
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub(crate) struct Adopted {
     pub(super) transport: Transport,
     pub(super) permit: Option<Box<Permit>>,
     pub(super) rest: BytesMut,
+    pub(super) listener: u16,
     pub(super) client: ConnectingClient,
 }
 

@@ -7,6 +7,7 @@ mod login;
 mod peer;
 mod proxied;
 mod reload;
+mod rights;
 mod secure;
 mod silent;
 mod socket_file;

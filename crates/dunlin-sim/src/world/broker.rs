@@ -7,8 +7,8 @@ use crate::pipe::Part;
 use core::time::Duration;
 use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Decision, Durability, DurabilityRules, Grant, Output,
-    RetainedStore, WorkerNumber, owner,
+    ConnectionKey, Core, CoreConfig, Decision, Durability, DurabilityRules, Grant, Identity,
+    Output, RetainedStore, WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ impl World {
             }),
             login_timeout: self.options.authenticates.then_some(LOGIN_TIMEOUT),
             anonymous_may_claim: true,
+            rights: None,
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =
@@ -266,7 +267,8 @@ impl World {
                 Output::Close(key) => self.close(worker, key),
                 Output::Authenticate { connection, exchange, login } => {
                     let user = Some(login.client_identifier).filter(|name| !name.is_empty());
-                    let decision = Decision::Allow(Grant { user, expires_at: None });
+                    let identity = Identity::new(user.as_deref(), []).expect("a legal name");
+                    let decision = Decision::Allow(Grant::of(identity));
                     self.post(worker, Mail::Decided(connection, exchange, decision));
                 }
                 Output::Move { connection, worker: to, client } => {

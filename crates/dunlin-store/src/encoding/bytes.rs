@@ -70,6 +70,13 @@ impl Writer {
         self.0.extend_from_slice(&bytes[..usize::from(len)]);
     }
 
+    /// A text of any length that memory has room for.
+    pub(crate) fn long(&mut self, bytes: &[u8]) {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.u32(len);
+        self.0.extend_from_slice(&bytes[..len as usize]);
+    }
+
     /// The last part, whose length is that of the value.
     pub(crate) fn rest(&mut self, bytes: &[u8]) {
         self.0.extend_from_slice(bytes);
@@ -130,6 +137,11 @@ impl Reader {
     pub(crate) fn short(&mut self) -> Result<Bytes, Damage> {
         let len = self.u16()?;
         self.take(usize::from(len))
+    }
+
+    pub(crate) fn long(&mut self) -> Result<Bytes, Damage> {
+        let len = self.u32()?;
+        self.take(len as usize)
     }
 
     pub(crate) fn text(&mut self) -> Result<Text, Damage> {

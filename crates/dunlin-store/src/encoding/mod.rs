@@ -7,6 +7,7 @@ mod bytes;
 mod message;
 mod queued;
 mod rows;
+mod subject;
 
 pub use self::bytes::Damage;
 pub(crate) use self::bytes::Reader;
@@ -16,6 +17,7 @@ pub(crate) use rows::{
     Counters, RetainedRow, SessionRow, State, StoredSession, SubscriptionRow, UnderwayRow, WillRow,
     decode_message, encode_message, encode_received,
 };
+pub(crate) use subject::{put_subject, take_subject};
 
 #[cfg(test)]
 mod tests;

@@ -2,9 +2,9 @@
 
 use super::bytes::{Damage, Reader, Writer, known_flags, qos_of};
 use super::queued::{put_group, take_group};
-use super::{OVERHEAD, put_message, take_message};
+use super::{OVERHEAD, put_message, put_subject, take_message, take_subject};
 use bytes::Bytes;
-use dunlin_broker::core::GroupName;
+use dunlin_broker::core::{GroupName, Subject};
 use dunlin_protocol::codec::{PacketIdentifier, QoS, SubscriptionIdentifier, Text};
 use dunlin_protocol::{Instant, Message};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(crate) struct StoredSession {
     pub(crate) away_since: Option<Instant>,
     /// The user whose it is, empty for anonymous Clients.
     pub(crate) owner: Option<Text>,
+    /// Who uses it or did last, where rules have asked for that.
+    pub(crate) subject: Option<Arc<Subject>>,
 }
 
 impl SessionRow {
@@ -33,7 +35,8 @@ impl SessionRow {
         let session = self.session.as_ref();
         let away_since = session.and_then(|session| session.away_since);
         let owner = session.and_then(|session| session.owner.as_ref());
-        let flags = [session.is_some(), away_since.is_some(), owner.is_some()];
+        let subject = session.and_then(|session| session.subject.as_deref());
+        let flags = [session.is_some(), away_since.is_some(), owner.is_some(), subject.is_some()];
         out.u8(flags.iter().rev().fold(0, |byte, flag| byte << 1 | u8::from(*flag)));
         out.u64(self.number);
         if let Some(session) = session {
@@ -45,6 +48,9 @@ impl SessionRow {
         if let Some(owner) = owner {
             out.short(owner.as_bytes());
         }
+        if let Some(subject) = subject {
+            put_subject(&mut out, subject);
+        }
         out.finish()
     }
 
@@ -53,13 +59,14 @@ impl SessionRow {
         let number = reader.u64()?;
         let session = match flags {
             0 => None,
-            1 | 3 | 5 | 7 => Some(StoredSession {
+            0..16 if flags & 1 != 0 => Some(StoredSession {
                 expiry_interval: reader.u32()?,
                 away_since: match flags & 2 {
                     0 => None,
                     _ => Some(Instant::from_micros(reader.u64()?)),
                 },
                 owner: if flags & 4 == 0 { None } else { Some(reader.text()?) },
+                subject: if flags & 8 == 0 { None } else { Some(take_subject(reader)?) },
             }),
             _ => return Err(Damage::Impossible),
         };
@@ -138,28 +145,36 @@ pub(crate) struct WillRow {
     pub(crate) message_expiry_interval: Option<u32>,
     pub(crate) delay_secs: u32,
     pub(crate) message: Arc<Message>,
+    /// Who has left it, where rules have asked for that.
+    pub(crate) subject: Option<Arc<Subject>>,
 }
 
 impl WillRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(self.message.size() + OVERHEAD + 16);
-        out.u8(u8::from(self.message_expiry_interval.is_some()));
+        let has_subject = self.subject.is_some();
+        out.u8(u8::from(self.message_expiry_interval.is_some()) | u8::from(has_subject) << 1);
         if let Some(interval) = self.message_expiry_interval {
             out.u32(interval);
         }
         out.u32(self.delay_secs);
+        if let Some(subject) = &self.subject {
+            put_subject(&mut out, subject);
+        }
         put_message(&mut out, &self.message);
         out.finish()
     }
 
     pub(crate) fn decode(mut reader: Reader) -> Result<Self, Damage> {
-        let message_expiry_interval = match known_flags(reader.u8()?, 1)? {
+        let flags = known_flags(reader.u8()?, 0b11)?;
+        let message_expiry_interval = match flags & 1 {
             0 => None,
             _ => Some(reader.u32()?),
         };
         let delay_secs = reader.u32()?;
+        let subject = if flags & 2 == 0 { None } else { Some(take_subject(&mut reader)?) };
         let message = Arc::new(take_message(reader)?);
-        Ok(Self { message_expiry_interval, delay_secs, message })
+        Ok(Self { message_expiry_interval, delay_secs, message, subject })
     }
 }
 
@@ -195,19 +210,36 @@ impl UnderwayRow {
 pub(crate) struct RetainedRow {
     pub(crate) change: u64,
     pub(crate) message: Arc<Message>,
+    /// Who has published it, where rules have asked for that.
+    pub(crate) publisher: Option<Arc<Subject>>,
 }
+
+/// Beside the number of a change, none of which is so high: a publisher follows.
+const HAS_PUBLISHER: u64 = 1 << 63;
 
 impl RetainedRow {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(self.message.size() + OVERHEAD + 16);
-        out.u64(self.change);
+        let change = self.change & !HAS_PUBLISHER;
+        match &self.publisher {
+            None => out.u64(change),
+            Some(publisher) => {
+                out.u64(change | HAS_PUBLISHER);
+                put_subject(&mut out, publisher);
+            }
+        }
         put_message(&mut out, &self.message);
         out.finish()
     }
 
     pub(crate) fn decode(mut reader: Reader) -> Result<Self, Damage> {
         let change = reader.u64()?;
-        Ok(Self { change, message: Arc::new(take_message(reader)?) })
+        let publisher = match change & HAS_PUBLISHER {
+            0 => None,
+            _ => Some(take_subject(&mut reader)?),
+        };
+        let message = Arc::new(take_message(reader)?);
+        Ok(Self { change: change & !HAS_PUBLISHER, message, publisher })
     }
 }
 

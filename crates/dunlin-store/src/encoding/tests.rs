@@ -141,17 +141,24 @@ proptest! {
     ) {
         let message = Arc::new(message);
         let reader = |value: Vec<u8>| Reader::new(value.into()).expect("our layout");
-        let row = WillRow { message_expiry_interval: interval, delay_secs, message: message.clone() };
+        let subject = flags[1].then(|| crate::tests::a_subject(delay_secs as u16));
+        let row = WillRow {
+            message_expiry_interval: interval,
+            delay_secs,
+            message: message.clone(),
+            subject: subject.clone(),
+        };
         prop_assert_eq!(WillRow::decode(reader(row.encode())), Ok(row));
         let row = UnderwayRow { group, message: message.clone() };
         prop_assert_eq!(UnderwayRow::decode(reader(row.encode())), Ok(row));
-        let row = RetainedRow { change: number, message };
+        let row = RetainedRow { change: number >> 1, message, publisher: subject.clone() };
         prop_assert_eq!(RetainedRow::decode(reader(row.encode())), Ok(row));
         let away_since = away_since.map(Instant::from_micros);
         let session = interval.map(|expiry_interval| StoredSession {
             expiry_interval,
             away_since,
             owner: flags[0].then(|| "gauge".parse().expect("a legal name")),
+            subject: subject.clone(),
         });
         let row = SessionRow { number, session };
         prop_assert_eq!(SessionRow::decode(&mut reader(row.encode())), Ok(row));

@@ -184,6 +184,7 @@ fn the_highest_change_of_a_retained_message_counts_in_whatever_order_they_come()
         topic_name: TopicName::from_static(topic_name),
         message: payload.map(|payload| message(topic_name, payload)),
         change,
+        publisher: None,
     };
     workers[0].store(vec![retained("set", 4, Some(b"4")), retained("removed", 6, None)]);
     workers[1].store(vec![retained("set", 3, Some(b"3")), retained("removed", 5, Some(b"5"))]);

@@ -9,7 +9,9 @@ mod room;
 mod tools;
 
 use crate::{FileStorage, FileStore, Options};
-use dunlin_broker::core::{Durability, Fetch, Fetched, Record, RecordNumber, SessionKey};
+use dunlin_broker::core::{
+    Durability, Fetch, Fetched, Identity, Record, RecordNumber, Rules, SessionKey, Subject,
+};
 use dunlin_broker::{Storage, Store};
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{QoS, Text, TopicName};
@@ -108,6 +110,7 @@ fn session(of: &str) -> Record {
         session_expiry_interval: 3600,
         away_since: None,
         owner: None,
+        subject: None,
     }
 }
 
@@ -135,4 +138,24 @@ fn numbers(fetched: &Fetched) -> Vec<u64> {
         record => panic!("not owed: {record:?}"),
     };
     fetched.messages.iter().map(number).collect()
+}
+
+/// One of several subjects, with more or less to tell of them.
+pub(crate) fn a_subject(n: u16) -> Arc<Subject> {
+    let user = format!("user-{n}");
+    let groups = ["meters", "pumps"];
+    let groups = groups.into_iter().take(usize::from(n % 3));
+    let identity =
+        Identity::new((!n.is_multiple_of(4)).then_some(&*user), groups).expect("legal names");
+    let rules = "[[rule]]\nallow = [\"publish\"]\ntopics = [\"a/%u\"]";
+    let identity = match n % 5 {
+        0 => identity.with_rules(Arc::new(Rules::parse(rules).expect("a rule"))),
+        _ => identity,
+    };
+    let subject = Subject::new(Arc::new(identity), format!("c-{n}").parse().expect("a name"));
+    Arc::new(match n % 7 {
+        0 => subject,
+        1..4 => subject.with_address([10, 0, 0, 1].into()).with_listener("mqtt".into()),
+        _ => subject.with_address([0xfe80, 0, 0, 0, 0, 0, 0, n].into()),
+    })
 }

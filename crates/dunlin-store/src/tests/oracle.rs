@@ -108,6 +108,7 @@ impl World {
                 session_expiry_interval: u32::from(n),
                 away_since: (n % 2 == 0).then(|| Instant::from_micros(u64::from(n))),
                 owner: (n % 3 == 0).then(|| format!("user-{}", n % 5).parse().expect("a name")),
+                subject: (n % 3 == 0).then(|| a_subject(n)),
             }],
             1 if n % 4 == 0 => {
                 known.owed.clear();
@@ -198,6 +199,7 @@ impl World {
                 message: a_message(n),
                 message_expiry_interval: (n % 3 == 0).then_some(7),
                 delay_secs: u32::from(n),
+                subject: (n % 2 == 0).then(|| a_subject(n)),
             }],
             15 => {
                 self.change += 1;
@@ -207,7 +209,8 @@ impl World {
                 let topic_name =
                     if n % 10 == 0 { "t/".repeat(800) } else { format!("t/{}", n % 5) };
                 let topic_name = topic_name.parse().expect("a Topic Name");
-                vec![Record::Retained { topic_name, message, change }]
+                let publisher = (n % 2 == 0).then(|| a_subject(n));
+                vec![Record::Retained { topic_name, message, change, publisher }]
             }
             _ => return,
         };

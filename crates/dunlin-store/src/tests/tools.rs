@@ -62,6 +62,7 @@ fn everything() -> Vec<Record> {
             message: special.clone(),
             message_expiry_interval: Some(5),
             delay_secs: 6,
+            subject: Some(a_subject(6)),
         },
         Record::Underway {
             client_identifier: text("d"),
@@ -73,6 +74,7 @@ fn everything() -> Vec<Record> {
             topic_name: special.topic_name.clone(),
             message: Some(special),
             change: 3,
+            publisher: Some(a_subject(3)),
         },
     ]
 }

@@ -2,12 +2,13 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use dunlin_broker::core::{GroupName, Record};
+use dunlin_broker::core::{GroupName, Identity, Record, Rules, Subject};
 use dunlin_protocol::codec::{
     MessageProperties, PacketIdentifier, QoS, SubscriptionIdentifier, Text, TopicFilter, TopicName,
 };
 use dunlin_protocol::{Instant, Message};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// The name of the format, in its first line.
@@ -31,6 +32,8 @@ pub(super) enum Line {
         /// Absent in what earlier versions have exported.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         owner: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<LineSubject>,
     },
     Subscribed {
         client_identifier: String,
@@ -63,6 +66,8 @@ pub(super) enum Line {
         message_expiry_interval: Option<u32>,
         delay: u32,
         message: LineMessage,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subject: Option<LineSubject>,
     },
     Underway {
         client_identifier: String,
@@ -74,6 +79,8 @@ pub(super) enum Line {
         topic_name: String,
         change: u64,
         message: LineMessage,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        publisher: Option<LineSubject>,
     },
     End {
         records: u64,
@@ -88,6 +95,24 @@ pub(super) enum Line {
 pub(super) struct LineGroup {
     share_name: String,
     topic_filter: String,
+}
+
+/// Whom rules judge: absent where there were none, and in what earlier versions have exported.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LineSubject {
+    client_identifier: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    address: Option<IpAddr>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    listener: Option<String>,
+    /// The text of the rules that came with its login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    rules: Option<String>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -124,12 +149,15 @@ impl Line {
         let client_identifier =
             record.client_identifier().map(ToString::to_string).unwrap_or_default();
         Some(match record {
-            Record::Session { session_expiry_interval, away_since, owner, .. } => Self::Session {
-                client_identifier,
-                session_expiry_interval: *session_expiry_interval,
-                away_since: away_since.map(Instant::as_micros),
-                owner: owner.as_ref().map(ToString::to_string),
-            },
+            Record::Session { session_expiry_interval, away_since, owner, subject, .. } => {
+                Self::Session {
+                    client_identifier,
+                    session_expiry_interval: *session_expiry_interval,
+                    away_since: away_since.map(Instant::as_micros),
+                    owner: owner.as_ref().map(ToString::to_string),
+                    subject: subject.as_deref().map(LineSubject::new),
+                }
+            }
             Record::Subscribed {
                 topic_filter,
                 maximum_qos,
@@ -171,23 +199,29 @@ impl Line {
                 message: LineMessage::new(message),
             },
             Record::Taken { number, .. } => Self::Taken { client_identifier, number: *number },
-            Record::Will { message, message_expiry_interval, delay_secs, .. } => Self::Will {
-                client_identifier,
-                message_expiry_interval: *message_expiry_interval,
-                delay: *delay_secs,
-                message: LineMessage::new(message),
-            },
+            Record::Will { message, message_expiry_interval, delay_secs, subject, .. } => {
+                Self::Will {
+                    client_identifier,
+                    message_expiry_interval: *message_expiry_interval,
+                    delay: *delay_secs,
+                    message: LineMessage::new(message),
+                    subject: subject.as_deref().map(LineSubject::new),
+                }
+            }
             Record::Underway { number, message, group, .. } => Self::Underway {
                 client_identifier,
                 number: *number,
                 group: group.as_deref().map(LineGroup::new),
                 message: LineMessage::new(message),
             },
-            Record::Retained { topic_name, message: Some(message), change } => Self::Retained {
-                topic_name: topic_name.as_str().to_owned(),
-                change: *change,
-                message: LineMessage::new(message),
-            },
+            Record::Retained { topic_name, message: Some(message), change, publisher } => {
+                Self::Retained {
+                    topic_name: topic_name.as_str().to_owned(),
+                    change: *change,
+                    message: LineMessage::new(message),
+                    publisher: publisher.as_deref().map(LineSubject::new),
+                }
+            }
             _ => return None,
         })
     }
@@ -198,14 +232,19 @@ impl Line {
             Self::Header { .. } | Self::End { .. } => {
                 return Err("a header or an end between records".to_owned());
             }
-            Self::Session { client_identifier, session_expiry_interval, away_since, owner } => {
-                Record::Session {
-                    client_identifier: text(client_identifier)?,
-                    session_expiry_interval,
-                    away_since: away_since.map(Instant::from_micros),
-                    owner: owner.map(text).transpose()?,
-                }
-            }
+            Self::Session {
+                client_identifier,
+                session_expiry_interval,
+                away_since,
+                owner,
+                subject,
+            } => Record::Session {
+                client_identifier: text(client_identifier)?,
+                session_expiry_interval,
+                away_since: away_since.map(Instant::from_micros),
+                owner: owner.map(text).transpose()?,
+                subject: subject.map(LineSubject::into_subject).transpose()?,
+            },
             Self::Subscribed {
                 client_identifier,
                 topic_filter,
@@ -253,12 +292,13 @@ impl Line {
             Self::Taken { client_identifier, number } => {
                 Record::Taken { client_identifier: text(client_identifier)?, number }
             }
-            Self::Will { client_identifier, message_expiry_interval, delay, message } => {
+            Self::Will { client_identifier, message_expiry_interval, delay, message, subject } => {
                 Record::Will {
                     client_identifier: text(client_identifier)?,
                     message: Arc::new(message.into_message()?),
                     message_expiry_interval,
                     delay_secs: delay,
+                    subject: subject.map(LineSubject::into_subject).transpose()?,
                 }
             }
             Self::Underway { client_identifier, number, group, message } => Record::Underway {
@@ -267,12 +307,45 @@ impl Line {
                 message: Arc::new(message.into_message()?),
                 group: group.map(LineGroup::into_name),
             },
-            Self::Retained { topic_name: name, change, message } => Record::Retained {
+            Self::Retained { topic_name: name, change, message, publisher } => Record::Retained {
                 topic_name: topic_name(&name)?,
                 message: Some(Arc::new(message.into_message()?)),
                 change: counted("change", change)?,
+                publisher: publisher.map(LineSubject::into_subject).transpose()?,
             },
         })
+    }
+}
+
+impl LineSubject {
+    fn new(subject: &Subject) -> Self {
+        let identity = subject.identity();
+        Self {
+            client_identifier: subject.client_identifier().to_string(),
+            user: identity.user().map(ToString::to_string),
+            groups: identity.groups().iter().map(ToString::to_string).collect(),
+            address: subject.address(),
+            listener: subject.listener().map(ToOwned::to_owned),
+            rules: identity.rules().map(|rules| rules.text().to_owned()),
+        }
+    }
+
+    fn into_subject(self) -> Result<Arc<Subject>, String> {
+        let groups = self.groups.iter().map(String::as_str);
+        let identity = Identity::new(self.user.as_deref(), groups);
+        let mut identity = identity.map_err(|error| format!("subject: {error}"))?;
+        if let Some(rules) = &self.rules {
+            let rules = Rules::parse(rules).map_err(|error| format!("subject: rules: {error}"))?;
+            identity = identity.with_rules(Arc::new(rules));
+        }
+        let mut subject = Subject::new(Arc::new(identity), text(self.client_identifier)?);
+        if let Some(address) = self.address {
+            subject = subject.with_address(address);
+        }
+        if let Some(listener) = self.listener {
+            subject = subject.with_listener(listener.into());
+        }
+        Ok(Arc::new(subject))
     }
 }
 

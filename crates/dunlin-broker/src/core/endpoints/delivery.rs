@@ -30,6 +30,8 @@ pub(in crate::core) struct Delivered {
     pub(in crate::core) tentative: Option<u64>,
     /// The session has it for good, though it may be refused elsewhere and come again.
     pub(in crate::core) is_given: bool,
+    /// The rules don't let the session have it.
+    pub(in crate::core) is_denied: bool,
 }
 
 /// A message for the connection of a session, from its queue or on its way past it.
@@ -133,6 +135,45 @@ impl Endpoints {
     /// Delivers a message to a session: to its connection now, or to its queue.
     #[inline]
     pub(in crate::core) fn deliver(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        granted: &Granted,
+        outgoing: &Outgoing<'_>,
+        retain: bool,
+        group: Option<&Arc<GroupName>>,
+    ) -> Delivered {
+        if self.rights.is_some() {
+            return self.deliver_judged(now, key, granted, outgoing, retain, group);
+        }
+        self.deliver_unjudged(now, key, granted, outgoing, retain, group)
+    }
+
+    /// As [`Endpoints::deliver`], if the rules let the session have the message.
+    #[inline(never)]
+    fn deliver_judged(
+        &mut self,
+        now: Instant,
+        key: SessionKey,
+        granted: &Granted,
+        outgoing: &Outgoing<'_>,
+        retain: bool,
+        group: Option<&Arc<GroupName>>,
+    ) -> Delivered {
+        let name = group.map(|group| &**group);
+        let Some(qos_max) = self.may_have(key, &outgoing.message.topic_name, name) else {
+            self.drop_for(key, DropCause::NotAllowed);
+            return Delivered { is_denied: true, ..Delivered::default() };
+        };
+        if qos_max < granted.maximum_qos {
+            let granted = Granted { maximum_qos: qos_max, ..granted.clone() };
+            return self.deliver_unjudged(now, key, &granted, outgoing, retain, group);
+        }
+        self.deliver_unjudged(now, key, granted, outgoing, retain, group)
+    }
+
+    #[inline]
+    fn deliver_unjudged(
         &mut self,
         now: Instant,
         key: SessionKey,
@@ -267,7 +308,7 @@ impl Endpoints {
                 self.enqueue(key, queued);
             }
         }
-        Delivered { stored, refused: false, tentative, is_given }
+        Delivered { stored, refused: false, tentative, is_given, is_denied: false }
     }
 
     /// Makes room in a full queue if its policy says how; counts what is dropped.

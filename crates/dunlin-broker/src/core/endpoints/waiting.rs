@@ -73,6 +73,8 @@ impl Endpoints {
                 || self.rebuilds(key)
             {
                 return;
+            } else if self.rights.is_some() && self.is_front_denied(key) {
+                self.drop_front(key, DropCause::NotAllowed);
             } else if let Some(queued) = self.dequeue(key) {
                 if let Some(queued) = self.send_queued(now, key, queued) {
                     self.put_back(key, queued);
@@ -115,7 +117,9 @@ impl Endpoints {
         };
         let fill_len = self.fill_len();
         let output_bytes_max = self.limits.output_bytes_max;
-        let (messages, more) = self.retained.page(&mut cursor, matches_max);
+        let rules = self.rights.as_ref().map(|rights| rights.rules());
+        let (messages, denied, more) = self.retained.page(&mut cursor, matches_max, rules);
+        self.drop_many_for(key, DropCause::NotAllowed, denied);
         for (at, message) in messages.iter().enumerate() {
             if message.is_expired(now) {
                 self.drop_for(key, DropCause::Expired);

@@ -6,7 +6,7 @@ use crate::Limits;
 use crate::core::{
     Batch, ConnectingClient, ConnectionKey, Core, CoreConfig, Counters, Decision, Durability,
     DurabilityRules, Fetched, Image, InputState, Login, Output, QueueHead, QueuePart, Record,
-    RecordNumber, RetainedStore, WorkerNumber, owner,
+    RecordNumber, RetainedStore, Rules, WorkerNumber, owner,
 };
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
@@ -107,6 +107,8 @@ pub(super) struct Broker {
     login_timeout: Option<Duration>,
     /// Whether a session of nobody goes to anonymous Clients.
     pub(super) anonymous_may_claim: bool,
+    /// What Clients may do, if somebody says so.
+    rights: Option<Arc<Rules>>,
     /// Who is to be decided about.
     pub(super) asked_who: VecDeque<Asked>,
 }
@@ -148,6 +150,7 @@ impl Broker {
             accepting: 0,
             login_timeout: None,
             anonymous_may_claim: true,
+            rights: None,
             asked_who: VecDeque::new(),
         };
         broker.start(workers);
@@ -166,6 +169,31 @@ impl Broker {
         self.login_timeout = Some(timeout);
         self.start(u8::try_from(self.stations.len()).expect("few workers"));
         self
+    }
+
+    /// Begins again, with rules of what Clients may do; asks who they are.
+    pub(super) fn with_rights(mut self, text: &str) -> Self {
+        self.rights = Some(Arc::new(Rules::parse(text).expect("legal rules")));
+        self.with_logins(Duration::from_secs(10))
+    }
+
+    /// Processes to come have rules of what Clients may do, and ask who they are.
+    pub(super) fn begin_rights(&mut self, text: &str, timeout: Duration) {
+        self.rights = Some(Arc::new(Rules::parse(text).expect("legal rules")));
+        self.login_timeout = Some(timeout);
+    }
+
+    /// Other rules are in force from now on, and for processes to come.
+    pub(super) fn change_rights(&mut self, text: &str) {
+        let generation = self.rights.as_ref().map_or(0, |rules| rules.generation()) + 1;
+        let rules = Rules::parse(text).expect("legal rules").with_generation(generation);
+        let rules = Arc::new(rules);
+        self.rights = Some(rules.clone());
+        for worker in 0..self.stations.len() {
+            self.stations[worker].core.handle_rules(self.now, rules.clone());
+            self.settle(worker);
+        }
+        self.run();
     }
 
     /// Answers one of the questions who a Client is.
@@ -193,6 +221,7 @@ impl Broker {
                 durability: self.rules.clone(),
                 login_timeout: self.login_timeout,
                 anonymous_may_claim: self.anonymous_may_claim,
+                rights: self.rights.clone(),
                 version: "0.0.0",
             };
             Station {
@@ -356,7 +385,7 @@ impl Broker {
         self.join(super::packets::connect(client_identifier)).0
     }
 
-    fn give_back(&mut self, link: Link, packets: &[Packet]) {
+    pub(super) fn give_back(&mut self, link: Link, packets: &[Packet]) {
         let version = self.wires[link.0].version;
         let mut bytes = BytesMut::new();
         for packet in packets {

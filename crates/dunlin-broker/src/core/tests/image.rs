@@ -121,6 +121,7 @@ fn the_highest_change_of_a_retained_message_counts() {
         topic_name: message("t", "").topic_name,
         message: payload.map(|payload| Arc::new(message("t", payload))),
         change,
+        publisher: None,
     };
     let image = image_of([retained(2, Some("new")), retained(1, Some("old"))]);
     assert_eq!(image.records(), [retained(2, Some("new"))]);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::{Decision, Grant, LimitCause, UserConnections};
+use crate::core::{Decision, Grant, Identity, LimitCause, UserConnections};
 use dunlin_protocol::codec::{Connect, Packet, QoS, ReasonCode, Text};
 use std::time::Duration;
 
@@ -14,8 +14,7 @@ fn broker(workers: u8) -> Broker {
 }
 
 fn user(name: &str) -> Decision {
-    let user = Some(name.parse::<Text>().expect("a legal name"));
-    Decision::Allow(Grant { user, expires_at: None })
+    Decision::Allow(Grant::of(Identity::new(Some(name), []).expect("a legal name")))
 }
 
 fn anonymous() -> Decision {
@@ -229,7 +228,8 @@ fn a_connection_ends_with_its_login() {
             let mut broker = broker(workers);
             broker.accepting = accepting;
             let expires_at = Some(broker.now + Duration::from_secs(2000));
-            let grant = Grant { user: Some("gauge".parse().expect("a name")), expires_at };
+            let identity = Identity::new(Some("gauge"), []).expect("a legal name");
+            let grant = Grant { expires_at, ..Grant::of(identity) };
             let packet = connect("one").will(will("gone", "", 0));
             let link = log_in(&mut broker, packet, Decision::Allow(grant));
             broker.receive(link);

@@ -24,6 +24,7 @@ fn a_quiet_connection_holds_no_buffer() {
             durability: Arc::default(),
             login_timeout: None,
             anonymous_may_claim: true,
+            rights: None,
             version: "test",
         },
     );

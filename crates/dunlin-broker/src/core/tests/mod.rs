@@ -15,6 +15,8 @@ mod queues;
 mod recovery;
 mod refusal;
 mod retained;
+mod rights;
+mod rights_removed;
 mod shared;
 mod simulation;
 mod store;

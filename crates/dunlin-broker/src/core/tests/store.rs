@@ -248,6 +248,7 @@ fn a_client_that_is_gone_waits_for_the_store_without_work_and_then_goes_on() {
             durability: std::sync::Arc::default(),
             login_timeout: None,
             anonymous_may_claim: true,
+            rights: None,
             version: "test",
         },
     );
