@@ -85,6 +85,7 @@ fn work(judge: &Judge, answers: &Answers, jobs: &Mutex<Receiver<Job>>) {
             continue;
         }
         let Ruling { decision, delay } = judge.decide(Clock::now(), &candidate);
+        let decision = Box::new(decision);
         let message = WorkerMessage::Decided { connection, exchange, decision };
         answers.send(worker, message, delay);
     }
@@ -206,7 +207,7 @@ mod tests {
             match inbox.recv().unwrap() {
                 WorkerMessage::Decided { exchange, decision, .. } => {
                     assert_eq!(exchange, expected);
-                    assert_eq!(decision, Decision::Allow(Grant::default()));
+                    assert_eq!(*decision, Decision::Allow(Grant::default()));
                 }
                 message => panic!("{message:?}"),
             }

@@ -135,7 +135,7 @@ impl Worker {
                 // It came too late.
                 WorkerMessage::Open(_) => {}
                 WorkerMessage::Decided { connection, exchange, decision } => {
-                    self.decided(now, connection, exchange, decision);
+                    self.decided(now, connection, exchange, *decision);
                 }
                 WorkerMessage::Rules(rules) => self.parts.core.handle_rules(now, rules),
                 WorkerMessage::Pressure(pressure) => self.parts.core.handle_pressure(pressure),

@@ -31,9 +31,10 @@ impl Worker {
         let decision = match judge.decide_at_once(clock, &candidate) {
             Some(Ruling { decision, delay: Duration::ZERO }) => decision,
             Some(Ruling { decision, delay }) => {
+                let decision = Box::new(decision);
                 let message = WorkerMessage::Decided { connection, exchange, decision };
                 match pool.wait(clock + delay, worker, message) {
-                    Err(WorkerMessage::Decided { decision, .. }) => decision,
+                    Err(WorkerMessage::Decided { decision, .. }) => *decision,
                     _ => return,
                 }
             }

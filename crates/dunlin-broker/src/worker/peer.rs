@@ -22,7 +22,7 @@ pub(crate) enum WorkerMessage {
     /// A connection that was accepted elsewhere, or comes from within the process.
     Open(Box<Opened>),
     /// What a login of a connection here has come to.
-    Decided { connection: ConnectionKey, exchange: u32, decision: Decision },
+    Decided { connection: ConnectionKey, exchange: u32, decision: Box<Decision> },
     /// Other rules of what Clients may do.
     Rules(Arc<Rules>),
     /// How scarce memory is.
