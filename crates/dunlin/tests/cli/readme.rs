@@ -20,12 +20,12 @@ const PASSWORD: &str = "open sesame";
 /// Who follows the README, in one folder with several terminals.
 struct Reader {
     folder: TempDir,
-    /// The broker that runs, and its line.
-    broker: Option<(Process, String)>,
+    broker: Option<Process>,
+    /// The lines of all brokers so far.
+    brokers: Vec<String>,
     /// The free ports that stand for those of the broker's line.
     ports: HashMap<String, String>,
-    /// The subscriber that runs, and its line.
-    subscriber: Option<(Process, String)>,
+    subscriber: Option<Process>,
     /// How many messages have come.
     come: usize,
 }
@@ -67,10 +67,10 @@ impl Reader {
             let mut command = self.shell(&format!("exec {} -d", self.with_ports(line)));
             let mut subscriber = Process::spawn("dunlin sub", &mut command);
             subscriber.wait_for("its SUBACK", |line| line.contains("< SUBACK").then_some(()));
-            self.subscriber = Some((subscriber, line.to_owned()));
+            self.subscriber = Some(subscriber);
         } else if line.contains("pub ") {
             self.run(&self.with_ports(line));
-            let (subscriber, _) = self.subscriber.as_mut().expect("somebody listens");
+            let subscriber = self.subscriber.as_mut().expect("somebody listens");
             let message = format!("{} {}", word_after(line, " -t "), word_after(line, " -m "));
             subscriber.wait_for(&message, |line| (line == message).then_some(()));
             self.come += 1;
@@ -115,16 +115,17 @@ impl Reader {
         if self.ports.is_empty() {
             listening();
         }
-        self.broker = Some((broker, line.to_owned()));
+        self.broker = Some(broker);
+        self.brokers.push(line.to_owned());
     }
 
     /// Stops with Ctrl-C what holds a terminal.
     fn stop(&mut self) {
         self.subscriber = None;
-        if let Some((mut broker, line)) = self.broker.take() {
-            let pid = broker.id().to_string();
-            assert!(Command::new("kill").args(["-s", "INT", &pid]).status().is_ok());
-            assert!(broker.wait_success(), "{line}: {}", broker.history());
+        if let Some(mut broker) = self.broker.take() {
+            let sent = Command::new("kill").args(["-s", "INT", &broker.id().to_string()]).status();
+            assert!(sent.expect("kill can be started").success());
+            assert!(broker.wait_success(), "{}", broker.history());
         }
     }
 
@@ -192,9 +193,14 @@ fn blocks(section: &str) -> Vec<(&str, &str)> {
 #[test]
 fn its_lines_work_as_typed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let (broker, subscriber) = (None, None);
-    let mut reader = Reader { folder, broker, ports: HashMap::new(), subscriber, come: 0 };
-    let mut brokers = String::new();
+    let mut reader = Reader {
+        folder,
+        broker: None,
+        brokers: Vec::new(),
+        ports: HashMap::new(),
+        subscriber: None,
+        come: 0,
+    };
     for title in ["The broker", "TLS, passwords and rights"] {
         let (_, section) = README.split_once(&format!("\n## {title}\n")).expect(title);
         for (kind, text) in blocks(section.split("\n## ").next().unwrap_or_default()) {
@@ -205,23 +211,21 @@ fn its_lines_work_as_typed() {
                         let line = line.split("  #").next().unwrap_or_default().trim();
                         eprintln!("$ {line}");
                         reader.follow(line);
-                        if let Some((_, line)) = &reader.broker {
-                            brokers.push_str(line);
-                        }
                     }
                 }
                 "toml" => {
-                    fs::write(reader.folder.path().join("rules.toml"), text).expect("written")
+                    let rules = reader.folder.path().join("rules.toml");
+                    fs::write(rules, text).expect("written");
                 }
                 _ => panic!("nobody follows {kind}"),
             }
         }
     }
     reader.stop();
-    for what in
-        ["mqtts://", "client_ca=", "wss://", "unix://", "auth.password_file=", "rights.file="]
-    {
-        assert!(brokers.contains(what), "the README starts a broker with {what}");
+    let kinds = ["mqtts://", "client_ca=", "wss://", "unix://", "password_file=", "rights.file="];
+    for what in kinds {
+        let is_there = reader.brokers.iter().any(|line| line.contains(what));
+        assert!(is_there, "the README starts a broker with {what}");
     }
-    assert_eq!(reader.come, 6, "messages that came, by each way");
+    assert_eq!(reader.come, 6, "a message came by each way");
 }
