@@ -46,6 +46,8 @@ pub(super) struct Connection {
     /// When a packet was taken from it the last time, and when bytes were.
     pub(super) last_taken: Instant,
     pub(super) last_heard: Instant,
+    /// Whether a packet was begun, or bytes of it wait to be taken.
+    pub(super) has_rest: bool,
     /// Since when the broker may have said things that are not written.
     pub(super) blocked: Option<Instant>,
     /// What the broker had said was thrown away, unwritten: the socket had failed.
@@ -120,6 +122,7 @@ impl Connection {
             rivalled: false,
             last_taken: now,
             last_heard: now,
+            has_rest: false,
             blocked: None,
             has_lost_output: false,
             malformed: None,

@@ -137,6 +137,7 @@ impl Judge {
             Event::Heard { connection } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.last_heard = now;
+                    connection.has_rest = true;
                 }
             }
             Event::TakenMalformed { connection } => self.on_malformed(connection),

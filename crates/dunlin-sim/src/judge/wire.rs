@@ -55,6 +55,9 @@ impl Wire {
     }
 }
 
+/// The time after which a peer is closed that does not go on with a packet, whatever its Keep Alive.
+const REST_PATIENCE: Duration = Duration::from_secs(60);
+
 /// The time after which a silent peer is closed. Spec: [MQTT-3.1.2-22].
 fn patience(keep_alive_secs: u16) -> Duration {
     Duration::from_millis(1500 * u64::from(keep_alive_secs))
@@ -69,6 +72,7 @@ impl Judge {
         let Some(connection) = self.connections.get_mut(&id) else { return };
         connection.last_taken = now;
         connection.last_heard = now;
+        connection.has_rest = false;
         let is_stranger = self.rules.strangers.contains(&connection.device);
         let is_v5 = connection.is_v5();
         let is_malformed = connection.malformed.is_some();
@@ -254,6 +258,9 @@ impl Judge {
         let is_innocent = connection.malformed.is_none() && !is_stranger;
         let silent_since = connection.last_taken;
         let mut patience = patience(connection.wire.keep_alive_secs);
+        if connection.has_rest && (patience.is_zero() || patience > REST_PATIENCE) {
+            patience = REST_PATIENCE;
+        }
         if connection.asked.as_ref().is_some_and(|asked| asked.taken.at == silent_since) {
             // One worker read its CONNECT, and another one took it a little later.
             patience = patience.saturating_sub(self.rules.lateness);

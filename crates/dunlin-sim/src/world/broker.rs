@@ -11,6 +11,7 @@ use dunlin_broker::core::{
     Output, RetainedStore, WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
+use dunlin_protocol::codec::ReasonCode;
 use std::sync::Arc;
 
 /// How long a closed connection waits for its peer to close too.
@@ -221,6 +222,13 @@ impl World {
                 }
                 Mail::Adopt(wire, client) => self.stations[worker].adopted.push((wire, client)),
                 Mail::Decided(key, exchange, decision) => {
+                    // Who is turned away does not move to the worker that would tell of it.
+                    if matches!(decision, Decision::Deny(_))
+                        && let Some(wire) = self.wire_of(worker, key)
+                        && let Some((packet, len)) = self.wires[wire as usize].broker.moving.take()
+                    {
+                        self.tell_packet(wire, &packet, len);
+                    }
                     let core = &mut self.stations[worker].core;
                     core.handle_decision(self.now, key, exchange, decision);
                 }
@@ -267,8 +275,10 @@ impl World {
                 Output::Close(key) => self.close(worker, key),
                 Output::Authenticate { connection, exchange, login } => {
                     let user = Some(login.client_identifier).filter(|name| !name.is_empty());
-                    let identity = Identity::new(user.as_deref(), []).expect("a legal name");
-                    let decision = Decision::Allow(Grant::of(identity));
+                    let decision = match Identity::new(user.as_deref(), []) {
+                        Ok(identity) => Decision::Allow(Grant::of(identity)),
+                        Err(_) => Decision::Deny(ReasonCode::BadUserNameOrPassword),
+                    };
                     self.post(worker, Mail::Decided(connection, exchange, decision));
                 }
                 Output::Move { connection, worker: to, client } => {

@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    fn tell_packet(&mut self, wire: u32, packet: &Packet, len: usize) {
+    pub(super) fn tell_packet(&mut self, wire: u32, packet: &Packet, len: usize) {
         self.operations += 1;
         note!(self, self.about(wire), "taken    {packet}{}", head(packet));
         self.tell(Event::Taken { connection: connection_id(wire), packet, len });
