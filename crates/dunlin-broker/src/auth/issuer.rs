@@ -263,6 +263,31 @@ mod tests {
     }
 
     #[test]
+    fn a_server_must_show_a_certificate_that_is_trusted() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("one");
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.into())
+            .expect("a key and its certificate");
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a request");
+            let mut tls = rustls::ServerConnection::new(Arc::new(config)).expect("legal");
+            let mut stream = rustls::Stream::new(&mut tls, &mut stream);
+            // In vain, as the client has gone.
+            let _ = stream.write_all(response("200 OK", SET).as_bytes());
+        });
+        let fetched = fetch(&agent(), &format!("https://{address}/"));
+        assert!(matches!(fetched, Err(FetchError::Http(_))), "{fetched:?}");
+        server.join().expect("asked");
+    }
+
+    #[test]
     fn a_server_that_hangs_holds_up_neither_logins_nor_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");

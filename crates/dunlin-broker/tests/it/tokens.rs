@@ -127,6 +127,9 @@ fn show(broker: &Broker, password: &str) -> (Peer, ReasonCode) {
     log_in(broker, "one", None, password, None)
 }
 
+/// Legal rules as a claim.
+const RULES: &str = r#","rules":[{"allow":["publish"],"topics":["own/%c","secret/#"]}]"#;
+
 const REFUSED: ReasonCode = ReasonCode::BadUserNameOrPassword;
 
 #[test]
@@ -159,7 +162,7 @@ fn a_token_lets_in_whom_it_names_and_nobody_else() {
         ("other issuer", good("").replace("id.", "it."), REFUSED),
         ("twice", good(r#","sub":"pump""#), REFUSED),
         ("other identifier", good(r#","client_identifier":"two""#), ReasonCode::NotAuthorized),
-        ("rules for nobody", good(r#","rules":[]"#), ReasonCode::NotAuthorized),
+        ("rules that nobody heeds", good(RULES), ReasonCode::NotAuthorized),
     ] {
         let (mut peer, reason_code) = show(&broker, &issuer.token(&claims));
         assert_eq!(reason_code, expected, "{case}: {claims}");
@@ -302,14 +305,13 @@ fn groups_and_rules_of_a_token_count_beside_those_of_the_file() {
     let rights = Rights { file: Some(folder.write("rules.toml", rules)) };
     let config = folder.config(issuer.pair.public_key_pem(), Algorithm::EdDsa);
     let broker = start(Config { rights, ..config });
-    let own = r#"[{"allow":["publish"],"topics":["own/%c","secret/#"]}]"#;
     let text = r#""[[rule]]\nallow = [\"publish\"]\ntopics = [\"own/%c\", \"secret/#\"]\n""#;
     for (further, pumps, owned) in [
         (String::new(), false, false),
         (r#","groups":["pumps","x"]"#.to_owned(), true, false),
-        (format!(r#","rules":{own}"#), false, true),
+        (RULES.to_owned(), false, true),
         (format!(r#","rules":{text}"#), false, true),
-        (format!(r#","groups":["pumps"],"rules":{own}"#), true, true),
+        (format!(r#","groups":["pumps"]{RULES}"#), true, true),
     ] {
         let (mut peer, reason_code) = show(&broker, &issuer.token(&claims("gauge", &further)));
         assert_eq!(reason_code, ReasonCode::Success, "{further}");
