@@ -123,7 +123,7 @@ pub enum StartError {
         /// What is wrong, and the mend.
         reason: &'static str,
     },
-    /// The file of keys for tokens is of no use.
+    /// The keys for tokens are of no use.
     #[error("auth.jwt.key_file: {0}")]
     KeyFile(#[from] KeyFileError),
     /// The file of rules is of no use.
@@ -162,7 +162,7 @@ pub enum ReloadError {
     /// The password file is of no use.
     #[error("auth.password_file: {0}")]
     PasswordFile(#[from] PasswordFileError),
-    /// The file of keys for tokens is of no use.
+    /// The keys for tokens are of no use.
     #[error("auth.jwt.key_file: {0}")]
     KeyFile(#[from] KeyFileError),
     /// The file of rules is of no use.
@@ -638,7 +638,8 @@ impl Broker {
         }
         if let Some(tokens) = &self.tokens {
             match tokens.reload() {
-                Ok(keys) => tracing::info!(keys, "the keys of tokens were read again"),
+                Ok(Some(keys)) => tracing::info!(keys, "the keys of tokens were read again"),
+                Ok(None) => tracing::info!("the keys of tokens are to be fetched again"),
                 Err(error) => {
                     tracing::error!("the keys of tokens stay in force as they were: {error}");
                     reloaded = reloaded.and(Err(ReloadError::KeyFile(error)));
