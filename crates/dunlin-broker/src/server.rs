@@ -12,7 +12,7 @@ use crate::core::{
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
 use crate::net::{Acceptor, BoundFile, Listening, Stream, Transport, bind, bind_file};
-use crate::pressure::{self, Ceiling};
+use crate::pressure::{Ceiling, Statm, Watch};
 use crate::rights::{RightsFile, RightsFileError};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
@@ -557,12 +557,13 @@ impl Broker {
         if config.memory.max == 0 {
             return Ok(());
         }
-        let ceiling = Ceiling::new(config.memory.max, stores);
+        let watch = Watch::new(Ceiling::new(config.memory.max, stores));
+        let statm = Statm::open()?;
         let (sender, stop) = mpsc::channel();
         let peers = self.peers.clone();
         let thread = std::thread::Builder::new()
             .name("dunlin-memory".to_owned())
-            .spawn(move || pressure::watch(ceiling, &peers, &stop))?;
+            .spawn(move || watch.run(&statm, &peers, &stop))?;
         self.threads.push(thread);
         self.memory_watch = Some(sender);
         Ok(())
