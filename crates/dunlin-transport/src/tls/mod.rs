@@ -5,6 +5,7 @@ mod client;
 mod files;
 #[cfg(feature = "tls-server")]
 mod named;
+#[cfg(feature = "tls-server")]
 mod server;
 mod session;
 #[cfg(all(test, feature = "tls-server"))]
