@@ -12,6 +12,7 @@ mod secure;
 mod silent;
 mod socket_file;
 mod storage;
+mod tokens;
 mod web_client;
 mod websocket;
 
