@@ -12,7 +12,7 @@ use crate::core::{
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
 use crate::net::{Acceptor, BoundFile, Listening, Stream, Transport, bind, bind_file};
-use crate::pressure::{self, Ceiling};
+use crate::pressure::{Ceiling, Statm, Watch};
 use crate::rights::{RightsFile, RightsFileError};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
@@ -123,7 +123,7 @@ pub enum StartError {
         /// What is wrong, and the mend.
         reason: &'static str,
     },
-    /// The file of keys for tokens is of no use.
+    /// The keys for tokens are of no use.
     #[error("auth.jwt.key_file: {0}")]
     KeyFile(#[from] KeyFileError),
     /// The file of rules is of no use.
@@ -162,7 +162,7 @@ pub enum ReloadError {
     /// The password file is of no use.
     #[error("auth.password_file: {0}")]
     PasswordFile(#[from] PasswordFileError),
-    /// The file of keys for tokens is of no use.
+    /// The keys for tokens are of no use.
     #[error("auth.jwt.key_file: {0}")]
     KeyFile(#[from] KeyFileError),
     /// The file of rules is of no use.
@@ -557,12 +557,13 @@ impl Broker {
         if config.memory.max == 0 {
             return Ok(());
         }
-        let ceiling = Ceiling::new(config.memory.max, stores);
+        let watch = Watch::new(Ceiling::new(config.memory.max, stores));
+        let statm = Statm::open()?;
         let (sender, stop) = mpsc::channel();
         let peers = self.peers.clone();
         let thread = std::thread::Builder::new()
             .name("dunlin-memory".to_owned())
-            .spawn(move || pressure::watch(ceiling, &peers, &stop))?;
+            .spawn(move || watch.run(&statm, &peers, &stop))?;
         self.threads.push(thread);
         self.memory_watch = Some(sender);
         Ok(())
@@ -637,7 +638,8 @@ impl Broker {
         }
         if let Some(tokens) = &self.tokens {
             match tokens.reload() {
-                Ok(keys) => tracing::info!(keys, "the keys of tokens were read again"),
+                Ok(Some(keys)) => tracing::info!(keys, "the keys of tokens were read again"),
+                Ok(None) => tracing::info!("the keys of tokens are to be fetched again"),
                 Err(error) => {
                     tracing::error!("the keys of tokens stay in force as they were: {error}");
                     reloaded = reloaded.and(Err(ReloadError::KeyFile(error)));

@@ -1,10 +1,12 @@
-//! JSON Web Tokens as passwords: the keys are read at start, and again when that is asked for.
+//! JSON Web Tokens as passwords: the keys are read at start, and again when that is asked for, or
+//! fetched from their issuer.
 
 use super::chain::{Answer, Candidate, Method};
+use super::issuer::Issuer;
 use crate::config::Config;
 use crate::core::{Grant, Identity, Rules};
 use dunlin_identity::UserName;
-use dunlin_identity::jwks::{self, InvalidKeySet};
+use dunlin_identity::jwks::{self, InvalidKeySet, Timing};
 use dunlin_identity::jwt::{
     InvalidKey, JwtError, JwtRules, KeySet, Presented, TOKEN_LEN_MAX, VerificationKey, Verified,
     is_token,
@@ -61,51 +63,83 @@ pub enum KeyFileError {
     /// No key is for an algorithm that is set.
     #[error("{}: none of the keys is for one of auth.jwt.algorithms", .0.display())]
     OtherAlgorithms(PathBuf),
+    /// The system gave no thread to fetch keys.
+    #[error("a thread to fetch keys can't be started")]
+    Thread(#[source] io::Error),
 }
 
 /// Who checks tokens.
 #[derive(Debug)]
 pub(crate) struct Tokens {
-    path: PathBuf,
     rules: JwtRules,
     /// Whether the keys are secrets.
     is_symmetric: bool,
     /// Whether anybody heeds rules that come with a token.
     heeds_rules: bool,
-    keys: RwLock<Arc<KeySet>>,
+    keys: Keys,
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+enum Keys {
+    File { path: PathBuf, set: RwLock<Arc<KeySet>> },
+    Issuer(Issuer),
 }
 
 impl Tokens {
     /// Reads the keys that a configuration names, if it names some.
     pub(super) fn read(config: &Config) -> Result<Option<Self>, KeyFileError> {
         let jwt = &config.auth.jwt;
-        let Some(path) = &jwt.key_file else { return Ok(None) };
+        let keys = match (&jwt.key_file, &jwt.jwks_url) {
+            (Some(path), _) => Keys::File { path: path.clone(), set: RwLock::default() },
+            (None, Some(url)) => {
+                Keys::Issuer(Issuer::start(url, Timing::default()).map_err(KeyFileError::Thread)?)
+            }
+            (None, None) => return Ok(None),
+        };
         let mut rules = JwtRules::new(&jwt.algorithms);
         rules.audiences.clone_from(&jwt.audience);
         rules.issuers.clone_from(&jwt.issuer);
         let tokens = Self {
-            path: path.clone(),
             rules,
             is_symmetric: jwt.is_symmetric(),
             heeds_rules: config.rights.file.is_some(),
-            keys: RwLock::default(),
+            keys,
         };
         tokens.reload()?;
         Ok(Some(tokens))
     }
 
-    /// Reads the keys again; gives how many there are. What is in force stays so if the file is of
-    /// no use.
-    pub(crate) fn reload(&self) -> Result<usize, KeyFileError> {
-        let keys = self.read_keys()?;
-        let len = keys.len();
-        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
-        Ok(len)
+    /// Reads the keys again, and gives how many there are, or has them fetched. What is in force
+    /// stays so if the file is of no use.
+    pub(crate) fn reload(&self) -> Result<Option<usize>, KeyFileError> {
+        match &self.keys {
+            Keys::File { path, set } => {
+                let keys = self.read_keys(path)?;
+                let len = keys.len();
+                *set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                Ok(Some(len))
+            }
+            Keys::Issuer(issuer) => {
+                issuer.ask_again();
+                Ok(None)
+            }
+        }
     }
 
-    fn read_keys(&self) -> Result<KeySet, KeyFileError> {
-        let path = || self.path.clone();
-        let text = self.read_file(&self.path)?;
+    /// The keys in force.
+    fn keys(&self) -> Option<Arc<KeySet>> {
+        match &self.keys {
+            Keys::File { set, .. } => {
+                Some(set.read().unwrap_or_else(PoisonError::into_inner).clone())
+            }
+            Keys::Issuer(issuer) => issuer.keys(),
+        }
+    }
+
+    fn read_keys(&self, path: &Path) -> Result<KeySet, KeyFileError> {
+        let text = self.read_file(path)?;
+        let path = || path.to_owned();
         let wrong = |source| KeyFileError::Key { path: path(), source };
         let is_set = text.trim_ascii_start().starts_with(b"{");
         let keys = match (self.is_symmetric, is_set) {
@@ -150,7 +184,10 @@ impl Tokens {
 
     /// What is to be said of a token; `now` is the time since 1970.
     fn check(&self, now: Duration, token: &[u8], candidate: &Candidate) -> Answer {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let unavailable = |why| Answer::Deny(ReasonCode::ServerUnavailable, why);
+        let Some(keys) = self.keys() else {
+            return unavailable("the keys of tokens could not be fetched");
+        };
         let presented = Presented {
             user_name: candidate.login.user_name.as_deref(),
             client_identifier: &candidate.login.client_identifier,
@@ -158,6 +195,11 @@ impl Tokens {
         let verified = match self.rules.verify(now.as_secs(), token, &keys, presented) {
             Ok(verified) => verified,
             Err(error) => {
+                // A new key of the issuer perhaps, and no fault of the Client.
+                if let (JwtError::UnknownKey, Keys::Issuer(issuer)) = (&error, &self.keys) {
+                    issuer.ask_again();
+                    return unavailable("the key of the token is not known yet");
+                }
                 let (reason_code, why) = refusal(&error);
                 return Answer::Deny(reason_code, why);
             }

@@ -6,6 +6,7 @@
 
 mod chain;
 mod damping;
+mod issuer;
 mod judge;
 mod jwt;
 mod later;

@@ -42,7 +42,7 @@ impl Default for Auth {
 impl Auth {
     /// Whether some method checks User Names and Passwords.
     pub(crate) const fn checks_passwords(&self) -> bool {
-        self.password_file.is_some() || self.jwt.key_file.is_some()
+        self.password_file.is_some() || self.jwt.is_on()
     }
 }
 

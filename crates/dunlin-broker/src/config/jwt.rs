@@ -2,13 +2,16 @@
 
 use super::setting::{Kind, Setting, Value};
 use dunlin_identity::jwt::Algorithm;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Which JSON Web Tokens are taken as passwords.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Jwt {
-    /// A file of the keys that signatures are checked with. Unset, no token is taken.
+    /// A file of the keys that signatures are checked with. Without it or a URL, no token is taken.
     pub key_file: Option<PathBuf>,
+    /// Where the issuer has the keys instead, as a JSON Web Key Set.
+    pub jwks_url: Option<String>,
     /// The algorithms of signatures that are taken.
     pub algorithms: Vec<Algorithm>,
     /// The servers for one of which a token must be made (`aud`). Empty, it must be made for none.
@@ -39,32 +42,68 @@ const NAMES: Kind = Kind::List {
     },
 };
 
+/// Whether nobody on the way can change what comes from a URL.
+fn is_safe(url: &str) -> bool {
+    if let Some(rest) = url.strip_prefix("https://") {
+        return !rest.is_empty() && !rest.starts_with('/');
+    }
+    let Some(rest) = url.strip_prefix("http://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.parse::<SocketAddr>().map(|address| address.ip()).is_ok_and(|ip| ip.is_loopback())
+}
+
 impl Jwt {
     /// Whether keys are secrets that issuer and broker share.
     pub(crate) fn is_symmetric(&self) -> bool {
         self.algorithms.iter().any(|algorithm| algorithm.is_symmetric())
     }
 
+    /// Whether tokens are taken.
+    pub(crate) const fn is_on(&self) -> bool {
+        self.key_file.is_some() || self.jwks_url.is_some()
+    }
+
     /// What is wrong with these settings together: the key of the one, and the mend.
     pub(crate) fn mistake(&self) -> Option<(&'static str, &'static str)> {
-        if self.key_file.is_none() {
+        const KEYS: &str = "auth.jwt.key_file";
+        const URL: &str = "auth.jwt.jwks_url";
+        const ALGORITHMS: &str = "auth.jwt.algorithms";
+        if !self.is_on() {
             let is_empty = [&self.audience, &self.issuer].iter().all(|names| names.is_empty());
             let is_meant = !self.algorithms.is_empty() || !is_empty;
             return is_meant.then_some((
-                "auth.jwt.key_file",
-                "it is not set, so that no token is taken; name the file of the keys",
+                KEYS,
+                "it is not set, and neither is auth.jwt.jwks_url, so that no token is taken; name \
+                 the file of the keys, or their URL",
+            ));
+        }
+        if self.key_file.is_some() && self.jwks_url.is_some() {
+            return Some((URL, "there is an auth.jwt.key_file as well; name one of them"));
+        }
+        if !self.jwks_url.as_deref().is_none_or(is_safe) {
+            return Some((
+                URL,
+                "expected an https:// URL: whoever changes the answer on its way could log in; \
+                 http:// is for 127.0.0.1 and [::1] alone",
             ));
         }
         if self.algorithms.is_empty() {
             return Some((
-                "auth.jwt.algorithms",
+                ALGORITHMS,
                 "there is none; name those that the issuer signs with, such as [\"RS256\"]",
+            ));
+        }
+        if self.is_symmetric() && self.jwks_url.is_some() {
+            return Some((
+                ALGORITHMS,
+                "HS256, HS384 and HS512 work with a secret, which has no place at a URL; name \
+                 others, or an auth.jwt.key_file",
             ));
         }
         // Whoever could have a public key taken for a secret could sign.
         let mixed = self.is_symmetric() && !self.algorithms.iter().all(|a| a.is_symmetric());
         mixed.then_some((
-            "auth.jwt.algorithms",
+            ALGORITHMS,
             "HS256, HS384 and HS512 work with a secret, the others with public keys; name \
              algorithms of one kind",
         ))
@@ -90,6 +129,23 @@ impl Jwt {
             write: |config, value| {
                 if let Value::Text(path) = value {
                     config.auth.jwt.key_file = Some(path.into());
+                }
+            },
+        },
+        Setting {
+            key: "auth.jwt.jwks_url",
+            doc: &["Where the issuer offers its keys as a JSON Web Key Set, instead of a file: \
+                 https://, with a certificate that this machine trusts, or http:// at 127.0.0.1 or \
+                 [::1]. The set is fetched every 10 minutes, and when a token names a key that is \
+                 not in it, but not within 30 seconds of the time before; that token is refused with \
+                 0x88 until then. When it can't be fetched, the last one is used for an hour."],
+            kind: Kind::Text,
+            example: Some("\"https://id.example.org/.well-known/jwks.json\""),
+            automatic: None,
+            read: |config| Some(Value::Text(config.auth.jwt.jwks_url.clone()?)),
+            write: |config, value| {
+                if let Value::Text(url) = value {
+                    config.auth.jwt.jwks_url = Some(url);
                 }
             },
         },

@@ -377,7 +377,7 @@ const BROKER: &[Setting] = &[
     Setting {
         key: "allow_anonymous",
         doc: &["Whether clients may connect without credentials. Unset, they may if there is no \
-             auth.password_file or auth.jwt.key_file, and then a listener that other machines can reach must ask for \
+             auth.password_file and there are no keys for tokens (auth.jwt), and then a listener that other machines can reach must ask for \
              certificates."],
         kind: Kind::Switch,
         example: Some("true"),

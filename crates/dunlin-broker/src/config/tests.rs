@@ -129,9 +129,38 @@ fn settings_of_tokens_belong_together() {
         "d.toml:2: auth.jwt.algorithms: \"none\" is none of the algorithms: HS256, HS384, HS512, \
          RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA",
     );
+    let url = |url: &str| {
+        from_file(&format!("auth.jwt.algorithms = ['RS256']\nauth.jwt.jwks_url = '{url}'"))
+    };
+    for safe in ["https://id", "https://id:1/a?b", "http://127.0.0.1:1/a", "http://[::1]:1"] {
+        assert!(url(safe).is_ok(), "{safe}");
+    }
+    for unsafe_one in [
+        "http://id.example.org/",
+        "http://127.0.0.1@id.example.org:1/",
+        "http://127.0.0.1:1@id.example.org/",
+        "http://10.0.0.1:1/",
+        "https://",
+        "https:///a",
+        "ftp://127.0.0.1:1/",
+        "id.example.org",
+    ] {
+        let error = url(unsafe_one).expect_err(unsafe_one).to_string();
+        assert!(error.contains("jwks_url: expected an https:// URL"), "{error}");
+    }
+    check_mistake(
+        &format!("{key_file}\nauth.jwt.jwks_url = 'https://id'"),
+        "d.toml:2: auth.jwt.jwks_url: there is an auth.jwt.key_file as well; name one of them",
+    );
+    check_mistake(
+        "auth.jwt.jwks_url = 'https://id'\nauth.jwt.algorithms = ['HS256']",
+        "d.toml:2: auth.jwt.algorithms: HS256, HS384 and HS512 work with a secret, which has no \
+         place at a URL; name others, or an auth.jwt.key_file",
+    );
     check_mistake(
         "auth.jwt.issuer = ['https://id.example.org']",
-        "d.toml:1: auth.jwt.key_file: it is not set, so that no token is taken; name the file of the keys",
+        "d.toml:1: auth.jwt.key_file: it is not set, and neither is auth.jwt.jwks_url, so that no \
+         token is taken; name the file of the keys, or their URL",
     );
 }
 

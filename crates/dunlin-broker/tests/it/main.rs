@@ -1,5 +1,6 @@
 //! The broker as a whole, workers and all, over local pipes.
 
+mod back_ends;
 mod fetching;
 mod leaving;
 mod limits;

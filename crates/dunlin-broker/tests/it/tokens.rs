@@ -18,13 +18,13 @@ use std::time::SystemTime;
 use tempfile::TempDir;
 
 /// Somebody who makes tokens.
-struct Issuer {
+pub(crate) struct Issuer {
     algorithm: Algorithm,
     pair: KeyPair,
 }
 
 impl Issuer {
-    fn new(algorithm: Algorithm) -> Self {
+    pub(crate) fn new(algorithm: Algorithm) -> Self {
         let signs_with = match algorithm {
             Algorithm::Rs256 => &PKCS_RSA_SHA256,
             _ => &PKCS_ED25519,
@@ -36,7 +36,13 @@ impl Issuer {
         self.token_for(&format!(r#"{{"alg":"{}"}}"#, self.algorithm), claims)
     }
 
-    fn token_for(&self, header: &str, claims: &str) -> String {
+    /// The public key of an EdDSA issuer as a key set.
+    pub(crate) fn key_set(&self, identifier: &str) -> String {
+        let key = part(self.pair.der_bytes());
+        format!(r#"{{"keys":[{{"kty":"OKP","crv":"Ed25519","kid":"{identifier}","x":"{key}"}}]}}"#)
+    }
+
+    pub(crate) fn token_for(&self, header: &str, claims: &str) -> String {
         assemble(header, claims, |message| self.pair.sign(message).expect("signed"))
     }
 }
@@ -62,19 +68,19 @@ fn now() -> u64 {
 }
 
 /// Claims of a user, for a minute, and whatever else is said of them.
-fn claims(user: &str, further: &str) -> String {
+pub(crate) fn claims(user: &str, further: &str) -> String {
     format!(r#"{{"sub":"{user}","exp":{}{further}}}"#, now() + 60)
 }
 
 /// A folder of files that nobody but their owner gets at.
-struct Folder(TempDir);
+pub(crate) struct Folder(TempDir);
 
 impl Folder {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().expect("a folder"))
     }
 
-    fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.path().join(name);
         fs::write(&path, text).expect("written");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its owner's");
@@ -95,7 +101,7 @@ fn start(config: Config) -> Broker {
 }
 
 /// Sends CONNECT; the connection, and the Reason Code of its CONNACK.
-fn log_in(
+pub(crate) fn log_in(
     broker: &Broker,
     client_identifier: &str,
     user_name: Option<&str>,
