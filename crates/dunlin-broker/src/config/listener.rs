@@ -2,7 +2,7 @@
 
 use super::{Endpoint, InvalidNetwork, Network, SocketFile, WebSocketListener};
 use crate::core::Durability;
-use dunlin_transport::tls::{ClientCertificate, ServerFiles};
+use dunlin_transport::tls::{CertificateFiles, ClientCertificate, ServerFiles};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -230,8 +230,8 @@ impl Listener {
             return Err(ListenerError::NeedsTls { name, scheme });
         };
         match name {
-            "certificate" => files.certificate = value.into(),
-            "key" => files.key = value.into(),
+            "certificate" => set_each(files, value, |files| &mut files.certificate),
+            "key" => set_each(files, value, |files| &mut files.key),
             "client_ca" => files.client_ca = Some(value.into()),
             "client_crl" => files.client_crl = Some(value.into()),
             "old_crl" => {
@@ -254,6 +254,10 @@ impl Listener {
         if files.certificate.as_os_str().is_empty() || files.key.as_os_str().is_empty() {
             return Err(ListenerError::NoCertificate(self.scheme()));
         }
+        let lacks = |path: &PathBuf| path.as_os_str().is_empty();
+        if files.further.iter().any(|files| lacks(&files.certificate) || lacks(&files.key)) {
+            return Err(ListenerError::KeysAndCertificates);
+        }
         let is_asked = files.client_certificate != ClientCertificate::None;
         if files.client_ca.is_none() && (is_asked || files.client_crl.is_some()) {
             return Err(ListenerError::NoClientCa);
@@ -275,15 +279,22 @@ impl fmt::Display for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.url())?;
         let mut options = Vec::new();
-        let mut path = |name, path: &PathBuf| options.push((name, encode(&path.to_string_lossy())));
         let default = |file: &SocketFile| SocketFile::new(&file.path).mode == file.mode;
         let mode = match &self.endpoint {
             Endpoint::Socket(file) if !default(file) => Some(format!("{:04o}", file.mode)),
             _ => None,
         };
         if let Some(files) = &self.tls {
-            path("certificate", &files.certificate);
-            path("key", &files.key);
+            let of_each = |first: &PathBuf, further: fn(&CertificateFiles) -> &PathBuf| {
+                let all = std::iter::once(first).chain(files.further.iter().map(further));
+                let all: Vec<_> = all.map(|path| encode(&path.to_string_lossy())).collect();
+                all.join("|")
+            };
+            options.push(("certificate", of_each(&files.certificate, |files| &files.certificate)));
+            options.push(("key", of_each(&files.key, |files| &files.key)));
+            let mut path = |name, path: &PathBuf| {
+                options.push((name, encode(&path.to_string_lossy())));
+            };
             if let Some(client_ca) = &files.client_ca {
                 path("client_ca", client_ca);
             }
@@ -379,6 +390,12 @@ pub enum ListenerError {
     /// A listener with TLS has nothing to show.
     #[error("{0}:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial")]
     NoCertificate(&'static str),
+    /// A certificate without a key, or a key without a certificate.
+    #[error(
+        "certificate and key name as many files, with | between them: the first key is that of the \
+         first certificate"
+    )]
+    KeysAndCertificates,
     /// Client certificates are asked for, and nobody says whose.
     #[error(
         "client_certificate and client_crl need client_ca=FILE, whose certificates clients may show"
@@ -413,13 +430,34 @@ impl FromStr for Listener {
     type Err = ListenerError;
 
     /// Parses `mqtt://ADDRESS[:PORT][?durability=LEVEL]`, or `mqtts://` with
-    /// `certificate=FILE&key=FILE` and perhaps `client_ca=FILE`, `client_crl=FILE` and
+    /// `certificate=FILE&key=FILE`, or several with `|` between them, and perhaps `client_ca=FILE`, `client_crl=FILE` and
     /// `client_certificate=optional`; or `ws://ADDRESS[:PORT][/PATH]`, perhaps with
     /// `origins=ORIGIN|ORIGIN`, and `wss://` with the options of both; or `unix:///PATH?mode=0660`; `%26` stands for a `&` in a value. A host name is resolved; of
     /// its addresses the first IPv4 one is taken, or the first when it has none.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         Self::parse(url, [])
     }
+}
+
+/// Takes the certificates, or the keys, of a value with `|` between them.
+fn set_each(
+    files: &mut ServerFiles,
+    value: &str,
+    place: fn(&mut CertificateFiles) -> &mut PathBuf,
+) {
+    let first = (std::mem::take(&mut files.certificate), std::mem::take(&mut files.key));
+    let mut all = vec![CertificateFiles { certificate: first.0, key: first.1 }];
+    all.append(&mut files.further);
+    let paths: Vec<&str> = value.split('|').collect();
+    all.resize_with(all.len().max(paths.len()), CertificateFiles::default);
+    for (nth, files) in all.iter_mut().enumerate() {
+        *place(files) = paths.get(nth).copied().unwrap_or_default().into();
+    }
+    files.further = all.split_off(1);
+    // What both have given up.
+    files.further.retain(|files| *files != CertificateFiles::default());
+    let first = all.pop().unwrap_or_default();
+    (files.certificate, files.key) = (first.certificate, first.key);
 }
 
 /// What would end a value, or the URL, within a value.

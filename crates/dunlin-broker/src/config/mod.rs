@@ -29,7 +29,7 @@ mod tests;
 mod web_socket;
 
 #[cfg(feature = "server")]
-pub use dunlin_transport::tls::{ClientCertificate, ServerFiles};
+pub use dunlin_transport::tls::{CertificateFiles, ClientCertificate, ServerFiles};
 pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use {

@@ -311,6 +311,33 @@ fn a_listener_with_tls_prints_as_what_it_was_read_from() {
 }
 
 #[test]
+fn a_listener_may_have_several_certificates() {
+    let text = "[[listeners]]\nurl = 'mqtts://127.0.0.1'\nkey = 'a.key|b c.key'\n\
+                certificate = 'a.pem|b,c.pem'";
+    let loaded = from_file(text).expect("a key for each");
+    let [listener] = &loaded.config.listeners[..] else { panic!("one listener") };
+    let files = listener.tls.as_ref().expect("it has TLS");
+    assert_eq!((&*files.certificate, &*files.key), (Path::new("a.pem"), Path::new("a.key")));
+    let further = CertificateFiles { certificate: "b,c.pem".into(), key: "b c.key".into() };
+    assert_eq!(files.further, [further]);
+    let url = "mqtts://127.0.0.1:8883?certificate=a.pem|b%2Cc.pem&key=a.key|b c.key";
+    assert_eq!(listener.to_string(), url);
+    assert_eq!(&url.parse::<Listener>().expect("it can be read again"), listener);
+    for options in ["certificate=a|b&key=x", "certificate=a&key=x|y", "certificate=a||c&key=x|y|z"]
+    {
+        let parsed: Result<Listener, _> = format!("mqtts://127.0.0.1?{options}").parse();
+        assert_eq!(parsed, Err(ListenerError::KeysAndCertificates), "{options}");
+    }
+    // The last one counts, as with every option.
+    let parsed: Result<Listener, _> =
+        "mqtts://127.0.0.1?certificate=a|b&key=x|y&certificate=c".parse();
+    assert_eq!(parsed, Err(ListenerError::KeysAndCertificates));
+    let parsed: Listener =
+        "mqtts://127.0.0.1?certificate=a|b&key=x|y&certificate=c&key=z".parse().expect("one");
+    assert_eq!(parsed.to_string(), "mqtts://127.0.0.1:8883?certificate=c&key=z");
+}
+
+#[test]
 fn a_mistake_in_the_environment_or_a_flag_is_named() {
     let check = |variables: &[(&str, &str)], flags: &[Flag], message: &str| {
         let error = LoadedConfig::from_layers(None, &environment(variables), flags).unwrap_err();

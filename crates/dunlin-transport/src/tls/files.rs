@@ -42,6 +42,15 @@ impl ClientCertificate {
     }
 }
 
+/// A certificate that a server shows, and its key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// PEM: the certificate, then those that lead to the one that clients trust.
+    pub certificate: PathBuf,
+    /// PEM: the key of that certificate.
+    pub key: PathBuf,
+}
+
 /// The files of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerFiles {
@@ -49,6 +58,9 @@ pub struct ServerFiles {
     pub certificate: PathBuf,
     /// PEM: the key of that certificate.
     pub key: PathBuf,
+    /// Further certificates: the first one that is for the name that a client asks for (SNI) is shown
+    /// to it, and the one above where none is.
+    pub further: Vec<CertificateFiles>,
     /// PEM: whose certificates clients may show.
     pub client_ca: Option<PathBuf>,
     /// PEM: lists of certificates of clients that were revoked.
@@ -80,7 +92,8 @@ impl ServerFiles {
     /// The files, in the order in which they are read.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         let always = [&self.certificate, &self.key].into_iter();
-        always.chain(&self.client_ca).chain(&self.client_crl).map(PathBuf::as_path)
+        let further = self.further.iter().flat_map(|files| [&files.certificate, &files.key]);
+        always.chain(further).chain(&self.client_ca).chain(&self.client_crl).map(PathBuf::as_path)
     }
 
     /// Reads all files and checks that they belong together; for connections that speak this
@@ -98,6 +111,8 @@ impl ServerFiles {
 pub(super) struct Contents {
     pub(super) certificate: Vec<u8>,
     pub(super) key: Vec<u8>,
+    /// Further certificates, each with its key.
+    pub(super) further: Vec<[Vec<u8>; 2]>,
     pub(super) client_ca: Option<Vec<u8>>,
     pub(super) client_crl: Option<Vec<u8>>,
 }
@@ -118,9 +133,12 @@ impl Contents {
 
     fn read_once(files: &ServerFiles) -> Result<Self, TlsFileError> {
         let optional = |path: &Option<PathBuf>| path.as_deref().map(read).transpose();
+        let further =
+            files.further.iter().map(|files| Ok([read(&files.certificate)?, read(&files.key)?]));
         Ok(Self {
             certificate: read(&files.certificate)?,
             key: read(&files.key)?,
+            further: further.collect::<Result<_, TlsFileError>>()?,
             client_ca: optional(&files.client_ca)?,
             client_crl: optional(&files.client_crl)?,
         })
@@ -138,7 +156,9 @@ impl Contents {
             digest(&SHA256, &bytes)
         };
         let (ca, crl) = (self.client_ca.as_deref(), self.client_crl.as_deref());
-        [of(&[Some(&self.certificate), Some(&self.key), ca, crl]), of(&[ca, crl])]
+        let mut all = vec![Some(&self.certificate[..]), Some(&self.key), ca, crl];
+        all.extend(self.further.iter().flatten().map(|part| Some(&part[..])));
+        [of(&all), of(&[ca, crl])]
     }
 }
 

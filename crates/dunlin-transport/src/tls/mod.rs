@@ -4,6 +4,8 @@ mod client;
 #[cfg(feature = "tls-server")]
 mod files;
 #[cfg(feature = "tls-server")]
+mod named;
+#[cfg(feature = "tls-server")]
 mod server;
 mod session;
 #[cfg(all(test, feature = "tls-server"))]
@@ -13,7 +15,7 @@ mod validity;
 
 pub use client::{ClientTls, ClientTlsError, TlsConnector};
 #[cfg(feature = "tls-server")]
-pub use files::{ClientCertificate, ServerFiles, TlsFileError};
+pub use files::{CertificateFiles, ClientCertificate, ServerFiles, TlsFileError};
 #[cfg(feature = "tls-server")]
 pub use server::{ALPN_HTTP, ALPN_MQTT, ServerTls};
 pub use session::{Decrypted, HEADROOM, TlsError, TlsSession};

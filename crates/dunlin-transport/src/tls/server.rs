@@ -1,6 +1,7 @@
 //! A server's side of TLS as its files gave it at one time: what it shows, and whom it lets in.
 
 use super::files::{Contents, all_of, key_of};
+use super::named::Named;
 use super::session::TlsSession;
 use super::{ClientCertificate, ServerFiles, TlsError, TlsFileError, Validity};
 use aws_lc_rs::digest::Digest;
@@ -10,8 +11,10 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use rustls::server::{
     NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier, danger::ClientCertVerifier,
 };
+use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The name of MQTT in the handshake (ALPN), as registered.
@@ -63,10 +66,21 @@ impl ServerTls {
     ) -> Result<Self, TlsFileError> {
         let provider = Arc::new(default_provider());
         let path = &files.certificate;
-        let chain: Vec<CertificateDer<'static>> = all_of(path, &read.certificate, "certificate")?;
-        let key = key_of(&files.key, &read.key)?;
         let mut validities = Vec::new();
-        validities.extend(Validity::of_certificates(path, chain.iter().map(|der| &**der)));
+        let mut named = vec![certified_key(
+            (path, &read.certificate),
+            (&files.key, &read.key),
+            &provider,
+            &mut validities,
+        )?];
+        for (files, [certificate, key]) in files.further.iter().zip(&read.further) {
+            named.push(certified_key(
+                (&files.certificate, certificate),
+                (&files.key, key),
+                &provider,
+                &mut validities,
+            )?);
+        }
         let verifier = client_verifier(files, read, &provider, &mut validities)?;
         let builder = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -75,10 +89,7 @@ impl ServerTls {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-            let reason = format!("it is not the key of {}: {error}", path.display());
-            TlsFileError::new(&files.key, reason)
-        })?;
+        let mut config = builder.with_cert_resolver(Arc::new(Named(named)));
         let [contents, trust] = read.digests();
         config.alpn_protocols = vec![protocol.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -124,6 +135,23 @@ impl fmt::Debug for ServerTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerTls").field("files", &self.files).finish_non_exhaustive()
     }
+}
+
+/// A certificate and its key, as their files hold them.
+fn certified_key(
+    (certificate_path, certificate): (&Path, &[u8]),
+    (key_path, key): (&Path, &[u8]),
+    provider: &CryptoProvider,
+    validities: &mut Vec<Validity>,
+) -> Result<Arc<CertifiedKey>, TlsFileError> {
+    let chain: Vec<CertificateDer<'static>> = all_of(certificate_path, certificate, "certificate")?;
+    validities.extend(Validity::of_certificates(certificate_path, chain.iter().map(|der| &**der)));
+    let key = key_of(key_path, key)?;
+    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+        let reason = format!("it is not the key of {}: {error}", certificate_path.display());
+        TlsFileError::new(key_path, reason)
+    })?;
+    Ok(Arc::new(certified))
 }
 
 /// Who looks at clients' certificates, if they are asked for.

@@ -7,6 +7,8 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use std::fs;
 use std::io::IoSlice;
 use std::path::PathBuf;
@@ -502,4 +504,61 @@ fn nothing_that_comes_after_a_goodbye_does_harm() {
     let ciphertext = HEADROOM..buffer.len();
     let decrypted = pair.server.decrypt_in_place(&mut buffer, ciphertext).expect("it is forgotten");
     assert_eq!(decrypted, Decrypted { len: 0, is_closed: false, is_broken: false });
+}
+
+#[test]
+fn a_client_is_shown_the_certificate_for_the_name_that_it_asks_for() {
+    let files = Files::new();
+    let names = ["localhost", "a.example", "*.b.example", "other"];
+    names.into_iter().for_each(|name| files.issue(name));
+    let further = |name: &str| CertificateFiles {
+        certificate: files.path(&format!("{name}.pem")),
+        key: files.path(&format!("{name}.key")),
+    };
+    let several = ServerFiles {
+        further: vec![further("a.example"), further("*.b.example")],
+        ..files.server()
+    };
+    let shown = |server: &ServerTls, name: &str| {
+        // Without a ticket of before, by which no certificate is shown.
+        let client = files.client().connector().expect("settings of use");
+        let mut pair = Pair {
+            client: client.session(name).expect("a session"),
+            server: server.session().expect("a session"),
+        };
+        let failure = pair.failure();
+        let shown = pair.client.peer_certificates().next().map(<[u8]>::to_vec);
+        (shown, failure.map(|error| error.to_string()))
+    };
+    let of = |name: &str| {
+        let pem = fs::read(files.path(&format!("{name}.pem"))).expect("a file");
+        let certificate = CertificateDer::from_pem_slice(&pem).expect("PEM");
+        (Some(certificate.to_vec()), None)
+    };
+    let server = several.load(ALPN_MQTT).expect("a configuration");
+    for (name, expected) in [
+        ("localhost", "localhost"),
+        ("a.example", "a.example"),
+        ("A.Example", "a.example"),
+        ("x.b.example", "*.b.example"),
+    ] {
+        assert_eq!(shown(&server, name), of(expected), "{name}");
+    }
+    // None of them: the first is shown, and is not taken. Nor is there a name in an address.
+    for name in ["c.example", "b.example", "127.0.0.1"] {
+        let (_, failure) = shown(&server, name);
+        let failure = failure.expect("it is for others");
+        assert!(failure.contains("localhost"), "{name}: {failure}");
+    }
+    let ends: Vec<_> = server.validities().iter().map(|validity| &validity.path).collect();
+    let certificates = several.paths().filter(|path| path.extension().is_some_and(|e| e == "pem"));
+    assert!(ends.into_iter().eq(certificates));
+
+    files.issue("a.example");
+    let renewed = server.reload().expect("they fit").expect("one has changed");
+    assert_eq!(shown(&renewed, "a.example"), of("a.example"));
+    assert_ne!(shown(&server, "a.example"), of("a.example"));
+    fs::copy(files.path("other.key"), files.path("a.example.key")).expect("a file");
+    let error = renewed.reload().expect_err("the key of another");
+    assert_eq!(error.path, files.path("a.example.key"));
 }

@@ -120,6 +120,37 @@ fn who_is_not_known_does_not_get_in() {
 }
 
 #[test]
+fn openssl_is_shown_the_certificate_for_the_name_that_it_asks_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let dunlin = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dunlin"));
+        command.args(args).current_dir(folder.path());
+        command
+    };
+    for (out, server) in [("one", "localhost"), ("two", "lamps.example")] {
+        let mut command = dunlin(&["cert", "--out", out, "--server", server]);
+        assert!(command.output().expect("it can be started").status.success());
+    }
+    let url = "mqtts://127.0.0.1:0?certificate=one/server.pem|two/server.pem\
+               &key=one/server.key|two/server.key";
+    let mut broker = Process::spawn("dunlin", &mut dunlin(&["--listen", url]));
+    broker.end_input();
+    let port: u16 = broker.wait_for("it listened", |line| {
+        line.trim().rsplit_once("listening on mqtts://127.0.0.1:")?.1.parse().ok()
+    });
+    for (name, authority) in [("lamps.example", "two"), ("localhost", "one"), ("b.example", "one")]
+    {
+        let mut command = Command::new("openssl");
+        command.args(["s_client", "-connect", &format!("localhost:{port}"), "-servername", name]);
+        command.args(["-verify_return_error", "-CAfile"]);
+        command.arg(folder.path().join(authority).join("ca.pem"));
+        let mut client = Process::spawn("openssl", &mut command);
+        client.end_input();
+        assert!(client.wait_success(), "{name}: {}", client.history());
+    }
+}
+
+#[test]
 fn openssl_agrees_on_versions_and_protocols() {
     let bed = Bed::new();
     for (options, is_in) in [
