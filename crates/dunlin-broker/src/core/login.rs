@@ -450,6 +450,10 @@ impl Core {
     /// Turns a Client away about which nobody has decided in time.
     pub(super) fn check_login(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
+        // It has been turned away already, and its socket is about to be closed.
+        if connection.protocol.end().is_some() {
+            return;
+        }
         match connection.login.as_deref() {
             Some(LoginState::Awaited { exchange, until, .. }) if *until <= now => {
                 let exchange = *exchange;

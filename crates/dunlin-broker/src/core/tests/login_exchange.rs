@@ -140,6 +140,19 @@ fn an_exchange_ends_after_so_many_rounds_or_so_much_time() {
 }
 
 #[test]
+fn who_is_gone_already_is_not_turned_away_for_its_silence() {
+    let mut broker = broker(1);
+    broker.connect(asking("one"));
+    decide(&mut broker, ("first", None), challenge("kept"));
+    let (now, later) = (broker.now, broker.now + 2 * TIMEOUT);
+    // Its socket is not closed yet.
+    let core = broker.core(0);
+    core.stop(now);
+    core.handle_timeout(later);
+    assert_eq!(broker.counters().logins_refused, 0);
+}
+
+#[test]
 fn who_fails_in_an_exchange_is_turned_away() {
     for first in [true, false] {
         let mut broker = broker(1);
