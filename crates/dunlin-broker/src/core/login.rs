@@ -38,6 +38,8 @@ pub struct Enhanced {
     pub data: Option<Box<[u8]>>,
     /// What the [`Decision::Challenge`] before this step wanted to be kept; `None` in the first one.
     pub state: Option<Box<[u8]>>,
+    /// Whether the Client is connected already and authenticates again.
+    pub is_again: bool,
 }
 
 /// Never shows the password.
@@ -217,6 +219,7 @@ impl Core {
             method: method.detached(),
             data: data.map(|data| data[..].into()),
             state: None,
+            is_again: false,
         });
         let login = Box::new(Login {
             client_identifier: connect.client_identifier.clone(),
@@ -375,6 +378,7 @@ impl Core {
             method: properties.authentication_method.unwrap_or_default().detached(),
             data: properties.authentication_data.map(|data| data[..].into()),
             state,
+            is_again: session.is_some(),
         };
         let enhanced = Some(enhanced);
         let login = Login { client_identifier, user_name: None, password: None, enhanced };
