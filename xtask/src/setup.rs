@@ -47,7 +47,9 @@ fn missing_packages() -> Vec<&'static str> {
     if usable_python().is_none() {
         packages.push("python3-venv");
     }
-    for (program, package) in [("node", "nodejs"), ("npm", "npm"), ("valgrind", "valgrind")] {
+    let programs =
+        [("node", "nodejs"), ("npm", "npm"), ("chromium", "chromium"), ("valgrind", "valgrind")];
+    for (program, package) in programs {
         if find_program(program).is_none() {
             packages.push(package);
         }
@@ -136,6 +138,7 @@ fn print_versions(workspace: &Workspace, python: &Path) {
         ("python", output(Command::new(python).arg("--version"))),
         ("paho-mqtt", installed_version(python, "paho-mqtt")),
         ("node", ask("node", "--version")),
+        ("chromium", ask("chromium", "--product-version")),
         ("valgrind", ask("valgrind", "--version")),
         ("MQTT.js", Some(MQTT_JS.version.to_owned())),
     ];

@@ -28,7 +28,7 @@ mod store;
 mod worker;
 
 #[cfg(feature = "server")]
-pub use auth::PasswordFileError;
+pub use auth::{KeyFileError, PasswordFileError};
 pub use config::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use server::{Broker, Builder, ReloadError, StartError};

@@ -2,8 +2,9 @@
 
 use crate::core::{Pressure, PressureLevel};
 use crate::worker::{Peer, WorkerMessage};
-use std::fs;
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -52,27 +53,81 @@ impl Ceiling {
     }
 }
 
-/// Tells the workers of the pressure on memory until nobody holds the other end of `stop`.
-pub(crate) fn watch(ceiling: Ceiling, peers: &[Peer], stop: &Receiver<()>) {
-    let mut level = PressureLevel::None;
-    while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        let used = match resident() {
+/// Where the system says how much memory the process has: held open, since it has to be read when
+/// no descriptor is left, too.
+#[derive(Debug)]
+pub(crate) struct Statm {
+    file: File,
+    page_len: u64,
+}
+
+impl Statm {
+    /// # Errors
+    /// The system doesn't say it.
+    pub(crate) fn open() -> io::Result<Self> {
+        let file = File::open("/proc/self/statm")?;
+        let statm = Self { file, page_len: rustix::param::page_size() as u64 };
+        statm.resident()?;
+        Ok(statm)
+    }
+
+    /// Bytes that the process has in memory.
+    pub(crate) fn resident(&self) -> io::Result<u64> {
+        // Seven numbers of at most 20 digits.
+        let mut text = [0; 160];
+        let len = self.file.read_at(&mut text, 0)?;
+        let text = text.get(..len).and_then(|text| std::str::from_utf8(text).ok());
+        let pages = text.and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok());
+        let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm has another form"))?;
+        Ok(pages.saturating_mul(self.page_len))
+    }
+}
+
+/// What the workers are told of memory.
+#[derive(Debug)]
+pub(crate) struct Watch {
+    ceiling: Ceiling,
+    level: PressureLevel,
+    /// Whether the last look has failed.
+    is_blind: bool,
+}
+
+impl Watch {
+    pub(crate) const fn new(ceiling: Ceiling) -> Self {
+        Self { ceiling, level: PressureLevel::None, is_blind: false }
+    }
+
+    /// What each of so many workers is told after a look at memory, if anything. After one that has
+    /// failed that is nothing: a worker takes a level that is not renewed to be over.
+    fn look(&mut self, used: io::Result<u64>, workers: usize) -> Option<Pressure> {
+        let used = match used {
             Ok(used) => used,
             Err(error) => {
-                tracing::error!(%error, "memory.max can't be watched");
-                return;
+                if !self.is_blind {
+                    tracing::error!(%error, "memory can't be looked at: memory.max holds nothing");
+                }
+                self.is_blind = true;
+                return None;
             }
         };
-        let pressure = ceiling.pressure(used, level, peers.len());
-        if pressure.level != level {
-            tracing::warn!(used, max = ceiling.max, "memory: {}", told(pressure.level));
+        self.is_blind = false;
+        let before = self.level;
+        let pressure = self.ceiling.pressure(used, before, workers);
+        self.level = pressure.level;
+        if pressure.level != before {
+            tracing::warn!(used, max = self.ceiling.max, "memory: {}", told(pressure.level));
         }
-        if pressure.level != level || level > PressureLevel::None {
+        (pressure.level != before || before > PressureLevel::None).then_some(pressure)
+    }
+
+    /// Tells the workers of the pressure on memory until nobody holds the other end of `stop`.
+    pub(crate) fn run(mut self, statm: &Statm, peers: &[Peer], stop: &Receiver<()>) {
+        while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            let Some(pressure) = self.look(statm.resident(), peers.len()) else { continue };
             for peer in peers {
                 peer.send(WorkerMessage::Pressure(pressure));
             }
         }
-        level = pressure.level;
     }
 }
 
@@ -84,14 +139,6 @@ const fn told(level: PressureLevel) -> &'static str {
         PressureLevel::Refuse => "messages are refused",
         PressureLevel::Last => "connections with unfinished packets are ended",
     }
-}
-
-/// Bytes that the process has in memory.
-pub(crate) fn resident() -> io::Result<u64> {
-    let statm = fs::read_to_string("/proc/self/statm")?;
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok());
-    let pages = pages.ok_or_else(|| io::Error::other("/proc/self/statm has another form"))?;
-    Ok(pages * rustix::param::page_size() as u64)
 }
 
 #[cfg(test)]
@@ -130,6 +177,24 @@ mod tests {
 
     #[test]
     fn the_process_has_some_memory() {
-        assert!(resident().expect("Linux says") > 1 << 20);
+        let statm = Statm::open().expect("Linux says");
+        for _ in 0..2 {
+            assert!(statm.resident().expect("Linux says") > 1 << 20);
+        }
+    }
+
+    #[test]
+    fn a_look_that_fails_is_not_the_last_one() {
+        let mut watch = Watch::new(Ceiling::new(1000, true));
+        let failed = || Err(io::Error::other("no descriptor is left"));
+        let level = |pressure: Option<Pressure>| pressure.map(|pressure| pressure.level);
+        assert_eq!(watch.look(Ok(600), 1), None);
+        assert_eq!(level(watch.look(Ok(900), 1)), Some(PressureLevel::Refuse));
+        assert_eq!(watch.look(failed(), 1), None);
+        assert_eq!(watch.look(failed(), 1), None);
+        assert_eq!(level(watch.look(Ok(900), 1)), Some(PressureLevel::Refuse));
+        assert_eq!(watch.look(failed(), 1), None);
+        assert_eq!(level(watch.look(Ok(600), 1)), Some(PressureLevel::None));
+        assert_eq!(watch.look(Ok(600), 1), None);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::admission::Admission;
 use crate::auth::{
-    self, Authentication, Chain, Damping, Judge, PasswordFileError, Passwords, Pool,
+    Authentication, Chain, Damping, Judge, KeyFileError, Methods, PasswordFileError, Passwords,
+    Pool, Tokens,
 };
 use crate::config::{Config, Endpoint, Listener, Network};
 use crate::core::{
@@ -11,7 +12,7 @@ use crate::core::{
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
 use crate::net::{Acceptor, BoundFile, Listening, Stream, Transport, bind, bind_file};
-use crate::pressure::{self, Ceiling};
+use crate::pressure::{Ceiling, Statm, Watch};
 use crate::rights::{RightsFile, RightsFileError};
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
@@ -55,6 +56,7 @@ pub struct Broker {
     /// As long as it is there, memory is watched.
     memory_watch: Option<Sender<()>>,
     passwords: Option<Arc<Passwords>>,
+    tokens: Option<Arc<Tokens>>,
     /// The TLS of the listeners that have one.
     certificates: Vec<Arc<Certificates>>,
     watcher: Option<Watcher>,
@@ -100,8 +102,8 @@ pub enum StartError {
     },
     /// Anonymous clients are turned away, and there is no other way to come in.
     #[error(
-        "allow_anonymous = false lets nobody in by {0}: there is neither an auth.password_file nor a \
-         client_ca of the listener"
+        "allow_anonymous = false lets nobody in by {0}: there is no auth.password_file, no \
+         auth.jwt.key_file and no client_ca of the listener"
     )]
     NobodyAllowed(String),
     /// Passwords would come from other machines for all to read.
@@ -113,6 +115,17 @@ pub enum StartError {
     /// The password file is of no use.
     #[error("auth.password_file: {0}")]
     PasswordFile(#[from] PasswordFileError),
+    /// Settings contradict each other.
+    #[error("{key}: {reason}")]
+    Setting {
+        /// One of them.
+        key: &'static str,
+        /// What is wrong, and the mend.
+        reason: &'static str,
+    },
+    /// The keys for tokens are of no use.
+    #[error("auth.jwt.key_file: {0}")]
+    KeyFile(#[from] KeyFileError),
     /// The file of rules is of no use.
     #[error("rights.file: {0}")]
     RightsFile(#[from] RightsFileError),
@@ -149,6 +162,9 @@ pub enum ReloadError {
     /// The password file is of no use.
     #[error("auth.password_file: {0}")]
     PasswordFile(#[from] PasswordFileError),
+    /// The keys for tokens are of no use.
+    #[error("auth.jwt.key_file: {0}")]
+    KeyFile(#[from] KeyFileError),
     /// The file of rules is of no use.
     #[error("rights.file: {0}")]
     RightsFile(#[from] RightsFileError),
@@ -193,7 +209,10 @@ impl Builder {
         if let Some(listener) = config.plaintext_listener() {
             return Err(StartError::Plaintext(listener.to_string()));
         }
-        let chain = auth::chain(&config)?;
+        if let Some((key, reason)) = config.auth.jwt.mistake() {
+            return Err(StartError::Setting { key, reason });
+        }
+        let methods = Methods::read(&config)?;
         let rights = config.rights.file.as_deref().map(RightsFile::new);
         let rules = rights.as_ref().map(RightsFile::read).transpose()?;
         let mut bound = Vec::new();
@@ -215,8 +234,8 @@ impl Builder {
                 .map_err(StartError::Worker)?;
         broker.rights = rights;
         let mut login_threads = Vec::new();
-        if let Some((chain, passwords)) = chain {
-            broker.passwords = passwords;
+        if let Some(Methods { chain, passwords, tokens }) = methods {
+            (broker.passwords, broker.tokens) = (passwords, tokens);
             login_threads = start_logins(&config, chain, &broker.peers, &mut parts)
                 .map_err(StartError::Worker)?;
         }
@@ -347,7 +366,7 @@ fn assemble(
             queue_head: QueueHead::default(),
             durability: durability.clone(),
             login_timeout: config.asks_who_clients_are().then(|| login_timeout(config)),
-            anonymous_may_claim: config.auth.password_file.is_none(),
+            anonymous_may_claim: !config.auth.checks_passwords(),
             rights: rules.cloned(),
             version: env!("CARGO_PKG_VERSION"),
         };
@@ -381,6 +400,7 @@ fn assemble(
         front: None,
         memory_watch: None,
         passwords: None,
+        tokens: None,
         certificates: bound.iter().filter_map(|bound| bound.tls.clone()).collect(),
         watcher: None,
         rights: None,
@@ -537,12 +557,13 @@ impl Broker {
         if config.memory.max == 0 {
             return Ok(());
         }
-        let ceiling = Ceiling::new(config.memory.max, stores);
+        let watch = Watch::new(Ceiling::new(config.memory.max, stores));
+        let statm = Statm::open()?;
         let (sender, stop) = mpsc::channel();
         let peers = self.peers.clone();
         let thread = std::thread::Builder::new()
             .name("dunlin-memory".to_owned())
-            .spawn(move || pressure::watch(ceiling, &peers, &stop))?;
+            .spawn(move || watch.run(&statm, &peers, &stop))?;
         self.threads.push(thread);
         self.memory_watch = Some(sender);
         Ok(())
@@ -591,7 +612,7 @@ impl Broker {
         }
     }
 
-    /// Reads the password file, the file of rules, and all files of certificates, again; gives how
+    /// Reads the password file, the keys of tokens, the file of rules, and all files of certificates, again; gives how
     /// many users there are, nothing if there is no password file. Logins and handshakes from now on
     /// go by them; who is in stays in, within the rules. The files of each listener are taken up
     /// together.
@@ -613,6 +634,16 @@ impl Broker {
                     tracing::info!(users, "the password file was read again");
                 }
                 Err(error) => tracing::error!("users stay in force as they were: {error}"),
+            }
+        }
+        if let Some(tokens) = &self.tokens {
+            match tokens.reload() {
+                Ok(Some(keys)) => tracing::info!(keys, "the keys of tokens were read again"),
+                Ok(None) => tracing::info!("the keys of tokens are to be fetched again"),
+                Err(error) => {
+                    tracing::error!("the keys of tokens stay in force as they were: {error}");
+                    reloaded = reloaded.and(Err(ReloadError::KeyFile(error)));
+                }
             }
         }
         if let Err(error) = self.reload_rights() {

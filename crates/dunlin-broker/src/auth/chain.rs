@@ -3,9 +3,11 @@
 use crate::core::{Decision, Grant, Identity, Login};
 use dunlin_identity::UserName;
 use dunlin_identity::certificate::CertificateField;
+use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Instant as Clock;
 
 /// A Client that wants to come in.
 #[derive(Debug)]
@@ -16,6 +18,16 @@ pub(crate) struct Candidate {
     pub(crate) certificate: Option<Box<[u8]>>,
     /// Where it comes from; `None` if it lives in this process.
     pub(crate) address: Option<SocketAddr>,
+    /// One moment by two clocks: the system's, and the one that the core reckons with.
+    pub(crate) clocks: (Clock, Instant),
+}
+
+impl Candidate {
+    /// The time now, as the core reckons.
+    pub(super) fn now(&self) -> Instant {
+        let (clock, instant) = self.clocks;
+        instant + clock.elapsed()
+    }
 }
 
 impl Candidate {

@@ -90,6 +90,7 @@ mod tests {
     use super::*;
     use crate::auth::chain::{Answer, Method};
     use crate::core::{Enhanced, Grant, Identity, Login};
+    use dunlin_protocol::Instant;
 
     /// Knows who has the right password; that of nobody takes thought.
     #[derive(Debug)]
@@ -135,7 +136,8 @@ mod tests {
             enhanced: None,
         };
         let address = address.map(|address| address.parse().unwrap());
-        Candidate { login: Box::new(login), certificate: None, address }
+        let clocks = (Clock::now(), Instant::ZERO);
+        Candidate { login: Box::new(login), certificate: None, address, clocks }
     }
 
     #[test]

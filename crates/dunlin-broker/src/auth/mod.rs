@@ -6,23 +6,28 @@
 
 mod chain;
 mod damping;
+mod issuer;
 mod judge;
+mod jwt;
 mod later;
 mod passwords;
 mod pool;
 mod refusals;
 mod scram;
 
+pub use jwt::KeyFileError;
 pub use passwords::PasswordFileError;
 pub(crate) use {
     chain::{Candidate, Chain},
     damping::Damping,
     judge::{Judge, Ruling},
+    jwt::Tokens,
     passwords::Passwords,
     pool::{Job, Pool},
 };
 
 use crate::config::{Config, Listener};
+use crate::server::StartError;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,38 +40,50 @@ pub(crate) struct Authentication {
     pub(crate) timeout: Duration,
 }
 
-/// The chain that a configuration asks for, if it asks who Clients are at all, and the password
-/// file within it.
-pub(crate) fn chain(config: &Config) -> Result<Option<ChainParts>, PasswordFileError> {
-    if !config.asks_who_clients_are() {
-        return Ok(None);
-    }
-    let path = config.auth.password_file.as_deref();
-    let passwords = path.map(Passwords::read).transpose()?.map(Arc::new);
-    if let (Some(path), Some(passwords)) = (path, &passwords)
-        && passwords.len() == 0
-    {
-        if config.closed_without_passwords() {
-            return Err(PasswordFileError::NoUser(path.to_owned()));
-        }
-        tracing::warn!("auth.password_file names no user: nobody can log in with a password");
-    }
-    let checks_names = passwords.is_some();
-    let mut chain = Chain::default();
-    if let Some(passwords) = &passwords {
-        chain.push(passwords.clone());
-        chain.push(scram::Scram::new(passwords.clone())?);
-    }
-    chain.push(chain::Certificate { yields_to_names: checks_names });
-    if config.allows_anonymous() {
-        chain.push(chain::Anonymous { ignores_names: !checks_names });
-    }
-    if checks_names && config.listeners.iter().any(Listener::asks_for_certificates) {
-        tracing::info!(
-            "a client with a certificate that sends a user name, too, is known by its password"
-        );
-    }
-    Ok(Some((chain, passwords)))
+/// The chain that a configuration asks for, and what of it is read from files.
+#[derive(Debug, Default)]
+pub(crate) struct Methods {
+    pub(crate) chain: Chain,
+    pub(crate) passwords: Option<Arc<Passwords>>,
+    pub(crate) tokens: Option<Arc<Tokens>>,
 }
 
-type ChainParts = (Chain, Option<Arc<Passwords>>);
+impl Methods {
+    /// Reads what a configuration names, if it asks who Clients are at all.
+    pub(crate) fn read(config: &Config) -> Result<Option<Self>, StartError> {
+        if !config.asks_who_clients_are() {
+            return Ok(None);
+        }
+        let path = config.auth.password_file.as_deref();
+        let passwords = path.map(Passwords::read).transpose()?.map(Arc::new);
+        if let (Some(path), Some(passwords)) = (path, &passwords)
+            && passwords.len() == 0
+        {
+            if config.closed_without_passwords() {
+                return Err(PasswordFileError::NoUser(path.to_owned()).into());
+            }
+            tracing::warn!("auth.password_file names no user: nobody can log in with its password");
+        }
+        let tokens = Tokens::read(config)?.map(Arc::new);
+        let checks_names = config.auth.checks_passwords();
+        let mut chain = Chain::default();
+        // What looks like a token is one, whatever passwords there are.
+        if let Some(tokens) = &tokens {
+            chain.push(tokens.clone());
+        }
+        if let Some(passwords) = &passwords {
+            chain.push(passwords.clone());
+            chain.push(scram::Scram::new(passwords.clone())?);
+        }
+        chain.push(chain::Certificate { yields_to_names: checks_names });
+        if config.allows_anonymous() {
+            chain.push(chain::Anonymous { ignores_names: !checks_names });
+        }
+        if checks_names && config.listeners.iter().any(Listener::asks_for_certificates) {
+            tracing::info!(
+                "a client with a certificate that sends a user name, too, is known by its password"
+            );
+        }
+        Ok(Some(Self { chain, passwords, tokens }))
+    }
+}

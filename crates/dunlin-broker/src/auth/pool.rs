@@ -186,7 +186,8 @@ mod tests {
             let client_identifier = name.parse().unwrap();
             let login =
                 Login { client_identifier, user_name: None, password: None, enhanced: None };
-            let candidate = Candidate { login: Box::new(login), certificate: None, address: None };
+            let (login, clocks) = (Box::new(login), (now, Instant::ZERO));
+            let candidate = Candidate { login, certificate: None, address: None, clocks };
             let wanted = Arc::downgrade(client);
             Job { candidate, worker: 0, connection, exchange, until, wanted }
         };

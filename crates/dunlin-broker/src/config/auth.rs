@@ -1,7 +1,7 @@
 //! How Clients are known.
 
-use super::Network;
 use super::setting::{Kind, Limit, Setting, Value};
+use super::{Jwt, Network};
 use std::path::PathBuf;
 
 /// How Clients are known.
@@ -10,6 +10,8 @@ pub struct Auth {
     /// A file of users and what their passwords are checked with; see
     /// [`dunlin_identity::password_file`]. Unset, nobody has a password.
     pub password_file: Option<PathBuf>,
+    /// Tokens as passwords.
+    pub jwt: Jwt,
     /// Seconds that a login may take before it is refused.
     pub timeout_secs: u32,
     /// Logins that may wait for their turn; further ones are refused at once.
@@ -27,12 +29,20 @@ impl Default for Auth {
         let damping_exempt = ["127.0.0.0/8", "::1/128"].map(str::parse);
         Self {
             password_file: None,
+            jwt: Jwt::default(),
             timeout_secs: 10,
             waiting_max: 4096,
             allow_plaintext: false,
             damping: true,
             damping_exempt: damping_exempt.into_iter().flatten().collect(),
         }
+    }
+}
+
+impl Auth {
+    /// Whether some method checks User Names and Passwords.
+    pub(crate) const fn checks_passwords(&self) -> bool {
+        self.password_file.is_some() || self.jwt.is_on()
     }
 }
 

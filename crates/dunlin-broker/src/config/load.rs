@@ -2,7 +2,7 @@
 
 use super::setting::{Kind, Setting, Value, settings, topic_rule};
 use super::suggest::nearest;
-use super::{Config, Listener};
+use super::{Config, Jwt, Listener};
 use crate::core::Durability;
 use dunlin_protocol::codec::TopicFilter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -226,6 +226,15 @@ impl LoadedConfig {
                  listener a client_ca, or leave it out",
                 listener.url()
             );
+            return Err(ConfigError::Value { origin, key, reason });
+        }
+        if let Some((key, reason)) = loaded.config.auth.jwt.mistake() {
+            // If the setting itself was left out, one of its table was not.
+            let table = Jwt::SETTINGS.iter().map(|setting| setting.key);
+            let mut origins = [key].into_iter().chain(table).map(|key| loaded.origin(key));
+            let origin = origins.find(|origin| **origin != Origin::Default);
+            let origin = origin.cloned().unwrap_or(Origin::Default);
+            let reason = reason.to_owned();
             return Err(ConfigError::Value { origin, key, reason });
         }
         Ok(loaded)

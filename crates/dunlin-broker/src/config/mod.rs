@@ -4,6 +4,8 @@
 mod auth;
 #[cfg(feature = "server")]
 mod endpoint;
+#[cfg(feature = "server")]
+mod jwt;
 mod limits;
 #[cfg(feature = "server")]
 mod listener;
@@ -33,6 +35,7 @@ pub use limits::{Limits, QueuePolicy};
 pub use {
     auth::Auth,
     endpoint::{Endpoint, SocketFile},
+    jwt::Jwt,
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
     memory::Memory,
@@ -54,8 +57,8 @@ use std::path::PathBuf;
 pub struct Config {
     /// Where clients connect.
     pub listeners: Vec<Listener>,
-    /// Whether a client may connect without credentials. Unset, it may if there is no password
-    /// file, and a listener that others can reach is an error: see [`Config::exposed_listener`].
+    /// Whether a client may connect without credentials. Unset, it may if nobody checks
+    /// passwords, and a listener that others can reach is an error: see [`Config::exposed_listener`].
     pub allow_anonymous: Option<bool>,
     /// How clients are known.
     pub auth: Auth,
@@ -100,15 +103,14 @@ impl Default for Config {
 impl Config {
     /// Whether clients without credentials are accepted.
     pub fn allows_anonymous(&self) -> bool {
-        self.allow_anonymous.unwrap_or_else(|| {
-            self.auth.password_file.is_none() && self.exposed_listener().is_none()
-        })
+        self.allow_anonymous
+            .unwrap_or_else(|| !self.auth.checks_passwords() && self.exposed_listener().is_none())
     }
 
     /// The first listener that others than this machine can reach although nobody said whether
     /// anonymous clients are welcome there; a broker must not start with it.
     pub fn exposed_listener(&self) -> Option<&Listener> {
-        if self.allow_anonymous.is_some() || self.auth.password_file.is_some() {
+        if self.allow_anonymous.is_some() || self.auth.checks_passwords() {
             return None;
         }
         self.listeners.iter().find(|listener| listener.is_exposed())
@@ -117,22 +119,24 @@ impl Config {
     /// The first listener by which nobody can come in, since anonymous clients are turned away and
     /// there is no other way to know anybody; a broker does not start with it.
     pub fn closed_listener(&self) -> Option<&Listener> {
-        if self.allow_anonymous != Some(false) || self.auth.password_file.is_some() {
+        if self.allow_anonymous != Some(false) || self.auth.checks_passwords() {
             return None;
         }
         self.listeners.iter().find(|listener| !listener.knows_its_clients())
     }
 
-    /// Whether nobody could come in by some listener but with a password.
+    /// Whether nobody could come in by some listener but with a password of the file.
     pub(crate) fn closed_without_passwords(&self) -> bool {
         let mut listeners = self.listeners.iter();
-        !self.allows_anonymous() && listeners.all(|listener| !listener.asks_for_certificates())
+        self.auth.jwt.key_file.is_none()
+            && !self.allows_anonymous()
+            && listeners.all(|listener| !listener.asks_for_certificates())
     }
 
     /// The first listener by which passwords would come from other machines for all to read
     /// although nobody said that they may; a broker does not start with it.
     pub fn plaintext_listener(&self) -> Option<&Listener> {
-        if self.auth.password_file.is_none() || self.auth.allow_plaintext {
+        if !self.auth.checks_passwords() || self.auth.allow_plaintext {
             return None;
         }
         self.listeners.iter().find(|listener| listener.is_plaintext())
@@ -142,7 +146,7 @@ impl Config {
     /// some away, or there are rules for them.
     pub fn asks_who_clients_are(&self) -> bool {
         let mut listeners = self.listeners.iter();
-        self.auth.password_file.is_some()
+        self.auth.checks_passwords()
             || self.rights.file.is_some()
             || !self.allows_anonymous()
             || listeners.any(Listener::asks_for_certificates)

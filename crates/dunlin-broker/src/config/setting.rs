@@ -1,6 +1,6 @@
 //! One setting: its key, what it may hold, how it is read, set and shown.
 
-use super::{Auth, Config, Limits, Listener, Memory, QueuePolicy, Rights};
+use super::{Auth, Config, Jwt, Limits, Listener, Memory, QueuePolicy, Rights};
 use crate::core::Durability;
 use dunlin_protocol::codec::TopicFilter;
 use std::fmt;
@@ -335,7 +335,14 @@ impl Limit for QueuePolicy {
 
 /// Every setting, in the order in which they are shown.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
-    let parts = [BROKER, Auth::SETTINGS, Rights::SETTINGS, Memory::SETTINGS, Limits::SETTINGS];
+    let parts = [
+        BROKER,
+        Auth::SETTINGS,
+        Jwt::SETTINGS,
+        Rights::SETTINGS,
+        Memory::SETTINGS,
+        Limits::SETTINGS,
+    ];
     parts.into_iter().flatten()
 }
 
@@ -369,7 +376,7 @@ const BROKER: &[Setting] = &[
     Setting {
         key: "allow_anonymous",
         doc: &["Whether clients may connect without credentials. Unset, they may if there is no \
-             auth.password_file, and then a listener that other machines can reach must ask for \
+             auth.password_file and there are no keys for tokens (auth.jwt), and then a listener that other machines can reach must ask for \
              certificates."],
         kind: Kind::Switch,
         example: Some("true"),

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::core::Durability;
+use dunlin_identity::jwt::Algorithm;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -108,6 +109,59 @@ fn a_mistake_in_the_file_is_named_with_its_line_and_its_mend() {
     let syntax = from_file("log = 'a'\nworkers = = 2").unwrap_err().to_string();
     assert!(syntax.starts_with("d.toml:2: "), "{syntax}");
     assert!(!syntax.contains('\n'), "{syntax}");
+}
+
+#[test]
+fn settings_of_tokens_belong_together() {
+    let key_file = "auth.jwt.key_file = 'keys'";
+    check_mistake(
+        key_file,
+        "d.toml:1: auth.jwt.algorithms: there is none; name those that the issuer signs with, such as \
+         [\"RS256\"]",
+    );
+    check_mistake(
+        &format!("{key_file}\nauth.jwt.algorithms = ['RS256', 'HS256']"),
+        "d.toml:2: auth.jwt.algorithms: HS256, HS384 and HS512 work with a secret, the others with \
+         public keys; name algorithms of one kind",
+    );
+    check_mistake(
+        &format!("{key_file}\nauth.jwt.algorithms = ['none']"),
+        "d.toml:2: auth.jwt.algorithms: \"none\" is none of the algorithms: HS256, HS384, HS512, \
+         RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA",
+    );
+    let url = |url: &str| {
+        from_file(&format!("auth.jwt.algorithms = ['RS256']\nauth.jwt.jwks_url = '{url}'"))
+    };
+    for safe in ["https://id", "https://id:1/a?b", "http://127.0.0.1:1/a", "http://[::1]:1"] {
+        assert!(url(safe).is_ok(), "{safe}");
+    }
+    for unsafe_one in [
+        "http://id.example.org/",
+        "http://127.0.0.1@id.example.org:1/",
+        "http://127.0.0.1:1@id.example.org/",
+        "http://10.0.0.1:1/",
+        "https://",
+        "https:///a",
+        "ftp://127.0.0.1:1/",
+        "id.example.org",
+    ] {
+        let error = url(unsafe_one).expect_err(unsafe_one).to_string();
+        assert!(error.contains("jwks_url: expected an https:// URL"), "{error}");
+    }
+    check_mistake(
+        &format!("{key_file}\nauth.jwt.jwks_url = 'https://id'"),
+        "d.toml:2: auth.jwt.jwks_url: there is an auth.jwt.key_file as well; name one of them",
+    );
+    check_mistake(
+        "auth.jwt.jwks_url = 'https://id'\nauth.jwt.algorithms = ['HS256']",
+        "d.toml:2: auth.jwt.algorithms: HS256, HS384 and HS512 work with a secret, which has no \
+         place at a URL; name others, or an auth.jwt.key_file",
+    );
+    check_mistake(
+        "auth.jwt.issuer = ['https://id.example.org']",
+        "d.toml:1: auth.jwt.key_file: it is not set, and neither is auth.jwt.jwks_url, so that no \
+         token is taken; name the file of the keys, or their URL",
+    );
 }
 
 #[test]
@@ -511,6 +565,14 @@ fn passwords_let_other_machines_in_and_come_by_tls_alone() {
         assert_eq!(config.allows_anonymous(), allows_anonymous, "{text}");
         assert!(config.asks_who_clients_are());
     }
+    // So do tokens.
+    let tokens = "[auth.jwt]\nkey_file = 'k'\nalgorithms = ['ES256', 'EdDSA']\naudience = ['a']\n";
+    let config = from_file(&format!("{tokens}{tls}")).unwrap().config;
+    assert!(!config.allows_anonymous() && config.asks_who_clients_are());
+    assert_eq!(config.auth.jwt.algorithms, [Algorithm::Es256, Algorithm::EdDsa]);
+    assert_eq!(config.auth.jwt.audience, ["a"]);
+    let plainly = from_file(&format!("{tokens}{plain}"));
+    assert!(matches!(plainly, Err(ConfigError::Plaintext { .. })));
     assert!(matches!(from_file(tls), Err(ConfigError::Exposed { .. })));
     assert!(!from_file("").unwrap().config.asks_who_clients_are());
     for text in

@@ -560,6 +560,7 @@ impl Core {
                 Timer::Rest(key, until) => self.end_rest(now, key, until),
                 Timer::Login(key) => self.check_login(now, key),
                 Timer::LoginEnd(key) => self.check_login_end(now, key),
+                Timer::Pressure => self.check_pressure(now),
                 Timer::Sys => self.publish_sys(now),
             }
         }

@@ -2,6 +2,7 @@
 //! messages. Control Packets are always taken, and nothing that was acknowledged is given up.
 
 use super::limits::LimitCause;
+use super::timers::Timer;
 use super::{ConnectionKey, Core};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
@@ -33,6 +34,8 @@ pub struct Pressure {
     pub spare: u64,
 }
 
+/// How long a level lasts that is not renewed: who looks at memory may be unable to.
+const LEVEL_LASTS: Duration = Duration::from_secs(1);
 /// How long a connection rests that has brought its share.
 const REST: Duration = Duration::from_millis(100);
 /// The least that is read of a connection at once.
@@ -45,6 +48,8 @@ const UNFINISHED_LEN_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(super) struct UnderPressure {
     pressure: Pressure,
+    /// When it was told last, as long as there is pressure; a timer is set then.
+    told_at: Option<Instant>,
     /// Bytes that each connection may bring, and those that each has brought.
     share: u64,
     brought: HashMap<ConnectionKey, u64>,
@@ -69,8 +74,16 @@ impl UnderPressure {
 }
 
 impl Core {
-    /// Memory is so scarce from now on. To be told again and again while there is pressure.
-    pub fn handle_pressure(&mut self, pressure: Pressure) {
+    /// Memory is so scarce from now on. To be told again and again while there is pressure: what was
+    /// said a second ago counts no longer.
+    pub fn handle_pressure(&mut self, now: Instant, pressure: Pressure) {
+        if pressure.level > PressureLevel::None && self.pressure.told_at.replace(now).is_none() {
+            self.timers.set(now + LEVEL_LASTS, Timer::Pressure);
+        }
+        self.press(pressure);
+    }
+
+    fn press(&mut self, pressure: Pressure) {
         let connections = self.endpoints.counters.connections.max(1);
         self.pressure.pressure = pressure;
         self.pressure.share = pressure.spare / connections;
@@ -78,6 +91,18 @@ impl Core {
         if pressure.level == PressureLevel::None {
             self.pressure.brought.shrink_to_fit();
         }
+    }
+
+    /// Lets a level lapse that was not renewed.
+    pub(super) fn check_pressure(&mut self, now: Instant) {
+        let Some(told_at) = self.pressure.told_at else { return };
+        let until = told_at + LEVEL_LASTS;
+        if now < until && self.pressure.pressure.level > PressureLevel::None {
+            self.timers.set(until, Timer::Pressure);
+            return;
+        }
+        self.pressure.told_at = None;
+        self.press(Pressure::default());
     }
 
     /// Whether the worker takes too long for what there is to do: nobody is let in then who has no

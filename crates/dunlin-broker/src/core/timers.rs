@@ -25,6 +25,8 @@ pub(super) enum Timer {
     Login(ConnectionKey),
     /// A login that was granted for a time.
     LoginEnd(ConnectionKey),
+    /// Memory that is scarce as long as that is said.
+    Pressure,
     /// The `$SYS` messages.
     Sys,
 }

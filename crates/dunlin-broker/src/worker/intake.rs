@@ -138,7 +138,9 @@ impl Worker {
                     self.decided(now, connection, exchange, *decision);
                 }
                 WorkerMessage::Rules(rules) => self.parts.core.handle_rules(now, rules),
-                WorkerMessage::Pressure(pressure) => self.parts.core.handle_pressure(pressure),
+                WorkerMessage::Pressure(pressure) => {
+                    self.parts.core.handle_pressure(now, pressure);
+                }
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
                 WorkerMessage::Report(values) => self.parts.core.report(values),
                 WorkerMessage::Stop => {

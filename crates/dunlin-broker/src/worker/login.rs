@@ -19,7 +19,8 @@ impl Worker {
         let Some(socket) = socket_of(&mut self.sockets, connection) else { return };
         let certificate = socket.transport.certificate().map(Into::into);
         let address = socket.transport.peer_address();
-        let candidate = Candidate { login, certificate, address };
+        let clocks = self.parts.started_at;
+        let candidate = Candidate { login, certificate, address, clocks };
         let waits = Arc::new(());
         let wanted = Arc::downgrade(&waits);
         let worker = usize::from(self.parts.number.0);

@@ -1,5 +1,6 @@
 //! The broker as a whole, workers and all, over local pipes.
 
+mod back_ends;
 mod fetching;
 mod leaving;
 mod limits;
@@ -12,6 +13,7 @@ mod secure;
 mod silent;
 mod socket_file;
 mod storage;
+mod tokens;
 mod web_client;
 mod websocket;
 

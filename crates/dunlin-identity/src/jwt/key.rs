@@ -62,6 +62,11 @@ pub enum InvalidKey {
     /// It is a key of a kind that no algorithm here uses.
     #[error("no RSA, P-256, P-384 or Ed25519 key")]
     UnknownKind,
+    /// There are more keys without identifiers than are tried for a token.
+    #[error(
+        "more than {TRIED_MAX} keys: give those that are in use, or a key set with a `kid` each"
+    )]
+    TooMany,
 }
 
 impl VerificationKey {
@@ -83,7 +88,10 @@ impl VerificationKey {
     /// [`InvalidKey`].
     pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
         let block = Pem::iter_from_buffer(pem).next().and_then(Result::ok);
-        let block = block.ok_or(InvalidKey::NotPem)?;
+        Self::from_block(&block.ok_or(InvalidKey::NotPem)?)
+    }
+
+    fn from_block(block: &Pem) -> Result<Self, InvalidKey> {
         match block.label.as_str() {
             "PUBLIC KEY" => {
                 let (_, info) = SubjectPublicKeyInfo::from_der(&block.contents)
@@ -217,6 +225,28 @@ impl KeySet {
     /// A set of keys.
     pub fn new(keys: Vec<VerificationKey>) -> Self {
         Self { keys }
+    }
+
+    /// The keys of all blocks of PEM, each as [`VerificationKey::from_pem`] reads it; none of them
+    /// has an identifier.
+    ///
+    /// # Errors
+    /// [`InvalidKey`] for the first block that is wrong, when there is none, and when there are more
+    /// than are tried for a token.
+    pub fn from_pem(pem: &[u8]) -> Result<Self, InvalidKey> {
+        let mut keys = Vec::new();
+        for block in Pem::iter_from_buffer(pem) {
+            if keys.len() == TRIED_MAX {
+                return Err(InvalidKey::TooMany);
+            }
+            keys.push(VerificationKey::from_block(&block.map_err(|_| InvalidKey::NotPem)?)?);
+        }
+        if keys.is_empty() { Err(InvalidKey::NotPem) } else { Ok(Self { keys }) }
+    }
+
+    /// Whether a key is there for this algorithm.
+    pub fn serves(&self, algorithm: Algorithm) -> bool {
+        self.keys.iter().any(|key| key.serves(algorithm))
     }
 
     /// How many keys there are.

@@ -197,6 +197,27 @@ fn a_public_key_is_no_secret() {
 }
 
 #[test]
+fn a_file_may_hold_several_keys() {
+    let keys = Keys::new();
+    let blocks = keys.public_der().map(|der| pem("PUBLIC KEY", &der));
+    let set = KeySet::from_pem(blocks.concat().as_bytes()).expect("keys");
+    assert_eq!(set.len(), 4);
+    for algorithm in Algorithm::ALL {
+        assert_eq!(set.serves(algorithm), !algorithm.is_symmetric(), "{algorithm}");
+    }
+    let from = |text: String| KeySet::from_pem(text.as_bytes()).map(|set| set.len());
+    assert_eq!(from(blocks[0].repeat(8)), Ok(8));
+    assert_eq!(from(blocks[0].repeat(9)), Err(InvalidKey::TooMany));
+    assert_eq!(from(String::new()), Err(InvalidKey::NotPem));
+    assert_eq!(
+        from(format!("{}-----BEGIN PUBLIC KEY-----\nAA", blocks[0])),
+        Err(InvalidKey::NotPem)
+    );
+    let private = pem("PRIVATE KEY", b"x");
+    assert_eq!(from(format!("{}{private}", blocks[1])), Err(InvalidKey::Private));
+}
+
+#[test]
 fn headers_that_are_refused() {
     let keys = Keys::new();
     let set = key_set(&keys);
@@ -219,11 +240,13 @@ fn headers_that_are_refused() {
         r#"{"alg":"HS256","crit":[]}"#,
         r#"{"alg":"HS256","zip":"DEF"}"#,
         r#"{"alg":"HS256","enc":"A128GCM"}"#,
-        "[]",
         "{}",
-        "x",
+        "{x",
     ] {
         assert_eq!(verify(header), Err(JwtError::Header), "{header}");
+    }
+    for header in ["[]", "x", "\"alg\""] {
+        assert_eq!(verify(header), Err(JwtError::NotAToken), "{header}");
     }
     // A key in the header is nobody's key.
     let own = r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AAAA"},"jku":"http://x/"}"#;
@@ -252,13 +275,20 @@ fn shapes_that_are_refused() {
         b"a.b.c+",
         b"a.b.\xff",
         b"a.b.c.d.e",
+        b"a.b.c",
+        b"open.sesame.gauge",
+        b"e.b.c",
+        b"eg.b.c",
+        b"ey..c",
     ] {
         assert_eq!(verify(token), Err(JwtError::NotAToken), "{token:?}");
         assert!(!is_token(token));
     }
-    assert_eq!(verify(b"a.b."), Err(JwtError::Header), "an unsigned token is a bad token");
-    assert!(is_token(b"a.b."));
-    let long = format!("{}.b.c", "a".repeat(TOKEN_LEN_MAX));
+    assert_eq!(verify(b"ey.b."), Err(JwtError::Header), "an unsigned token is a bad token");
+    for opening in ["{", "{}", "{\"alg\"", "{ ", "{\n", "{\r\n", "{\t"] {
+        assert!(is_token(format!("{}.b.", part(opening.as_bytes())).as_bytes()), "{opening:?}");
+    }
+    let long = format!("ey{}.b.c", "a".repeat(TOKEN_LEN_MAX));
     assert_eq!(verify(long.as_bytes()), Err(JwtError::TooLong));
     let header = part(br#"{"alg":"HS256"}"#);
     let claims = part(claims(NOW).to_string().as_bytes());

@@ -17,6 +17,7 @@ mod passwd;
 #[path = "../interop/process.rs"]
 mod process;
 mod program;
+mod readme;
 mod scripted;
 mod store;
 mod tls;

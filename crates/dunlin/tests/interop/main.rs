@@ -6,6 +6,7 @@
 //! the same tests against Mosquitto, which checks the tests themselves.
 
 mod broker_under_test;
+mod browser;
 #[macro_use]
 mod cell;
 mod known_differences;

@@ -50,6 +50,11 @@ impl Process {
         Self { name: name.to_owned(), child, stdin, lines, history: VecDeque::new() }
     }
 
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Writes one line to the program's standard input.
     pub(crate) fn write_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().expect("is open until the input is ended");

@@ -11,7 +11,8 @@ fn broker() -> Broker {
 }
 
 fn press(broker: &mut Broker, level: PressureLevel, spare: u64) {
-    broker.core(0).handle_pressure(Pressure { level, spare });
+    let now = broker.now;
+    broker.core(0).handle_pressure(now, Pressure { level, spare });
 }
 
 fn connack_code(broker: &mut Broker, link: Link) -> ReasonCode {
@@ -48,7 +49,7 @@ fn messages_are_refused_or_wait_and_acknowledgements_are_taken() {
     assert!(matches!(broker.receive_one(new), Packet::PingResp));
     // Who takes what waits makes room.
     assert_eq!(broker.drain(reader), ["1", "2", "3"]);
-    broker.advance_secs(1);
+    broker.advance(Duration::from_millis(500));
     assert!(broker.receive(old).is_empty());
     assert!(broker.counters().limited_by(LimitCause::MemoryRefused) >= 2);
 
@@ -58,6 +59,31 @@ fn messages_are_refused_or_wait_and_acknowledgements_are_taken() {
     broker.send(new, Packet::Publish(publish("a", "6", QoS::AtLeastOnce, 5)));
     assert!(matches!(broker.receive_one(new), Packet::PubAck(ack) if !ack.reason_code.is_error()));
     assert_eq!(broker.drain(reader), ["4", "5", "6"]);
+}
+
+#[test]
+fn a_level_that_is_not_renewed_is_over() {
+    let mut broker = broker();
+    let publisher = broker.client("publisher");
+    press(&mut broker, PressureLevel::Refuse, 0);
+    for at in 1..=12 {
+        broker.advance(Duration::from_millis(900));
+        broker.send(publisher, Packet::Publish(publish("a", "refused", QoS::AtLeastOnce, at)));
+        let Packet::PubAck(ack) = broker.receive_one(publisher) else { panic!("no PUBACK") };
+        assert_eq!(ack.reason_code, ReasonCode::QuotaExceeded);
+        press(&mut broker, PressureLevel::Refuse, 0);
+    }
+    broker.advance_secs(2);
+    broker.send(publisher, Packet::Publish(publish("a", "taken", QoS::AtLeastOnce, 20)));
+    let Packet::PubAck(ack) = broker.receive_one(publisher) else { panic!("no PUBACK") };
+    assert!(!ack.reason_code.is_error());
+    broker.client("new");
+    // What was over before begins anew.
+    press(&mut broker, PressureLevel::Refuse, 0);
+    press(&mut broker, PressureLevel::None, 0);
+    press(&mut broker, PressureLevel::Closed, 0);
+    broker.advance_secs(2);
+    broker.client("another");
 }
 
 #[test]

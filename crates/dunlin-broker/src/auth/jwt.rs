@@ -1,0 +1,285 @@
+//! JSON Web Tokens as passwords: the keys are read at start, and again when that is asked for, or
+//! fetched from their issuer.
+
+use super::chain::{Answer, Candidate, Method};
+use super::issuer::Issuer;
+use crate::config::Config;
+use crate::core::{Grant, Identity, Rules};
+use dunlin_identity::UserName;
+use dunlin_identity::jwks::{self, InvalidKeySet, Timing};
+use dunlin_identity::jwt::{
+    InvalidKey, JwtError, JwtRules, KeySet, Presented, TOKEN_LEN_MAX, VerificationKey, Verified,
+    is_token,
+};
+use dunlin_protocol::codec::ReasonCode;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+/// Bytes that a file of keys may have.
+const FILE_LEN_MAX: usize = jwks::SET_LEN_MAX;
+
+/// Why a file of keys for tokens is of no use: the file, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyFileError {
+    /// It can't be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Anybody on the machine could make tokens.
+    #[error("{}: everybody may write to it; say chmod o-w", .0.display())]
+    WorldWritable(PathBuf),
+    /// It is larger than keys are.
+    #[error("{}: the file has more than {} KiB", .0.display(), FILE_LEN_MAX >> 10)]
+    TooLarge(PathBuf),
+    /// A key is wrong.
+    #[error("{}: {source}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: InvalidKey,
+    },
+    /// It is a key set, and a wrong one.
+    #[error("{}: {source}", path.display())]
+    KeySet {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: InvalidKeySet,
+    },
+    /// Algorithms with a secret are set, and this is something that others may know.
+    #[error("{}: a public key is no secret; name algorithms like RS256 for it", .0.display())]
+    NoSecret(PathBuf),
+    /// No key is for an algorithm that is set.
+    #[error("{}: none of the keys is for one of auth.jwt.algorithms", .0.display())]
+    OtherAlgorithms(PathBuf),
+    /// The system gave no thread to fetch keys.
+    #[error("a thread to fetch keys can't be started")]
+    Thread(#[source] io::Error),
+}
+
+/// Who checks tokens.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    rules: JwtRules,
+    /// Whether the keys are secrets.
+    is_symmetric: bool,
+    /// Whether anybody heeds rules that come with a token.
+    heeds_rules: bool,
+    keys: Keys,
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+enum Keys {
+    File { path: PathBuf, set: RwLock<Arc<KeySet>> },
+    Issuer(Issuer),
+}
+
+impl Tokens {
+    /// Reads the keys that a configuration names, if it names some.
+    pub(super) fn read(config: &Config) -> Result<Option<Self>, KeyFileError> {
+        let jwt = &config.auth.jwt;
+        let keys = match (&jwt.key_file, &jwt.jwks_url) {
+            (Some(path), _) => Keys::File { path: path.clone(), set: RwLock::default() },
+            (None, Some(url)) => {
+                Keys::Issuer(Issuer::start(url, Timing::default()).map_err(KeyFileError::Thread)?)
+            }
+            (None, None) => return Ok(None),
+        };
+        let mut rules = JwtRules::new(&jwt.algorithms);
+        rules.audiences.clone_from(&jwt.audience);
+        rules.issuers.clone_from(&jwt.issuer);
+        let tokens = Self {
+            rules,
+            is_symmetric: jwt.is_symmetric(),
+            heeds_rules: config.rights.file.is_some(),
+            keys,
+        };
+        tokens.reload()?;
+        Ok(Some(tokens))
+    }
+
+    /// Reads the keys again, and gives how many there are, or has them fetched. What is in force
+    /// stays so if the file is of no use.
+    pub(crate) fn reload(&self) -> Result<Option<usize>, KeyFileError> {
+        match &self.keys {
+            Keys::File { path, set } => {
+                let keys = self.read_keys(path)?;
+                let len = keys.len();
+                *set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
+                Ok(Some(len))
+            }
+            Keys::Issuer(issuer) => {
+                issuer.ask_again();
+                Ok(None)
+            }
+        }
+    }
+
+    /// The keys in force.
+    fn keys(&self) -> Option<Arc<KeySet>> {
+        match &self.keys {
+            Keys::File { set, .. } => {
+                Some(set.read().unwrap_or_else(PoisonError::into_inner).clone())
+            }
+            Keys::Issuer(issuer) => issuer.keys(),
+        }
+    }
+
+    fn read_keys(&self, path: &Path) -> Result<KeySet, KeyFileError> {
+        let text = self.read_file(path)?;
+        let path = || path.to_owned();
+        let wrong = |source| KeyFileError::Key { path: path(), source };
+        let is_set = text.trim_ascii_start().starts_with(b"{");
+        let keys = match (self.is_symmetric, is_set) {
+            (true, _) if is_set || text.windows(10).any(|at| at == b"-----BEGIN") => {
+                return Err(KeyFileError::NoSecret(path()));
+            }
+            (true, _) => {
+                // An editor's end of line is no part of it.
+                let secret = text.strip_suffix(b"\n").unwrap_or(&text);
+                let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+                KeySet::new(vec![VerificationKey::from_secret(secret).map_err(wrong)?])
+            }
+            (false, true) => jwks::parse(&text)
+                .map_err(|source| KeyFileError::KeySet { path: path(), source })?,
+            (false, false) => KeySet::from_pem(&text).map_err(wrong)?,
+        };
+        match self.rules.algorithms.iter().any(|algorithm| keys.serves(*algorithm)) {
+            true => Ok(keys),
+            false => Err(KeyFileError::OtherAlgorithms(path())),
+        }
+    }
+
+    fn read_file(&self, path: &Path) -> Result<Vec<u8>, KeyFileError> {
+        let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
+        if mode & 0o002 != 0 {
+            return Err(KeyFileError::WorldWritable(path.to_owned()));
+        }
+        if self.is_symmetric && mode & 0o004 != 0 {
+            let path = path.display();
+            tracing::warn!("{path}: everybody may read the secret and make tokens; say chmod o-r");
+        }
+        let mut text = Vec::new();
+        // One byte more than there may be, so that too many are noticed.
+        file.take(FILE_LEN_MAX as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
+        if text.len() > FILE_LEN_MAX {
+            return Err(KeyFileError::TooLarge(path.to_owned()));
+        }
+        Ok(text)
+    }
+
+    /// What is to be said of a token; `now` is the time since 1970.
+    fn check(&self, now: Duration, token: &[u8], candidate: &Candidate) -> Answer {
+        let unavailable = |why| Answer::Deny(ReasonCode::ServerUnavailable, why);
+        let Some(keys) = self.keys() else {
+            return unavailable("the keys of tokens could not be fetched");
+        };
+        let presented = Presented {
+            user_name: candidate.login.user_name.as_deref(),
+            client_identifier: &candidate.login.client_identifier,
+        };
+        let verified = match self.rules.verify(now.as_secs(), token, &keys, presented) {
+            Ok(verified) => verified,
+            Err(error) => {
+                // A new key of the issuer perhaps, and no fault of the Client.
+                if let (JwtError::UnknownKey, Keys::Issuer(issuer)) = (&error, &self.keys) {
+                    issuer.ask_again();
+                    return unavailable("the key of the token is not known yet");
+                }
+                let (reason_code, why) = refusal(&error);
+                return Answer::Deny(reason_code, why);
+            }
+        };
+        let identity = match self.identity(&verified) {
+            Ok(identity) => identity,
+            Err(why) => return Answer::Deny(ReasonCode::NotAuthorized, why),
+        };
+        let left = Duration::from_secs(verified.expires_at).saturating_sub(now);
+        Answer::Allow(Grant { expires_at: Some(candidate.now() + left), ..Grant::of(identity) })
+    }
+
+    fn identity(&self, verified: &Verified) -> Result<Identity, &'static str> {
+        let groups = verified.groups.iter().map(UserName::as_str);
+        let identity = Identity::new(Some(verified.user.as_str()), groups);
+        // Both have the same rules for names.
+        let identity = identity.map_err(|_| "a name in the token is not legal")?;
+        let Some(claim) = &verified.rules else { return Ok(identity) };
+        // They would give rights, or take some, and do neither.
+        if !self.heeds_rules {
+            return Err("the token has rules, which count beside a rights.file alone");
+        }
+        let text = match claim.as_str() {
+            Some(text) => text.to_owned(),
+            None => toml::to_string(&BTreeMap::from([("rule", claim)]))
+                .map_err(|_| "the rules of the token are not legal")?,
+        };
+        match Rules::parse(&text) {
+            Ok(rules) => Ok(identity.with_rules(Arc::new(rules))),
+            Err(error) => {
+                tracing::debug!("a token has rules that are not legal: {}", error.mistake);
+                Err("the rules of the token are not legal")
+            }
+        }
+    }
+}
+
+/// What a Client is told, and the log, of a token that is no login.
+const fn refusal(error: &JwtError) -> (ReasonCode, &'static str) {
+    let why = match error {
+        JwtError::TooLong => "the token is too long",
+        JwtError::Header => "the header of the token is not legal",
+        JwtError::Algorithm(_) => "the token's algorithm is none of auth.jwt.algorithms",
+        JwtError::UnknownKey => "there is no key for the token",
+        JwtError::Signature => "the token's signature is wrong",
+        JwtError::Missing(_) => "the token lacks a claim, such as exp, sub, aud or iss",
+        JwtError::WrongType(_) => "a claim of the token is of the wrong type",
+        JwtError::Expired => "the token has expired",
+        JwtError::NotYet => "the token is not valid yet",
+        JwtError::Audience => "the token was made for another audience",
+        JwtError::Issuer => "the token was made by another issuer",
+        JwtError::Name(_) | JwtError::TooManyGroups => "a name in the token is not legal",
+        JwtError::UserName => "the token is for another user name",
+        JwtError::ClientIdentifier => {
+            return (ReasonCode::NotAuthorized, "the token is for another client identifier");
+        }
+        _ => "the token is not legal",
+    };
+    (ReasonCode::BadUserNameOrPassword, why)
+}
+
+impl Method for Arc<Tokens> {
+    fn answer_at_once(&self, candidate: &Candidate) -> Option<Answer> {
+        let token = candidate.login.password.as_deref().unwrap_or_default();
+        if !is_token(token) {
+            return Some(Answer::NotMine);
+        }
+        // What can't be right does not wait, for the queue would have to hold it.
+        let (reason_code, why) = refusal(&JwtError::TooLong);
+        (token.len() > TOKEN_LEN_MAX).then_some(Answer::Deny(reason_code, why))
+    }
+
+    fn answer(&self, candidate: &Candidate) -> Answer {
+        let token = candidate.login.password.as_deref().unwrap_or_default();
+        if !is_token(token) {
+            return Answer::NotMine;
+        }
+        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(now) => self.check(now, token, candidate),
+            Err(_) => Answer::Deny(ReasonCode::ServerUnavailable, "nobody knows what time it is"),
+        }
+    }
+}
