@@ -268,6 +268,23 @@ fn a_login_that_ends_is_extended_by_the_next_one() {
 }
 
 #[test]
+fn however_often_a_client_authenticates_again_one_timer_watches() {
+    for secs in [None, Some(5_000)] {
+        let mut broker = broker(1);
+        let link = connected(&mut broker);
+        let before = broker.core(0).timers.len();
+        for _ in 0..100 {
+            let expires_at = secs.map(|secs| broker.now + Duration::from_secs(secs));
+            broker.send(link, auth(ReasonCode::ReAuthenticate, "again"));
+            let grant = Grant { expires_at, ..grant("gauge") };
+            decide(&mut broker, ("again", None), Decision::Allow(grant));
+        }
+        assert!(!broker.is_closed(link));
+        assert!(broker.core(0).timers.len() <= before + 1);
+    }
+}
+
+#[test]
 fn where_nobody_is_asked_there_is_no_method() {
     let mut broker = Broker::new();
     let link = broker.connect(asking("one"));
