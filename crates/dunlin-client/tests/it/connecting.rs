@@ -101,6 +101,9 @@ async fn settings_that_contradict_each_other_are_refused() {
     assert_eq!(check(v3().clean_start(false)), Some(ConfigError::ClientIdentifierMissing));
     assert_eq!(check(v3().password("p")), Some(ConfigError::PasswordWithoutUserName));
     assert_eq!(check(v3().in_flight_max(0)), Some(ConfigError::Zero("in_flight_max")));
+    let needs_v5 = Some(ConfigError::AuthenticatorNeedsV5);
+    assert_eq!(check(v3().authenticator(Parrot)), needs_v5);
+    assert_eq!(check(builder().authenticator(Parrot).negotiate_version(true)), needs_v5);
     assert_eq!(check(builder().receive_maximum(0)), Some(ConfigError::Zero("receive_maximum")));
     assert!(matches!(check(builder().user_name("\0")), Some(ConfigError::Text(_))));
     assert!(check(builder()).is_none());
