@@ -250,7 +250,7 @@ impl ClientBuilder {
 
     /// Whether to go on with MQTT 3.1.1 when the Server does not support 5.0. Default: no, the
     /// connection fails with [`ConnectError::UnsupportedVersion`]. What 3.1.1 cannot say is then
-    /// left out.
+    /// left out; not with an [`Authenticator`], which 3.1.1 knows nothing of.
     pub const fn negotiate_version(mut self, negotiate: bool) -> Self {
         self.negotiate_version = negotiate;
         self
@@ -473,7 +473,8 @@ impl ClientBuilder {
         if !is_v5 && connect.password.is_some() && connect.user_name.is_none() {
             return Err(ConfigError::PasswordWithoutUserName);
         }
-        if !is_v5 && self.authenticator.is_some() {
+        // Going on without would leave out what proves who either side is.
+        if (!is_v5 || self.negotiate_version) && self.authenticator.is_some() {
             return Err(ConfigError::AuthenticatorNeedsV5);
         }
         Ok(())

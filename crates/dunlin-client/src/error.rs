@@ -48,7 +48,7 @@ pub enum ConfigError {
     /// MQTT 3.x sends a Password only beside a User Name [MQTT3-3.1.2-22].
     #[error("MQTT 3.x has no Password without a User Name")]
     PasswordWithoutUserName,
-    /// Enhanced authentication came with MQTT 5.0.
+    /// Enhanced authentication came with MQTT 5.0; with `negotiate_version` it might be left out.
     #[error("enhanced authentication needs MQTT 5.0")]
     AuthenticatorNeedsV5,
     /// A Session in a store is found again by the Client Identifier alone.

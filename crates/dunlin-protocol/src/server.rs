@@ -28,7 +28,7 @@ pub struct ServerConfig {
     pub connect_timeout: Duration,
     /// Bytes of the largest packet, fixed header included (Maximum Packet Size).
     pub packet_size_max: u32,
-    /// Bytes of the largest CONNECT.
+    /// Bytes of the largest CONNECT, and of the largest packet until it is accepted.
     pub connect_packet_size_max: u32,
     /// Bytes a second by which a packet must go on whose beginning has come; 0 asks for nothing. One
     /// that does not is no sign of life, and costs the connection when the Keep Alive is over, or a
@@ -187,7 +187,11 @@ impl ServerConnection {
         if self.waits_for_owner() {
             return Progress::NeedInput;
         }
-        let taken = match self.engine.receive(now, input, &self.config.packet_limits) {
+        let received = match self.check_first_byte(input) {
+            Ok(()) => self.engine.receive(now, input, &self.config.packet_limits),
+            Err(violation) => Err(violation),
+        };
+        let taken = match received {
             Ok(None) => {
                 self.engine.on_partial(now, input.len(), self.config.partial_rate_min);
                 return Progress::NeedInput;
@@ -203,6 +207,20 @@ impl ServerConnection {
                 self.engine.close(violation.into());
                 Progress::Closed
             }
+        }
+    }
+
+    /// A Client that was challenged has nothing to say but its answer, or that it leaves: what
+    /// else begins is neither waited for nor read.
+    #[inline]
+    fn check_first_byte(&self, input: &[u8]) -> Result<(), Violation> {
+        if self.state != State::AwaitingAuth {
+            return Ok(());
+        }
+        // The type that there isn't is the decoder's to refuse.
+        match input.first().and_then(|first| PacketType::new(first >> 4)) {
+            None | Some(PacketType::Auth | PacketType::Disconnect) => Ok(()),
+            Some(packet_type) => Err(Violation::UnexpectedPacket(packet_type)),
         }
     }
 

@@ -30,6 +30,17 @@ impl Candidate {
     }
 }
 
+impl Candidate {
+    /// Whether it may be a guess: not the certificate of a Client that says nothing else of who it
+    /// is, and not an exchange on a connection that stands, which a wrong answer ends.
+    pub(crate) fn may_guess(&self) -> bool {
+        match &self.login.enhanced {
+            Some(step) => !step.is_again,
+            None => self.certificate.is_none() || has_names(&self.login),
+        }
+    }
+}
+
 /// What one method says of a Client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {

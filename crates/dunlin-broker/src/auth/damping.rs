@@ -54,11 +54,15 @@ impl Damping {
         })
     }
 
-    /// A login from an address was right: half of its failures are forgotten.
-    pub(crate) fn handle_success(&self, address: IpAddr) {
+    /// A login from an address was right: half of its failures are forgotten, once a period. Who has
+    /// one password could else guess others for ever.
+    pub(crate) fn handle_success(&self, now: Clock, address: IpAddr) {
         self.with(address, (), |table, network| {
-            if let Some(failures) = table.find(network) {
+            if let Some(failures) = table.find(network)
+                && failures.forgiven_until.is_none_or(|until| until <= now)
+            {
                 failures.count /= 2;
+                failures.forgiven_until = Some(now + PERIOD);
             }
         });
     }
@@ -87,6 +91,8 @@ struct Failures {
     /// Up to when failures were forgotten.
     forgotten_at: Clock,
     refused_until: Option<Clock>,
+    /// Until then no success counts.
+    forgiven_until: Option<Clock>,
 }
 
 impl Failures {
@@ -123,7 +129,8 @@ impl Table {
         if self.find(network).is_none() {
             self.make_room();
         }
-        let none = Failures { count: 0, forgotten_at: now, refused_until: None };
+        let none =
+            Failures { count: 0, forgotten_at: now, refused_until: None, forgiven_until: None };
         self.young.entry(network).or_insert(none)
     }
 
@@ -179,15 +186,22 @@ mod tests {
     }
 
     #[test]
-    fn a_success_halves_what_has_failed() {
+    fn a_success_halves_what_has_failed_once_a_period() {
         let (damping, now) = (damping(&[]), Clock::now());
         let typist = address("192.0.2.1");
         for _ in 0..8 {
             damping.handle_failure(now, typist);
         }
-        damping.handle_success(typist);
+        damping.handle_success(now, typist);
         assert_eq!(damping.handle_failure(now, typist), FIRST_DELAY * 16);
-        damping.handle_success(address("192.0.2.7"));
+        damping.handle_success(now, address("192.0.2.7"));
+
+        // Once a period: by then half of them are forgotten anyway.
+        damping.handle_success(now, typist);
+        assert_eq!(damping.handle_failure(now, typist), FIRST_DELAY * 32);
+        let later = now + PERIOD;
+        damping.handle_success(later, typist);
+        assert_eq!(damping.handle_failure(later, typist), FIRST_DELAY * 2);
     }
 
     #[test]

@@ -59,7 +59,7 @@ impl Judge {
         let (Some(damping), Some(address)) = (&self.damping, candidate.address) else {
             return false;
         };
-        damping.refuses(now, address.ip())
+        candidate.may_guess() && damping.refuses(now, address.ip())
     }
 
     fn pronounce(&self, now: Clock, candidate: &Candidate, verdict: Verdict) -> Ruling {
@@ -70,9 +70,9 @@ impl Judge {
         if let (Some(damping), Some(address)) = (&self.damping, candidate.address) {
             match &verdict {
                 Verdict::Allow(grant) | Verdict::AllowWith(grant, _)
-                    if grant.identity.user().is_some() =>
+                    if grant.identity.user().is_some() && candidate.may_guess() =>
                 {
-                    damping.handle_success(address.ip());
+                    damping.handle_success(now, address.ip());
                 }
                 Verdict::Deny(ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized, _) => {
                     delay = damping.handle_failure(now, address.ip());
@@ -89,7 +89,7 @@ impl Judge {
 mod tests {
     use super::*;
     use crate::auth::chain::{Answer, Method};
-    use crate::core::{Grant, Identity, Login};
+    use crate::core::{Enhanced, Grant, Identity, Login};
     use dunlin_protocol::Instant;
 
     /// Knows who has the right password; that of nobody takes thought.
@@ -107,6 +107,24 @@ mod tests {
                 return Answer::Allow(Grant::of(Identity::new(Some("gauge"), []).unwrap()));
             }
             Answer::Deny(ReasonCode::BadUserNameOrPassword, "wrong")
+        }
+    }
+
+    /// Everybody proves who they are.
+    #[derive(Debug)]
+    struct Proven;
+
+    impl Method for Proven {
+        fn is_enhanced(&self) -> bool {
+            true
+        }
+
+        fn answer_at_once(&self, candidate: &Candidate) -> Option<Answer> {
+            Some(self.answer(candidate))
+        }
+
+        fn answer(&self, _: &Candidate) -> Answer {
+            Answer::Allow(Grant::of(Identity::new(Some("gauge"), []).unwrap()))
         }
     }
 
@@ -152,5 +170,58 @@ mod tests {
         let later = now + Duration::from_secs(60);
         let ruling = judge.decide_at_once(later, &candidate(guesser, Some("right"))).unwrap();
         assert!(matches!(ruling.decision, Decision::Allow(_)));
+    }
+
+    #[test]
+    fn what_cannot_be_guessed_is_neither_refused_nor_a_reason_to_forgive() {
+        let mut chain = Chain::default();
+        chain.push(Password);
+        let now = Clock::now();
+        let judge = Judge::new(chain, Some(Damping::new(Vec::new())), now);
+        let guesser = Some("192.0.2.1:1000");
+        let mut certified = candidate(guesser, Some("right"));
+        certified.certificate = Some([].into());
+        assert!(certified.may_guess(), "it is known by its password");
+        certified.login.user_name = None;
+        let decided = |candidate: &Candidate| judge.decide(now, candidate).decision;
+
+        certified.login.password = None;
+        let mut again = candidate(guesser, None);
+        let step =
+            Enhanced { method: "m".parse().unwrap(), data: None, state: None, is_again: true };
+        again.login.enhanced = Some(step);
+        for _ in 0..10 {
+            assert_ne!(
+                decided(&candidate(guesser, Some("wrong"))),
+                Decision::Deny(ReasonCode::Banned)
+            );
+        }
+        assert_eq!(decided(&candidate(guesser, Some("right"))), Decision::Deny(ReasonCode::Banned));
+        for candidate in [&certified, &again] {
+            assert_ne!(decided(candidate), Decision::Deny(ReasonCode::Banned));
+        }
+        again.login.enhanced.as_mut().unwrap().is_again = false;
+        assert_eq!(decided(&again), Decision::Deny(ReasonCode::Banned));
+    }
+
+    #[test]
+    fn who_authenticates_again_is_not_forgiven_what_others_guessed() {
+        let mut chain = Chain::default();
+        chain.push(Password);
+        chain.push(Proven);
+        let now = Clock::now();
+        let judge = Judge::new(chain, Some(Damping::new(Vec::new())), now);
+        let guesser = Some("192.0.2.1:1000");
+        let mut again = candidate(guesser, None);
+        let step =
+            Enhanced { method: "m".parse().unwrap(), data: None, state: None, is_again: true };
+        again.login.enhanced = Some(step);
+        for _ in 0..10 {
+            judge.decide(now, &candidate(guesser, Some("wrong")));
+            let decision = judge.decide(now, &again).decision;
+            assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
+        }
+        let decision = judge.decide(now, &candidate(guesser, Some("right"))).decision;
+        assert_eq!(decision, Decision::Deny(ReasonCode::Banned));
     }
 }

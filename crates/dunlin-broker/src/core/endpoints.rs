@@ -77,6 +77,8 @@ pub(super) struct Connection {
     pub(super) read_again_at: Instant,
     /// When the earliest timer that counts for it comes up.
     pub(super) timer_at: Deadline,
+    /// The same for its login.
+    pub(super) login_timer_at: Deadline,
 }
 
 impl Connection {
@@ -202,6 +204,7 @@ impl Endpoints {
             login: None,
             read_again_at: Instant::ZERO,
             timer_at: Deadline::NEVER,
+            login_timer_at: Deadline::NEVER,
         });
         self.counters.connections += 1;
         ConnectionKey { index, generation }

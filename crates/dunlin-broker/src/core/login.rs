@@ -2,7 +2,7 @@
 //! looked at and before the connection moves to the worker of its session.
 
 use super::connect::will_message;
-use super::timers::Timer;
+use super::timers::{Timer, Timers};
 use super::{ConnectionKey, Core, Output};
 use bytes::Bytes;
 use core::net::IpAddr;
@@ -38,6 +38,8 @@ pub struct Enhanced {
     pub data: Option<Box<[u8]>>,
     /// What the [`Decision::Challenge`] before this step wanted to be kept; `None` in the first one.
     pub state: Option<Box<[u8]>>,
+    /// Whether the Client is connected already and authenticates again.
+    pub is_again: bool,
 }
 
 /// Never shows the password.
@@ -186,6 +188,19 @@ pub(super) enum LoginState {
     Stranger { owner: Owner, client: Owner },
 }
 
+impl LoginState {
+    /// When it is to be looked at.
+    fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Awaited { until, .. } | Self::Challenged { until, .. } | Self::Until(until) => {
+                Some(*until)
+            }
+            Self::Again(again) => Some(again.expires_at.unwrap_or(again.until).min(again.until)),
+            Self::Stranger { .. } => None,
+        }
+    }
+}
+
 /// A re-authentication under way.
 #[derive(Debug)]
 pub(super) struct Again {
@@ -217,6 +232,7 @@ impl Core {
             method: method.detached(),
             data: data.map(|data| data[..].into()),
             state: None,
+            is_again: false,
         });
         let login = Box::new(Login {
             client_identifier: connect.client_identifier.clone(),
@@ -230,7 +246,7 @@ impl Core {
         connection.held = true;
         connection.login =
             Some(Box::new(LoginState::Awaited { exchange, connect, until, rounds: 0 }));
-        self.timers.set(until, Timer::Login(key));
+        self.watch_login(now, key);
         self.outputs.push_back(Output::Authenticate { connection: key, exchange, login });
     }
 
@@ -361,12 +377,10 @@ impl Core {
                     Some(LoginState::Until(expires_at)) => (until, 0, None, Some(expires_at)),
                     _ => (until, 0, None, None),
                 };
-                if rounds == 0 {
-                    self.timers.set(until, Timer::Login(key));
-                }
                 let asked = Some(exchange);
                 let again = Again { exchange: asked, until, rounds, state: None, expires_at };
                 connection.login = Some(Box::new(LoginState::Again(again)));
+                self.watch_login(now, key);
                 (self.endpoints.sessions[session.0].client_identifier.clone(), state)
             }
         };
@@ -375,6 +389,7 @@ impl Core {
             method: properties.authentication_method.unwrap_or_default().detached(),
             data: properties.authentication_data.map(|data| data[..].into()),
             state,
+            is_again: session.is_some(),
         };
         let enhanced = Some(enhanced);
         let login = Login { client_identifier, user_name: None, password: None, enhanced };
@@ -443,13 +458,29 @@ impl Core {
         let Some(expires_at) = expires_at else { return };
         if let Some(connection) = self.endpoints.connection(key) {
             connection.login = Some(Box::new(LoginState::Until(expires_at)));
-            self.timers.set_towards(now, expires_at, Timer::LoginEnd(key));
+        }
+        self.watch_login(now, key);
+    }
+
+    /// Sets the timer of a login. However often a Client authenticates again, one counts.
+    fn watch_login(&mut self, now: Instant, key: ConnectionKey) {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if let Some(deadline) = connection.login.as_deref().and_then(LoginState::deadline) {
+            let timer_at = &mut connection.login_timer_at;
+            self.timers.watch(now, deadline, timer_at, Timer::Login(key));
         }
     }
 
-    /// Turns a Client away about which nobody has decided in time.
+    /// Turns a Client away about which nobody has decided in time, or whose login has ended.
     pub(super) fn check_login(&mut self, now: Instant, key: ConnectionKey) {
         let Some(connection) = self.endpoints.connection(key) else { return };
+        if !Timers::fires(now, &mut connection.login_timer_at) {
+            return;
+        }
+        // It has been turned away already, and its socket is about to be closed.
+        if connection.protocol.end().is_some() {
+            return;
+        }
         match connection.login.as_deref() {
             Some(LoginState::Awaited { exchange, until, .. }) if *until <= now => {
                 let exchange = *exchange;
@@ -461,6 +492,12 @@ impl Core {
                 self.endpoints.counters.logins_refused += 1;
                 self.reject(now, key, ReasonCode::NotAuthorized);
             }
+            Some(
+                LoginState::Until(expires_at)
+                | LoginState::Again(Again { expires_at: Some(expires_at), .. }),
+            ) if *expires_at <= now => {
+                self.disconnect(now, key, ReasonCode::MaximumConnectTime);
+            }
             Some(LoginState::Again(again)) if again.until <= now => {
                 let reason_code = match again.exchange {
                     Some(_) => ReasonCode::ServerBusy,
@@ -469,7 +506,7 @@ impl Core {
                 self.endpoints.counters.logins_refused += 1;
                 self.disconnect(now, key, reason_code);
             }
-            _ => {}
+            _ => self.watch_login(now, key),
         }
     }
 
@@ -495,21 +532,6 @@ impl Core {
             return None;
         };
         Some((owner.shown(), client.shown()))
-    }
-
-    /// Ends a connection whose login has.
-    pub(super) fn check_login_end(&mut self, now: Instant, key: ConnectionKey) {
-        let Some(connection) = self.endpoints.connection(key) else { return };
-        let expires_at = match connection.login.as_deref() {
-            Some(LoginState::Until(expires_at)) => *expires_at,
-            Some(LoginState::Again(Again { expires_at: Some(expires_at), .. })) => *expires_at,
-            _ => return,
-        };
-        if expires_at <= now {
-            self.disconnect(now, key, ReasonCode::MaximumConnectTime);
-        } else {
-            self.timers.set_towards(now, expires_at, Timer::LoginEnd(key));
-        }
     }
 }
 

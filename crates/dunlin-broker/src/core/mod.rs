@@ -559,7 +559,6 @@ impl Core {
                 Timer::HeldForward(from, key) => self.retry_forwarded(now, from, key),
                 Timer::Rest(key, until) => self.end_rest(now, key, until),
                 Timer::Login(key) => self.check_login(now, key),
-                Timer::LoginEnd(key) => self.check_login_end(now, key),
                 Timer::Pressure => self.check_pressure(now),
                 Timer::Sys => self.publish_sys(now),
             }

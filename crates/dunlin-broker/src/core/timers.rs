@@ -21,10 +21,8 @@ pub(super) enum Timer {
     HeldForward(WorkerNumber, ConnectionKey),
     /// A connection that is not read until then.
     Rest(ConnectionKey, Instant),
-    /// A login that is to be decided.
+    /// A login that is to be decided, or that was granted for a time.
     Login(ConnectionKey),
-    /// A login that was granted for a time.
-    LoginEnd(ConnectionKey),
     /// Memory that is scarce as long as that is said.
     Pressure,
     /// The `$SYS` messages.

@@ -23,7 +23,7 @@ pub(super) struct HalfOpen {
     pub(super) tls: Option<TlsSession>,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) durability: Durability,
-    /// Whose it is; nothing where that is a proxy.
+    /// Whose it is; nothing where that is a proxy, until it has said for whom it connects.
     pub(super) address: Option<IpAddr>,
     /// When it last sent something.
     pub(super) heard_at: Clock,
@@ -45,6 +45,8 @@ pub(super) struct Upgrade {
 pub(super) enum Progress {
     /// The peer has to send, or to read, first.
     Waits,
+    /// A proxy has said for whom it connects, and the handshakes of that one follow.
+    Announced,
     /// It is over; what the peer has sent right behind it.
     Finished { rest: BytesMut },
 }
@@ -74,7 +76,12 @@ impl HalfOpen {
                     }
                     return Ok(Progress::Waits);
                 }
-                HeaderProgress::Taken => self.proxy_header = None,
+                HeaderProgress::Taken => {
+                    self.proxy_header = None;
+                    if self.tls.is_some() || self.upgrade.is_some() {
+                        return Ok(Progress::Announced);
+                    }
+                }
             }
         }
         if let Some(tls) = self.tls.take() {

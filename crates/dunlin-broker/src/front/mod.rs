@@ -4,6 +4,8 @@
 
 mod certificates;
 mod half_open;
+#[cfg(test)]
+mod tests;
 mod watcher;
 
 pub(crate) use certificates::Certificates;
@@ -35,6 +37,8 @@ const ACCEPTS_PER_TURN: usize = 64;
 const SILENCE: Duration = Duration::from_secs(1);
 /// Who has been here for so long makes room when nobody is silent.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Entries of connections that are gone which a queue may keep in any case.
+const GONE_MAX: usize = 64;
 /// What is read of a connection at once; a client's side of a handshake is seldom more.
 const READ_LEN: usize = 16 * 1024;
 
@@ -142,6 +146,7 @@ impl Front {
                 }
             }
             self.end_late();
+            self.forget_gone();
             self.accept();
         }
     }
@@ -332,23 +337,49 @@ impl Front {
 
     /// Goes on with a handshake as far as the bytes go that are there.
     fn go_on(&mut self, at: usize) {
-        let Some(Some(half_open)) = self.connections.get_mut(at) else { return };
-        match half_open.go_on(&mut self.buffer) {
-            Ok(Progress::Waits) => {}
-            Ok(Progress::Finished { rest }) => {
-                if let Some(half_open) = self.remove(at) {
-                    let HalfOpen { transport, durability, listener, .. } = half_open;
-                    let opened = Opened { transport, rest, durability, listener };
-                    self.next = (self.next + 1) % self.parts.peers.len();
-                    self.parts.peers[self.next].send(WorkerMessage::Open(Box::new(opened)));
+        loop {
+            let Some(Some(half_open)) = self.connections.get_mut(at) else { return };
+            match half_open.go_on(&mut self.buffer) {
+                Ok(Progress::Waits) => return,
+                Ok(Progress::Announced) => {
+                    if !self.count_announced(at) {
+                        return;
+                    }
+                }
+                Ok(Progress::Finished { rest }) => {
+                    if let Some(half_open) = self.remove(at) {
+                        let HalfOpen { transport, durability, listener, .. } = half_open;
+                        let opened = Opened { transport, rest, durability, listener };
+                        self.next = (self.next + 1) % self.parts.peers.len();
+                        self.parts.peers[self.next].send(WorkerMessage::Open(Box::new(opened)));
+                    }
+                    return;
+                }
+                Err(error) => {
+                    let peer = half_open.transport.peer();
+                    tracing::debug!(peer, "a handshake failed: {error}");
+                    self.remove(at);
+                    return;
                 }
             }
-            Err(error) => {
-                let peer = half_open.transport.peer();
-                tracing::debug!(peer, "a handshake failed: {error}");
-                self.remove(at);
-            }
         }
+    }
+
+    /// Counts a connection for the client that a proxy has announced; whether it may go on. What a
+    /// proxy says for itself counts for nobody.
+    fn count_announced(&mut self, at: usize) -> bool {
+        let Some(half_open) = self.connections[at].as_mut() else { return false };
+        let Some(address) = half_open.transport.announced().map(network_of) else { return true };
+        let count = self.by_address.entry(address).or_default();
+        let has_room = *count < self.parts.half_open_per_address_max;
+        if has_room {
+            *count += 1;
+            half_open.address = Some(address);
+        } else {
+            self.remove(at);
+            self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
+        }
+        has_room
     }
 
     fn remove(&mut self, at: usize) -> Option<HalfOpen> {
@@ -367,6 +398,21 @@ impl Front {
             return None;
         }
         Some(half_open)
+    }
+
+    /// Lets the queues hold little more than those who are here, however many have come and gone
+    /// behind one that stays.
+    fn forget_gone(&mut self) {
+        let connections = &self.connections;
+        let is_there = |at: usize, number: u64| {
+            connections[at].as_ref().is_some_and(|half_open| half_open.number == number)
+        };
+        let len_max = 2 * (connections.len() - self.free.len()) + GONE_MAX;
+        for queue in [&mut self.arrivals, &mut self.silent] {
+            if queue.len() > len_max {
+                queue.retain(|(_, at, number)| is_there(*at, *number));
+            }
+        }
     }
 
     /// There is no room for a further handshake: if somebody may come, that counts, once.

@@ -157,6 +157,12 @@ impl Transport {
         proxied.map_or_else(|| self.stream.peer(), |peer| peer.to_string())
     }
 
+    /// The address that a proxy has connected for, if it has said so.
+    pub(crate) fn announced(&self) -> Option<IpAddr> {
+        let peer = self.layers.as_ref().and_then(|layers| layers.peer());
+        peer.map(|peer| peer.ip())
+    }
+
     /// As [`Transport::peer_address`], without the port.
     pub(crate) fn address(&self) -> Option<IpAddr> {
         self.peer_address().map(|address| address.ip())

@@ -99,3 +99,27 @@ fn nobody_is_served_without_a_header_or_from_elsewhere() {
         assert_eq!(answer, b"");
     }
 }
+
+#[test]
+fn a_client_has_so_many_handshakes_under_way_behind_a_proxy_too() {
+    let limits = Limits { half_open_per_address_max: 1, ..Limits::default() };
+    let site = Site::behind(true, true, limits, &["127.0.0.1"]);
+    let tls = site.tls.as_ref().expect("settings");
+    let announced = |header: &[u8]| {
+        let mut socket = socket(&site);
+        socket.write_all(header).expect("the broker reads");
+        TlsStream::new(socket, tls)
+    };
+    // It never asks for the WebSocket.
+    let mut first = announced(V1);
+    first.shake_hands().expect("the first of this client");
+    let second = announced(&v2()).shake_hands();
+    second.expect_err("one too many");
+    let other = b"PROXY TCP4 192.0.2.8 198.51.100.1 50000 1883\r\n";
+    announced(other).shake_hands().expect("another client");
+    for _ in 0..2 {
+        let proxy = announced(LOCAL).shake_hands();
+        proxy.expect("the proxy itself");
+    }
+    drop(first);
+}

@@ -75,8 +75,10 @@ impl Driver {
             && let Err(reason) =
                 authenticator.finish(connack.properties.authentication_data.as_ref())
         {
+            // What it says of the Session counts as little.
             return distrust(now, reason, link, course);
         }
+        course.session = None;
         let is_reconnect = std::mem::replace(&mut self.was_accepted, true);
         if let Some(identifier) = &connack.properties.assigned_client_identifier {
             self.config.connect.client_identifier = identifier.detached();

@@ -34,7 +34,7 @@ impl Driver {
     pub(super) async fn conclude<Io: AsyncRead + AsyncWrite + Unpin>(
         &mut self,
         mut link: Link<Io>,
-        course: Course,
+        mut course: Course,
     ) -> Served {
         self.tell_events();
         let end = link.connection.end().cloned().unwrap_or(ConnectionEnd::Network);
@@ -42,6 +42,11 @@ impl Driver {
             warn!(%violation, statement = violation.statement(), "the server broke the protocol");
         }
         self.session = link.connection.take_session();
+        if course.distrust.is_some()
+            && let Some(session) = course.session.take()
+        {
+            self.session = session;
+        }
         self.held.withhold(&mut self.session);
         if let Some(keeper) = &mut self.keeper {
             match timeout(STORE_TIMEOUT, keeper.finish()).await {

@@ -121,6 +121,8 @@ struct Course {
     accepted_at: Option<Instant>,
     refusal: Option<Box<ConnAck>>,
     distrust: Option<Text>,
+    /// The Session as it was, until the Server has shown whether it is the right one.
+    session: Option<Session>,
 }
 
 impl Driver {
@@ -319,11 +321,12 @@ impl Driver {
         self.connection += 1;
         let connect = self.next_connect();
         let session = take(&mut self.session);
+        let untouched = self.authenticator.is_some().then(|| session.clone());
         let mut link = match Link::new(now, io, connect, &self.config, session) {
             Ok(link) => link,
             Err(error) => return Served::NotAccepted(ConnectError::NotEncodable(error)),
         };
-        let mut course = Course::default();
+        let mut course = Course { session: untouched, ..Course::default() };
         let mut armed = far();
         let mut deadline = pin!(sleep_until(armed));
         loop {

@@ -1,6 +1,6 @@
 //! The first connection: what is asked for, and each way it can fail.
 
-use crate::peer::{Peer, builder, connected, pipes};
+use crate::peer::{Peer, ack, builder, connected, pipes};
 use bytes::Bytes;
 use dunlin_client::{
     Authenticator, Client, ClientBuilder, ConfigError, ConnectError, ConnectionState, Event,
@@ -101,6 +101,9 @@ async fn settings_that_contradict_each_other_are_refused() {
     assert_eq!(check(v3().clean_start(false)), Some(ConfigError::ClientIdentifierMissing));
     assert_eq!(check(v3().password("p")), Some(ConfigError::PasswordWithoutUserName));
     assert_eq!(check(v3().in_flight_max(0)), Some(ConfigError::Zero("in_flight_max")));
+    let needs_v5 = Some(ConfigError::AuthenticatorNeedsV5);
+    assert_eq!(check(v3().authenticator(Parrot)), needs_v5);
+    assert_eq!(check(builder().authenticator(Parrot).negotiate_version(true)), needs_v5);
     assert_eq!(check(builder().receive_maximum(0)), Some(ConfigError::Zero("receive_maximum")));
     assert!(matches!(check(builder().user_name("\0")), Some(ConfigError::Text(_))));
     assert!(check(builder()).is_none());
@@ -165,14 +168,14 @@ fn step(reason_code: ReasonCode, data: &'static [u8]) -> Packet {
     Packet::Auth(Box::new(Auth { reason_code, properties }))
 }
 
-fn satisfied(data: &'static [u8]) -> Packet {
+fn satisfied(data: &'static [u8], session_present: bool) -> Packet {
     let properties = ConnAckProperties {
         authentication_method: Some(Text::from_static("PARROT")),
         authentication_data: Some(Bytes::from_static(data)),
         ..ConnAckProperties::default()
     };
     let reason_code = ReasonCode::Success;
-    Packet::ConnAck(Box::new(ConnAck { session_present: false, reason_code, properties }))
+    Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties }))
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,7 +187,7 @@ async fn authentication_goes_on_until_both_sides_are_satisfied() {
     assert_eq!(connect.properties.authentication_data.as_deref(), Some(&b"begin"[..]));
     peer.send(step(ReasonCode::ContinueAuthentication, b"1 + 1")).await;
     assert_eq!(peer.expect().await, step(ReasonCode::ContinueAuthentication, b"1 + 1"));
-    peer.send(satisfied(b"trust me")).await;
+    peer.send(satisfied(b"trust me", false)).await;
     let (client, _events) = connecting.await.unwrap().expect("authenticated");
 
     let again = tokio::spawn(async move { client.reauthenticate().await });
@@ -199,7 +202,45 @@ async fn a_server_that_cannot_prove_itself_is_left() {
     let connecting = tokio::spawn(builder().authenticator(Parrot).connect_over(pipes));
     let mut peer = listener.next().await;
     peer.expect_connect().await;
-    peer.send(satisfied(b"whatever")).await;
+    peer.send(satisfied(b"whatever", false)).await;
     let error = connecting.await.unwrap().expect_err("distrusted");
     assert!(matches!(error, ConnectError::Authentication(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_cannot_prove_itself_has_no_say_in_the_session() {
+    for rogue_has_session in [false, true] {
+        let (pipes, mut listener) = pipes();
+        let builder = builder().session_expiry_interval(Duration::from_secs(3600));
+        let connecting = tokio::spawn(builder.authenticator(Parrot).connect_over(pipes));
+        let mut peer = listener.next().await;
+        peer.expect_connect().await;
+        peer.send(satisfied(b"trust me", false)).await;
+        let (client, _events) = connecting.await.unwrap().expect("authenticated");
+        let first = client.publish("t", "1").qos(QoS::AtLeastOnce).send().await.unwrap();
+        let second = client.publish("t", "2").qos(QoS::ExactlyOnce).send().await.unwrap();
+        peer.expect_publish().await;
+        peer.expect_publish().await;
+        drop(peer);
+
+        let mut rogue = listener.next().await;
+        rogue.expect_connect().await;
+        rogue.send(satisfied(b"whatever", rogue_has_session)).await;
+        assert_eq!(rogue.expect_disconnect().await, ReasonCode::NotAuthorized);
+        rogue.expect_closed().await;
+
+        let mut peer = listener.next().await;
+        peer.expect_connect().await;
+        peer.send(satisfied(b"trust me", true)).await;
+        for payload in ["1", "2"] {
+            let published = peer.expect_publish().await;
+            assert_eq!(published.payload, payload);
+            assert!(published.delivery.dup(), "sent again");
+        }
+        peer.send(Packet::PubAck(ack(1))).await;
+        peer.send(Packet::PubRec(ack(2))).await;
+        peer.send(Packet::PubComp(ack(2))).await;
+        first.await.unwrap();
+        second.await.unwrap();
+    }
 }

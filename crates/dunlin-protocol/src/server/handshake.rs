@@ -50,7 +50,6 @@ impl ServerConnection {
         if identifier_missing && !may_be_missing {
             return Err(Violation::ClientIdentifierMissing);
         }
-        self.engine.set_packet_size_max(self.config.packet_size_max);
         self.engine.set_peer_packet_size_max(properties.maximum_packet_size.unwrap_or(u32::MAX));
         let in_flight_max = properties.receive_maximum.unwrap_or(u16::MAX);
         self.engine.set_peer_receive_maximum(in_flight_max.min(self.config.send_in_flight_max));
@@ -120,6 +119,8 @@ impl ServerConnection {
             self.retain_available = properties.retain_available.unwrap_or(true);
             properties.authentication_method = self.authentication_method.as_deref().cloned();
         }
+        // Not before: a stranger may challenge the Server, but not fill its memory.
+        self.engine.set_packet_size_max(self.config.packet_size_max);
         self.engine.resume(session);
         self.send_connack(now, session_present, ReasonCode::Success, properties, out);
         self.state = State::Connected;

@@ -5,8 +5,8 @@ use dunlin_protocol::codec::{
     Text,
 };
 use dunlin_protocol::{
-    ClientConfig, ClientEvent, CommandError, ConnectionEnd, ServerConfig, ServerEvent, Session,
-    Violation,
+    ClientConfig, ClientEvent, CommandError, ConnectionEnd, ServerConfig, ServerConnection,
+    ServerEvent, Session, Violation,
 };
 use dunlin_testkit::{Pair, Scripted, connect};
 use std::time::Duration;
@@ -146,5 +146,56 @@ fn who_wants_no_problem_information_gets_none() {
     match server.expect() {
         Packet::Auth(auth) => assert_eq!(auth.properties.reason_string, None),
         packet => panic!("{packet:?}"),
+    }
+}
+
+/// A Server that has challenged the Client.
+fn challenging(config: ServerConfig) -> Scripted<ServerConnection> {
+    let mut server = Scripted::server(ProtocolVersion::V5, config);
+    server.send(&Packet::Connect(Box::new(asking())));
+    assert!(matches!(server.event(), ServerEvent::Connect(_)));
+    let (now, end) = (server.clock.now(), &mut server.end);
+    let challenge = step(ReasonCode::ContinueAuthentication);
+    end.connection.auth(now, challenge, &mut end.out).unwrap();
+    assert!(matches!(server.expect(), Packet::Auth(_)));
+    server
+}
+
+#[test]
+fn until_a_client_is_accepted_its_packets_are_small() {
+    let config = ServerConfig {
+        connect_packet_size_max: 1_000,
+        packet_size_max: 100_000,
+        ..ServerConfig::default()
+    };
+    // AUTH of 2,000 bytes, of which only the first have come.
+    let mut server = challenging(config.clone());
+    server.send_bytes(&[0xF0, 0xD0, 0x0F, 0x18]);
+    let end = server.end.connection.end().expect("it is refused at its length");
+    assert!(matches!(end, ConnectionEnd::Violation(Violation::Decode(_))), "{end:?}");
+
+    let mut server = Scripted::accepted(asking(), config, Session::new());
+    server.send_bytes(&[0x30, 0xD0, 0x0F, 0]);
+    assert_eq!(server.end.connection.end(), None);
+}
+
+#[test]
+fn nothing_but_an_answer_is_waited_for_after_a_challenge() {
+    use dunlin_protocol::codec::PacketType;
+    // A SUBSCRIBE of which only the first byte has come, and what is no packet of a Client's.
+    for (first_byte, packet_type) in
+        [(0x82, PacketType::Subscribe), (0x30, PacketType::Publish), (0x10, PacketType::Connect)]
+    {
+        let mut server = challenging(ServerConfig::default());
+        server.send_bytes(&[first_byte]);
+        let violation = Violation::UnexpectedPacket(packet_type);
+        let end = ConnectionEnd::Violation(violation);
+        assert_eq!(server.end.connection.end(), Some(&end));
+        assert!(matches!(server.expect(), Packet::ConnAck(_)));
+    }
+    for first_byte in [0xE0, 0xF0] {
+        let mut server = challenging(ServerConfig::default());
+        server.send_bytes(&[first_byte]);
+        assert_eq!(server.end.connection.end(), None);
     }
 }

@@ -140,6 +140,19 @@ fn an_exchange_ends_after_so_many_rounds_or_so_much_time() {
 }
 
 #[test]
+fn who_is_gone_already_is_not_turned_away_for_its_silence() {
+    let mut broker = broker(1);
+    broker.connect(asking("one"));
+    decide(&mut broker, ("first", None), challenge("kept"));
+    let (now, later) = (broker.now, broker.now + 2 * TIMEOUT);
+    // Its socket is not closed yet.
+    let core = broker.core(0);
+    core.stop(now);
+    core.handle_timeout(later);
+    assert_eq!(broker.counters().logins_refused, 0);
+}
+
+#[test]
 fn who_fails_in_an_exchange_is_turned_away() {
     for first in [true, false] {
         let mut broker = broker(1);
@@ -252,6 +265,23 @@ fn a_login_that_ends_is_extended_by_the_next_one() {
     // It ends in the middle of the next one.
     broker.advance_secs(2);
     assert_eq!(farewell(&mut broker, link), ReasonCode::MaximumConnectTime);
+}
+
+#[test]
+fn however_often_a_client_authenticates_again_one_timer_watches() {
+    for secs in [None, Some(5_000)] {
+        let mut broker = broker(1);
+        let link = connected(&mut broker);
+        let before = broker.core(0).timers.len();
+        for _ in 0..100 {
+            let expires_at = secs.map(|secs| broker.now + Duration::from_secs(secs));
+            broker.send(link, auth(ReasonCode::ReAuthenticate, "again"));
+            let grant = Grant { expires_at, ..grant("gauge") };
+            decide(&mut broker, ("again", None), Decision::Allow(grant));
+        }
+        assert!(!broker.is_closed(link));
+        assert!(broker.core(0).timers.len() <= before + 1);
+    }
 }
 
 #[test]

@@ -1,0 +1,54 @@
+use super::*;
+use crate::config::Limits;
+use crate::core::Durability;
+use crate::net::Listening;
+use std::net::{TcpListener, TcpStream};
+
+/// A front behind a proxy on this machine, and the address of its door.
+fn front() -> (Front, TcpListener) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap();
+    let acceptor = Acceptor::new(&Listening::Tcp(unused), Durability::Memory, 0).unwrap();
+    let proxies = vec!["127.0.0.0/8".parse().unwrap()];
+    let front = Front::new(FrontParts {
+        poll: Poll::new().unwrap(),
+        doors: vec![Door { acceptor, proxies, tls: None, web_socket: None }],
+        peers: Vec::new(),
+        is_stopping: Arc::default(),
+        admission: Admission::new(&Limits::default()),
+        half_open_max: 10,
+        half_open_per_address_max: 10,
+        timeout: Duration::from_secs(600),
+    });
+    (front, listener)
+}
+
+fn admit(front: &mut Front, listener: &TcpListener, closes: bool) -> TcpStream {
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    if closes {
+        client.shutdown(std::net::Shutdown::Both).unwrap();
+        // Its end has arrived.
+        assert_eq!(stream.peek(&mut [0]).unwrap(), 0);
+    }
+    stream.set_nonblocking(true).unwrap();
+    front.admit(0, Stream::Tcp(mio::net::TcpStream::from_std(stream)), None).unwrap();
+    client
+}
+
+#[test]
+fn who_has_gone_is_forgotten_though_one_stays_and_there_is_room() {
+    let (mut front, listener) = front();
+    let stays = admit(&mut front, &listener, false);
+    for _ in 0..300 {
+        admit(&mut front, &listener, true);
+        front.end_late();
+        front.forget_gone();
+        let here = front.connections.len() - front.free.len();
+        assert_eq!(here, 1);
+        assert!(front.silent.len() <= 2 + GONE_MAX && front.arrivals.len() <= 2 + GONE_MAX);
+    }
+    let number = front.connections[0].as_ref().map(|half_open| half_open.number);
+    assert!(front.silent.iter().any(|(_, at, of)| *at == 0 && Some(*of) == number));
+    drop(stays);
+}
