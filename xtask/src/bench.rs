@@ -3,15 +3,19 @@
 
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::command::{cargo, run as run_command};
 use crate::peers::{Name, install_broker};
+use crate::release;
 use crate::workspace::Workspace;
 
 /// What to measure.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
+    /// Measure the executable that `cargo xtask release` builds, which is made first
+    #[arg(long)]
+    released: bool,
     /// The program of `benches/` to run: `compare` sets the broker beside others, row by row, `first`
     /// measures fan-in, fan-out and pairs, `durable` what storing costs; without sockets `micro` runs
     /// the benchmarks of codec, topics, protocol and core, `memory` holds a million sessions, and
@@ -27,6 +31,13 @@ const PEERS: [Name; 3] = [Name::Mosquitto, Name::Rumqttd, Name::Nats];
 
 /// Builds and runs one measurement with the path of the freshly built broker.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
+    let is_inside = ["micro", "instructions", "memory"].contains(&arguments.name.as_str());
+    if arguments.released && is_inside {
+        bail!(
+            "{} measures the broker's parts, not the executable: leave --released away",
+            arguments.name
+        );
+    }
     match arguments.name.as_str() {
         "micro" => return micro(workspace, &arguments.rest),
         name @ ("instructions" | "memory") => return inside(workspace, name, &arguments.rest),
@@ -36,13 +47,18 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     run_command(&mut cargo(workspace, &build))?;
     let built = workspace.target.join("release");
     let mut program = Command::new(built.join(&arguments.name));
-    program.arg("--dunlin").arg(built.join("dunlin"));
+    let dunlin = match arguments.released {
+        true => release::build(workspace)?,
+        false => built.join("dunlin"),
+    };
+    program.arg("--dunlin").arg(dunlin);
     if arguments.name == "compare" {
         for peer in PEERS.into_iter().filter(|peer| is_wanted(*peer, &arguments.rest)) {
             let installed = install_broker(workspace, peer)?;
             program.arg(format!("--{}", peer.word())).arg(installed.program);
         }
-        let words = ["cargo", "xtask", "bench", "compare"].into_iter();
+        let released = arguments.released.then_some("--released");
+        let words = ["cargo", "xtask", "bench"].into_iter().chain(released).chain(["compare"]);
         let words = words.chain(arguments.rest.iter().map(String::as_str));
         program.arg("--command").arg(words.collect::<Vec<_>>().join(" "));
     }

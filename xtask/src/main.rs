@@ -10,6 +10,7 @@ mod differential;
 mod fuzz;
 mod peers;
 mod planted;
+mod release;
 mod setup;
 mod sim;
 mod statements;
@@ -54,6 +55,8 @@ enum Task {
     Differential(differential::Arguments),
     /// Build in release mode and measure
     Bench(bench::Arguments),
+    /// Build the executable for users, optimised by a profile of its own loads
+    Release,
 }
 
 fn main() -> ExitCode {
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Task::Peers(arguments) => peers::run(&workspace, arguments),
         Task::Differential(arguments) => differential::run(&workspace, arguments),
         Task::Bench(arguments) => bench::run(&workspace, arguments),
+        Task::Release => release::run(&workspace),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,10 +2,12 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
+use crate::command::run as run_command;
 use crate::workspace::Workspace;
 
 /// Our broker, ended when this value is dropped.
@@ -20,7 +22,15 @@ impl Ours {
     /// # Errors
     /// When it can't be started.
     pub(crate) fn start(workspace: &Workspace, workers: usize) -> Result<Self> {
-        let mut command = Command::new(workspace.target.join("release/dunlin"));
+        Self::start_program(&workspace.target.join("release/dunlin"), workers)
+    }
+
+    /// Starts this build with so many workers.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub(crate) fn start_program(program: &Path, workers: usize) -> Result<Self> {
+        let mut command = Command::new(program);
         command.args(["broker", "--listen", "mqtt://127.0.0.1:0", "--log", "error"]);
         command.args(["--workers", &workers.to_string()]);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -34,12 +44,26 @@ impl Ours {
                 return Ok(ours);
             }
         }
-        anyhow::bail!("our broker ended before it listened")
+        bail!("our broker ended before it listened")
     }
 
     /// Where it listens.
     pub(crate) const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Lets it stop by itself, and waits until it has.
+    ///
+    /// # Errors
+    /// When it does not stop well.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let number = self.process.id().to_string();
+        run_command(Command::new("kill").args(["-TERM", &number]))?;
+        let status = self.process.wait().context("waiting for our broker")?;
+        if !status.success() {
+            bail!("our broker stopped with {status}");
+        }
+        Ok(())
     }
 }
 
