@@ -328,7 +328,7 @@ fn assemble(
     addresses: Vec<Option<SocketAddr>>,
 ) -> io::Result<(Broker, Vec<WorkerParts>)> {
     let retained = RetainedStore::new();
-    let limits = Arc::new(config.limits.clone());
+    let limits = Arc::new(config.limits_in_memory());
     let durability = Arc::new(config.durability.clone());
     let admission = Admission::new(&limits);
     let users = UserConnections::default();

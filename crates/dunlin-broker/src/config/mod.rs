@@ -107,6 +107,16 @@ impl Config {
             .unwrap_or_else(|| !self.auth.checks_passwords() && self.exposed_listener().is_none())
     }
 
+    /// The limits as they hold: retained messages are never more than half of the memory that there
+    /// may be, so that others find room beside them.
+    pub(crate) fn limits_in_memory(&self) -> Limits {
+        let mut limits = self.limits.clone();
+        if self.memory.max > 0 {
+            limits.retained_bytes_max = limits.retained_bytes_max.min(self.memory.max / 2);
+        }
+        limits
+    }
+
     /// The first listener that others than this machine can reach although nobody said whether
     /// anonymous clients are welcome there; a broker must not start with it.
     pub fn exposed_listener(&self) -> Option<&Listener> {

@@ -615,3 +615,14 @@ fn passwords_let_other_machines_in_and_come_by_tls_alone() {
         );
     }
 }
+
+#[test]
+fn retained_messages_leave_half_of_the_memory() {
+    let mut config = Config::default();
+    let retained_bytes_max = config.limits.retained_bytes_max;
+    assert_eq!(config.limits_in_memory(), config.limits);
+    config.memory.max = 3 * retained_bytes_max;
+    assert_eq!(config.limits_in_memory(), config.limits);
+    config.memory.max = retained_bytes_max;
+    assert_eq!(config.limits_in_memory().retained_bytes_max, retained_bytes_max / 2);
+}

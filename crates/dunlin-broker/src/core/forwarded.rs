@@ -66,7 +66,7 @@ impl Core {
         publisher: SessionKey,
         outgoing: &Outgoing<'_>,
     ) -> bool {
-        if self.pressure.refuses() {
+        if self.refuses_for_memory(outgoing.message) {
             self.count_limit(LimitCause::MemoryRefused, 1);
             return true;
         }

@@ -4,8 +4,8 @@
 use super::limits::LimitCause;
 use super::timers::Timer;
 use super::{ConnectionKey, Core};
-use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
+use dunlin_protocol::{Instant, Message};
 use hashbrown::HashMap;
 use std::time::Duration;
 
@@ -44,6 +44,10 @@ const READ_LEN_MIN: usize = 1024;
 /// acknowledgement.
 const UNFINISHED_LEN_MAX: usize = 4096;
 
+/// While messages are refused, the bytes of publishes that may wait for a Client of MQTT 3 before it is
+/// not read. What makes room comes behind them: its acknowledgements, and that it is still there.
+const HELD_BYTES_MAX: usize = 16 * 1024;
+
 /// The pressure on a worker, and who has added to it since it was told.
 #[derive(Debug, Default)]
 pub(super) struct UnderPressure {
@@ -67,8 +71,15 @@ impl UnderPressure {
         }
     }
 
+    /// How many bytes of a Client's publishes may wait before it is not read, of so many without
+    /// pressure.
     #[inline]
-    pub(super) fn refuses(&self) -> bool {
+    pub(super) fn held_bytes_max(&self, without: usize) -> usize {
+        if self.refuses() { without.min(HELD_BYTES_MAX) } else { without }
+    }
+
+    #[inline]
+    fn refuses(&self) -> bool {
         self.pressure.level >= PressureLevel::Refuse
     }
 }
@@ -103,6 +114,19 @@ impl Core {
         }
         self.pressure.told_at = None;
         self.press(Pressure::default());
+    }
+
+    /// Whether a message is refused because memory is scarce. One that takes away a retained message
+    /// no smaller than itself is not: it makes room.
+    #[inline]
+    pub(super) fn refuses_for_memory(&self, message: &Message) -> bool {
+        self.pressure.refuses() && !self.makes_room(message)
+    }
+
+    fn makes_room(&self, message: &Message) -> bool {
+        message.retain
+            && message.payload.is_empty()
+            && self.endpoints.retained.size_of(&message.topic_name) >= Some(message.size())
     }
 
     /// Whether the worker takes too long for what there is to do: nobody is let in then who has no

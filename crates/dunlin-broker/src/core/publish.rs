@@ -95,7 +95,7 @@ impl Core {
             return;
         }
         let Some(ack) = ack else {
-            if self.pressure.refuses() {
+            if self.refuses_for_memory(&message) {
                 self.endpoints.counters.drop_one(DropCause::MemoryFull);
                 return;
             }
@@ -438,7 +438,7 @@ impl Core {
 
     /// How many bytes of a Client's publishes may wait before it is not read.
     fn held_bytes_max(&self) -> usize {
-        if self.pressure.refuses() { 0 } else { self.endpoints.limits.output_bytes_max }
+        self.pressure.held_bytes_max(self.endpoints.limits.output_bytes_max)
     }
 
     fn hold(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, message: Arc<Message>) {

@@ -229,6 +229,11 @@ impl RetainedStore {
         self.lock().bytes
     }
 
+    /// How large the retained message of a Topic Name is, if there is one.
+    pub(super) fn size_of(&self, topic_name: &TopicName) -> Option<usize> {
+        self.lock().names.get(topic_name).map(|entry| entry.message.size())
+    }
+
     /// Sets or removes the retained message of a Topic Name: a message without payload removes it
     /// [MQTT-3.3.1-5] [MQTT-3.3.1-6] [MQTT-3.3.1-7]. Gives the number of the change, and what has
     /// expired meanwhile.

@@ -44,7 +44,13 @@ fn messages_are_refused_or_wait_and_acknowledgements_are_taken() {
     broker.send(old, Packet::Publish(publish("a", "4", QoS::AtLeastOnce, 1)));
     broker.send(old, Packet::Publish(publish("a", "5", QoS::AtLeastOnce, 2)));
     assert!(broker.receive(old).is_empty());
-    assert!(broker.is_paused(old), "one waits, and no more are taken");
+    assert!(!broker.is_paused(old), "what makes room may come behind");
+    broker.send(old, Packet::PingReq);
+    assert!(matches!(broker.receive_one(old), Packet::PingResp));
+    broker.send(old, Packet::Publish(publish("b", &"x".repeat(16 << 10), QoS::AtLeastOnce, 3)));
+    broker.send(old, Packet::PingReq);
+    assert!(broker.receive(old).is_empty());
+    assert!(broker.is_paused(old), "no more of it waits");
     broker.send(new, Packet::PingReq);
     assert!(matches!(broker.receive_one(new), Packet::PingResp));
     // Who takes what waits makes room.
@@ -55,10 +61,38 @@ fn messages_are_refused_or_wait_and_acknowledgements_are_taken() {
 
     press(&mut broker, PressureLevel::Closed, 1 << 20);
     broker.advance_secs(1);
-    assert_eq!(broker.receive(old).len(), 2, "both are acknowledged");
+    assert_eq!(broker.receive(old).len(), 4, "all are acknowledged, and the ping is answered");
     broker.send(new, Packet::Publish(publish("a", "6", QoS::AtLeastOnce, 5)));
     assert!(matches!(broker.receive_one(new), Packet::PubAck(ack) if !ack.reason_code.is_error()));
     assert_eq!(broker.drain(reader), ["4", "5", "6"]);
+}
+
+#[test]
+fn what_takes_a_retained_message_away_is_taken() {
+    let mut broker = broker();
+    let links = [broker.client("new"), broker.join(connect_v311("old", true)).0];
+    let retained = |name: &str, payload: &str, qos, at| {
+        Packet::Publish(publish(name, payload, qos, at).retained())
+    };
+    for name in ["a", "b", "c"] {
+        broker.send(links[0], retained(name, "one", QoS::AtMostOnce, 1));
+    }
+    press(&mut broker, PressureLevel::Refuse, 0);
+    broker.send(links[0], retained("a", "", QoS::AtMostOnce, 1));
+    assert_eq!(broker.core(0).endpoints.retained.len(), 2);
+    for (link, name) in links.into_iter().zip(["b", "c"]) {
+        broker.send(link, retained(name, "", QoS::AtLeastOnce, 1));
+        assert!(
+            matches!(broker.receive_one(link), Packet::PubAck(ack) if !ack.reason_code.is_error())
+        );
+    }
+    assert!(broker.core(0).endpoints.retained.is_empty());
+    // Where there is nothing it makes no room.
+    broker.send(links[0], retained("c", "", QoS::AtMostOnce, 1));
+    assert_eq!(broker.counters().dropped_for(DropCause::MemoryFull), 1);
+    broker.send(links[0], retained("c", "", QoS::AtLeastOnce, 2));
+    let Packet::PubAck(ack) = broker.receive_one(links[0]) else { panic!("no PUBACK") };
+    assert_eq!(ack.reason_code, ReasonCode::QuotaExceeded);
 }
 
 #[test]
