@@ -1,3 +1,5 @@
+//! The queues of the front, and who shares its places.
+
 use super::*;
 use crate::config::Limits;
 use crate::core::Durability;
