@@ -172,7 +172,7 @@ limits! {
     /// Bytes of a Topic Name or Topic Filter.
     topic_len_max: u16 [1, 65_535] = 1024;
     /// User Properties of one packet; a Will has as many of its own.
-    user_properties_max: u32 [0, 268_435_460] = 64;
+    user_properties_max: u32 [0, 268_435_460] = 256;
     /// Bytes of the names and values of one packet's User Properties, or a Will's.
     user_property_bytes_max: u32 [bytes 0, 268_435_460] = 16 * KIB;
     /// Retained messages of all clients; those of the broker itself, under `$SYS`, are not counted.
