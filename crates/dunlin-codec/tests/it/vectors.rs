@@ -111,6 +111,9 @@ fn check(vector: &Vector, version: ProtocolVersion) {
     }
 }
 
+/// Causes that bytes alone don't have: what the caller's limits refuse, tested beside the decoder.
+const BY_LIMITS: [&str; 3] = ["TopicNameTooLong", "TooManyUserProperties", "UserPropertiesTooLong"];
+
 #[test]
 fn every_cause_has_a_vector() {
     let source = include_str!("../../src/error/mod.rs");
@@ -121,7 +124,8 @@ fn every_cause_has_a_vector() {
             line.split(|c: char| !c.is_ascii_alphanumeric()).next().expect("a name").to_owned()
         })
     });
-    let variants: BTreeSet<String> = variants.collect();
+    let variants: BTreeSet<String> =
+        variants.filter(|variant| !BY_LIMITS.contains(&variant.as_str())).collect();
     assert!(variants.len() >= 40, "found too few variants: {variants:?}");
     let hit: BTreeSet<String> = all().into_iter().filter_map(|vector| vector.error).collect();
     assert_eq!(variants, hit);
