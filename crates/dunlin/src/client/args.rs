@@ -83,7 +83,7 @@ pub(super) struct ConnectArgs {
     /// As a retained message
     #[arg(long, requires = "will_topic")]
     will_retain: bool,
-    /// Go through this proxy: http://[USER:PASSWORD@]HOST:PORT, or socks5://
+    /// Go through this proxy: `http://USER:PASSWORD@HOST:PORT`, or `socks5://`
     /// [default: that of HTTPS_PROXY with TLS, or of ALL_PROXY, save for this machine and NO_PROXY]
     #[arg(long, value_name = "URL")]
     proxy: Option<String>,
