@@ -138,7 +138,7 @@ impl Config {
     /// Whether nobody could come in by some listener but with a password of the file.
     pub(crate) fn closed_without_passwords(&self) -> bool {
         let mut listeners = self.listeners.iter();
-        self.auth.jwt.key_file.is_none()
+        !self.auth.jwt.is_on()
             && !self.allows_anonymous()
             && listeners.all(|listener| !listener.asks_for_certificates())
     }
