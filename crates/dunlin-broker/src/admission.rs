@@ -3,8 +3,9 @@
 
 use crate::config::Limits;
 use crate::core::LimitCause;
+use crate::net::network_of;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
@@ -80,7 +81,7 @@ impl Admission {
     }
 
     fn admit_from(self: &Arc<Self>, address: IpAddr) -> (Verdict, Option<Box<Permit>>) {
-        let address = network(address);
+        let address = network_of(address);
         let mut addresses = self.addresses();
         let count = addresses.entry(address).or_insert(0);
         let verdict = match count.checked_sub(self.per_address_max) {
@@ -125,17 +126,6 @@ impl Drop for Permit {
                 addresses.remove(&self.address);
             }
         }
-    }
-}
-
-/// What counts as one address: whoever has one of IPv6 has a network of them.
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
-        }
-        address => address,
     }
 }
 

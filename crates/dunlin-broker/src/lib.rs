@@ -25,6 +25,8 @@ mod server;
 #[cfg(feature = "server")]
 mod store;
 #[cfg(feature = "server")]
+mod trusted_file;
+#[cfg(feature = "server")]
 mod worker;
 
 #[cfg(feature = "server")]

@@ -1,9 +1,8 @@
 //! The file of rules: read at start, and again when that is asked for.
 
+use crate::trusted_file::{self, Fault};
 use dunlin_rights::{Rules, RulesError};
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -61,15 +60,14 @@ impl RightsFile {
 /// [`RightsFileError`] says what is wrong with it.
 pub fn read(path: &Path) -> Result<Rules, RightsFileError> {
     let unreadable = |source| RightsFileError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.permissions().mode() & 0o002 != 0 {
-        return Err(RightsFileError::WorldWritable(path.to_owned()));
-    }
-    let mut text = String::new();
-    // A little more than there may be, so that too much is noticed.
-    file.take(TEXT_READ_MAX).read_to_string(&mut text).map_err(unreadable)?;
+    let file = trusted_file::read(path, TEXT_LEN_MAX).map_err(|fault| match fault {
+        Fault::Unreadable(source) => unreadable(source),
+        Fault::WorldWritable => RightsFileError::WorldWritable(path.to_owned()),
+    })?;
+    let text = String::from_utf8(file.bytes);
+    let text = text.map_err(|error| unreadable(io::Error::new(ErrorKind::InvalidData, error)))?;
     let invalid = |source| RightsFileError::Invalid { path: path.to_owned(), source };
     Rules::parse(&text).map_err(invalid)
 }
 
-const TEXT_READ_MAX: u64 = (16 << 20) + 1;
+const TEXT_LEN_MAX: usize = 16 << 20;

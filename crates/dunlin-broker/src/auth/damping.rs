@@ -5,8 +5,9 @@
 //! stands for its network of 64 bits, which one household or machine has to itself.
 
 use crate::config::Network;
+use crate::net::network_of;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant as Clock};
 
@@ -73,15 +74,7 @@ impl Damping {
         if self.exempt.iter().any(|network| network.contains(address)) {
             return exempt;
         }
-        act(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner), network(address))
-    }
-}
-
-/// What an address is remembered by.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        act(&mut self.table.lock().unwrap_or_else(PoisonError::into_inner), network_of(address))
     }
 }
 
@@ -149,6 +142,7 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Ipv6Addr;
 
     fn address(text: &str) -> IpAddr {
         text.parse().unwrap()

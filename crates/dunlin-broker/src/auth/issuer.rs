@@ -9,9 +9,13 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
 use ureq::Agent;
+use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::time::Duration as Time;
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
-/// What one fetch may take, from the look-up of the name to the last byte.
+/// What one fetch may take once its name is looked up, which the system bounds.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that the head of an answer may have.
@@ -143,7 +147,7 @@ fn agent() -> Agent {
         .root_certs(RootCerts::PlatformVerifier)
         .unversioned_rustls_crypto_provider(provider)
         .build();
-    Agent::config_builder()
+    let config = Agent::config_builder()
         .tls_config(tls)
         .proxy(None)
         .http_status_as_error(false)
@@ -152,8 +156,25 @@ fn agent() -> Agent {
         .max_response_header_size(HEAD_LEN_MAX)
         .max_idle_connections(0)
         .timeout_global(Some(FETCH_TIMEOUT))
-        .build()
-        .new_agent()
+        .build();
+    Agent::with_parts(config, DefaultConnector::new(), OnThisThread::default())
+}
+
+/// Looks names up on the thread that asks. By itself the library starts a thread for each look-up,
+/// and panics when the system gives none.
+#[derive(Debug, Default)]
+struct OnThisThread(DefaultResolver);
+
+impl Resolver for OnThisThread {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let never = NextTimeout { after: Time::NotHappening, ..timeout };
+        self.0.resolve(uri, config, never)
+    }
 }
 
 fn fetch(agent: &Agent, url: &str) -> Result<KeySet, FetchError> {
@@ -242,6 +263,16 @@ mod tests {
         assert_eq!(issuer.0.state().fetches, 13, "each of the others failed");
         assert!(issuer.keys().expect("keys").serves(Algorithm::EdDsa));
         server.join().expect("all were asked for");
+    }
+
+    #[test]
+    fn names_are_looked_up_or_the_fetch_fails() {
+        let (address, server) = serve(vec![response("200 OK", SET)]);
+        let fetched = fetch(&agent(), &format!("http://localhost:{}/", address.port()));
+        assert!(fetched.expect("keys").names("1"));
+        server.join().expect("asked");
+        let unknown = fetch(&agent(), "http://name.invalid/");
+        assert!(matches!(unknown, Err(FetchError::Http(_))), "{unknown:?}");
     }
 
     #[test]

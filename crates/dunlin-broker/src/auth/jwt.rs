@@ -5,6 +5,7 @@ use super::chain::{Answer, Candidate, Method};
 use super::issuer::Issuer;
 use crate::config::Config;
 use crate::core::{Grant, Identity, Rules};
+use crate::trusted_file::{self, Fault};
 use dunlin_identity::UserName;
 use dunlin_identity::jwks::{self, InvalidKeySet, Timing};
 use dunlin_identity::jwt::{
@@ -13,9 +14,7 @@ use dunlin_identity::jwt::{
 };
 use dunlin_protocol::codec::ReasonCode;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -164,22 +163,18 @@ impl Tokens {
 
     fn read_file(&self, path: &Path) -> Result<Vec<u8>, KeyFileError> {
         let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
-        let file = File::open(path).map_err(unreadable)?;
-        let mode = file.metadata().map_err(unreadable)?.permissions().mode();
-        if mode & 0o002 != 0 {
-            return Err(KeyFileError::WorldWritable(path.to_owned()));
-        }
-        if self.is_symmetric && mode & 0o004 != 0 {
+        let file = trusted_file::read(path, FILE_LEN_MAX).map_err(|fault| match fault {
+            Fault::Unreadable(source) => unreadable(source),
+            Fault::WorldWritable => KeyFileError::WorldWritable(path.to_owned()),
+        })?;
+        if self.is_symmetric && file.is_public {
             let path = path.display();
             tracing::warn!("{path}: everybody may read the secret and make tokens; say chmod o-r");
         }
-        let mut text = Vec::new();
-        // One byte more than there may be, so that too many are noticed.
-        file.take(FILE_LEN_MAX as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
-        if text.len() > FILE_LEN_MAX {
+        if file.bytes.len() > FILE_LEN_MAX {
             return Err(KeyFileError::TooLarge(path.to_owned()));
         }
-        Ok(text)
+        Ok(file.bytes)
     }
 
     /// What is to be said of a token; `now` is the time since 1970.

@@ -1,6 +1,7 @@
 //! The password file: read at start, again when that is asked for, and asked for each login.
 
 use super::chain::{Answer, Candidate, Method};
+use crate::trusted_file::{self, Fault};
 use dunlin_identity::password_file::{
     FILE_LEN_MAX, InvalidLine, PASSWORD_LEN_MAX, PasswordChecker, PasswordFile, REMEMBERED_MAX,
     Verdict,
@@ -10,7 +11,6 @@ use dunlin_identity::{USER_NAME_LEN_MAX, UserName};
 use dunlin_protocol::codec::ReasonCode;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -98,14 +98,11 @@ impl Passwords {
 
 fn read_users(path: &Path) -> Result<Users, PasswordFileError> {
     let unreadable = |source| PasswordFileError::Unreadable { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    if file.metadata().map_err(unreadable)?.permissions().mode() & 0o002 != 0 {
-        return Err(PasswordFileError::WorldWritable(path.to_owned()));
-    }
-    let mut text = Vec::new();
-    // One byte more than there may be, so that too many are noticed.
-    file.take(FILE_LEN_MAX as u64 + 1).read_to_end(&mut text).map_err(unreadable)?;
-    let file = PasswordFile::parse(&text)
+    let file = trusted_file::read(path, FILE_LEN_MAX).map_err(|fault| match fault {
+        Fault::Unreadable(source) => unreadable(source),
+        Fault::WorldWritable => PasswordFileError::WorldWritable(path.to_owned()),
+    })?;
+    let file = PasswordFile::parse(&file.bytes)
         .map_err(|source| PasswordFileError::Invalid { path: path.to_owned(), source })?;
     let mut key = [0; 32];
     open_random()?

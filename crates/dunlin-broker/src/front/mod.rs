@@ -14,7 +14,7 @@ pub(crate) use watcher::{Watcher, report};
 use crate::admission::Admission;
 use crate::config::Network;
 use crate::core::LimitCause;
-use crate::net::{Acceptance, Acceptor, Stream, Transport};
+use crate::net::{Acceptance, Acceptor, Stream, Transport, network_of};
 use crate::worker::{Opened, Peer, WorkerMessage};
 use dunlin_transport::tls::HEADROOM;
 use dunlin_transport::websocket::upgrade::Policy;
@@ -23,7 +23,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant as Clock};
@@ -449,15 +449,5 @@ impl Front {
         if ended > 0 {
             self.tell_limited(LimitCause::HandshakeTimeout, ended);
         }
-    }
-}
-
-/// What of an address is one peer's: of IPv6 everybody has a whole network.
-fn network_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => {
-            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)))
-        }
-        address => address,
     }
 }

@@ -2,11 +2,13 @@
 
 mod layers;
 mod listener;
+mod origin;
 mod socket;
 mod stream;
 mod transport;
 
 pub(crate) use listener::{Acceptance, Acceptor, BoundFile, Listening, bind, bind_file};
+pub(crate) use origin::network_of;
 pub(crate) use socket::{Reading, Socket, Writing};
 pub(crate) use stream::Stream;
 pub(crate) use transport::{HeaderProgress, Transport};
