@@ -1,6 +1,8 @@
 //! `cargo xtask crash`: builds the broker and the program that ends it under load, and runs that;
 //! `cargo xtask test` runs it for a short time.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::command::{cargo, find_program, run as run_command};
@@ -45,10 +47,22 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     crash(workspace, "sim", &SHORT.map(<[&str]>::to_vec))
 }
 
+/// Builds the broker, and what it is ended and besieged by; gives the folder with the programs. They
+/// are built together, as each alone would have some libraries built once more, for other features.
+///
+/// # Errors
+/// When they can't be built.
+pub(crate) fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf> {
+    let mut command = cargo(workspace, &["build", "--profile", profile]);
+    for package in ["dunlin", "dunlin-bad-disk", "dunlin-crash", "dunlin-siege"] {
+        command.args(["-p", package]);
+    }
+    run_command(&mut command)?;
+    Ok(workspace.target.join(profile))
+}
+
 fn crash(workspace: &Workspace, profile: &str, runs: &[Vec<&str>]) -> Result<()> {
-    let build = ["build", "-p", "dunlin", "-p", "dunlin-bad-disk", "-p", "dunlin-crash"];
-    run_command(cargo(workspace, &build).args(["--profile", profile]))?;
-    let folder = workspace.target.join(profile);
+    let folder = build(workspace, profile)?;
     for arguments in runs {
         let mut command = std::process::Command::new(folder.join("dunlin-crash"));
         command.arg("--dunlin").arg(folder.join("dunlin"));

@@ -12,6 +12,7 @@ mod peers;
 mod planted;
 mod release;
 mod setup;
+mod siege;
 mod sim;
 mod statements;
 mod test;
@@ -47,6 +48,8 @@ enum Task {
     Sim(sim::Arguments),
     /// End the real broker under load, cut its power, and compare with what was acknowledged
     Crash(crash::Arguments),
+    /// Let hostile clients loose on the real broker, and tell what a quiet pair beside them notices
+    Siege(siege::Arguments),
     /// Run the fuzz targets in turn, or shrink their corpora
     Fuzz(fuzz::Arguments),
     /// Install other brokers below the build directory, or run one
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Task::Planted(arguments) => planted::run(&workspace, arguments),
         Task::Sim(arguments) => sim::run(&workspace, arguments),
         Task::Crash(arguments) => crash::run(&workspace, arguments),
+        Task::Siege(arguments) => siege::run(&workspace, arguments),
         Task::Fuzz(arguments) => fuzz::run(&workspace, arguments),
         Task::Peers(arguments) => peers::run(&workspace, arguments),
         Task::Differential(arguments) => differential::run(&workspace, arguments),

@@ -11,6 +11,7 @@ use crate::command::{cargo, run as run_command};
 use crate::crash;
 use crate::planted;
 use crate::setup;
+use crate::siege;
 use crate::sim;
 use crate::statements;
 use crate::tidy;
@@ -52,6 +53,8 @@ enum Step {
     Planted,
     /// The real broker killed, and its power cut, under load
     Crash,
+    /// Hostile clients beside a quiet pair, for a short time
+    Siege,
     /// The hot paths execute no more instructions than is committed
     Instructions,
     /// The examples in the documentation
@@ -112,6 +115,7 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
         Step::Sim => sim::test(workspace),
         Step::Planted => planted::test(workspace),
         Step::Crash => crash::test(workspace),
+        Step::Siege => siege::test(workspace),
         Step::Instructions => bench::test_instructions(workspace),
         Step::DocTests => cargo(&["test", "--workspace", "--doc"]),
         Step::Docs => {

@@ -2,10 +2,11 @@
 //! taken by the kernel.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
+use socket2::{Domain, Protocol, Socket, Type};
 
 /// One end of a Network Connection, registered edge-triggered.
 #[derive(Debug)]
@@ -38,6 +39,30 @@ impl Connection {
     pub fn new(stream: std::net::TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Self::from_mio(TcpStream::from_std(stream), registry, token)
+    }
+
+    /// Begins a TCP handshake, from an address of this machine if one is named, without waiting for
+    /// its end: [`Connection::peer_addr`] is an error until then.
+    ///
+    /// # Errors
+    /// Those of the socket calls.
+    pub fn open(
+        address: SocketAddr,
+        source: Option<IpAddr>,
+        registry: &Registry,
+        token: Token,
+    ) -> io::Result<Self> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_nonblocking(true)?;
+        if let Some(source) = source {
+            socket.bind(&SocketAddr::new(source, 0).into())?;
+        }
+        match socket.connect(&address.into()) {
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
+            result => result?,
+        }
+        Self::from_mio(TcpStream::from_std(socket.into()), registry, token)
     }
 
     /// Like [`Connection::new`] for a socket that is non-blocking already.

@@ -101,6 +101,15 @@ pub fn resident(pid: u32) -> io::Result<u64> {
     parse_field(&text, "VmRSS").ok_or(io::ErrorKind::InvalidData.into())
 }
 
+/// The most resident bytes that a process has ever had.
+///
+/// # Errors
+/// When the process is gone.
+pub fn resident_peak(pid: u32) -> io::Result<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    parse_field(&text, "VmHWM").ok_or(io::ErrorKind::InvalidData.into())
+}
+
 /// Lets this process open as many files as the hard limit allows, and returns how many these are.
 pub fn file_limit() -> u64 {
     let limit = getrlimit(Resource::Nofile);

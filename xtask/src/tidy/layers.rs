@@ -4,7 +4,7 @@ use super::Finding;
 use crate::text_files::TextFile;
 
 /// For each crate the other crates of this repository that it may use.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
     ("dunlin-codec", &[]),
     ("dunlin-topics", &["dunlin-codec"]),
     ("dunlin-rights", &["dunlin-codec", "dunlin-topics"]),
@@ -59,6 +59,7 @@ const LAYERS: [(&str, &[&str]); 17] = [
     (SIMULATOR, &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-broker", TESTKIT]),
     ("dunlin-bad-disk", &[]),
     ("dunlin-crash", &["dunlin-client", TESTKIT]),
+    ("dunlin-siege", &["dunlin-bench"]),
 ];
 
 /// Test equipment: for tests of any crate, never for what users build.

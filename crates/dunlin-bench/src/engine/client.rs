@@ -3,9 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use mio::net::TcpStream;
 use mio::{Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connection::Connection;
 use crate::error::BenchError;
@@ -61,29 +59,20 @@ pub(super) fn open(
     registry: &Registry,
     token: Token,
 ) -> Result<Connection, BenchError> {
-    let opened = || -> io::Result<Connection> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_nonblocking(true)?;
-        if let Some(source) = source {
-            socket.bind(&SocketAddr::new(source, 0).into())?;
+    Connection::open(address, source, registry, token).map_err(|source_error| {
+        match source_error.kind() {
+            io::ErrorKind::AddrNotAvailable => match source {
+                Some(source) if !is_local(source) => BenchError::Source(source),
+                _ => BenchError::Ports,
+            },
+            io::ErrorKind::AddrInUse => BenchError::Ports,
+            io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::HostUnreachable => {
+                BenchError::Connect { address, source: source_error }
+            }
+            _ => BenchError::System(source_error),
         }
-        match socket.connect(&address.into()) {
-            Err(error)
-                if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
-            result => result?,
-        }
-        Connection::from_mio(TcpStream::from_std(socket.into()), registry, token)
-    };
-    opened().map_err(|source_error| match source_error.kind() {
-        io::ErrorKind::AddrNotAvailable => match source {
-            Some(source) if !is_local(source) => BenchError::Source(source),
-            _ => BenchError::Ports,
-        },
-        io::ErrorKind::AddrInUse => BenchError::Ports,
-        io::ErrorKind::ConnectionRefused
-        | io::ErrorKind::NetworkUnreachable
-        | io::ErrorKind::HostUnreachable => BenchError::Connect { address, source: source_error },
-        _ => BenchError::System(source_error),
     })
 }
 

@@ -24,6 +24,8 @@ fn this_process_has_memory_and_cpu_time() {
     let memory = Memory::of(std::process::id()).unwrap();
     assert!(memory.rollup_rss > 0 && memory.status_rss > 0 && memory.rollup_anonymous > 0);
     cpu_time(std::process::id()).unwrap();
+    let now = resident(std::process::id()).unwrap();
+    assert!(resident_peak(std::process::id()).unwrap() >= now / 2);
 }
 
 #[test]
