@@ -101,7 +101,8 @@ fn a_shared_message_that_reaches_two_members_is_found_out() {
     let relay = Running::start(Shape::FanOut);
     let traffic = Traffic { clients: 3, ..Traffic::new(Shape::Shared) };
     let mut load = Load::connect(relay.address, traffic).unwrap();
-    let error = load.run(10).unwrap_err();
+    // The first deliveries may all be one member's: the others' are then on their way.
+    let error = load.run(10).and_then(|_| load.finish()).unwrap_err();
     assert!(format!("{error:#}").contains("never sent to this subscriber"), "{error:#}");
 }
 
