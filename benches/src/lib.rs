@@ -8,6 +8,7 @@
 
 pub use dunlin_bench::{connection, frame, process};
 
+pub mod back_ends;
 pub mod backlog;
 pub mod broker;
 pub mod bulk;

@@ -10,6 +10,8 @@
 mod admission;
 #[cfg(feature = "server")]
 mod auth;
+#[cfg(feature = "server")]
+mod check;
 pub mod config;
 pub mod core;
 #[cfg(feature = "server")]
@@ -30,7 +32,7 @@ mod trusted_file;
 mod worker;
 
 #[cfg(feature = "server")]
-pub use auth::{KeyFileError, PasswordFileError};
+pub use auth::{HttpFileError, KeyFileError, PasswordFileError};
 pub use config::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use server::{Broker, Builder, ReloadError, StartError};

@@ -1,26 +1,29 @@
 //! The broker as others see it: built, started, stopped.
 
+mod bound;
+mod error;
+mod recovery;
+mod reload;
+
+pub use error::{ReloadError, StartError};
+
 use crate::admission::Admission;
-use crate::auth::{
-    Authentication, Chain, Damping, Judge, KeyFileError, Methods, PasswordFileError, Passwords,
-    Pool, Tokens,
-};
-use crate::config::{Config, Endpoint, Listener, Network};
+use crate::auth::{Authentication, Chain, Damping, Hook, Judge, Methods, Passwords, Pool, Tokens};
+use crate::config::{Config, Endpoint, Listener};
 use crate::core::{
-    Core, CoreConfig, Durability, Output, QueueHead, RetainedStore, Rules, UserConnections,
-    WorkerNumber, owner,
+    Core, CoreConfig, Durability, QueueHead, RetainedStore, Rules, UserConnections, WorkerNumber,
 };
-use crate::front::{Certificates, Door, Front, FrontParts, Watcher, report};
-use crate::net::{Acceptor, BoundFile, Listening, Stream, Transport, bind, bind_file};
+use crate::front::{Certificates, Door, Front, FrontParts, Watcher};
+use crate::net::{BoundFile, Stream, Transport};
 use crate::pressure::{Ceiling, Statm, Watch};
-use crate::rights::{RightsFile, RightsFileError};
+use crate::rights::RightsFile;
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
+use bound::Bound;
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
-use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT, TlsFileError};
-use dunlin_transport::websocket::upgrade::Policy;
 use mio::{Poll, Token, Waker};
+use recovery::recover;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::SocketAddr;
@@ -57,6 +60,7 @@ pub struct Broker {
     memory_watch: Option<Sender<()>>,
     passwords: Option<Arc<Passwords>>,
     tokens: Option<Arc<Tokens>>,
+    hook: Option<Arc<Hook>>,
     /// The TLS of the listeners that have one.
     certificates: Vec<Arc<Certificates>>,
     watcher: Option<Watcher>,
@@ -85,97 +89,6 @@ impl std::fmt::Debug for Builder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Builder").field("config", &self.config).finish_non_exhaustive()
     }
-}
-
-/// Why a broker didn't start.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// A listener that others can reach, and nobody said that they are welcome.
-    #[error(
-        "{listener} can be reached from other machines, and clients are not asked who they are; \
-         if that is wanted, say allow_anonymous = true (--allow-anonymous)"
-    )]
-    Exposed {
-        /// The listener.
-        listener: String,
-    },
-    /// Anonymous clients are turned away, and there is no other way to come in.
-    #[error(
-        "allow_anonymous = false lets nobody in by {0}: there is no auth.password_file, no \
-         auth.jwt.key_file and no client_ca of the listener"
-    )]
-    NobodyAllowed(String),
-    /// Passwords would come from other machines for all to read.
-    #[error(
-        "passwords that come by {0} can be read on the way; use mqtts:// there, or set \
-         auth.allow_plaintext = true if that is meant"
-    )]
-    Plaintext(String),
-    /// The password file is of no use.
-    #[error("auth.password_file: {0}")]
-    PasswordFile(#[from] PasswordFileError),
-    /// Settings contradict each other.
-    #[error("{key}: {reason}")]
-    Setting {
-        /// One of them.
-        key: &'static str,
-        /// What is wrong, and the mend.
-        reason: &'static str,
-    },
-    /// The keys for tokens are of no use.
-    #[error("auth.jwt.key_file: {0}")]
-    KeyFile(#[from] KeyFileError),
-    /// The file of rules is of no use.
-    #[error("rights.file: {0}")]
-    RightsFile(#[from] RightsFileError),
-    /// A listener's address can't be used.
-    #[error("{listener} can't be opened: {source}{hint}")]
-    Listen {
-        /// The listener.
-        listener: String,
-        /// What may help.
-        hint: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A file of a listener's TLS is of no use.
-    #[error("{listener}: {source}")]
-    Tls {
-        /// The listener.
-        listener: String,
-        /// The file, what is wrong with it, and the mend.
-        source: TlsFileError,
-    },
-    /// What was stored can't be read.
-    #[error("the state of an earlier broker can't be read")]
-    Storage(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The system gave no thread, or no way to wait for events.
-    #[error("a worker can't be started")]
-    Worker(#[source] io::Error),
-}
-
-/// Why not all files were taken up that were read again; the first of the causes.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ReloadError {
-    /// The password file is of no use.
-    #[error("auth.password_file: {0}")]
-    PasswordFile(#[from] PasswordFileError),
-    /// The keys for tokens are of no use.
-    #[error("auth.jwt.key_file: {0}")]
-    KeyFile(#[from] KeyFileError),
-    /// The file of rules is of no use.
-    #[error("rights.file: {0}")]
-    RightsFile(#[from] RightsFileError),
-    /// A file of a listener's TLS is of no use.
-    #[error("{listener}: {source}")]
-    Tls {
-        /// The listener.
-        listener: String,
-        /// The file, what is wrong with it, and the mend.
-        source: TlsFileError,
-    },
 }
 
 impl Builder {
@@ -209,7 +122,7 @@ impl Builder {
         if let Some(listener) = config.plaintext_listener() {
             return Err(StartError::Plaintext(listener.to_string()));
         }
-        if let Some((key, reason)) = config.auth.jwt.mistake() {
+        if let Some((key, reason)) = config.auth.mistake() {
             return Err(StartError::Setting { key, reason });
         }
         let methods = Methods::read(&config)?;
@@ -234,8 +147,8 @@ impl Builder {
                 .map_err(StartError::Worker)?;
         broker.rights = rights;
         let mut login_threads = Vec::new();
-        if let Some(Methods { chain, passwords, tokens }) = methods {
-            (broker.passwords, broker.tokens) = (passwords, tokens);
+        if let Some(Methods { chain, passwords, tokens, hook }) = methods {
+            (broker.passwords, broker.tokens, broker.hook) = (passwords, tokens, hook);
             login_threads = start_logins(&config, chain, &broker.peers, &mut parts)
                 .map_err(StartError::Worker)?;
         }
@@ -260,63 +173,8 @@ impl Builder {
     }
 }
 
-/// A listener with its socket.
-struct Bound {
-    socket: Listening,
-    proxies: Vec<Network>,
-    tls: Option<Arc<Certificates>>,
-    web_socket: Option<Arc<Policy>>,
-    durability: Durability,
-    /// Its place among the listeners of the configuration.
-    number: u16,
-}
-
-impl Bound {
-    fn new(listener: &Listener, durability: Durability, number: u16) -> Result<Self, StartError> {
-        let web_socket = listener.web_socket.as_ref();
-        let protocol = if web_socket.is_some() { ALPN_HTTP } else { ALPN_MQTT };
-        let tls = listener.tls.as_ref();
-        let tls = tls.map(|files| Certificates::load(listener.url(), files, protocol)).transpose();
-        let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
-        let tls = tls.map(Arc::new);
-        let socket = match &listener.endpoint {
-            Endpoint::Address(address) => bind(*address),
-            Endpoint::Socket(file) => bind_file(file),
-        };
-        let socket = socket.map_err(|source| StartError::Listen {
-            listener: listener.url(),
-            hint: hint(&source),
-            source,
-        })?;
-        let web_socket =
-            web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.is_local())));
-        let durability = listener.durability.unwrap_or(durability);
-        let proxies = listener.proxy_from.clone();
-        Ok(Self { socket, proxies, tls, web_socket, durability, number })
-    }
-
-    /// The listening socket, for one more thread.
-    fn acceptor(&self) -> io::Result<Acceptor> {
-        Acceptor::new(&self.socket, self.durability, self.number)
-    }
-
-    /// Whether something comes before MQTT.
-    const fn has_handshake(&self) -> bool {
-        self.tls.is_some() || self.web_socket.is_some() || !self.proxies.is_empty()
-    }
-}
-
 /// The listener of connections from within the process, for rules that ask for one.
 const LOCAL: &str = "local";
-
-fn hint(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => "; another program listens there, choose another port",
-        io::ErrorKind::PermissionDenied => "; ports below 1024 need rights, choose a higher one",
-        io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
-        _ => "",
-    }
-}
 
 fn assemble(
     config: &Config,
@@ -386,7 +244,7 @@ fn assemble(
             peers: peers.clone(),
             started_at,
             authentication: None,
-            listeners: rules.map(|_| names.clone()),
+            listeners: (rules.is_some() || config.auth.http.is_on()).then(|| names.clone()),
             lag_max: Duration::from_millis(u64::from(limits.lag_max_millis)),
             admission: admission.clone(),
         });
@@ -401,6 +259,7 @@ fn assemble(
         memory_watch: None,
         passwords: None,
         tokens: None,
+        hook: None,
         certificates: bound.iter().filter_map(|bound| bound.tls.clone()).collect(),
         watcher: None,
         rights: None,
@@ -421,9 +280,7 @@ fn start_logins(
     let exempt = || config.auth.damping_exempt.clone();
     let damping = config.auth.damping.then(|| Damping::new(exempt()));
     let judge = Arc::new(Judge::new(chain, damping, Clock::now()));
-    // Hashing passwords must leave room for the workers.
-    let threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1));
-    let (pool, threads) = Pool::start(&judge, peers, threads, config.auth.waiting_max)?;
+    let (pool, threads) = Pool::start(&judge, peers, config.auth.waiting_max)?;
     let timeout = login_timeout(config);
     for parts in parts {
         let (judge, pool) = (judge.clone(), pool.clone());
@@ -441,53 +298,6 @@ fn login_timeout(config: &Config) -> Duration {
 fn since_epoch() -> Instant {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Instant::ZERO + since
-}
-
-/// Gives the workers what was stored and, before anybody connects, what they have to tell each
-/// other of it.
-fn recover(
-    mut storage: Box<dyn Storage>,
-    parts: &mut [WorkerParts],
-    seed: u64,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let workers = u8::try_from(parts.len()).unwrap_or(u8::MAX);
-    let now = since_epoch();
-    storage.recover(&mut |record| {
-        let of = record.client_identifier();
-        let worker = of.map_or(0, |of| usize::from(owner(of, workers, seed).0));
-        parts[worker].core.recover(now, record);
-    })?;
-    parts[0].core.count_damaged(storage.lost());
-    for parts in &mut *parts {
-        let waker = parts.peers[usize::from(parts.number.0)].waker.clone();
-        parts.store = Some(storage.open(parts.number, waker));
-        parts.core.finish_recovery(now);
-    }
-    while parts.iter().any(|parts| parts.core.has_work()) {
-        for at in 0..parts.len() {
-            while let Some(output) = parts[at].core.poll_output() {
-                match output {
-                    Output::Store { last, records, durability } => {
-                        if let Some(store) = &mut parts[at].store {
-                            store.append(last, records, durability);
-                        }
-                    }
-                    Output::Fetch(fetch) => {
-                        if let Some(store) = &mut parts[at].store {
-                            store.fetch(fetch);
-                        }
-                    }
-                    Output::Forward { worker, mut batch } => {
-                        let (from, to) = (parts[at].number, usize::from(worker.0));
-                        while !parts[to].core.handle_batch(now, from, &mut batch) {}
-                    }
-                    // There are no connections.
-                    Output::Close(_) | Output::Move { .. } | Output::Authenticate { .. } => {}
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 impl Broker {
@@ -587,78 +397,6 @@ impl Broker {
         };
         self.peers[at % self.peers.len()].send(WorkerMessage::Open(Box::new(opened)));
         Ok(theirs)
-    }
-
-    /// Reads the file of rules again; gives how many rules it has, nothing if there is no such file.
-    /// They are in force as soon as every worker has taken them up, for open connections as well.
-    ///
-    /// # Errors
-    /// The file is of no use: the rules before stay in force.
-    pub fn reload_rights(&self) -> Result<Option<usize>, RightsFileError> {
-        let Some(rights) = &self.rights else { return Ok(None) };
-        match rights.read() {
-            Ok(rules) => {
-                let count = rules.rules().len();
-                for peer in &self.peers {
-                    peer.send(WorkerMessage::Rules(rules.clone()));
-                }
-                tracing::info!(rules = count, "the file of rules was read again");
-                Ok(Some(count))
-            }
-            Err(error) => {
-                tracing::error!("the rules stay in force as they were: {error}");
-                Err(error)
-            }
-        }
-    }
-
-    /// Reads the password file, the keys of tokens, the file of rules, and all files of certificates, again; gives how
-    /// many users there are, nothing if there is no password file. Logins and handshakes from now on
-    /// go by them; who is in stays in, within the rules. The files of each listener are taken up
-    /// together.
-    ///
-    /// # Errors
-    /// A file is of no use: what was in force before still is, and all that is of use was taken up.
-    pub fn reload(&self) -> Result<Option<usize>, ReloadError> {
-        let mut reloaded = Ok(None);
-        if let Some(passwords) = &self.passwords {
-            reloaded = passwords.reload().map(Some).map_err(ReloadError::PasswordFile);
-            match &reloaded {
-                Ok(Some(0)) => tracing::warn!(
-                    users = 0,
-                    "the password file was read again: no user is left, nobody can log in with a \
-                     password"
-                ),
-                Ok(users) => {
-                    let users = users.unwrap_or_default();
-                    tracing::info!(users, "the password file was read again");
-                }
-                Err(error) => tracing::error!("users stay in force as they were: {error}"),
-            }
-        }
-        if let Some(tokens) = &self.tokens {
-            match tokens.reload() {
-                Ok(Some(keys)) => tracing::info!(keys, "the keys of tokens were read again"),
-                Ok(None) => tracing::info!("the keys of tokens are to be fetched again"),
-                Err(error) => {
-                    tracing::error!("the keys of tokens stay in force as they were: {error}");
-                    reloaded = reloaded.and(Err(ReloadError::KeyFile(error)));
-                }
-            }
-        }
-        if let Err(error) = self.reload_rights() {
-            reloaded = reloaded.and(Err(ReloadError::RightsFile(error)));
-        }
-        for certificates in &self.certificates {
-            if let Err(source) = certificates.reload() {
-                let listener = certificates.listener().to_owned();
-                reloaded = reloaded.and(Err(ReloadError::Tls { listener, source }));
-            }
-        }
-        if !self.certificates.is_empty() {
-            report(&self.certificates, &self.peers[0]);
-        }
-        reloaded
     }
 
     /// Stops: takes no more connections, tells all clients that the server is shutting down

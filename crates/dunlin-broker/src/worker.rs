@@ -66,7 +66,7 @@ pub(crate) struct WorkerParts {
     pub(crate) started_at: (Clock, Instant),
     /// Who finds out who Clients are, if anybody does.
     pub(crate) authentication: Option<Authentication>,
-    /// The names of the listeners, if rules may ask for them.
+    /// The names of the listeners, if rules or a back end may ask for them.
     pub(crate) listeners: Option<Arc<[Arc<str>]>>,
     /// How long a turn may take.
     pub(crate) lag_max: Duration,

@@ -2,6 +2,7 @@
 
 use crate::UserName;
 use crate::certificate::CertificateField;
+use crate::hook;
 use crate::jwks;
 use crate::jwt::{Algorithm, JwtRules, KeySet, Presented, VerificationKey, is_token};
 use crate::password_file::{
@@ -119,6 +120,25 @@ pub fn password_file(data: &[u8]) {
     }
 }
 
+/// Any bytes as the answer of a back end, and as the password and certificate that it is asked about.
+pub fn hook_answer(data: &[u8]) {
+    if let Ok(hook::Answer::Allow(vouched)) = hook::parse(data) {
+        assert!(vouched.groups.len() <= hook::GROUPS_MAX);
+        assert_ne!(vouched.expires_in_secs, Some(0));
+    }
+    let text = String::from_utf8_lossy(data);
+    let question = hook::Question {
+        client_identifier: &text,
+        user_name: Some(&text),
+        password: Some(data),
+        certificate: Some(data),
+        ..hook::Question::default()
+    };
+    let json: serde_json::Value = serde_json::from_str(&question.to_json()).expect("JSON");
+    assert_eq!(json["client_identifier"].as_str(), Some(&*text));
+    assert_eq!(json["password"].is_null(), std::str::from_utf8(data).is_err());
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -134,7 +154,9 @@ mod tests {
             b"# comment\nuser:$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$c29tZXNhbHRzb21lc2FsdA\r\n",
             b"user:$7$1$c2FsdA==$x\n",
             b"\xef\xbb\xbfuser:x",
+            b"{\"allow\":true,\"user\":\"gauge\",\"expires_in\":60}",
         ] {
+            super::hook_answer(data);
             super::jwt(data);
             super::scram_server(data);
             super::scram_client(data);

@@ -9,6 +9,7 @@
 //! | [`jwt`] | signed tokens that carry the user, checked with keys that are configured |
 //! | [`jwks`] | key sets of an issuer, and when to fetch them |
 //! | [`certificate`] | the user that a verified client certificate names |
+//! | [`hook`] | what a back end is asked about a client, and what it answers |
 //!
 //! What needs the world gets it as an argument: random bytes for salts and nonces, `now` for
 //! tokens, the bytes of files and of answers. Nothing here panics on any input, and secrets don't
@@ -38,6 +39,8 @@ pub mod certificate;
 #[doc(hidden)]
 pub mod fuzzing;
 mod hash;
+#[cfg(feature = "server")]
+pub mod hook;
 #[cfg(feature = "server")]
 pub mod jwks;
 #[cfg(feature = "server")]

@@ -46,7 +46,8 @@ pub(crate) struct BrokerArgs {
     /// Set any other setting; repeat for more: --set limits.packet_size_max=1MiB
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Check the configuration, print it with where each value comes from, and exit
+    /// Check the configuration and the files that it names, print it with where each value comes
+    /// from, and exit
     #[arg(long)]
     check: bool,
     /// Print a configuration file with every setting, explained, at its default, and exit;
@@ -106,6 +107,7 @@ impl BrokerArgs {
             eprintln!("warning: {warning}");
         }
         if self.check {
+            loaded.check_files().map_err(|error| Failure::usage(error.to_string()))?;
             return print(&loaded.to_toml());
         }
         start_logging(filter);
@@ -163,7 +165,8 @@ fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
     // What the store's engine does is its own affair, unless somebody asks for it.
     // A block that can't be read is told of once by the store, and many times by lsm_tree.
-    let quiet = format!("fjall=warn,lsm_tree=off,{filter}");
+    // What goes out to a back end of logins is nobody's to read, whatever is asked for.
+    let quiet = format!("fjall=warn,lsm_tree=off,{filter},ureq=off,ureq_proto=off");
     EnvFilter::try_new(filter).and_then(|_| EnvFilter::try_new(quiet)).map_err(|error| {
         let origin = loaded.origin("log").clone();
         let reason = format!("{filter:?} is no filter like \"info\": {error}");
@@ -282,6 +285,8 @@ fn start_failure(error: &StartError) -> Failure {
         | StartError::NobodyAllowed(_)
         | StartError::Plaintext(_)
         | StartError::PasswordFile(_)
+        | StartError::KeyFile(_)
+        | StartError::HttpFile(_)
         | StartError::RightsFile(_)
         | StartError::Tls { .. } => Failure::usage(error.to_string()),
         // Its cause is in its words, before what may help.

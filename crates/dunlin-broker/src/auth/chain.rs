@@ -7,6 +7,7 @@ use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant as Clock;
 
 /// A Client that wants to come in.
@@ -18,6 +19,8 @@ pub(crate) struct Candidate {
     pub(crate) certificate: Option<Box<[u8]>>,
     /// Where it comes from; `None` if it lives in this process.
     pub(crate) address: Option<SocketAddr>,
+    /// The URL of its listener, if somebody may ask for that.
+    pub(crate) listener: Option<Arc<str>>,
     /// One moment by two clocks: the system's, and the one that the core reckons with.
     pub(crate) clocks: (Clock, Instant),
 }
@@ -48,6 +51,8 @@ pub(crate) enum Answer {
     /// It is turned away; the log tells why. A method that fails says this, too: a back end that is
     /// down must not open what comes after it.
     Deny(ReasonCode, &'static str),
+    /// It has proved who it is, but not in its time: it is turned away, and was no guess.
+    Lapsed(&'static str),
     /// The exchange goes on.
     Challenge {
         data: Vec<u8>,
@@ -66,6 +71,7 @@ pub(crate) enum Verdict {
     AllowWith(Grant, Vec<u8>),
     Challenge { data: Vec<u8>, state: Box<[u8]> },
     Deny(ReasonCode, &'static str),
+    Lapsed(&'static str),
 }
 
 impl From<Verdict> for Decision {
@@ -75,6 +81,7 @@ impl From<Verdict> for Decision {
             Verdict::AllowWith(grant, data) => Self::AllowWith(grant, data.into()),
             Verdict::Challenge { data, state } => Self::Challenge { data: data.into(), state },
             Verdict::Deny(reason_code, _) => Self::Deny(reason_code),
+            Verdict::Lapsed(_) => Self::Deny(ReasonCode::BadUserNameOrPassword),
         }
     }
 }
@@ -91,6 +98,34 @@ pub(crate) trait Method: Send + Sync + fmt::Debug {
 
     /// What it says; may take a while.
     fn answer(&self, candidate: &Candidate) -> Answer;
+
+    /// The threads on which it thinks; nothing if it never has to.
+    fn bulkhead(&self) -> Option<Bulkhead> {
+        None
+    }
+
+    /// What is to be said of it under `$SYS/broker/`, if that has changed since this was asked last.
+    fn news(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+}
+
+/// Threads that one method has to itself: whatever it takes, others don't wait for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bulkhead {
+    /// What the threads are called.
+    pub(crate) name: &'static str,
+    pub(crate) threads: usize,
+    /// Whether it waits for somebody who may never answer: the end of the broker does not wait for it.
+    pub(crate) may_hang: bool,
+}
+
+/// Where a chain is with a Client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Decided(Verdict),
+    /// The method of this place has to think.
+    Asks(usize),
 }
 
 /// Methods in their order.
@@ -104,26 +139,36 @@ impl Chain {
         self.methods.push(Box::new(method));
     }
 
-    /// The verdict, if it takes no effort.
-    pub(crate) fn decide_at_once(&self, candidate: &Candidate) -> Option<Verdict> {
-        for method in self.methods_for(candidate) {
-            if let Some(verdict) = decided(method.answer_at_once(candidate)?) {
-                return Some(verdict);
+    /// As far as it takes no effort.
+    pub(crate) fn decide_at_once(&self, candidate: &Candidate) -> Step {
+        self.go_on(0, candidate)
+    }
+
+    /// Lets one method think, and goes on as far as it takes no more effort.
+    pub(crate) fn ask(&self, place: usize, candidate: &Candidate) -> Step {
+        match decided(self.methods[place].answer(candidate)) {
+            Some(verdict) => Step::Decided(verdict),
+            None => self.go_on(place + 1, candidate),
+        }
+    }
+
+    fn go_on(&self, from: usize, candidate: &Candidate) -> Step {
+        let is_enhanced = candidate.login.enhanced.is_some();
+        for (place, method) in self.methods.iter().enumerate().skip(from) {
+            if method.is_enhanced() != is_enhanced {
+                continue;
+            }
+            let Some(answer) = method.answer_at_once(candidate) else { return Step::Asks(place) };
+            if let Some(verdict) = decided(answer) {
+                return Step::Decided(verdict);
             }
         }
-        Some(unknown(candidate))
+        Step::Decided(unknown(candidate))
     }
 
-    /// The verdict, whatever it takes.
-    pub(crate) fn decide(&self, candidate: &Candidate) -> Verdict {
-        let mut answers = self.methods_for(candidate).map(|method| method.answer(candidate));
-        answers.find_map(decided).unwrap_or_else(|| unknown(candidate))
-    }
-
-    fn methods_for(&self, candidate: &Candidate) -> impl Iterator<Item = &dyn Method> {
-        let is_enhanced = candidate.login.enhanced.is_some();
-        let methods = self.methods.iter().map(|method| &**method);
-        methods.filter(move |method| method.is_enhanced() == is_enhanced)
+    /// The methods, in their order.
+    pub(crate) fn methods(&self) -> impl Iterator<Item = &dyn Method> {
+        self.methods.iter().map(|method| &**method)
     }
 }
 
@@ -144,6 +189,7 @@ fn decided(answer: Answer) -> Option<Verdict> {
         Answer::AllowWith(grant, data) => Some(Verdict::AllowWith(grant, data)),
         Answer::Challenge { data, state } => Some(Verdict::Challenge { data, state }),
         Answer::Deny(reason_code, why) => Some(Verdict::Deny(reason_code, why)),
+        Answer::Lapsed(why) => Some(Verdict::Lapsed(why)),
         Answer::NotMine => None,
     }
 }

@@ -3,23 +3,15 @@
 //! No login waits for a fetch: who comes while no key is known, or with one that is not known yet,
 //! is told that the server is unavailable, and may try again.
 
+use super::http_client::HttpClient;
 use dunlin_identity::jwks::{InvalidKeySet, KeySetCache, SET_LEN_MAX, Timing, parse};
-use dunlin_identity::jwt::KeySet;
+use dunlin_identity::jwt::{Algorithm, KeySet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
-use ureq::Agent;
-use ureq::http::Uri;
-use ureq::tls::{RootCerts, TlsConfig};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::time::Duration as Time;
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// What one fetch may take once its name is looked up, which the system bounds.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Bytes that the head of an answer may have.
-const HEAD_LEN_MAX: usize = 16 << 10;
 
 /// Why a fetch brought no keys.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +24,9 @@ enum FetchError {
     Status(u16),
     #[error(transparent)]
     KeySet(#[from] InvalidKeySet),
+    /// With such a set no token could be checked.
+    #[error("none of the keys is for one of auth.jwt.algorithms")]
+    OtherAlgorithms,
 }
 
 /// An issuer and its thread, which ends when this is dropped.
@@ -41,6 +36,8 @@ pub(super) struct Issuer(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     url: String,
+    /// A set without keys for one of these is of no use.
+    algorithms: Vec<Algorithm>,
     started_at: Clock,
     state: Mutex<State>,
     changed: Condvar,
@@ -57,11 +54,12 @@ struct State {
 
 impl Issuer {
     /// Begins to fetch from a URL.
-    pub(super) fn start(url: &str, timing: Timing) -> io::Result<Self> {
+    pub(super) fn start(url: &str, algorithms: &[Algorithm], timing: Timing) -> io::Result<Self> {
         let cache = KeySetCache::new(timing);
         let state = State { cache, is_stopping: false, fetches: 0, failures: 0 };
         let shared = Arc::new(Shared {
             url: url.to_owned(),
+            algorithms: algorithms.to_vec(),
             started_at: Clock::now(),
             state: Mutex::new(state),
             changed: Condvar::new(),
@@ -70,7 +68,7 @@ impl Issuer {
         // Nobody joins it: at the end of the broker it may be in the midst of a fetch.
         std::thread::Builder::new()
             .name("dunlin-issuer".to_owned())
-            .spawn(move || shared.run(&agent()))?;
+            .spawn(move || shared.run(&client(&shared.url)))?;
         Ok(issuer)
     }
 
@@ -103,7 +101,7 @@ impl Shared {
         self.started_at.elapsed()
     }
 
-    fn run(&self, agent: &Agent) {
+    fn run(&self, client: &HttpClient) {
         let mut state = self.state();
         while !state.is_stopping {
             let now = self.now();
@@ -114,7 +112,7 @@ impl Shared {
                 continue;
             }
             drop(state);
-            let fetched = fetch(agent, &self.url);
+            let fetched = fetch(client, &self.algorithms);
             state = self.state();
             state.handle_fetched(self.now(), &self.url, fetched);
             self.changed.notify_all();
@@ -140,56 +138,26 @@ impl State {
     }
 }
 
-fn agent() -> Agent {
-    // Not the process's default provider: a program may have none, or another one.
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls = TlsConfig::builder()
-        .root_certs(RootCerts::PlatformVerifier)
-        .unversioned_rustls_crypto_provider(provider)
-        .build();
-    let config = Agent::config_builder()
-        .tls_config(tls)
-        .proxy(None)
-        .http_status_as_error(false)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .max_response_header_size(HEAD_LEN_MAX)
-        .max_idle_connections(0)
-        .timeout_global(Some(FETCH_TIMEOUT))
-        .build();
-    Agent::with_parts(config, DefaultConnector::new(), OnThisThread::default())
+fn client(url: &str) -> HttpClient {
+    HttpClient::new(url, FETCH_TIMEOUT, SET_LEN_MAX, None)
 }
 
-/// Looks names up on the thread that asks. By itself the library starts a thread for each look-up,
-/// and panics when the system gives none.
-#[derive(Debug, Default)]
-struct OnThisThread(DefaultResolver);
-
-impl Resolver for OnThisThread {
-    fn resolve(
-        &self,
-        uri: &Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let never = NextTimeout { after: Time::NotHappening, ..timeout };
-        self.0.resolve(uri, config, never)
+fn fetch(client: &HttpClient, algorithms: &[Algorithm]) -> Result<KeySet, FetchError> {
+    let answer = client.get()?;
+    if answer.status != 200 {
+        return Err(FetchError::Status(answer.status));
     }
-}
-
-fn fetch(agent: &Agent, url: &str) -> Result<KeySet, FetchError> {
-    let mut answer = agent.get(url).call()?;
-    if answer.status() != 200 {
-        return Err(FetchError::Status(answer.status().as_u16()));
+    let keys = parse(&answer.body)?;
+    match algorithms.iter().any(|algorithm| keys.serves(*algorithm)) {
+        true => Ok(keys),
+        false => Err(FetchError::OtherAlgorithms),
     }
-    let body = answer.body_mut().with_config().limit(SET_LEN_MAX as u64).read_to_vec()?;
-    Ok(parse(&body)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use dunlin_identity::jwt::Algorithm;
+    use crate::auth::http_client::HEAD_LEN_MAX;
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpListener};
     use std::thread::JoinHandle;
@@ -197,6 +165,13 @@ mod tests {
     /// A key of RFC 8037, appendix A.
     const SET: &str = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"1",
         "x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    /// A key of RFC 7515, appendix A.3.
+    const OTHER_KIND: &str = r#"{"keys":[{"kty":"EC","crv":"P-256","kid":"1",
+        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}"#;
+
+    const ALGORITHMS: [Algorithm; 1] = [Algorithm::EdDsa];
 
     /// No pause between fetches that fail, and no second one after one that does not.
     const AT_ONCE: Timing = Timing {
@@ -250,6 +225,7 @@ mod tests {
             response("200 OK", ""),
             response("200 OK", "<html>"),
             response("200 OK", r#"{"keys":[]}"#),
+            response("200 OK", OTHER_KIND),
             response("200 OK", &large),
             // Without a length, and without an end but that of the bound.
             format!("HTTP/1.1 200 OK\r\n\r\n{large}"),
@@ -258,31 +234,23 @@ mod tests {
             format!("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n{SET}"),
             response("200 OK", SET),
         ]);
-        let issuer = Issuer::start(&format!("http://{address}/keys"), AT_ONCE).expect("a thread");
+        let issuer = Issuer::start(&format!("http://{address}/keys"), &ALGORITHMS, AT_ONCE)
+            .expect("a thread");
         wait_until(&issuer, |state| state.fetches > 0 && state.failures == 0);
-        assert_eq!(issuer.0.state().fetches, 13, "each of the others failed");
+        assert_eq!(issuer.0.state().fetches, 14, "each of the others failed");
         assert!(issuer.keys().expect("keys").serves(Algorithm::EdDsa));
         server.join().expect("all were asked for");
-    }
-
-    #[test]
-    fn names_are_looked_up_or_the_fetch_fails() {
-        let (address, server) = serve(vec![response("200 OK", SET)]);
-        let fetched = fetch(&agent(), &format!("http://localhost:{}/", address.port()));
-        assert!(fetched.expect("keys").names("1"));
-        server.join().expect("asked");
-        let unknown = fetch(&agent(), "http://name.invalid/");
-        assert!(matches!(unknown, Err(FetchError::Http(_))), "{unknown:?}");
     }
 
     #[test]
     fn keys_that_were_fetched_outlive_a_server_that_fails() {
         let (address, server) = serve(vec![
             response("200 OK", SET),
-            "garbage".to_owned(),
+            response("200 OK", OTHER_KIND),
             response("200 OK", &SET.replace(r#""1""#, r#""2""#)),
         ]);
-        let issuer = Issuer::start(&format!("http://{address}/"), AT_ONCE).expect("a thread");
+        let issuer =
+            Issuer::start(&format!("http://{address}/"), &ALGORITHMS, AT_ONCE).expect("a thread");
         wait_until(&issuer, |state| state.fetches == 1);
         assert!(issuer.keys().expect("keys").names("1"));
         issuer.ask_again();
@@ -313,7 +281,7 @@ mod tests {
             // In vain, as the client has gone.
             let _ = stream.write_all(response("200 OK", SET).as_bytes());
         });
-        let fetched = fetch(&agent(), &format!("https://{address}/"));
+        let fetched = fetch(&client(&format!("https://{address}/")), &ALGORITHMS);
         assert!(matches!(fetched, Err(FetchError::Http(_))), "{fetched:?}");
         server.join().expect("asked");
     }
@@ -322,7 +290,8 @@ mod tests {
     fn a_server_that_hangs_holds_up_neither_logins_nor_the_end() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
-        let issuer = Issuer::start(&format!("http://{address}/"), AT_ONCE).expect("a thread");
+        let issuer =
+            Issuer::start(&format!("http://{address}/"), &ALGORITHMS, AT_ONCE).expect("a thread");
         let _hanging = listener.accept().expect("a request");
         assert!(issuer.keys().is_none());
         for _ in 0..1_000 {

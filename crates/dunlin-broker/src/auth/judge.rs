@@ -1,6 +1,6 @@
 //! Judges logins by a chain, tells of those that fail, and slows those that fail again and again.
 
-use super::chain::{Candidate, Chain, Verdict};
+use super::chain::{Candidate, Chain, Step, Verdict};
 use super::damping::Damping;
 use super::refusals::RefusalLog;
 use crate::core::Decision;
@@ -16,10 +16,18 @@ pub(crate) struct Judge {
 }
 
 /// A decision, and how long it is to wait before it is told.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Ruling {
     pub(crate) decision: Decision,
     pub(crate) delay: Duration,
+}
+
+/// How a login goes on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Course {
+    Ruled(Ruling),
+    /// The method of this place has to think, on a thread of its own.
+    Asks(usize),
 }
 
 /// Whose address is refused.
@@ -36,23 +44,35 @@ impl Judge {
         &self.refusals
     }
 
-    /// The ruling, if it takes no effort.
-    pub(crate) fn decide_at_once(&self, now: Clock, candidate: &Candidate) -> Option<Ruling> {
-        let verdict = match self.refuses(now, candidate) {
-            true => BANNED,
-            false => self.chain.decide_at_once(candidate)?,
-        };
-        Some(self.pronounce(now, candidate, verdict))
+    /// The methods, in their order.
+    pub(crate) const fn chain(&self) -> &Chain {
+        &self.chain
     }
 
-    /// The ruling, whatever it takes.
-    pub(crate) fn decide(&self, now: Clock, candidate: &Candidate) -> Ruling {
+    /// As far as it takes no effort.
+    pub(crate) fn decide_at_once(&self, now: Clock, candidate: &Candidate) -> Course {
+        self.decide(now, candidate, |chain| chain.decide_at_once(candidate))
+    }
+
+    /// Lets one method think.
+    pub(crate) fn ask(&self, now: Clock, method: usize, candidate: &Candidate) -> Course {
         // Others from its address may have failed while it waited.
-        let verdict = match self.refuses(now, candidate) {
-            true => BANNED,
-            false => self.chain.decide(candidate),
-        };
-        self.pronounce(now, candidate, verdict)
+        self.decide(now, candidate, |chain| chain.ask(method, candidate))
+    }
+
+    fn decide(
+        &self,
+        now: Clock,
+        candidate: &Candidate,
+        step: impl FnOnce(&Chain) -> Step,
+    ) -> Course {
+        if self.refuses(now, candidate) {
+            return Course::Ruled(self.pronounce(now, candidate, BANNED));
+        }
+        match step(&self.chain) {
+            Step::Decided(verdict) => Course::Ruled(self.pronounce(now, candidate, verdict)),
+            Step::Asks(method) => Course::Asks(method),
+        }
     }
 
     fn refuses(&self, now: Clock, candidate: &Candidate) -> bool {
@@ -63,7 +83,7 @@ impl Judge {
     }
 
     fn pronounce(&self, now: Clock, candidate: &Candidate, verdict: Verdict) -> Ruling {
-        if let Verdict::Deny(_, why) = verdict {
+        if let Verdict::Deny(_, why) | Verdict::Lapsed(why) = verdict {
             self.refusals.tell(candidate, why);
         }
         let mut delay = Duration::ZERO;
@@ -77,7 +97,8 @@ impl Judge {
                 Verdict::Deny(ReasonCode::BadUserNameOrPassword | ReasonCode::NotAuthorized, _) => {
                     delay = damping.handle_failure(now, address.ip());
                 }
-                // A ban is no failure of its own, and a back end that is down none of the Client.
+                // A ban is no failure of its own, a back end that is down none of the Client, and what
+                // was right once no guess.
                 _ => {}
             }
         }
@@ -103,8 +124,12 @@ mod tests {
         }
 
         fn answer(&self, candidate: &Candidate) -> Answer {
-            if candidate.login.password.as_deref() == Some(b"right") {
-                return Answer::Allow(Grant::of(Identity::new(Some("gauge"), []).unwrap()));
+            match candidate.login.password.as_deref() {
+                Some(b"right") => {
+                    return Answer::Allow(Grant::of(Identity::new(Some("gauge"), []).unwrap()));
+                }
+                Some(b"old") => return Answer::Lapsed("it was right"),
+                _ => {}
             }
             Answer::Deny(ReasonCode::BadUserNameOrPassword, "wrong")
         }
@@ -137,7 +162,26 @@ mod tests {
         };
         let address = address.map(|address| address.parse().unwrap());
         let clocks = (Clock::now(), Instant::ZERO);
-        Candidate { login: Box::new(login), certificate: None, address, clocks }
+        Candidate { login: Box::new(login), certificate: None, address, listener: None, clocks }
+    }
+
+    /// The ruling that takes no effort.
+    fn at_once(judge: &Judge, now: Clock, candidate: &Candidate) -> Ruling {
+        match judge.decide_at_once(now, candidate) {
+            Course::Ruled(ruling) => ruling,
+            Course::Asks(method) => panic!("method {method} has to think"),
+        }
+    }
+
+    /// The ruling, whatever it takes.
+    fn decide(judge: &Judge, now: Clock, candidate: &Candidate) -> Ruling {
+        let mut course = judge.decide_at_once(now, candidate);
+        loop {
+            match course {
+                Course::Ruled(ruling) => return ruling,
+                Course::Asks(method) => course = judge.ask(now, method, candidate),
+            }
+        }
     }
 
     #[test]
@@ -148,7 +192,7 @@ mod tests {
         let judge = Judge::new(chain, Some(Damping::new(Vec::new())), now);
         let guesser = Some("192.0.2.1:1000");
         let wrong = candidate(guesser, Some("wrong"));
-        let mut rulings = (0..10).map(|_| judge.decide_at_once(now, &wrong).unwrap());
+        let mut rulings = (0..10).map(|_| at_once(&judge, now, &wrong));
         let denied = Decision::Deny(ReasonCode::BadUserNameOrPassword);
         let delay = Duration::from_millis(100);
         assert_eq!(rulings.next(), Some(Ruling { decision: denied.clone(), delay }));
@@ -157,18 +201,18 @@ mod tests {
         let banned = Ruling { decision: Decision::Deny(ReasonCode::Banned), delay: Duration::ZERO };
         for password in [Some("right"), Some("wrong"), None] {
             let candidate = candidate(guesser, password);
-            assert_eq!(judge.decide_at_once(now, &candidate).as_ref(), Some(&banned));
-            assert_eq!(judge.decide(now, &candidate), banned);
+            assert_eq!(at_once(&judge, now, &candidate), banned);
+            assert_eq!(judge.ask(now, 0, &candidate), Course::Ruled(banned.clone()));
         }
         let elsewhere = candidate(Some("192.0.2.2:1000"), Some("right"));
         let inside = candidate(None, Some("right"));
         for candidate in [elsewhere, inside] {
-            let ruling = judge.decide_at_once(now, &candidate).unwrap();
+            let ruling = at_once(&judge, now, &candidate);
             assert!(matches!(ruling.decision, Decision::Allow(_)));
             assert_eq!(ruling.delay, Duration::ZERO);
         }
         let later = now + Duration::from_secs(60);
-        let ruling = judge.decide_at_once(later, &candidate(guesser, Some("right"))).unwrap();
+        let ruling = at_once(&judge, later, &candidate(guesser, Some("right")));
         assert!(matches!(ruling.decision, Decision::Allow(_)));
     }
 
@@ -183,7 +227,7 @@ mod tests {
         certified.certificate = Some([].into());
         assert!(certified.may_guess(), "it is known by its password");
         certified.login.user_name = None;
-        let decided = |candidate: &Candidate| judge.decide(now, candidate).decision;
+        let decided = |candidate: &Candidate| decide(&judge, now, candidate).decision;
 
         certified.login.password = None;
         let mut again = candidate(guesser, None);
@@ -205,6 +249,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_right_once_bans_nobody() {
+        let mut chain = Chain::default();
+        chain.push(Password);
+        let now = Clock::now();
+        let judge = Judge::new(chain, Some(Damping::new(Vec::new())), now);
+        let sleeper = Some("192.0.2.1:1000");
+        for _ in 0..100 {
+            let ruling = decide(&judge, now, &candidate(sleeper, Some("old")));
+            let decision = Decision::Deny(ReasonCode::BadUserNameOrPassword);
+            assert_eq!(ruling, Ruling { decision, delay: Duration::ZERO });
+        }
+        let decision = decide(&judge, now, &candidate(sleeper, Some("right"))).decision;
+        assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
+    }
+
+    #[test]
     fn who_authenticates_again_is_not_forgiven_what_others_guessed() {
         let mut chain = Chain::default();
         chain.push(Password);
@@ -217,11 +277,11 @@ mod tests {
             Enhanced { method: "m".parse().unwrap(), data: None, state: None, is_again: true };
         again.login.enhanced = Some(step);
         for _ in 0..10 {
-            judge.decide(now, &candidate(guesser, Some("wrong")));
-            let decision = judge.decide(now, &again).decision;
+            decide(&judge, now, &candidate(guesser, Some("wrong")));
+            let decision = decide(&judge, now, &again).decision;
             assert!(matches!(decision, Decision::Allow(_)), "{decision:?}");
         }
-        let decision = judge.decide(now, &candidate(guesser, Some("right"))).decision;
+        let decision = decide(&judge, now, &candidate(guesser, Some("right"))).decision;
         assert_eq!(decision, Decision::Deny(ReasonCode::Banned));
     }
 }

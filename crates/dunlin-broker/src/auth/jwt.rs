@@ -1,19 +1,18 @@
 //! JSON Web Tokens as passwords: the keys are read at start, and again when that is asked for, or
 //! fetched from their issuer.
 
-use super::chain::{Answer, Candidate, Method};
+use super::chain::{Answer, Bulkhead, Candidate, Method};
 use super::issuer::Issuer;
+use super::vouched::{self, Unvouched};
 use crate::config::Config;
-use crate::core::{Grant, Identity, Rules};
+use crate::core::Grant;
 use crate::trusted_file::{self, Fault};
-use dunlin_identity::UserName;
 use dunlin_identity::jwks::{self, InvalidKeySet, Timing};
 use dunlin_identity::jwt::{
-    InvalidKey, JwtError, JwtRules, KeySet, Presented, TOKEN_LEN_MAX, VerificationKey, Verified,
+    Algorithm, InvalidKey, JwtError, JwtRules, KeySet, Presented, TOKEN_LEN_MAX, VerificationKey,
     is_token,
 };
 use dunlin_protocol::codec::ReasonCode;
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -71,8 +70,6 @@ pub enum KeyFileError {
 #[derive(Debug)]
 pub(crate) struct Tokens {
     rules: JwtRules,
-    /// Whether the keys are secrets.
-    is_symmetric: bool,
     /// Whether anybody heeds rules that come with a token.
     heeds_rules: bool,
     keys: Keys,
@@ -86,25 +83,22 @@ enum Keys {
 }
 
 impl Tokens {
-    /// Reads the keys that a configuration names, if it names some.
+    /// Reads the keys that a configuration names, if it names some, or has them fetched.
     pub(super) fn read(config: &Config) -> Result<Option<Self>, KeyFileError> {
         let jwt = &config.auth.jwt;
         let keys = match (&jwt.key_file, &jwt.jwks_url) {
             (Some(path), _) => Keys::File { path: path.clone(), set: RwLock::default() },
             (None, Some(url)) => {
-                Keys::Issuer(Issuer::start(url, Timing::default()).map_err(KeyFileError::Thread)?)
+                let issuer = Issuer::start(url, &jwt.algorithms, Timing::default());
+                Keys::Issuer(issuer.map_err(KeyFileError::Thread)?)
             }
             (None, None) => return Ok(None),
         };
         let mut rules = JwtRules::new(&jwt.algorithms);
         rules.audiences.clone_from(&jwt.audience);
         rules.issuers.clone_from(&jwt.issuer);
-        let tokens = Self {
-            rules,
-            is_symmetric: jwt.is_symmetric(),
-            heeds_rules: config.rights.file.is_some(),
-            keys,
-        };
+        let heeds_rules = config.rights.file.is_some();
+        let tokens = Self { rules, heeds_rules, keys };
         tokens.reload()?;
         Ok(Some(tokens))
     }
@@ -114,7 +108,7 @@ impl Tokens {
     pub(crate) fn reload(&self) -> Result<Option<usize>, KeyFileError> {
         match &self.keys {
             Keys::File { path, set } => {
-                let keys = self.read_keys(path)?;
+                let keys = read_keys(path, &self.rules.algorithms)?;
                 let len = keys.len();
                 *set.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(keys);
                 Ok(Some(len))
@@ -136,47 +130,6 @@ impl Tokens {
         }
     }
 
-    fn read_keys(&self, path: &Path) -> Result<KeySet, KeyFileError> {
-        let text = self.read_file(path)?;
-        let path = || path.to_owned();
-        let wrong = |source| KeyFileError::Key { path: path(), source };
-        let is_set = text.trim_ascii_start().starts_with(b"{");
-        let keys = match (self.is_symmetric, is_set) {
-            (true, _) if is_set || text.windows(10).any(|at| at == b"-----BEGIN") => {
-                return Err(KeyFileError::NoSecret(path()));
-            }
-            (true, _) => {
-                // An editor's end of line is no part of it.
-                let secret = text.strip_suffix(b"\n").unwrap_or(&text);
-                let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
-                KeySet::new(vec![VerificationKey::from_secret(secret).map_err(wrong)?])
-            }
-            (false, true) => jwks::parse(&text)
-                .map_err(|source| KeyFileError::KeySet { path: path(), source })?,
-            (false, false) => KeySet::from_pem(&text).map_err(wrong)?,
-        };
-        match self.rules.algorithms.iter().any(|algorithm| keys.serves(*algorithm)) {
-            true => Ok(keys),
-            false => Err(KeyFileError::OtherAlgorithms(path())),
-        }
-    }
-
-    fn read_file(&self, path: &Path) -> Result<Vec<u8>, KeyFileError> {
-        let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
-        let file = trusted_file::read(path, FILE_LEN_MAX).map_err(|fault| match fault {
-            Fault::Unreadable(source) => unreadable(source),
-            Fault::WorldWritable => KeyFileError::WorldWritable(path.to_owned()),
-        })?;
-        if self.is_symmetric && file.is_public {
-            let path = path.display();
-            tracing::warn!("{path}: everybody may read the secret and make tokens; say chmod o-r");
-        }
-        if file.bytes.len() > FILE_LEN_MAX {
-            return Err(KeyFileError::TooLarge(path.to_owned()));
-        }
-        Ok(file.bytes)
-    }
-
     /// What is to be said of a token; `now` is the time since 1970.
     fn check(&self, now: Duration, token: &[u8], candidate: &Candidate) -> Answer {
         let unavailable = |why| Answer::Deny(ReasonCode::ServerUnavailable, why);
@@ -195,65 +148,98 @@ impl Tokens {
                     issuer.ask_again();
                     return unavailable("the key of the token is not known yet");
                 }
-                let (reason_code, why) = refusal(&error);
-                return Answer::Deny(reason_code, why);
+                return refusal(&error);
             }
         };
-        let identity = match self.identity(&verified) {
+        let (rules, heeds_rules) = (verified.rules.as_ref(), self.heeds_rules);
+        let identity =
+            vouched::identity(verified.user.as_str(), &verified.groups, rules, heeds_rules);
+        let identity = match identity {
             Ok(identity) => identity,
-            Err(why) => return Answer::Deny(ReasonCode::NotAuthorized, why),
+            Err(error) => {
+                let why = match error {
+                    Unvouched::Name => "a name in the token is not legal",
+                    Unvouched::Unheeded => {
+                        "the token has rules, which count beside a rights.file alone"
+                    }
+                    Unvouched::Rules => "the rules of the token are not legal",
+                };
+                return Answer::Deny(ReasonCode::NotAuthorized, why);
+            }
         };
         let left = Duration::from_secs(verified.expires_at).saturating_sub(now);
         Answer::Allow(Grant { expires_at: Some(candidate.now() + left), ..Grant::of(identity) })
     }
+}
 
-    fn identity(&self, verified: &Verified) -> Result<Identity, &'static str> {
-        let groups = verified.groups.iter().map(UserName::as_str);
-        let identity = Identity::new(Some(verified.user.as_str()), groups);
-        // Both have the same rules for names.
-        let identity = identity.map_err(|_| "a name in the token is not legal")?;
-        let Some(claim) = &verified.rules else { return Ok(identity) };
-        // They would give rights, or take some, and do neither.
-        if !self.heeds_rules {
-            return Err("the token has rules, which count beside a rights.file alone");
+/// Reads a file of keys of which at least one must serve one of the algorithms.
+pub(crate) fn read_keys(path: &Path, algorithms: &[Algorithm]) -> Result<KeySet, KeyFileError> {
+    let is_symmetric = algorithms.iter().any(|algorithm| algorithm.is_symmetric());
+    let text = read_file(path, is_symmetric)?;
+    let path = || path.to_owned();
+    let wrong = |source| KeyFileError::Key { path: path(), source };
+    let is_set = text.trim_ascii_start().starts_with(b"{");
+    let keys = match (is_symmetric, is_set) {
+        (true, _) if is_set || text.windows(10).any(|at| at == b"-----BEGIN") => {
+            return Err(KeyFileError::NoSecret(path()));
         }
-        let text = match claim.as_str() {
-            Some(text) => text.to_owned(),
-            None => toml::to_string(&BTreeMap::from([("rule", claim)]))
-                .map_err(|_| "the rules of the token are not legal")?,
-        };
-        match Rules::parse(&text) {
-            Ok(rules) => Ok(identity.with_rules(Arc::new(rules))),
-            Err(error) => {
-                tracing::debug!("a token has rules that are not legal: {}", error.mistake);
-                Err("the rules of the token are not legal")
-            }
+        (true, _) => {
+            // An editor's end of line is no part of it.
+            let secret = text.strip_suffix(b"\n").unwrap_or(&text);
+            let secret = secret.strip_suffix(b"\r").unwrap_or(secret);
+            KeySet::new(vec![VerificationKey::from_secret(secret).map_err(wrong)?])
         }
+        (false, true) => {
+            jwks::parse(&text).map_err(|source| KeyFileError::KeySet { path: path(), source })?
+        }
+        (false, false) => KeySet::from_pem(&text).map_err(wrong)?,
+    };
+    match algorithms.iter().any(|algorithm| keys.serves(*algorithm)) {
+        true => Ok(keys),
+        false => Err(KeyFileError::OtherAlgorithms(path())),
     }
 }
 
+fn read_file(path: &Path, is_secret: bool) -> Result<Vec<u8>, KeyFileError> {
+    let unreadable = |source| KeyFileError::Unreadable { path: path.to_owned(), source };
+    let file = trusted_file::read(path, FILE_LEN_MAX).map_err(|fault| match fault {
+        Fault::Unreadable(source) => unreadable(source),
+        Fault::WorldWritable => KeyFileError::WorldWritable(path.to_owned()),
+    })?;
+    if is_secret && file.is_public {
+        let path = path.display();
+        tracing::warn!("{path}: everybody may read the secret and make tokens; say chmod o-r");
+    }
+    if file.bytes.len() > FILE_LEN_MAX {
+        return Err(KeyFileError::TooLarge(path.to_owned()));
+    }
+    Ok(file.bytes)
+}
+
 /// What a Client is told, and the log, of a token that is no login.
-const fn refusal(error: &JwtError) -> (ReasonCode, &'static str) {
+const fn refusal(error: &JwtError) -> Answer {
     let why = match error {
         JwtError::TooLong => "the token is too long",
         JwtError::Header => "the header of the token is not legal",
         JwtError::Algorithm(_) => "the token's algorithm is none of auth.jwt.algorithms",
-        JwtError::UnknownKey => "there is no key for the token",
+        JwtError::UnknownKey | JwtError::NoKey(_) => "there is no key for the token",
         JwtError::Signature => "the token's signature is wrong",
         JwtError::Missing(_) => "the token lacks a claim, such as exp, sub, aud or iss",
         JwtError::WrongType(_) => "a claim of the token is of the wrong type",
-        JwtError::Expired => "the token has expired",
-        JwtError::NotYet => "the token is not valid yet",
+        // Its signature was right: nobody has guessed.
+        JwtError::Expired => return Answer::Lapsed("the token has expired"),
+        JwtError::NotYet => return Answer::Lapsed("the token is not valid yet"),
         JwtError::Audience => "the token was made for another audience",
         JwtError::Issuer => "the token was made by another issuer",
         JwtError::Name(_) | JwtError::TooManyGroups => "a name in the token is not legal",
         JwtError::UserName => "the token is for another user name",
         JwtError::ClientIdentifier => {
-            return (ReasonCode::NotAuthorized, "the token is for another client identifier");
+            let why = "the token is for another client identifier";
+            return Answer::Deny(ReasonCode::NotAuthorized, why);
         }
         _ => "the token is not legal",
     };
-    (ReasonCode::BadUserNameOrPassword, why)
+    Answer::Deny(ReasonCode::BadUserNameOrPassword, why)
 }
 
 impl Method for Arc<Tokens> {
@@ -263,8 +249,7 @@ impl Method for Arc<Tokens> {
             return Some(Answer::NotMine);
         }
         // What can't be right does not wait, for the queue would have to hold it.
-        let (reason_code, why) = refusal(&JwtError::TooLong);
-        (token.len() > TOKEN_LEN_MAX).then_some(Answer::Deny(reason_code, why))
+        (token.len() > TOKEN_LEN_MAX).then_some(refusal(&JwtError::TooLong))
     }
 
     fn answer(&self, candidate: &Candidate) -> Answer {
@@ -276,5 +261,10 @@ impl Method for Arc<Tokens> {
             Ok(now) => self.check(now, token, candidate),
             Err(_) => Answer::Deny(ReasonCode::ServerUnavailable, "nobody knows what time it is"),
         }
+    }
+
+    /// Signatures take a fraction of a millisecond.
+    fn bulkhead(&self) -> Option<Bulkhead> {
+        Some(Bulkhead { name: "token", threads: 1, may_hang: false })
     }
 }

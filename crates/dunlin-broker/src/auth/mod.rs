@@ -1,27 +1,34 @@
 //! Who may come in: methods that know Clients, in a chain, on threads of their own.
 //!
 //! The core asks ([`Output::Authenticate`](crate::core::Output::Authenticate)), its worker answers
-//! at once what needs no thought, and leaves the rest to a bounded pool: a login that takes long
-//! delays other logins alone.
+//! at once what needs no thought, and leaves the rest to the threads of the method that has to think:
+//! a login that takes long delays logins alone, and those alone that need the same method.
 
 mod chain;
+mod circuit;
 mod damping;
+mod hook;
+mod http_client;
 mod issuer;
 mod judge;
 mod jwt;
 mod later;
 mod passwords;
 mod pool;
+mod queue;
 mod refusals;
 mod scram;
+mod vouched;
 
+pub use hook::HttpFileError;
 pub use jwt::KeyFileError;
 pub use passwords::PasswordFileError;
 pub(crate) use {
     chain::{Candidate, Chain},
     damping::Damping,
-    judge::{Judge, Ruling},
-    jwt::Tokens,
+    hook::{BackEnd, Hook},
+    judge::{Course, Judge, Ruling},
+    jwt::{Tokens, read_keys},
     passwords::Passwords,
     pool::{Job, Pool},
 };
@@ -46,6 +53,7 @@ pub(crate) struct Methods {
     pub(crate) chain: Chain,
     pub(crate) passwords: Option<Arc<Passwords>>,
     pub(crate) tokens: Option<Arc<Tokens>>,
+    pub(crate) hook: Option<Arc<Hook>>,
 }
 
 impl Methods {
@@ -54,16 +62,12 @@ impl Methods {
         if !config.asks_who_clients_are() {
             return Ok(None);
         }
-        let path = config.auth.password_file.as_deref();
-        let passwords = path.map(Passwords::read).transpose()?.map(Arc::new);
-        if let (Some(path), Some(passwords)) = (path, &passwords)
-            && passwords.len() == 0
-        {
-            if config.closed_without_passwords() {
-                return Err(PasswordFileError::NoUser(path.to_owned()).into());
-            }
+        let passwords = read_passwords(config)?.map(Arc::new);
+        if passwords.as_ref().is_some_and(|passwords| passwords.len() == 0) {
             tracing::warn!("auth.password_file names no user: nobody can log in with its password");
         }
+        let hook = Hook::read(config)?.map(Arc::new);
+        // The last, as it begins to fetch keys.
         let tokens = Tokens::read(config)?.map(Arc::new);
         let checks_names = config.auth.checks_passwords();
         let mut chain = Chain::default();
@@ -75,6 +79,10 @@ impl Methods {
             chain.push(passwords.clone());
             chain.push(scram::Scram::new(passwords.clone())?);
         }
+        // Whoever is not in a file here: it may know certificates and those without a name, too.
+        if let Some(hook) = &hook {
+            chain.push(hook.clone());
+        }
         chain.push(chain::Certificate { yields_to_names: checks_names });
         if config.allows_anonymous() {
             chain.push(chain::Anonymous { ignores_names: !checks_names });
@@ -84,6 +92,16 @@ impl Methods {
                 "a client with a certificate that sends a user name, too, is known by its password"
             );
         }
-        Ok(Some(Self { chain, passwords, tokens }))
+        Ok(Some(Self { chain, passwords, tokens, hook }))
     }
+}
+
+/// Reads the password file, if there is one; it must have users if nobody else could come in.
+pub(crate) fn read_passwords(config: &Config) -> Result<Option<Passwords>, PasswordFileError> {
+    let Some(path) = config.auth.password_file.as_deref() else { return Ok(None) };
+    let passwords = Passwords::read(path)?;
+    if passwords.len() == 0 && config.closed_without_passwords() {
+        return Err(PasswordFileError::NoUser(path.to_owned()));
+    }
+    Ok(Some(passwords))
 }

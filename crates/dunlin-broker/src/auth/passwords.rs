@@ -1,6 +1,6 @@
 //! The password file: read at start, again when that is asked for, and asked for each login.
 
-use super::chain::{Answer, Candidate, Method};
+use super::chain::{Answer, Bulkhead, Candidate, Method};
 use crate::trusted_file::{self, Fault};
 use dunlin_identity::password_file::{
     FILE_LEN_MAX, InvalidLine, PASSWORD_LEN_MAX, PasswordChecker, PasswordFile, REMEMBERED_MAX,
@@ -153,5 +153,11 @@ impl Method for Arc<Passwords> {
             }
             Verdict::UnknownUser => Answer::NotMine,
         }
+    }
+
+    /// Hashing must leave room for the workers.
+    fn bulkhead(&self) -> Option<Bulkhead> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Some(Bulkhead { name: "password", threads: (cores / 2).max(1), may_hang: false })
     }
 }

@@ -1,7 +1,7 @@
 //! How Clients are known.
 
 use super::setting::{Kind, Limit, Setting, Value};
-use super::{Jwt, Network};
+use super::{Http, Jwt, Network};
 use std::path::PathBuf;
 
 /// How Clients are known.
@@ -12,9 +12,11 @@ pub struct Auth {
     pub password_file: Option<PathBuf>,
     /// Tokens as passwords.
     pub jwt: Jwt,
+    /// A back end that is asked.
+    pub http: Http,
     /// Seconds that a login may take before it is refused.
     pub timeout_secs: u32,
-    /// Logins that may wait for their turn; further ones are refused at once.
+    /// Logins that may wait for their turn with one method; further ones are refused at once.
     pub waiting_max: usize,
     /// Whether passwords may come by listeners without TLS that other machines can reach.
     pub allow_plaintext: bool,
@@ -30,6 +32,7 @@ impl Default for Auth {
         Self {
             password_file: None,
             jwt: Jwt::default(),
+            http: Http::default(),
             timeout_secs: 10,
             waiting_max: 4096,
             allow_plaintext: false,
@@ -42,7 +45,12 @@ impl Default for Auth {
 impl Auth {
     /// Whether some method checks User Names and Passwords.
     pub(crate) const fn checks_passwords(&self) -> bool {
-        self.password_file.is_some() || self.jwt.is_on()
+        self.password_file.is_some() || self.jwt.is_on() || self.http.is_on()
+    }
+
+    /// What is wrong with these settings together: the key of the one, and the mend.
+    pub(crate) fn mistake(&self) -> Option<(&'static str, &'static str)> {
+        self.jwt.mistake().or_else(|| self.http.mistake(self.timeout_secs))
     }
 }
 
@@ -93,8 +101,9 @@ impl Auth {
         Setting {
             key: "auth.waiting_max",
             doc: &[
-                "Logins that may wait until passwords before them are checked; further ones are \
-                 refused at once.",
+                "Logins that may wait until those before them are decided, of passwords, tokens and \
+                 auth.http each; further ones are refused at once (0x89). Of one address and user \
+                 name one is decided at a time.",
             ],
             kind: WAITING,
             example: None,

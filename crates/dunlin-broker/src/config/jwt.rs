@@ -1,8 +1,8 @@
 //! Which tokens are taken as passwords.
 
+use super::http::mistake_of_url;
 use super::setting::{Kind, Setting, Value};
 use dunlin_identity::jwt::Algorithm;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Which JSON Web Tokens are taken as passwords.
@@ -42,16 +42,6 @@ const NAMES: Kind = Kind::List {
     },
 };
 
-/// Whether nobody on the way can change what comes from a URL.
-fn is_safe(url: &str) -> bool {
-    if let Some(rest) = url.strip_prefix("https://") {
-        return !rest.is_empty() && !rest.starts_with('/');
-    }
-    let Some(rest) = url.strip_prefix("http://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.parse::<SocketAddr>().map(|address| address.ip()).is_ok_and(|ip| ip.is_loopback())
-}
-
 impl Jwt {
     /// Whether keys are secrets that issuer and broker share.
     pub(crate) fn is_symmetric(&self) -> bool {
@@ -64,7 +54,7 @@ impl Jwt {
     }
 
     /// What is wrong with these settings together: the key of the one, and the mend.
-    pub(crate) fn mistake(&self) -> Option<(&'static str, &'static str)> {
+    pub(super) fn mistake(&self) -> Option<(&'static str, &'static str)> {
         const KEYS: &str = "auth.jwt.key_file";
         const URL: &str = "auth.jwt.jwks_url";
         const ALGORITHMS: &str = "auth.jwt.algorithms";
@@ -80,12 +70,8 @@ impl Jwt {
         if self.key_file.is_some() && self.jwks_url.is_some() {
             return Some((URL, "there is an auth.jwt.key_file as well; name one of them"));
         }
-        if !self.jwks_url.as_deref().is_none_or(is_safe) {
-            return Some((
-                URL,
-                "expected an https:// URL: whoever changes the answer on its way could log in; \
-                 http:// is for 127.0.0.1 and [::1] alone",
-            ));
+        if let Some(mistake) = self.jwks_url.as_deref().and_then(mistake_of_url) {
+            return Some((URL, mistake));
         }
         if self.algorithms.is_empty() {
             return Some((

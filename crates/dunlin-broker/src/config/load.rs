@@ -1,8 +1,9 @@
 //! Puts a [`Config`] together: defaults, then the file, the environment, and the flags.
 
 use super::setting::{Kind, Setting, Value, settings, topic_rule};
+use super::show::table_of;
 use super::suggest::nearest;
-use super::{Config, Jwt, Listener};
+use super::{Config, Listener};
 use crate::core::Durability;
 use dunlin_protocol::codec::TopicFilter;
 use std::collections::{BTreeMap, BTreeSet};
@@ -228,9 +229,10 @@ impl LoadedConfig {
             );
             return Err(ConfigError::Value { origin, key, reason });
         }
-        if let Some((key, reason)) = loaded.config.auth.jwt.mistake() {
+        if let Some((key, reason)) = loaded.config.auth.mistake() {
             // If the setting itself was left out, one of its table was not.
-            let table = Jwt::SETTINGS.iter().map(|setting| setting.key);
+            let table = settings().map(|setting| setting.key);
+            let table = table.filter(|other| table_of(other) == table_of(key));
             let mut origins = [key].into_iter().chain(table).map(|key| loaded.origin(key));
             let origin = origins.find(|origin| **origin != Origin::Default);
             let origin = origin.cloned().unwrap_or(Origin::Default);

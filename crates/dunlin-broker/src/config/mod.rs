@@ -5,6 +5,8 @@ mod auth;
 #[cfg(feature = "server")]
 mod endpoint;
 #[cfg(feature = "server")]
+mod http;
+#[cfg(feature = "server")]
 mod jwt;
 mod limits;
 #[cfg(feature = "server")]
@@ -35,6 +37,7 @@ pub use limits::{Limits, QueuePolicy};
 pub use {
     auth::Auth,
     endpoint::{Endpoint, SocketFile},
+    http::Http,
     jwt::Jwt,
     listener::{Listener, ListenerError},
     load::{ConfigError, Flag, LoadedConfig, Origin},
@@ -139,6 +142,7 @@ impl Config {
     pub(crate) fn closed_without_passwords(&self) -> bool {
         let mut listeners = self.listeners.iter();
         !self.auth.jwt.is_on()
+            && !self.auth.http.is_on()
             && !self.allows_anonymous()
             && listeners.all(|listener| !listener.asks_for_certificates())
     }

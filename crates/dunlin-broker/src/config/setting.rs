@@ -1,6 +1,6 @@
 //! One setting: its key, what it may hold, how it is read, set and shown.
 
-use super::{Auth, Config, Jwt, Limits, Listener, Memory, QueuePolicy, Rights};
+use super::{Auth, Config, Http, Jwt, Limits, Listener, Memory, QueuePolicy, Rights};
 use crate::core::Durability;
 use dunlin_protocol::codec::TopicFilter;
 use std::fmt;
@@ -339,6 +339,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         BROKER,
         Auth::SETTINGS,
         Jwt::SETTINGS,
+        Http::SETTINGS,
         Rights::SETTINGS,
         Memory::SETTINGS,
         Limits::SETTINGS,
@@ -377,8 +378,8 @@ const BROKER: &[Setting] = &[
     Setting {
         key: "allow_anonymous",
         doc: &["Whether clients may connect without credentials. Unset, they may if there is no \
-             auth.password_file and there are no keys for tokens (auth.jwt), and then a listener that other machines can reach must ask for \
-             certificates."],
+             auth.password_file, there are no keys for tokens (auth.jwt) and no auth.http.url, and \
+             then a listener that other machines can reach must ask for certificates."],
         kind: Kind::Switch,
         example: Some("true"),
         automatic: None,

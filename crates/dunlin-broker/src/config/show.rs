@@ -98,7 +98,7 @@ impl LoadedConfig {
 }
 
 /// The table that a key stands in; empty for the topmost.
-fn table_of(key: &'static str) -> &'static str {
+pub(super) fn table_of(key: &'static str) -> &'static str {
     key.rsplit_once('.').map_or("", |(table, _)| table)
 }
 

@@ -137,16 +137,25 @@ fn settings_of_tokens_belong_together() {
     }
     for unsafe_one in [
         "http://id.example.org/",
-        "http://127.0.0.1@id.example.org:1/",
-        "http://127.0.0.1:1@id.example.org/",
         "http://10.0.0.1:1/",
+        "http://localhost:1/",
         "https://",
+        "https://a b/",
         "https:///a",
         "ftp://127.0.0.1:1/",
         "id.example.org",
     ] {
         let error = url(unsafe_one).expect_err(unsafe_one).to_string();
         assert!(error.contains("jwks_url: expected an https:// URL"), "{error}");
+    }
+    for telling in [
+        "http://127.0.0.1@id.example.org:1/",
+        "http://127.0.0.1:1@id.example.org/",
+        "https://user:secret@id.example.org/",
+    ] {
+        let error = url(telling).expect_err(telling).to_string();
+        assert!(error.contains("jwks_url: it has a user or password in it"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
     }
     check_mistake(
         &format!("{key_file}\nauth.jwt.jwks_url = 'https://id'"),
@@ -161,6 +170,32 @@ fn settings_of_tokens_belong_together() {
         "auth.jwt.issuer = ['https://id.example.org']",
         "d.toml:1: auth.jwt.key_file: it is not set, and neither is auth.jwt.jwks_url, so that no \
          token is taken; name the file of the keys, or their URL",
+    );
+}
+
+#[test]
+fn settings_of_a_back_end_belong_together() {
+    let config = from_file("[auth.http]\nurl = 'https://a'\nbearer_file = 'b'").unwrap().config;
+    let Http { url, ca_file, bearer_file, timeout_millis, requests_max } = config.auth.http.clone();
+    assert_eq!((url.as_deref(), ca_file), (Some("https://a"), None));
+    assert_eq!(bearer_file.as_deref(), Some(Path::new("b")));
+    assert_eq!((timeout_millis, requests_max), (2_000, 16));
+    assert!(config.asks_who_clients_are() && !config.allows_anonymous());
+    let exposed = from_file("auth.http.url = 'https://a'\nlisteners = ['mqtt://0.0.0.0']");
+    assert!(matches!(exposed, Err(ConfigError::Plaintext { .. })));
+    check_mistake(
+        "[auth.http]\nca_file = 'ca'",
+        "d.toml:2: auth.http.url: it is not set, so that no back end is asked; name its URL",
+    );
+    check_mistake(
+        "[auth.http]\nurl = 'http://users.example.org'",
+        "d.toml:2: auth.http.url: expected an https:// URL: whoever changes the answer on its way \
+         could log in; http:// is for 127.0.0.1 and [::1] alone",
+    );
+    check_mistake(
+        "[auth]\ntimeout_secs = 1\n[auth.http]\nurl = 'https://a'\ntimeout_millis = 1001",
+        "d.toml:5: auth.http.timeout_millis: it is longer than auth.timeout_secs, within which a \
+         login is over; make it shorter",
     );
 }
 

@@ -105,6 +105,10 @@ pub struct Counters {
     pub logins_refused: u64,
     /// Of these: since too many from their address had failed.
     pub logins_banned: u64,
+    /// Of these: since too many waited before them.
+    pub logins_busy: u64,
+    /// Of these: since nobody could decide about them in time.
+    pub logins_unavailable: u64,
     /// Connections open now.
     pub connections: u64,
     /// Clients connected now.
@@ -171,6 +175,8 @@ impl Counters {
         self.logins_allowed += other.logins_allowed;
         self.logins_refused += other.logins_refused;
         self.logins_banned += other.logins_banned;
+        self.logins_busy += other.logins_busy;
+        self.logins_unavailable += other.logins_unavailable;
         self.connections += other.connections;
         self.clients_connected += other.clients_connected;
         self.sessions += other.sessions;

@@ -294,7 +294,12 @@ impl Core {
             Decision::Deny(reason_code) => {
                 let counters = &mut self.endpoints.counters;
                 counters.logins_refused += 1;
-                counters.logins_banned += u64::from(reason_code == ReasonCode::Banned);
+                match reason_code {
+                    ReasonCode::Banned => counters.logins_banned += 1,
+                    ReasonCode::ServerBusy => counters.logins_busy += 1,
+                    ReasonCode::ServerUnavailable => counters.logins_unavailable += 1,
+                    _ => {}
+                }
                 self.reject(now, key, reason_code);
             }
         }

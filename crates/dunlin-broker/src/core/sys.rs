@@ -130,6 +130,8 @@ impl Core {
             ("logins/allowed", sum.logins_allowed),
             ("logins/refused", sum.logins_refused),
             ("logins/banned", sum.logins_banned),
+            ("logins/busy", sum.logins_busy),
+            ("logins/unavailable", sum.logins_unavailable),
             ("messages/received", sum.packets_received),
             ("messages/stored", sum.queued + retained.len() as u64),
             ("store/messages/count", sum.queued + retained.len() as u64),

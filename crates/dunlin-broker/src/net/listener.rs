@@ -11,6 +11,7 @@ use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
 use std::net::{self, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net as unix;
 use std::path::{Path, PathBuf};
@@ -63,11 +64,11 @@ pub(crate) fn bind_file(file: &SocketFile) -> io::Result<Listening> {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(ErrorKind::AddrInUse.into());
         }
-        Ok(_) if unix::UnixStream::connect(path).is_ok() => {
-            return Err(ErrorKind::AddrInUse.into());
-        }
+        Ok(_) if !is_abandoned(path)? => return Err(ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         _ => {}
     }
+    remove_unfinished(path);
     // Nobody connects before its mode is right: until then it has another name.
     let mut name = path.clone().into_os_string();
     name.push(format!(".{}", std::process::id()));
@@ -84,6 +85,43 @@ pub(crate) fn bind_file(file: &SocketFile) -> io::Result<Listening> {
         Err(error) => {
             let _ = fs::remove_file(&first);
             Err(error)
+        }
+    }
+}
+
+/// Whether nobody listens by the file of a socket. That it can't be asked says nothing of it: it may
+/// be another's, or of another kind.
+///
+/// # Errors
+/// Why it can't be asked.
+fn is_abandoned(path: &Path) -> io::Result<bool> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // Whoever listens and is too busy to accept would be waited for.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&SockAddr::unix(path)?) {
+        Ok(()) => Ok(false),
+        Err(error) => match error.kind() {
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound => Ok(true),
+            ErrorKind::WouldBlock => Ok(false),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Removes what brokers have left beside the file that were killed as they bound it. Within a
+/// container all of them have the same number, and the next could not bind.
+fn remove_unfinished(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let entry_name = entry.file_name();
+        let rest = entry_name.as_bytes().strip_prefix(name.as_bytes());
+        let Some([b'.', number @ ..]) = rest else { continue };
+        let is_number = !number.is_empty() && number.iter().all(u8::is_ascii_digit);
+        let is_socket = || entry.file_type().is_ok_and(|kind| kind.is_socket());
+        if is_number && is_socket() && is_abandoned(&entry.path()).unwrap_or(false) {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Logins: answered at once where that takes no effort, or handed to the threads for it.
+//! Logins: answered at once where that takes no effort, or handed to the threads of the method that
+//! has to think.
 
 use super::{Worker, WorkerMessage, socket_of};
-use crate::auth::{Authentication, Candidate, Job, Ruling};
+use crate::auth::{Authentication, Candidate, Course, Job, Ruling};
 use crate::core::{ConnectionKey, Decision, Login};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
@@ -19,8 +20,10 @@ impl Worker {
         let Some(socket) = socket_of(&mut self.sockets, connection) else { return };
         let certificate = socket.transport.certificate().map(Into::into);
         let address = socket.transport.peer_address();
+        let listener = usize::from(socket.listener);
+        let listener = self.parts.listeners.as_ref().and_then(|names| names.get(listener).cloned());
         let clocks = self.parts.started_at;
-        let candidate = Candidate { login, certificate, address, clocks };
+        let candidate = Candidate { login, certificate, address, listener, clocks };
         let waits = Arc::new(());
         let wanted = Arc::downgrade(&waits);
         let worker = usize::from(self.parts.number.0);
@@ -30,8 +33,8 @@ impl Worker {
         };
         let clock = Clock::now();
         let decision = match judge.decide_at_once(clock, &candidate) {
-            Some(Ruling { decision, delay: Duration::ZERO }) => decision,
-            Some(Ruling { decision, delay }) => {
+            Course::Ruled(Ruling { decision, delay: Duration::ZERO }) => decision,
+            Course::Ruled(Ruling { decision, delay }) => {
                 let decision = Box::new(decision);
                 let message = WorkerMessage::Decided { connection, exchange, decision };
                 match pool.wait(clock + delay, worker, message) {
@@ -39,10 +42,10 @@ impl Worker {
                     _ => return,
                 }
             }
-            None => {
+            Course::Asks(method) => {
                 socket.login = Some(waits);
                 let until = clock + *timeout;
-                let job = Job { candidate, worker, connection, exchange, until, wanted };
+                let job = Job { candidate, method, worker, connection, exchange, until, wanted };
                 if pool.submit(job) {
                     return;
                 }

@@ -1,7 +1,9 @@
 //! The broker as a whole, workers and all, over local pipes.
 
+mod back_end;
 mod back_ends;
 mod fetching;
+mod hook;
 mod leaving;
 mod limits;
 mod login;

@@ -4,10 +4,11 @@ use crate::peer::{Peer, connect, publish, subscribe};
 use dunlin_broker::config::{Config, Listener};
 use dunlin_broker::{Broker, StartError};
 use dunlin_protocol::codec::{Packet, QoS, ReasonCode};
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 fn start(path: &Path, options: &str) -> Result<Broker, StartError> {
@@ -24,6 +25,20 @@ fn join(path: &Path, client_identifier: &str) -> Peer {
         packet => panic!("no CONNACK but {packet:?}"),
     }
     peer
+}
+
+/// What the system says to a start that fails, and what may help.
+fn refusal(started: Result<Broker, StartError>) -> (io::Error, &'static str) {
+    match started {
+        Err(StartError::Listen { source, hint, .. }) => (source, hint),
+        started => panic!("no error but {started:?}"),
+    }
+}
+
+fn in_use(started: Result<Broker, StartError>) {
+    let (error, hint) = refusal(started);
+    assert_eq!(error.kind(), ErrorKind::AddrInUse);
+    assert!(hint.contains("another"), "{hint}");
 }
 
 fn mode(path: &Path) -> u32 {
@@ -57,10 +72,6 @@ fn a_file_that_nobody_listens_by_is_replaced_and_no_other() {
     let path = folder.path().join("s");
     drop(UnixListener::bind(&path).expect("it can listen"));
     let first = start(&path, "").expect("nobody listens there");
-    let in_use = |started: Result<Broker, StartError>| match started {
-        Err(StartError::Listen { source, .. }) => assert_eq!(source.kind(), ErrorKind::AddrInUse),
-        started => panic!("no error but {started:?}"),
-    };
     in_use(start(&path, ""));
     join(&path, "still served");
     // Somebody else's by now.
@@ -69,4 +80,64 @@ fn a_file_that_nobody_listens_by_is_replaced_and_no_other() {
     in_use(start(&path, ""));
     first.stop();
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "important");
+}
+
+#[test]
+fn a_file_that_cannot_be_asked_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("log");
+    let other = UnixDatagram::bind(&path).expect("it can be bound");
+    refusal(start(&path, ""));
+    let missing = refusal(start(&folder.path().join("none/s"), ""));
+    assert!(missing.1.contains("no such folder"), "{missing:?}");
+    let sender = UnixDatagram::unbound().expect("a socket");
+    sender.send_to(b"still served", &path).expect("it is there");
+    let mut received = [0; 12];
+    other.recv(&mut received).expect("it has come");
+    assert_eq!(&received, b"still served");
+}
+
+#[test]
+fn who_is_too_busy_to_accept_is_not_replaced() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s");
+    let address = SockAddr::unix(&path).expect("an address");
+    let socket = || Socket::new(Domain::UNIX, Type::STREAM, None).expect("a socket");
+    let busy = socket();
+    busy.bind(&address).expect("it can be bound");
+    busy.listen(0).expect("it listens");
+    let mut waiting = Vec::new();
+    loop {
+        let client = socket();
+        client.set_nonblocking(true).expect("a socket");
+        match client.connect(&address) {
+            Ok(()) => waiting.push(client),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    in_use(start(&path, ""));
+}
+
+#[test]
+fn what_a_broker_left_that_was_killed_as_it_started_is_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s");
+    let beside = |end: &str| folder.path().join(format!("s.{end}"));
+    let own = std::process::id().to_string();
+    for end in [own.as_str(), "1", "old", ""] {
+        drop(UnixListener::bind(beside(end)).expect("it can listen"));
+    }
+    fs::write(beside("2"), "important").expect("a file");
+    let served = UnixListener::bind(beside("3")).expect("it can listen");
+    let broker = start(&path, "").expect("nobody listens there");
+    join(&path, "served");
+    broker.stop();
+    let mut left: Vec<_> = fs::read_dir(folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("text"))
+        .collect();
+    left.sort();
+    assert_eq!(left, ["s.", "s.2", "s.3", "s.old"]);
+    drop(served);
 }

@@ -11,7 +11,7 @@ use dunlin_identity::password_file::{Cost, set_password};
 use dunlin_protocol::codec::{Packet, QoS, ReasonCode, Will, WillProperties};
 use rcgen::{KeyPair, PKCS_ED25519, PKCS_RSA_SHA256, PublicKeyData as _, SigningKey as _};
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -108,7 +108,18 @@ pub(crate) fn log_in(
     password: &str,
     will: Option<Will>,
 ) -> (Peer, ReasonCode) {
-    let socket = TcpStream::connect(broker.addresses()[0]).expect("a broker");
+    log_in_at(broker.addresses()[0], client_identifier, user_name, password, will)
+}
+
+/// The same by a listener of one's choice.
+pub(crate) fn log_in_at(
+    address: SocketAddr,
+    client_identifier: &str,
+    user_name: Option<&str>,
+    password: &str,
+    will: Option<Will>,
+) -> (Peer, ReasonCode) {
+    let socket = TcpStream::connect(address).expect("a broker");
     socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     let mut peer = Peer::over(socket);
     let Packet::Connect(mut packet) = connect(client_identifier) else { panic!("a CONNECT") };
@@ -289,7 +300,7 @@ fn tokens_stand_beside_passwords_and_secrets_make_them_too() {
 }
 
 /// What a PUBLISH at QoS 1 is answered with.
-fn may_publish(peer: &mut Peer, topic_name: &str) -> bool {
+pub(crate) fn may_publish(peer: &mut Peer, topic_name: &str) -> bool {
     peer.send(&publish(topic_name, b"x", QoS::AtLeastOnce));
     match peer.receive() {
         Some(Packet::PubAck(ack)) => ack.reason_code != ReasonCode::NotAuthorized,

@@ -8,15 +8,20 @@ use std::collections::btree_map::Entry;
 use std::fmt;
 
 /// The claims by name.
-pub(super) struct Claims(BTreeMap<String, Value>);
+pub(crate) struct Claims(BTreeMap<String, Value>);
 
 impl Claims {
-    pub(super) fn parse(json: &[u8]) -> Result<Self, JwtError> {
+    pub(crate) fn parse(json: &[u8]) -> Result<Self, JwtError> {
         serde_json::from_slice(json).map_err(|_| JwtError::Claims)
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name)
+    }
+
+    /// Their names.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
     }
 
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, JwtError> {

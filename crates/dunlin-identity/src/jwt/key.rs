@@ -17,7 +17,7 @@ const SECRET_LEN_MIN: usize = 32;
 /// Bits of an RSA modulus.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2_048..=8_192;
 
-/// Keys without an identifier that are tried for one token.
+/// Keys that are tried for one token that does not say which one it is.
 const TRIED_MAX: usize = 8;
 
 /// A key, and what it may be used for.
@@ -270,22 +270,20 @@ impl KeySet {
     }
 
     /// Those that may have signed a token: with its identifier if it names one that is known,
-    /// otherwise those that have none, a few of them at most. A token without an identifier may
-    /// also have been signed by the only key that serves its algorithm.
+    /// otherwise those that have none. A token without an identifier may have been signed by any that
+    /// serves its algorithm. A few of them at most: each costs time.
     pub(super) fn candidates(
         &self,
         identifier: Option<&str>,
         algorithm: Algorithm,
     ) -> impl Iterator<Item = &VerificationKey> {
-        let serving = move || self.keys.iter().filter(move |key| key.serves(algorithm));
         let named = identifier.is_some_and(|identifier| self.names(identifier));
-        let alone = identifier.is_none() && serving().count() == 1;
         let fits = move |key: &&VerificationKey| match key.identifier() {
-            _ if alone => true,
+            _ if identifier.is_none() => true,
             Some(own) => identifier == Some(own),
             None => !named,
         };
-        serving().filter(fits).take(TRIED_MAX)
+        self.keys.iter().filter(move |key| key.serves(algorithm)).filter(fits).take(TRIED_MAX)
     }
 }
 

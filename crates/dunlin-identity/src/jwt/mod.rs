@@ -11,13 +11,13 @@ mod key;
 pub(crate) mod tests;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub(crate) use claims::Claims;
 pub(crate) use key::from_base64url;
 pub use key::{InvalidKey, KeySet, VerificationKey};
 
 use crate::user_name::{InvalidUserName, UserName};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use claims::Claims;
 use serde_json::Value;
 
 /// Bytes that a token may have.
@@ -97,6 +97,10 @@ pub enum JwtError {
     /// fetched.
     #[error("there is no key for the token")]
     UnknownKey,
+    /// No key is for the token's algorithm, and the token does not say which one it wants: there is
+    /// none to wait for.
+    #[error("there is no key for {0}, and the token names none")]
+    NoKey(Algorithm),
     /// No key made this signature.
     #[error("the signature is wrong")]
     Signature,
@@ -176,7 +180,7 @@ impl JwtRules {
         let identifier = header.kid.as_deref();
         let mut candidates = keys.candidates(identifier, algorithm).peekable();
         if candidates.peek().is_none() {
-            return Err(JwtError::UnknownKey);
+            return Err(identifier.map_or(JwtError::NoKey(algorithm), |_| JwtError::UnknownKey));
         }
         if !candidates.any(|key| key.verifies(algorithm, token.signed, &signature)) {
             let unknown = identifier.is_some_and(|identifier| !keys.names(identifier));

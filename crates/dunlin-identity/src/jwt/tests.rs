@@ -191,7 +191,7 @@ fn a_public_key_is_no_secret() {
             let token = format!("{message}.{}", part(tag.as_ref()));
             let set = KeySet::new(vec![key.clone()]);
             let result = rules.verify(NOW, token.as_bytes(), &set, Presented::default());
-            assert_eq!(result, Err(JwtError::UnknownKey));
+            assert_eq!(result, Err(JwtError::NoKey(Algorithm::Hs256)));
         }
     }
 }
@@ -215,6 +215,31 @@ fn a_file_may_hold_several_keys() {
     );
     let private = pem("PRIVATE KEY", b"x");
     assert_eq!(from(format!("{}{private}", blocks[1])), Err(InvalidKey::Private));
+}
+
+#[test]
+fn a_token_without_an_identifier_is_tried_with_every_key_that_fits() {
+    let algorithm = Algorithm::EdDsa;
+    let (old, new, stranger) = (Keys::new(), Keys::new(), Keys::new());
+    let key = |keys: &Keys, identifier: &str| {
+        let key = VerificationKey::from_ed25519(&keys.ed25519_public()).expect("a key");
+        key.with_identifier(identifier)
+    };
+    let set = KeySet::new(vec![key(&old, "old"), key(&new, "new")]);
+    let rules = JwtRules::new(&Algorithm::ALL);
+    let verify = |keys: &Keys, algorithm, identifier| {
+        let token = token(keys, algorithm, identifier, &claims(NOW));
+        rules.verify(NOW, token.as_bytes(), &set, Presented::default()).map(|_| ())
+    };
+    for keys in [&old, &new] {
+        assert_eq!(verify(keys, algorithm, None), Ok(()));
+    }
+    assert_eq!(verify(&new, algorithm, Some("new")), Ok(()));
+    assert_eq!(verify(&new, algorithm, Some("old")), Err(JwtError::Signature));
+    assert_eq!(verify(&new, algorithm, Some("next")), Err(JwtError::UnknownKey));
+    // No fetch could bring the key that they ask for: they ask for none.
+    assert_eq!(verify(&stranger, algorithm, None), Err(JwtError::Signature));
+    assert_eq!(verify(&new, Algorithm::Es256, None), Err(JwtError::NoKey(Algorithm::Es256)));
 }
 
 #[test]

@@ -30,3 +30,8 @@ fn the_corpus_of_scram_client_replays() {
 fn the_corpus_of_password_file_replays() {
     replay("password_file", fuzzing::password_file);
 }
+
+#[test]
+fn the_corpus_of_hook_answer_replays() {
+    replay("hook_answer", fuzzing::hook_answer);
+}

@@ -1,7 +1,12 @@
 //! Settings from all sides, and what a mistake is answered with.
 
+use crate::passwd::passwd;
 use crate::program::{Ended, command, run};
+use rcgen::{
+    CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, SerialNumber, date_time_ymd,
+};
 use std::fs;
+use std::path::Path;
 
 #[test]
 fn check_shows_each_value_with_where_it_comes_from() {
@@ -57,13 +62,53 @@ fn the_page_in_the_repository_is_what_is_printed() {
 fn the_configuration_to_copy_is_one() {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/security.md");
     let page = fs::read_to_string(page).unwrap();
-    let (_, from) = page.split_once("```toml\n").unwrap();
-    let (text, _) = from.split_once("```").unwrap();
+    let mut blocks = page.split("```toml\n").skip(1).filter_map(|from| from.split("```").next());
+    let (configuration, rules) = (blocks.next().unwrap(), blocks.next().unwrap());
     let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("d.toml");
-    fs::write(&file, text).unwrap();
-    let ended = run(&["--check", "--config", file.to_str().unwrap()]);
+    let path = |name: &str| folder.path().join(name);
+    let text = configuration.replace("/etc/dunlin", folder.path().to_str().unwrap());
+    fs::write(path("d.toml"), text).unwrap();
+    let check = || run(&["--check", "--config", path("d.toml").to_str().unwrap()]);
+    // One file after the other, each is told of that is not there.
+    let is_told_of = |name: &str| {
+        let ended = check();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+        let named = format!("{}: ", path(name).display());
+        assert!(ended.stderr.contains(&named), "{name}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+    };
+    is_told_of("passwords");
+    passwd(&path("passwords"), "gauge", "open sesame").check(
+        0,
+        &format!("gauge added to {}\n", path("passwords").display()),
+        "",
+    );
+    is_told_of("rules.toml");
+    fs::write(path("rules.toml"), rules).unwrap();
+    is_told_of("server.pem");
+    run(&["cert", "--out", folder.path().to_str().unwrap()]);
+    is_told_of("devices-ca.pem");
+    fs::copy(path("ca.pem"), path("devices-ca.pem")).unwrap();
+    is_told_of("devices.crl");
+    fs::write(path("devices.crl"), empty_list(folder.path())).unwrap();
+    let ended = check();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+/// A revocation list of the authority in a folder.
+fn empty_list(folder: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(folder.join(name)).unwrap();
+    let key = KeyPair::from_pem(&read("ca.key")).unwrap();
+    let issuer = Issuer::from_ca_cert_pem(&read("ca.pem"), key).unwrap();
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2020, 1, 1),
+        next_update: date_time_ymd(2200, 1, 1),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(&issuer).unwrap().pem().unwrap()
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod conformance;
 mod conformance_of_clients;
 mod decode;
 mod faults;
+mod hook;
 mod passwd;
 #[allow(dead_code)]
 #[path = "../interop/process.rs"]

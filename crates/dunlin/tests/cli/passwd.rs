@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 /// `dunlin passwd --stdin` with a password.
-fn passwd(file: &Path, user: &str, password: &str) -> Ended {
+pub(crate) fn passwd(file: &Path, user: &str, password: &str) -> Ended {
     let mut command = command(&["passwd", "--stdin", text(file), user]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program can be started");

@@ -146,11 +146,13 @@ fn a_file_that_is_of_no_use_is_named_before_anything_runs() {
     ] {
         let (certificate, key) = (path(certificate), path(key));
         let url = format!("mqtts://127.0.0.1:0?certificate={certificate}&key={key}");
-        let output = command(&["broker", "--listen", &url]).output().unwrap();
-        let ended = Ended::of(output);
-        assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
-        assert!(ended.stderr.contains(message), "{ended:?}");
-        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        for check in [&[][..], &["--check"]] {
+            let args = [&["broker", "--listen", &url], check].concat();
+            let ended = Ended::of(command(&args).output().unwrap());
+            assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+            assert!(ended.stderr.contains(message), "{ended:?}");
+            assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        }
     }
 }
 

@@ -79,8 +79,12 @@ fn a_decision_against_a_client_is_told_in_its_version() {
         let link = log_in(&mut broker, connect_v311("one", true), Decision::Deny(reason_code));
         assert_eq!(broker.take_output(link)[..], [0x20, 2, 0, return_code]);
         assert!(broker.is_closed(link));
-        assert_eq!(broker.counters().sessions, 0);
-        assert_eq!(broker.counters().connections, 0);
+        let counters = broker.counters();
+        assert_eq!((counters.sessions, counters.connections), (0, 0));
+        assert_eq!(counters.logins_refused, 2);
+        let of_kind = |kind| if reason_code == kind { 2 } else { 0 };
+        assert_eq!(counters.logins_busy, of_kind(ReasonCode::ServerBusy));
+        assert_eq!(counters.logins_unavailable, of_kind(ReasonCode::ServerUnavailable));
     }
 }
 

@@ -1,0 +1,357 @@
+//! A back end over HTTP that is asked about each login. Whatever goes wrong with it denies: only its
+//! own word lets somebody in, or leaves it to the methods after it.
+
+use super::chain::{Answer, Bulkhead, Candidate, Method};
+use super::circuit::{Circuit, FAILURES_MAX, Turn};
+use super::http_client::{HttpAnswer, HttpClient};
+use super::vouched::{self, Unvouched};
+use crate::config::{Config, Http};
+use crate::core::Grant;
+use crate::trusted_file::{self, Fault, TrustedFile};
+use dunlin_identity::hook::{self, ANSWER_LEN_MAX, InvalidAnswer, PASSWORD_LEN_MAX, Vouched};
+use dunlin_identity::{USER_NAME_LEN_MAX, UserName};
+use dunlin_protocol::codec::ReasonCode;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant as Clock};
+use ureq::http::HeaderValue;
+use ureq::tls::Certificate;
+
+/// Bytes that the file of a secret may have.
+const SECRET_LEN_MAX: usize = 4 << 10;
+/// Bytes that the file of certificates may have.
+const CERTIFICATES_LEN_MAX: usize = 1 << 20;
+
+/// What is said of all whom the back end could have let in.
+const DOWN: Answer = Answer::Deny(ReasonCode::ServerUnavailable, "auth.http could not be asked");
+
+/// Why a file for the back end of logins is of no use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {}: {reason}", path.display())]
+#[non_exhaustive]
+pub struct HttpFileError {
+    /// The setting that names it.
+    pub key: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it, and the mend.
+    pub reason: String,
+}
+
+impl HttpFileError {
+    /// The file and its fault, where the setting is told apart from them.
+    pub(crate) fn fault(&self) -> String {
+        format!("{}: {}", self.path.display(), self.reason)
+    }
+}
+
+/// A back end and what it is asked with.
+#[derive(Debug)]
+pub(crate) struct Hook {
+    settings: Http,
+    /// Whether anybody heeds rules that come with an answer.
+    heeds_rules: bool,
+    back_end: RwLock<Arc<BackEnd>>,
+    circuit: Circuit,
+}
+
+/// What was read from files, made ready for use.
+#[derive(Debug)]
+pub(crate) struct BackEnd {
+    client: HttpClient,
+    /// Never shows itself.
+    authorization: Option<HeaderValue>,
+}
+
+/// Why the back end has not decided.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Http(#[from] ureq::Error),
+    #[error("the answer has the status {0}")]
+    Status(u16),
+    #[error(transparent)]
+    Answer(#[from] InvalidAnswer),
+}
+
+impl Failure {
+    /// Whether the back end is to blame, and not what a Client has said.
+    const fn is_of_back_end(&self) -> bool {
+        !matches!(self, Self::Status(400..=499) | Self::Answer(InvalidAnswer::Name(_)))
+    }
+}
+
+impl BackEnd {
+    /// Reads what the settings name, if they name a back end.
+    pub(crate) fn read(settings: &Http) -> Result<Option<Self>, HttpFileError> {
+        let Some(url) = &settings.url else { return Ok(None) };
+        let trusted = settings.ca_file.as_deref().map(read_certificates).transpose()?;
+        let client = HttpClient::new(url, timeout(settings), ANSWER_LEN_MAX, trusted);
+        let authorization = settings.bearer_file.as_deref().map(read_secret).transpose()?;
+        Ok(Some(Self { client, authorization }))
+    }
+
+    fn ask(&self, candidate: &Candidate) -> Result<Option<hook::Answer>, Failure> {
+        let login = &candidate.login;
+        let question = hook::Question {
+            listener: candidate.listener.as_deref(),
+            address: candidate.address.map(|address| address.ip().to_canonical()),
+            client_identifier: &login.client_identifier,
+            user_name: login.user_name.as_deref(),
+            password: login.password.as_deref(),
+            certificate: candidate.certificate.as_deref(),
+        };
+        match self.client.post(&question.to_json(), self.authorization.as_ref())? {
+            HttpAnswer { status: 200, body } => Ok(Some(hook::parse(&body)?)),
+            HttpAnswer { status: 204, .. } => Ok(None),
+            HttpAnswer { status, .. } => Err(Failure::Status(status)),
+        }
+    }
+}
+
+fn timeout(settings: &Http) -> Duration {
+    Duration::from_millis(u64::from(settings.timeout_millis))
+}
+
+impl Hook {
+    /// Reads what a configuration names, if it names a back end.
+    pub(super) fn read(config: &Config) -> Result<Option<Self>, HttpFileError> {
+        let settings = config.auth.http.clone();
+        let Some(back_end) = BackEnd::read(&settings)? else { return Ok(None) };
+        let back_end = RwLock::new(Arc::new(back_end));
+        let circuit = Circuit::new(timeout(&settings));
+        let heeds_rules = config.rights.file.is_some();
+        Ok(Some(Self { settings, heeds_rules, back_end, circuit }))
+    }
+
+    /// Reads the files again; whether there are some. What is in force stays so if one of them is of
+    /// no use.
+    pub(crate) fn reload(&self) -> Result<bool, HttpFileError> {
+        if self.settings.ca_file.is_none() && self.settings.bearer_file.is_none() {
+            return Ok(false);
+        }
+        if let Some(back_end) = BackEnd::read(&self.settings)? {
+            *self.back_end.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(back_end);
+        }
+        Ok(true)
+    }
+
+    fn back_end(&self) -> Arc<BackEnd> {
+        self.back_end.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn ask(&self, candidate: &Candidate) -> Answer {
+        let Some(attempt) = self.circuit.begin(Clock::now()) else { return DOWN };
+        let asked = self.back_end().ask(candidate);
+        let is_well = asked.as_ref().err().is_none_or(|failure| !failure.is_of_back_end());
+        let turn = self.circuit.end(Clock::now(), attempt, is_well);
+        self.tell(turn, asked.as_ref().err());
+        match asked {
+            Ok(Some(hook::Answer::Allow(vouched))) => self.allow(candidate, &vouched),
+            Ok(Some(hook::Answer::Deny)) => {
+                Answer::Deny(ReasonCode::BadUserNameOrPassword, "auth.http has denied it")
+            }
+            Ok(None) => Answer::NotMine,
+            Err(Failure::Answer(InvalidAnswer::Name(_))) => {
+                not_authorized("a name in the answer of auth.http is not legal")
+            }
+            Err(Failure::Status(_)) => Answer::Deny(
+                ReasonCode::ServerUnavailable,
+                "the answer of auth.http is neither 200 nor 204",
+            ),
+            Err(_) => DOWN,
+        }
+    }
+
+    fn allow(&self, candidate: &Candidate, vouched: &Vouched) -> Answer {
+        let named = candidate.login.user_name.as_deref();
+        let user = vouched.user.as_ref().map(UserName::as_str).or(named);
+        let Some(user) = user else {
+            return not_authorized("auth.http names no user, and neither does the client");
+        };
+        let rules = vouched.rules.as_ref();
+        match vouched::identity(user, &vouched.groups, rules, self.heeds_rules) {
+            Ok(identity) => {
+                let left = vouched.expires_in_secs.map(Duration::from_secs);
+                let expires_at = left.map(|left| candidate.now() + left);
+                Answer::Allow(Grant { expires_at, ..Grant::of(identity) })
+            }
+            Err(Unvouched::Name) => not_authorized("the user has no legal name"),
+            Err(Unvouched::Unheeded) => not_authorized(
+                "the answer of auth.http has rules, which count beside a rights.file alone",
+            ),
+            Err(Unvouched::Rules) => {
+                not_authorized("the rules in the answer of auth.http are not legal")
+            }
+        }
+    }
+
+    fn tell(&self, turn: Turn, failure: Option<&Failure>) {
+        let url = self.settings.url.as_deref().unwrap_or_default();
+        match (turn, failure) {
+            (Turn::Opened, Some(failure)) => tracing::error!(
+                "auth.http is not asked for a moment: {FAILURES_MAX} times in a row {url} has \
+                 failed: {failure}"
+            ),
+            (Turn::Failed, Some(failure)) => tracing::error!("auth.http: {url}: {failure}"),
+            (Turn::Closed, _) => tracing::info!("auth.http answers again: {url}"),
+            _ => {}
+        }
+    }
+}
+
+const fn not_authorized(why: &'static str) -> Answer {
+    Answer::Deny(ReasonCode::NotAuthorized, why)
+}
+
+/// The certificates of authorities in a file of PEM.
+fn read_certificates(path: &Path) -> Result<Vec<Certificate<'static>>, HttpFileError> {
+    let wrong = |reason: String| wrong("auth.http.ca_file", path, reason);
+    let TrustedFile { bytes, .. } = read_file("auth.http.ca_file", path, CERTIFICATES_LEN_MAX)?;
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let found = found.map_err(|error| wrong(format!("no PEM with a certificate: {error}")))?;
+    if found.is_empty() {
+        return Err(wrong("there is no certificate in it; it has to be PEM".to_owned()));
+    }
+    // What the library can't read it would leave out.
+    let mut roots = rustls::RootCertStore::empty();
+    for certificate in &found {
+        let added = roots.add(certificate.clone());
+        added.map_err(|error| wrong(format!("a certificate can't be used: {error}")))?;
+    }
+    Ok(found.iter().map(|certificate| Certificate::from_der(certificate).to_owned()).collect())
+}
+
+/// What `Authorization` says, with the secret of a file.
+fn read_secret(path: &Path) -> Result<HeaderValue, HttpFileError> {
+    const KEY: &str = "auth.http.bearer_file";
+    let TrustedFile { bytes, is_public } = read_file(KEY, path, SECRET_LEN_MAX)?;
+    let secret = bytes.trim_ascii_end();
+    if secret.is_empty() || !secret.iter().all(u8::is_ascii_graphic) {
+        let reason = "expected one line with the secret, of ASCII characters without spaces";
+        return Err(wrong(KEY, path, reason.to_owned()));
+    }
+    if is_public {
+        tracing::warn!("{}: everybody may read the secret; say chmod o-r", path.display());
+    }
+    let value = [b"Bearer ", secret].concat();
+    let mut value = HeaderValue::from_bytes(&value)
+        .map_err(|error| wrong(KEY, path, format!("it can't be sent: {error}")))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn read_file(key: &'static str, path: &Path, len_max: usize) -> Result<TrustedFile, HttpFileError> {
+    let file = trusted_file::read(path, len_max).map_err(|fault| match fault {
+        Fault::Unreadable(error) => wrong(key, path, error.to_string()),
+        Fault::WorldWritable => {
+            wrong(key, path, "everybody may write to it; say chmod o-w".to_owned())
+        }
+    })?;
+    if file.bytes.len() > len_max {
+        return Err(wrong(key, path, format!("the file has more than {} KiB", len_max >> 10)));
+    }
+    Ok(file)
+}
+
+fn wrong(key: &'static str, path: &Path, reason: String) -> HttpFileError {
+    HttpFileError { key, path: path.to_owned(), reason }
+}
+
+impl Method for Arc<Hook> {
+    fn answer_at_once(&self, candidate: &Candidate) -> Option<Answer> {
+        let login = &candidate.login;
+        let password_len = login.password.as_ref().map_or(0, |password| password.len());
+        // What can't be right does not wait, for the queue would have to hold it.
+        if login.user_name.as_ref().is_some_and(|user| user.len() > USER_NAME_LEN_MAX)
+            || password_len > PASSWORD_LEN_MAX
+        {
+            let why = "the user name or password is too long for auth.http";
+            return Some(Answer::Deny(ReasonCode::BadUserNameOrPassword, why));
+        }
+        self.circuit.is_open(Clock::now()).then_some(DOWN)
+    }
+
+    fn answer(&self, candidate: &Candidate) -> Answer {
+        self.ask(candidate)
+    }
+
+    fn bulkhead(&self) -> Option<Bulkhead> {
+        Some(Bulkhead { name: "http", threads: self.settings.requests_max, may_hang: true })
+    }
+
+    fn news(&self) -> Vec<(&'static str, String)> {
+        let Some(counts) = self.circuit.news() else { return Vec::new() };
+        let values = [
+            ("logins/http/open", u64::from(counts.is_open)),
+            ("logins/http/opened", counts.opened),
+            ("logins/http/failed", counts.failed),
+        ];
+        values.map(|(name, value)| (name, value.to_string())).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
+    use tempfile::TempDir;
+
+    /// What becomes of a file with this text, and these rights.
+    fn read<T>(
+        text: &str,
+        mode: u32,
+        read: fn(&Path) -> Result<T, HttpFileError>,
+    ) -> Result<T, String> {
+        let folder = TempDir::new().expect("a folder");
+        let path = folder.path().join("file");
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("its owner's");
+        read(&path).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_secret_is_one_line_that_never_shows() {
+        for text in ["sesame", "sesame\n", "sesame\r\n"] {
+            let value = read(text, 0o600, read_secret).expect("a secret");
+            assert_eq!(value, "Bearer sesame");
+            assert!(!format!("{value:?}").contains("sesame"), "{value:?}");
+        }
+        for (text, mode, expected) in [
+            ("", 0o600, "expected one line"),
+            ("\n", 0o600, "expected one line"),
+            ("open sesame", 0o600, "expected one line"),
+            ("open\nsesame\n", 0o600, "expected one line"),
+            ("öffne", 0o600, "expected one line"),
+            (&*"x".repeat(SECRET_LEN_MAX + 1), 0o600, "more than 4 KiB"),
+            ("sesame", 0o602, "chmod o-w"),
+        ] {
+            let error = read(text, mode, read_secret).expect_err("no secret");
+            assert!(error.starts_with("auth.http.bearer_file: /"), "{error}");
+            assert!(error.contains(expected) && !error.contains("sesame"), "{error}");
+        }
+    }
+
+    #[test]
+    fn authorities_are_certificates_that_can_be_used() {
+        let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("one");
+        let pem = own.cert.pem();
+        let count = |text: &str| read(text, 0o600, read_certificates).map(|found| found.len());
+        assert_eq!(count(&pem), Ok(1));
+        assert_eq!(count(&pem.repeat(2)), Ok(2));
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        for (text, expected) in [
+            (String::new(), "there is no certificate"),
+            ("nonsense".to_owned(), "there is no certificate"),
+            (own.signing_key.serialize_pem(), "there is no certificate"),
+            (format!("{pem}{broken}"), "can't be used"),
+            (pem.replace("-----END", "-----BEGIN"), "no PEM"),
+        ] {
+            let error = count(&text).expect_err("of no use");
+            assert!(error.contains("auth.http.ca_file") && error.contains(expected), "{error}");
+        }
+    }
+}

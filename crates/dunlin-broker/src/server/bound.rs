@@ -1,0 +1,79 @@
+//! Listeners with their sockets, before there is anybody who accepts from them.
+
+use super::StartError;
+use crate::config::{Endpoint, Listener, Network};
+use crate::core::Durability;
+use crate::front::Certificates;
+use crate::net::{Acceptor, Listening, bind, bind_file};
+use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT};
+use dunlin_transport::websocket::upgrade::Policy;
+use std::io;
+use std::sync::Arc;
+
+/// A listener with its socket.
+pub(super) struct Bound {
+    pub(super) socket: Listening,
+    pub(super) proxies: Vec<Network>,
+    pub(super) tls: Option<Arc<Certificates>>,
+    pub(super) web_socket: Option<Arc<Policy>>,
+    durability: Durability,
+    /// Its place among the listeners of the configuration.
+    number: u16,
+}
+
+impl Bound {
+    pub(super) fn new(
+        listener: &Listener,
+        durability: Durability,
+        number: u16,
+    ) -> Result<Self, StartError> {
+        let web_socket = listener.web_socket.as_ref();
+        let protocol = if web_socket.is_some() { ALPN_HTTP } else { ALPN_MQTT };
+        let tls = listener.tls.as_ref();
+        let tls = tls.map(|files| Certificates::load(listener.url(), files, protocol)).transpose();
+        let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
+        let tls = tls.map(Arc::new);
+        let socket = match &listener.endpoint {
+            Endpoint::Address(address) => bind(*address),
+            Endpoint::Socket(file) => bind_file(file),
+        };
+        let socket = socket.map_err(|source| StartError::Listen {
+            listener: listener.url(),
+            hint: hint(&listener.endpoint, &source),
+            source,
+        })?;
+        let web_socket =
+            web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.is_local())));
+        let durability = listener.durability.unwrap_or(durability);
+        let proxies = listener.proxy_from.clone();
+        Ok(Self { socket, proxies, tls, web_socket, durability, number })
+    }
+
+    /// The listening socket, for one more thread.
+    pub(super) fn acceptor(&self) -> io::Result<Acceptor> {
+        Acceptor::new(&self.socket, self.durability, self.number)
+    }
+
+    /// Whether something comes before MQTT.
+    pub(super) const fn has_handshake(&self) -> bool {
+        self.tls.is_some() || self.web_socket.is_some() || !self.proxies.is_empty()
+    }
+}
+
+fn hint(endpoint: &Endpoint, error: &io::Error) -> &'static str {
+    match (endpoint, error.kind()) {
+        (Endpoint::Socket(_), io::ErrorKind::AddrInUse) => {
+            "; another program listens there, or the file is no socket: choose another one"
+        }
+        (Endpoint::Socket(_), io::ErrorKind::PermissionDenied) => {
+            "; let the broker's user write to the folder and the file"
+        }
+        (Endpoint::Socket(_), io::ErrorKind::NotFound) => "; there is no such folder",
+        (_, io::ErrorKind::AddrInUse) => "; another program listens there, choose another port",
+        (_, io::ErrorKind::PermissionDenied) => {
+            "; ports below 1024 need rights, choose a higher one"
+        }
+        (_, io::ErrorKind::AddrNotAvailable) => "; this machine has no such address",
+        _ => "",
+    }
+}
