@@ -33,6 +33,7 @@ pub mod fuzzing;
 mod given;
 mod granted;
 mod image;
+mod in_turn;
 mod inspect;
 mod limits;
 mod login;

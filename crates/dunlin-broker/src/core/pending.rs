@@ -4,6 +4,7 @@ use super::GroupName;
 use super::durability::{Durability, StoredUpto};
 use super::forward::{Forwarded, Outcome, OwedTo, PublishNumber, Receiver};
 use super::granted::SessionKey;
+use super::in_turn::InTurn;
 use super::login::Admitted;
 use super::unrecorded::Unrecorded;
 use super::workers::AwaitedSubAck;
@@ -11,7 +12,7 @@ use super::{ConnectionKey, RecordNumber, WorkerNumber};
 use dunlin_protocol::codec::{ConnAckProperties, PacketIdentifier, Text, UnsubAck};
 use dunlin_protocol::{AckToken, Instant, Message};
 use hashbrown::HashMap;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A message that was routed, and of which it is not known yet that all who are to have it do.
@@ -135,7 +136,7 @@ pub(super) struct LeftToGroup {
 #[derive(Debug, Default)]
 pub(super) struct PendingPublishes {
     next: u64,
-    publishes: BTreeMap<PublishNumber, PendingPublish>,
+    publishes: InTurn<PendingPublish>,
     /// The QoS 2 messages of each publisher's session, with its generation, that are not decided, in
     /// their order.
     undecided: HashMap<(SessionKey, u32), VecDeque<PublishNumber>>,
@@ -217,7 +218,7 @@ impl PendingPublishes {
         if let Source::Client { undecided: Some(publisher), .. } = publish.source {
             self.undecided.entry(publisher).or_default().push_back(number);
         }
-        self.publishes.insert(number, publish);
+        self.publishes.push(number.0, publish);
         number
     }
 
@@ -231,7 +232,7 @@ impl PendingPublishes {
     pub(super) fn next_in_turn(&mut self, publisher: (SessionKey, u32)) -> Option<PublishNumber> {
         let waiting = self.undecided.get_mut(&publisher)?;
         let first = *waiting.front()?;
-        if self.publishes.get(&first).is_some_and(|publish| publish.workers > 0) {
+        if self.publishes.get(first.0).is_some_and(|publish| publish.workers > 0) {
             return None;
         }
         waiting.pop_front();
@@ -272,17 +273,17 @@ impl PendingPublishes {
     }
 
     pub(super) fn get_mut(&mut self, number: PublishNumber) -> Option<&mut PendingPublish> {
-        self.publishes.get_mut(&number)
+        self.publishes.get_mut(number.0)
     }
 
     /// Takes out a publish that waits for nothing any more.
     pub(super) fn take_ready(&mut self, number: PublishNumber) -> Option<PendingPublish> {
-        let publish = self.publishes.get(&number)?;
+        let publish = self.publishes.get(number.0)?;
         let stored =
             publish.stored.is_none_or(|record| self.stored.is_stored(publish.durability, record));
         if !publish.is_decided || !stored {
             return None;
         }
-        self.publishes.remove(&number)
+        self.publishes.remove(number.0)
     }
 }
