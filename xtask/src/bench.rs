@@ -19,8 +19,8 @@ pub(crate) struct Arguments {
     /// The program of `benches/` to run: `compare` sets the broker beside others, row by row, `first`
     /// measures fan-in, fan-out and pairs, `durable` what storing costs, `back-ends` what a broken back
     /// end of logins costs others; without sockets `micro` runs the benchmarks of codec, topics,
-    /// protocol and core, `memory` holds a million sessions, and `instructions` counts the hot paths and
-    /// compares with `benches/instructions.toml`
+    /// protocol and core, `memory` holds a million sessions, `workers` sets two workers beside one, and
+    /// `instructions` counts the hot paths and compares with `benches/instructions.toml`
     name: String,
     /// Handed on to that program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -32,7 +32,8 @@ const PEERS: [Name; 3] = [Name::Mosquitto, Name::Rumqttd, Name::Nats];
 
 /// Builds and runs one measurement with the path of the freshly built broker.
 pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
-    let is_inside = ["micro", "instructions", "memory"].contains(&arguments.name.as_str());
+    let is_inside =
+        ["micro", "instructions", "memory", "workers"].contains(&arguments.name.as_str());
     if arguments.released && is_inside {
         bail!(
             "{} measures the broker's parts, not the executable: leave --released away",
@@ -41,7 +42,9 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     }
     match arguments.name.as_str() {
         "micro" => return micro(workspace, &arguments.rest),
-        name @ ("instructions" | "memory") => return inside(workspace, name, &arguments.rest),
+        name @ ("instructions" | "memory" | "workers") => {
+            return inside(workspace, name, &arguments.rest);
+        }
         _ => {}
     }
     let build = ["build", "--release", "-p", "dunlin", "-p", "dunlin-benches", "--bins"];

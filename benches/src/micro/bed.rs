@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use dunlin_broker::Limits;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Durability, DurabilityRules, InputState, Output, QueueHead,
-    RetainedStore, WorkerNumber,
+    Batch, ConnectionKey, Core, CoreConfig, Durability, DurabilityRules, InputState, Output,
+    QueueHead, RetainedStore, WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::{Packet, ProtocolVersion};
@@ -17,6 +17,8 @@ use super::packets::append;
 const READ_LEN_MAX: usize = 64 * 1024;
 /// The buffer that all Clients are read into.
 const READ_BUFFER_LEN: usize = 512 * 1024;
+/// Seeds hashing, and so the worker that owns a Session.
+const SEED: u64 = 7;
 /// How far the clock moves with each turn.
 const TURN: Duration = Duration::from_millis(1);
 
@@ -25,6 +27,8 @@ const TURN: Duration = Duration::from_millis(1);
 #[derive(Debug)]
 pub struct Bed {
     core: Core,
+    worker: WorkerNumber,
+    workers: u8,
     now: Instant,
     clients: Vec<Client>,
     /// The Client of each connection, by its index in the core.
@@ -35,11 +39,20 @@ pub struct Bed {
     to_answer: Vec<ClientNumber>,
     buffer: BytesMut,
     keys: Vec<ConnectionKey>,
+    /// On its way to other workers.
+    forwarded: Vec<(WorkerNumber, Batch)>,
 }
 
 /// A Client of a [`Bed`], in the order of their connecting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientNumber(usize);
+
+impl ClientNumber {
+    /// How many of its [`Bed`] connected before it.
+    pub const fn index(self) -> usize {
+        self.0
+    }
+}
 
 #[derive(Debug)]
 struct Client {
@@ -54,6 +67,19 @@ struct Client {
 impl Bed {
     /// A core without Clients, whose limits nothing here reaches.
     pub fn new() -> Self {
+        Self::with(WorkerNumber(0), 1, RetainedStore::new())
+    }
+
+    /// The cores of a broker with so many workers. What each has for another is taken with
+    /// [`Bed::take_forwarded`] and brought by [`Bed::handle_batch`].
+    pub fn linked(workers: u8) -> Vec<Self> {
+        let retained = RetainedStore::new();
+        (0..workers)
+            .map(|worker| Self::with(WorkerNumber(worker), workers, retained.clone()))
+            .collect()
+    }
+
+    fn with(worker: WorkerNumber, workers: u8, retained: RetainedStore) -> Self {
         let limits = Limits {
             sys_interval_secs: 0,
             receive_maximum: u16::MAX,
@@ -64,11 +90,11 @@ impl Bed {
             ..Limits::default()
         };
         let config = CoreConfig {
-            worker: WorkerNumber(0),
-            workers: 1,
+            worker,
+            workers,
             limits: limits.into(),
-            seed: 7,
-            retained: RetainedStore::new(),
+            seed: SEED,
+            retained,
             stores: false,
             login_timeout: None,
             anonymous_may_claim: true,
@@ -79,6 +105,8 @@ impl Bed {
         };
         Self {
             core: Core::new(Instant::ZERO, config),
+            worker,
+            workers,
             now: Instant::ZERO,
             clients: Vec::new(),
             by_connection: Vec::new(),
@@ -86,6 +114,37 @@ impl Bed {
             to_answer: Vec::new(),
             buffer: BytesMut::new(),
             keys: Vec::new(),
+            forwarded: Vec::new(),
+        }
+    }
+
+    /// A Client Identifier that begins so, and whose Session this worker owns.
+    ///
+    /// # Panics
+    /// When it would be none.
+    pub fn own_identifier(&self, beginning: &str) -> String {
+        let candidates = (0..).map(|number: u32| format!("{beginning}-{number}"));
+        let is_own = |candidate: &String| {
+            let client_identifier = candidate.parse().expect("a Client Identifier");
+            owner(&client_identifier, self.workers, SEED) == self.worker
+        };
+        candidates.into_iter().find(is_own).expect("every worker owns some")
+    }
+
+    /// Whether a turn would have something to do.
+    pub fn has_work(&self) -> bool {
+        !self.to_read.is_empty() || self.core.has_work()
+    }
+
+    /// What has come up for other workers since this was last asked.
+    pub fn take_forwarded(&mut self) -> Option<(WorkerNumber, Batch)> {
+        self.forwarded.pop()
+    }
+
+    /// Another worker has something for this one, which handles it now.
+    pub fn handle_batch(&mut self, from: WorkerNumber, mut batch: Batch) {
+        while !self.core.handle_batch(self.now, from, &mut batch) {
+            self.write_urgent();
         }
     }
 
@@ -255,7 +314,11 @@ impl Bed {
 
     fn carry_out(&mut self) {
         while let Some(output) = self.core.poll_output() {
-            assert!(matches!(output, Output::Close(_)), "not asked of a lone core: {output:?}");
+            match output {
+                Output::Close(_) => {}
+                Output::Forward { worker, batch } => self.forwarded.push((worker, batch)),
+                output => panic!("not asked without a store and logins: {output:?}"),
+            }
         }
     }
 }
