@@ -56,6 +56,7 @@ mod shared;
 mod slab;
 mod spares;
 mod subscribe;
+mod supersede;
 mod sys;
 mod timers;
 mod topic_filters;

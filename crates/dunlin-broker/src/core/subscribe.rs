@@ -4,6 +4,7 @@ use super::granted::{Granted, SessionKey, SubscriberKey};
 use super::limits::LimitCause;
 use super::pending::AfterStored;
 use super::retained::RetainedCursor;
+use super::supersede::supersede;
 use super::workers::AwaitedSubAck;
 use super::{ConnectionKey, Core, Record, RecordNumber};
 use dunlin_protocol::Instant;
@@ -184,13 +185,12 @@ impl Core {
         if cursors.is_empty() {
             return;
         }
-        for mut cursor in cursors {
-            self.endpoints.retained.renew(&mut cursor);
-            let waiting = &mut self.endpoints.sessions[session.0].rare().cursors;
-            // What another one has left to send is sent by this one too.
-            waiting.retain(|other| other.topic_filter != cursor.topic_filter);
-            waiting.push_back(cursor);
+        for cursor in &mut cursors {
+            self.endpoints.retained.renew(cursor);
         }
+        let waiting = &mut self.endpoints.sessions[session.0].rare().cursors;
+        // What another one has left to send is sent by the new one too.
+        supersede(waiting, cursors, |cursor| &cursor.topic_filter);
         self.endpoints.pump(now, session);
     }
 
