@@ -18,9 +18,10 @@ pub(crate) struct Arguments {
     released: bool,
     /// The program of `benches/` to run: `compare` sets the broker beside others, row by row, `first`
     /// measures fan-in, fan-out and pairs, `durable` what storing costs, `back-ends` what a broken back
-    /// end of logins costs others; without sockets `micro` runs the benchmarks of codec, topics,
-    /// protocol and core, `memory` holds a million sessions, `workers` sets two workers beside one, and
-    /// `instructions` counts the hot paths and compares with `benches/instructions.toml`
+    /// end of logins costs others, `ceiling` whether `memory.max` holds; without sockets `micro` runs the
+    /// benchmarks of codec, topics, protocol and core, `memory` holds a million sessions, `workers` sets
+    /// two workers beside one, and `instructions` counts the hot paths and compares with
+    /// `benches/instructions.toml`
     name: String,
     /// Handed on to that program
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]

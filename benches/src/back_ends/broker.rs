@@ -1,16 +1,15 @@
 //! Dunlin with two listeners, one user of a password file, and a back end that knows all others.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
-use crate::handshake::PATIENCE;
+use crate::dunlin::Running;
 
 /// The user of the password file, and its password.
 pub const USER: (&str, &str) = ("pump", "swordfish");
@@ -18,8 +17,7 @@ pub const USER: (&str, &str) = ("pump", "swordfish");
 /// A broker that is running; dropping it ends it.
 #[derive(Debug)]
 pub struct Asking {
-    child: Child,
-    addresses: [SocketAddr; 2],
+    running: Running,
     _folder: TempDir,
 }
 
@@ -41,45 +39,24 @@ impl Asking {
              [auth.jwt]\njwks_url = \"http://{back_end}/keys\"\nalgorithms = [\"EdDSA\"]\n"
         );
         fs::write(&config, text)?;
-        let said = folder.path().join("said");
-        let output = File::create(&said)?;
-        // If the load is killed, the kernel ends the broker too.
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL"]).arg(dunlin).arg("broker");
-        command.arg("--config").arg(&config).stdin(Stdio::null());
-        command.stderr(output.try_clone()?).stdout(output);
-        let mut child = command.spawn().context("cannot run setpriv (util-linux)")?;
-        let began = Instant::now();
-        loop {
-            let text = fs::read_to_string(&said)?;
-            let listening =
-                text.lines().filter_map(|line| line.strip_prefix("listening on mqtt://"));
-            let addresses: Vec<SocketAddr> = listening.filter_map(|at| at.parse().ok()).collect();
-            if let Ok(addresses) = addresses.try_into() {
-                return Ok(Self { child, addresses, _folder: folder });
-            }
-            if child.try_wait()?.is_some() || began.elapsed() > PATIENCE {
-                let _ = child.kill();
-                let _ = child.wait();
-                bail!("the broker does not start: {text}");
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let arguments = ["--config".to_owned(), config.display().to_string()];
+        let running = Running::start(dunlin, &arguments, 2, folder.path())?;
+        Ok(Self { running, _folder: folder })
     }
 
     /// Where clients log in by the back end.
     pub fn busy_address(&self) -> SocketAddr {
-        self.addresses[0]
+        self.running.addresses()[0]
     }
 
     /// Where the pair is.
     pub fn quiet_address(&self) -> SocketAddr {
-        self.addresses[1]
+        self.running.addresses()[1]
     }
 
     /// Its process.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.running.pid()
     }
 }
 
@@ -93,12 +70,4 @@ fn add_user(dunlin: &Path, passwords: &Path) -> Result<()> {
     }
     ensure!(child.wait()?.success(), "dunlin passwd fails");
     Ok(())
-}
-
-impl Drop for Asking {
-    fn drop(&mut self) {
-        // Both fail only if it has ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }
