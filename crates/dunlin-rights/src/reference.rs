@@ -4,7 +4,7 @@
 
 use crate::rules::{Action, Covers, Level, Rule, Rules, TopicPattern};
 use crate::{Decision, Subject};
-use dunlin_codec::{Text, TopicFilter};
+use dunlin_codec::{QoS, Text, TopicFilter};
 use dunlin_topics::reference::matches;
 use std::collections::BTreeSet;
 
@@ -83,7 +83,7 @@ pub fn agrees(rules: &Rules, action: Action, decision: Decision, expected: Optio
 pub enum Expected {
     /// This rule allows it.
     All(usize),
-    /// This rule allows it, and an earlier one denies some of it.
+    /// This rule allows it, and an earlier one denies some of it, or caps its QoS lower.
     Holes(usize),
     /// This rule denies it, or none allows it.
     No(Option<usize>),
@@ -105,7 +105,8 @@ impl From<Covers> for Expected {
 #[must_use]
 pub fn covers(rules: &Rules, subject: &Subject, filter: &TopicFilter, depth: usize) -> Expected {
     let asked = filter.matching_part();
-    let mut holes = false;
+    let mut is_denied_in_part = false;
+    let mut lowest_cap = QoS::ExactlyOnce;
     for (ordinal, rule) in rules.rules().iter().enumerate() {
         let action = Action::Subscribe;
         let is_denial = rule.denies().contains(action);
@@ -116,18 +117,21 @@ pub fn covers(rules: &Rules, subject: &Subject, filter: &TopicFilter, depth: usi
             let names = names(&[asked, &topic], depth);
             let asked_for = || names.iter().filter(|name| matches(asked, name));
             if asked_for().all(|name| matches(&topic, name)) {
-                return match holes {
+                return match is_denied_in_part || lowest_cap < rule.caps().qos_max {
                     _ if is_denial => Expected::No(Some(ordinal)),
                     true => Expected::Holes(ordinal),
                     false => Expected::All(ordinal),
                 };
             }
         }
-        holes |= is_denial
-            && filters(rule, action, subject, filter.share_name()).iter().any(|topic| {
-                let names = names(&[asked, topic], depth);
-                names.iter().any(|name| matches(asked, name) && matches(topic, name))
-            });
+        let has_some = filters(rule, action, subject, filter.share_name()).iter().any(|topic| {
+            let names = names(&[asked, topic], depth);
+            names.iter().any(|name| matches(asked, name) && matches(topic, name))
+        });
+        is_denied_in_part |= has_some && is_denial;
+        if has_some && !is_denial {
+            lowest_cap = lowest_cap.min(rule.caps().qos_max);
+        }
     }
     Expected::No(None)
 }

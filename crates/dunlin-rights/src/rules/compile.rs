@@ -57,7 +57,8 @@ impl Compiled {
                 classes.push(conditions.clone());
                 classes.len() as u32 - 1
             });
-            let end = End { ordinal, class, allow: rule.allow, deny: rule.deny };
+            let qos_max = rule.caps.qos_max;
+            let end = End { ordinal, class, allow: rule.allow, deny: rule.deny, qos_max };
             let roots = match names {
                 None => vec![general],
                 Some((by, names)) => {

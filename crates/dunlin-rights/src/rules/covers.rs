@@ -1,5 +1,5 @@
 //! Whether a Topic Filter may be subscribed to: the first rule with a topic that contains it, and
-//! whether an earlier rule denies some of it.
+//! whether an earlier rule denies some of it, or allows some of it with a lower QoS alone.
 
 use super::topic::LEVELS_MAX;
 use super::trie::{Edge, End, NONE, Trie};
@@ -12,8 +12,8 @@ use dunlin_codec::TopicFilter;
 pub enum Covers {
     /// A rule allows all that it matches.
     All(Decision),
-    /// A rule allows it, but some of what it matches is denied before: each delivery has to ask
-    /// [`Rules::receive`].
+    /// A rule allows it, but some of what it matches is denied before, or allowed with a lower QoS:
+    /// each delivery has to ask [`Rules::receive`].
     Holes(Decision),
     /// It is denied, by a rule or because none contains it.
     No(Decision),
@@ -35,7 +35,7 @@ impl Covers {
 impl Rules {
     /// What they say about subscribing to this Topic Filter, which may be that of a Shared
     /// Subscription. Allocates nothing; a filter without wildcards costs as much as a Topic Name,
-    /// others look at the topics of rules that deny something of what they match.
+    /// others look at the topics of rules that deny something of what they match, or cap its QoS.
     pub fn covers(&self, profile: &Profile, topic_filter: &TopicFilter) -> Covers {
         let trie = &self.compiled.trie;
         let filter = match topic_filter.matching_part() {
@@ -55,6 +55,7 @@ impl Rules {
             denials_only,
             containing: NONE,
             denying: NONE,
+            capping: [NONE; 2],
         };
         for roots in profile.roots(self) {
             search.walk(roots.ordinary);
@@ -70,9 +71,10 @@ impl Rules {
         if decision.rule().is_none()
             && let Some((own, profile)) = profile.own(self)
         {
-            let is_denied_in_part = search.denying != NONE;
             return match own.covers(profile, topic_filter) {
-                Covers::All(decision) if !is_denied_in_part => Covers::All(decision.of_identity()),
+                Covers::All(decision) if !search.has_holes(decision) => {
+                    Covers::All(decision.of_identity())
+                }
                 Covers::All(decision) | Covers::Holes(decision) => {
                     Covers::Holes(decision.of_identity())
                 }
@@ -81,7 +83,7 @@ impl Rules {
         }
         match decision.is_allowed() {
             false => Covers::No(decision),
-            true if search.denying < search.containing => Covers::Holes(decision),
+            true if search.has_holes(decision) => Covers::Holes(decision),
             true => Covers::All(decision),
         }
     }
@@ -109,6 +111,8 @@ struct Search<'a> {
     containing: u32,
     /// The first rule that denies some of what the filter matches.
     denying: u32,
+    /// By QoS, the first rule that allows some of what the filter matches with no higher one.
+    capping: [u32; 2],
 }
 
 impl Search<'_> {
@@ -116,8 +120,8 @@ impl Search<'_> {
         for end in ends {
             let denies = end.deny.contains(Action::Subscribe);
             let counts = denies || end.allow.contains(Action::Subscribe) && !self.denials_only;
-            let first = if contains { self.containing } else { self.denying };
-            if end.ordinal >= first {
+            let last = if contains { self.containing } else { self.last_hole() };
+            if end.ordinal >= last {
                 break;
             }
             if !counts || !self.profile.is_in(end.class) {
@@ -128,8 +132,22 @@ impl Search<'_> {
             }
             if denies {
                 self.denying = self.denying.min(end.ordinal);
+            } else if let Some(capping) = self.capping.get_mut(usize::from(end.qos_max.value())) {
+                *capping = end.ordinal.min(*capping);
             }
         }
+    }
+
+    /// No rule from this one on makes a hole that is not known.
+    fn last_hole(&self) -> u32 {
+        let [at_most_once, at_least_once] = self.capping;
+        self.denying.max(at_most_once).max(at_least_once).min(self.containing)
+    }
+
+    /// Whether an earlier rule denies some of what this decision allows, or caps it lower.
+    fn has_holes(&self, decision: Decision) -> bool {
+        let lower = self.capping.iter().take(usize::from(decision.caps().qos_max.value()));
+        lower.chain([&self.denying]).any(|hole| *hole < self.containing)
     }
 
     /// What the filter's level at this place is.
@@ -148,7 +166,9 @@ impl Search<'_> {
             let node = trie.node(number);
             // What contains the filter counts, and what denies some of it before that.
             let may_contain = way.contains && node.lowest < self.containing;
-            if may_contain || node.lowest_deny < self.denying.min(self.containing) {
+            let may_deny = node.lowest_deny < self.denying.min(self.containing);
+            let may_cap = node.lowest_capped < self.last_hole();
+            if may_contain || may_deny || may_cap {
                 let is_root = number == root;
                 if !way.in_rest && self.level(way.at) == b"#" {
                     way.in_rest = true;

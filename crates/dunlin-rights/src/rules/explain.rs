@@ -84,7 +84,7 @@ pub struct NearMiss {
 pub struct Explanation {
     /// What the rules say.
     pub decision: Decision,
-    /// Whether only some of what the Topic Filter matches will be delivered.
+    /// Whether only some of what the Topic Filter matches will be delivered, or with that QoS.
     pub has_holes: bool,
     /// The rules before the deciding one, in order, that lacked one thing.
     pub near_misses: Vec<NearMiss>,
@@ -134,7 +134,8 @@ impl Rules {
     pub fn describe(&self, explanation: &Explanation, file_name: &str) -> String {
         let mut text = String::new();
         let verdict = if explanation.decision.is_allowed() { "allowed" } else { "denied" };
-        let holes = if explanation.has_holes { ", but for what is denied before" } else { "" };
+        let holes =
+            if explanation.has_holes { ", but for what a rule before denies or caps" } else { "" };
         // Writing to a string can't fail.
         let _ = match explanation.decision.rule().map(|number| (number, self.rule(number))) {
             None => writeln!(text, "denied: no rule matches"),

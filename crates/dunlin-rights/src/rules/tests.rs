@@ -184,6 +184,32 @@ fn a_filter_wider_than_its_rule_is_refused_and_a_denied_part_is_a_hole() {
 }
 
 #[test]
+fn a_part_that_has_a_lower_qos_by_a_rule_before_is_a_hole() {
+    let rules = rules(
+        "[[rule]]\nallow = ['subscribe']\ntopics = ['a/low', 'b/#', '$share/g/a/+']\nqos_max = 0\n\
+         [[rule]]\nallow = ['subscribe']\ntopics = ['a/middle', 'c/+']\nqos_max = 1\n\
+         [[rule]]\nallow = ['subscribe']\ntopics = ['a/#', '$share/g/#']\n\
+         [[rule]]\nallow = ['subscribe']\ntopics = ['+/#']\nqos_max = 1\n",
+    );
+    let subject = subject(None, "c");
+    for (filter, expected) in [
+        ("a/#", Holes(2)),
+        ("a/low", All(0)),
+        ("a/middle", All(1)),
+        ("a/middle/deeper", All(2)),
+        ("a/+/deeper", All(2)),
+        ("b/+", All(0)),
+        ("$share/g/a/#", Holes(2)),
+        ("$share/g/a/b/c", All(2)),
+        // All of it has the lower one.
+        ("#", Holes(3)),
+        ("c/#", All(3)),
+    ] {
+        assert_eq!(covers(&rules, &subject, filter), expected, "{filter}");
+    }
+}
+
+#[test]
 fn only_what_can_be_met_is_a_hole() {
     let rules = rules(
         "[[rule]]\ndeny = ['subscribe']\ntopics = ['c/%c', '$dev-%c/a', '$x/#', 'u/%u/x']\n\
@@ -487,6 +513,8 @@ fn rule() -> impl Strategy<Value = String> {
         "deny = ['publish', 'subscribe', 'retain']",
         "allow = ['subscribe', 'retain']\ndeny = ['will', 'publish']",
         "allow = ['publish', 'retain']\ndeny = ['subscribe']",
+        "allow = ['subscribe']\nqos_max = 0",
+        "allow = ['subscribe']\nqos_max = 1",
     ];
     let topics = prop::collection::vec(topic(), 1..=3);
     let (actions, condition) =

@@ -1,8 +1,9 @@
 //! The topics of all rules as tries over their levels, in one arena. What ends at a node says by
 //! which rule it may decide, and for whom.
 
-use super::Actions;
 use super::topic::{Level, Value};
+use super::{Action, Actions};
+use dunlin_codec::QoS;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
@@ -40,6 +41,8 @@ pub(super) struct End {
     pub(super) class: u32,
     pub(super) allow: Actions,
     pub(super) deny: Actions,
+    /// The highest QoS, where it allows.
+    pub(super) qos_max: QoS,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +58,8 @@ pub(super) struct Node {
     pub(super) lowest: u32,
     /// The first of these that denies subscribing.
     pub(super) lowest_deny: u32,
+    /// The first of these that allows subscribing, but not with every QoS.
+    pub(super) lowest_capped: u32,
     ends: Piece,
     /// Those that end with `#` here.
     rest: Piece,
@@ -209,6 +214,7 @@ impl Builder {
             next: NONE,
             lowest: NONE,
             lowest_deny: NONE,
+            lowest_capped: NONE,
             ends: none,
             rest: none,
         };
@@ -247,16 +253,20 @@ impl Builder {
             }
             piece.end = place + 1;
             node.lowest = node.lowest.min(end.ordinal);
-            if end.deny.contains(super::Action::Subscribe) {
+            if end.deny.contains(Action::Subscribe) {
                 node.lowest_deny = node.lowest_deny.min(end.ordinal);
+            }
+            if end.allow.contains(Action::Subscribe) && end.qos_max < QoS::ExactlyOnce {
+                node.lowest_capped = node.lowest_capped.min(end.ordinal);
             }
         }
         // Children come after their parents.
         for number in (0..trie.nodes.len()).rev() {
-            let Node { parent, lowest, lowest_deny, .. } = trie.nodes[number];
+            let Node { parent, lowest, lowest_deny, lowest_capped, .. } = trie.nodes[number];
             if let Some(parent) = trie.nodes.get_mut(parent as usize) {
                 parent.lowest = parent.lowest.min(lowest);
                 parent.lowest_deny = parent.lowest_deny.min(lowest_deny);
+                parent.lowest_capped = parent.lowest_capped.min(lowest_capped);
             }
         }
         self.trie

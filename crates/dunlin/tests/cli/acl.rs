@@ -67,10 +67,10 @@ fn the_deciding_rule_is_named_with_its_line() {
     assert!(ended.stdout.contains("it does not name `retain`"), "{ended:?}");
     let ended = explain(&["subscribe", "devices/dev-7/#", "-q", "2"]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    assert!(ended.stdout.contains("but for what is denied before"), "{ended:?}");
+    assert!(ended.stdout.contains("but for what a rule before denies or caps"), "{ended:?}");
     assert!(ended.stdout.contains("granted with QoS 1, its `qos_max`"), "{ended:?}");
     let ended = explain(&["--user", "alice", "subscribe", "devices/dev-7/#"]);
-    assert!(!ended.stdout.contains("but for what is denied before"), "{ended:?}");
+    assert!(!ended.stdout.contains("but for what a rule before denies or caps"), "{ended:?}");
 }
 
 #[test]

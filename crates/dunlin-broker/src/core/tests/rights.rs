@@ -203,6 +203,19 @@ fn holes_in_a_subscription_are_cut_at_delivery() {
 }
 
 #[test]
+fn a_part_of_a_subscription_that_a_rule_before_caps_is_cut_at_delivery() {
+    let capped = "[[rule]]\nallow = ['subscribe']\ntopics = ['t/capped']\nqos_max = 0\n";
+    let mut broker = broker(1, &format!("{capped}{ALL}"));
+    let (reader, _) = enter(&mut broker, connect("reader"), "reader");
+    assert_eq!(subscribes(&mut broker, reader, &["t/#"]), [ReasonCode::GrantedQoS2]);
+    let (boss, _) = enter(&mut broker, connect("boss"), "boss");
+    for (topic_name, expected) in [("t/capped", QoS::AtMostOnce), ("t/free", QoS::AtLeastOnce)] {
+        says(&mut broker, boss, topic_name, "x");
+        assert_eq!(broker.messages(reader)[0].delivery.qos(), expected, "{topic_name}");
+    }
+}
+
+#[test]
 fn who_is_told_that_nobody_has_a_message_that_none_may_have() {
     for workers in [1, 3] {
         let mut broker = broker(workers, ALL);
