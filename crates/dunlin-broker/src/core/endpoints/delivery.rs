@@ -183,7 +183,7 @@ impl Endpoints {
         group: Option<&Arc<GroupName>>,
     ) -> Delivered {
         if outgoing.message.qos.min(granted.maximum_qos) == QoS::AtMostOnce {
-            self.deliver_at_most_once(now, key, granted, outgoing, retain);
+            self.deliver_at_most_once(now, key, granted, outgoing, retain, group);
             return Delivered::default();
         }
         self.deliver_acknowledged(now, key, granted, outgoing, retain, group)
@@ -197,6 +197,7 @@ impl Endpoints {
         granted: &Granted,
         outgoing: &Outgoing<'_>,
         retain: bool,
+        group: Option<&Arc<GroupName>>,
     ) {
         let session = &self.sessions[key.0];
         // What came while the Client was away may still wait, for messages before it that need
@@ -210,7 +211,8 @@ impl Endpoints {
             self.replace_older(key, outgoing.message);
             let session = &self.sessions[key.0];
             if self.has_room(session, outgoing.message) {
-                let queued = Queued::new(outgoing.keep().clone(), granted, retain, Note::default());
+                let note = Note { group: group.cloned(), ..Note::default() };
+                let queued = Queued::new(outgoing.keep().clone(), granted, retain, note);
                 self.enqueue(key, queued);
             } else {
                 self.drop_for(

@@ -216,6 +216,33 @@ fn a_part_of_a_subscription_that_a_rule_before_caps_is_cut_at_delivery() {
 }
 
 #[test]
+fn a_message_of_qos_0_that_waits_is_judged_by_the_group_that_it_came_by() {
+    let limits = Limits { sys_interval_secs: 0, queue_qos0_offline: true, ..Limits::default() };
+    let rules = "[[rule]]\nallow = ['subscribe']\ntopics = ['$share/+/t/#']\n\
+                 [[rule]]\nallow = ['publish']\ntopics = ['t/#']\n";
+    let mut broker = Broker::with(1, limits).with_rights(rules);
+    let member = || connect("member").resume().expiry(100);
+    let (link, _) = enter(&mut broker, member(), "member");
+    subscribes(&mut broker, link, &["$share/g/t/#"]);
+    broker.cut(link);
+    let (sayer, _) = enter(&mut broker, connect("sayer"), "sayer");
+    let message = |payload| Packet::Publish(publish("t/a", payload, QoS::AtMostOnce, 0));
+    broker.send(sayer, message("first"));
+    let (link, _) = enter(&mut broker, member(), "member");
+    assert_eq!(broker.drain(link), ["first"]);
+
+    // Another member gets what the first may no longer have.
+    broker.cut(link);
+    broker.send(sayer, message("second"));
+    let (other, _) = enter(&mut broker, connect("other"), "other");
+    subscribes(&mut broker, other, &["$share/g/t/#"]);
+    let denied = "[[rule]]\ndeny = ['subscribe']\ntopics = ['$share/+/#']\nuser = 'member'\n";
+    broker.change_rights(&format!("{denied}{rules}"));
+    assert_eq!(broker.drain(other), ["second"]);
+    assert_eq!(not_allowed(&broker), 0);
+}
+
+#[test]
 fn who_is_told_that_nobody_has_a_message_that_none_may_have() {
     for workers in [1, 3] {
         let mut broker = broker(workers, ALL);
