@@ -42,6 +42,7 @@ impl Core {
         let mut exchanges = was_accepted.then(|| connection.protocol.take_session());
         self.endpoints.counters.clients_connected -= 1;
         self.leave_user(&self.endpoints.sessions[session_key.0].owner);
+        self.keep_rates(now, key, session_key);
         let session = &mut self.endpoints.sessions[session_key.0];
         session.connection = None;
         for held in held.iter().flat_map(HeldPublishes::iter) {

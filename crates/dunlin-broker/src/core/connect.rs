@@ -155,6 +155,7 @@ impl Core {
         }
         self.configure_session(session, &connect, &mut properties);
         self.attach(key, session);
+        self.resume_rates(now, key, session);
         self.limit_login(now, key, expires_at);
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
         let gone = self.pending.gone(&connect.client_identifier);

@@ -286,7 +286,7 @@ impl Core {
             recovery: Recovery::default(),
             assigned: 0,
             underway: 0,
-            rates: rates::Rates::default(),
+            rates: rates::Rates::new(config.seed),
             pressure: pressure::UnderPressure::default(),
             users: UserConnections::default(),
             refusals: HashMap::new(),
@@ -600,7 +600,7 @@ impl Core {
         }
         if now.saturating_since(connection.protocol.last_received()) >= QUIET {
             connection.protocol.shrink();
-            self.rates.forget(key);
+            self.rates.shrink(now, key);
         }
         self.watch(now, key);
     }

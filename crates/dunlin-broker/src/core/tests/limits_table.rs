@@ -29,6 +29,7 @@ struct Bed {
     broker: Broker,
     client: Link,
     bystander: Link,
+    attempts: usize,
 }
 
 impl Bed {
@@ -40,7 +41,7 @@ impl Bed {
         let bystander = broker.client("bystander");
         broker.send(bystander, subscribe(&["by/stander"], QoS::AtLeastOnce));
         assert!(matches!(broker.receive_one(bystander), Packet::SubAck(_)));
-        Self { broker, client, bystander }
+        Self { broker, client, bystander, attempts: 0 }
     }
 
     /// Whoever met no limit is served as ever.
@@ -65,7 +66,8 @@ impl Bed {
 
     /// Whether all that a new Client sends is taken at once.
     fn is_read(&mut self, bytes: &[u8]) -> bool {
-        let link = self.broker.client("hasty");
+        self.attempts += 1;
+        let link = self.broker.client(&format!("hasty-{}", self.attempts));
         self.broker.send_bytes(link, bytes);
         let is_read = !self.broker.is_paused(link);
         self.broker.cut(link);
@@ -475,6 +477,45 @@ fn who_publishes_too_fast_is_read_later_and_loses_nothing() {
         broker.advance_secs(4);
         assert!(broker.is_closed(link));
     }
+}
+
+#[test]
+fn who_comes_again_is_as_far_ahead_of_its_rate_as_it_was() {
+    let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
+    let mut broker = Broker::with(1, limits);
+    let subscriber = broker.client("subscriber");
+    broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
+    assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+    let burst = v5(&small()).repeat(30);
+    let count = |broker: &mut Broker| broker.payloads(subscriber).len();
+    let mut link = broker.client("hasty");
+    broker.send_bytes(link, &burst);
+    assert_eq!(count(&mut broker), 11);
+    // By leaving, by being cut off, and by taking over from itself.
+    for leave in [true, false, false] {
+        if leave {
+            broker.cut(link);
+        }
+        link = broker.client("hasty");
+        broker.send_bytes(link, &burst);
+        assert_eq!(count(&mut broker), 0, "it is not read");
+    }
+    let other = broker.client("other");
+    broker.send_bytes(other, &burst);
+    assert_eq!(count(&mut broker), 11, "another client is not to blame");
+    broker.advance_secs(1);
+    assert_eq!(count(&mut broker), 20);
+
+    // Of those who are back within their rates nothing is kept.
+    for link in [link, other] {
+        broker.cut(link);
+    }
+    assert_eq!(broker.core(0).rates.away_len(), 2);
+    broker.advance_secs(60);
+    let link = broker.client("third");
+    broker.send_bytes(link, &burst);
+    broker.cut(link);
+    assert_eq!(broker.core(0).rates.away_len(), 1);
 }
 
 #[test]
