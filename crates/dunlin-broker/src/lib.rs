@@ -17,6 +17,8 @@ pub mod core;
 #[cfg(feature = "server")]
 mod front;
 #[cfg(feature = "server")]
+mod log_rate;
+#[cfg(feature = "server")]
 mod net;
 #[cfg(feature = "server")]
 mod pressure;

@@ -17,6 +17,7 @@ use crate::auth::Authentication;
 use crate::core::{
     ConnectingClient, ConnectionKey, Core, Durability, Output, RecordNumber, WorkerNumber,
 };
+use crate::log_rate::{Cause, LogRates};
 use crate::net::{Acceptor, Socket};
 use crate::store::Store;
 use bytes::BytesMut;
@@ -95,6 +96,7 @@ pub(crate) struct Worker {
     store_is_ready: bool,
     /// The store may have read back more than a turn has taken.
     has_fetched: bool,
+    told: LogRates,
 }
 
 /// Names the socket of a connection, and tells it from others that had its place.
@@ -118,6 +120,7 @@ impl Worker {
             lag: Lag::default(),
             stored_upto: [RecordNumber::default(); 2],
             store_is_ready: true,
+            told: LogRates::default(),
             has_fetched: false,
         }
     }
@@ -362,7 +365,7 @@ impl Worker {
     }
 
     /// Says why a connection ended; loudly when its Client broke the protocol, since an MQTT 3.x
-    /// Client can't be told.
+    /// Client can't be told, but not any number of times.
     fn log_end(&mut self, key: ConnectionKey) {
         let peer = socket_of(&mut self.sockets, key).map(|socket| socket.transport.peer());
         let peer = peer.unwrap_or_default();
@@ -372,14 +375,18 @@ impl Worker {
         match self.parts.core.end(key) {
             Some(ConnectionEnd::Violation(violation)) => {
                 let statement = violation.statement();
+                let admitted = self.told.admit(Clock::now(), Cause::Statement(statement));
+                let Some(unsaid) = admitted else { return };
                 let cause = causes(violation);
-                tracing::warn!(peer, statement, "a client broke the protocol: {cause}");
+                tracing::warn!(peer, statement, unsaid, "a client broke the protocol: {cause}");
             }
             Some(ConnectionEnd::Local(ReasonCode::BadUserNameOrPassword | ReasonCode::Banned)) => {
                 tracing::debug!(peer, "connection ended: the login was refused");
             }
             Some(end @ ConnectionEnd::Local(reason_code)) if is_refusal(*reason_code) => {
-                tracing::warn!(peer, "a client was {end}");
+                let admitted = self.told.admit(Clock::now(), Cause::Ended(*reason_code));
+                let Some(unsaid) = admitted else { return };
+                tracing::warn!(peer, unsaid, "a client was {end}");
             }
             Some(end) => tracing::debug!(peer, "connection ended: {end}"),
             None => {}

@@ -123,13 +123,6 @@ impl HalfOpen {
 
     /// Answers a request that is not granted, as far as the socket takes it at once.
     fn refuse(&mut self, refusal: Refusal, answer: &[u8], buffer: &mut [u8]) -> io::Error {
-        if let Refusal::Origin(origin) = &refusal {
-            let peer = self.transport.peer();
-            tracing::warn!(
-                peer,
-                "a web page of {origin} was refused; if it may connect, name it in `origins` of the listener"
-            );
-        }
         let sent = self.transport.write_below(answer);
         if let Err(error) = sent.and_then(|()| self.transport.shut_down_writing()) {
             return error;

@@ -14,10 +14,11 @@ pub(crate) use watcher::{Watcher, report};
 use crate::admission::Admission;
 use crate::config::Network;
 use crate::core::LimitCause;
+use crate::log_rate::{Cause, LogRates};
 use crate::net::{Acceptance, Acceptor, Stream, Transport, network_of};
 use crate::worker::{Opened, Peer, WorkerMessage};
 use dunlin_transport::tls::HEADROOM;
-use dunlin_transport::websocket::upgrade::Policy;
+use dunlin_transport::websocket::upgrade::{Policy, Refusal};
 use half_open::{HalfOpen, Progress, Upgrade};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
@@ -92,6 +93,7 @@ pub(crate) struct Front {
     accept_again_at: Option<Clock>,
     /// Whether somebody waits until fewer handshakes are under way.
     lets_wait: bool,
+    told: LogRates,
     buffer: Vec<u8>,
 }
 
@@ -109,6 +111,7 @@ impl Front {
             next: 0,
             accept_again_at: None,
             lets_wait: false,
+            told: LogRates::default(),
             buffer: vec![0; HEADROOM + READ_LEN],
         }
     }
@@ -225,7 +228,9 @@ impl Front {
                     }
                     Acceptance::Exhausted(error) => {
                         self.parts.admission.accepted_nobody();
-                        tracing::warn!(%error, "no connection can be accepted for a moment");
+                        if let Some(unsaid) = self.told.admit(Clock::now(), Cause::System) {
+                            tracing::warn!(%error, unsaid, "no connection can be accepted for a moment");
+                        }
                         self.accept_again_at = Some(Clock::now() + ACCEPT_REST);
                         break;
                     }
@@ -357,6 +362,16 @@ impl Front {
                 }
                 Err(error) => {
                     let peer = half_open.transport.peer();
+                    let refusal = error.get_ref().and_then(|error| error.downcast_ref());
+                    if let Some(Refusal::Origin(origin)) = refusal
+                        && let Some(unsaid) = self.told.admit(Clock::now(), Cause::Origin)
+                    {
+                        tracing::warn!(
+                            peer,
+                            unsaid,
+                            "a web page of {origin} was refused; if it may connect, name it in `origins` of the listener"
+                        );
+                    }
                     tracing::debug!(peer, "a handshake failed: {error}");
                     self.remove(at);
                     return;

@@ -4,13 +4,14 @@ use super::peer::{Opened, WorkerMessage};
 use super::{Worker, token};
 use crate::admission::Verdict;
 use crate::core::{ConnectionKey, LimitCause};
+use crate::log_rate::Cause;
 use crate::net::{Acceptance, Socket, Transport};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
 use mio::Interest;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -55,7 +56,9 @@ impl Worker {
                     }
                     Acceptance::Exhausted(error) => {
                         self.parts.admission.accepted_nobody();
-                        tracing::warn!(%error, "no connection can be accepted for a moment");
+                        if let Some(unsaid) = self.told.admit(Clock::now(), Cause::System) {
+                            tracing::warn!(%error, unsaid, "no connection can be accepted for a moment");
+                        }
                         self.accept_again_at = Some(now + ACCEPT_REST);
                         break;
                     }
@@ -72,14 +75,22 @@ impl Worker {
             Verdict::Granted => core.open(now, durability),
             Verdict::Refused(cause) => {
                 core.count_limit(cause, 1);
-                let limit = cause.name();
-                tracing::warn!("a connection is refused: limits.{limit} is reached");
+                if let Some(unsaid) = self.told.admit(Clock::now(), Cause::Limit(cause)) {
+                    let limit = cause.name();
+                    tracing::warn!(unsaid, "a connection is refused: limits.{limit} is reached");
+                }
+                let core = &mut self.parts.core;
                 core.open_refused(now, durability, ReasonCode::QuotaExceeded)
             }
             Verdict::Closed(cause) => {
                 core.count_limit(cause, 1);
-                let limit = cause.name();
-                tracing::warn!("a connection is closed at once: limits.{limit} is reached");
+                if let Some(unsaid) = self.told.admit(Clock::now(), Cause::Limit(cause)) {
+                    let limit = cause.name();
+                    tracing::warn!(
+                        unsaid,
+                        "a connection is closed at once: limits.{limit} is reached"
+                    );
+                }
                 return;
             }
         };

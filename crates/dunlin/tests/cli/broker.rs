@@ -1,7 +1,8 @@
 //! `dunlin` and `dunlin broker`: starting, announcing, stopping.
 
 use crate::program::{Running, run};
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 
 /// A broker on a port of its own.
 pub(crate) struct Broker {
@@ -67,4 +68,23 @@ fn an_address_in_use_is_one_message_and_exit_code_1() {
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""));
     assert!(ended.stderr.starts_with(&format!("error: {url} can't be opened: ")), "{ended:?}");
     assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_again_and_again_does_not_fill_the_log() {
+    let broker = Broker::start(&[]);
+    for _ in 0..500 {
+        let mut socket =
+            TcpStream::connect(format!("127.0.0.1:{}", broker.port)).expect("a broker");
+        // A PINGREQ before CONNECT.
+        socket.write_all(&[0xc0, 0]).expect("the broker reads");
+        socket.read_to_end(&mut Vec::new()).expect("it is closed");
+    }
+    broker.running.signal("TERM");
+    let ended = broker.running.end();
+    let lines: Vec<&str> =
+        ended.stderr.lines().filter(|line| line.contains("broke the protocol")).collect();
+    // 20 at once, and as many more as there were seconds.
+    assert!((20..250).contains(&lines.len()), "{} lines", lines.len());
+    assert!(lines[0].contains("unsaid=0"), "{}", lines[0]);
 }
