@@ -99,9 +99,61 @@ impl Methods {
 /// Reads the password file, if there is one; it must have users if nobody else could come in.
 pub(crate) fn read_passwords(config: &Config) -> Result<Option<Passwords>, PasswordFileError> {
     let Some(path) = config.auth.password_file.as_deref() else { return Ok(None) };
-    let passwords = Passwords::read(path)?;
+    let passwords = Passwords::read(path, config.auth.http.url.is_some())?;
     if passwords.len() == 0 && config.closed_without_passwords() {
         return Err(PasswordFileError::NoUser(path.to_owned()));
     }
     Ok(Some(passwords))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::LoadedConfig;
+    use crate::core::Login;
+    use chain::Step;
+    use dunlin_protocol::Instant;
+    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+    use std::time::Instant as Clock;
+
+    #[test]
+    fn only_who_is_in_the_file_costs_a_hash_where_a_back_end_knows_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("users");
+        let hash = "$7$101$AAAAAAAAAAAAAAAA$";
+        let hash = format!("gauge:{hash}{}==\n", "A".repeat(86));
+        std::fs::write(&path, hash).expect("written");
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&path, mode).expect("its owner's");
+        let file = format!("[auth]\npassword_file = '{}'\n", path.display());
+        let back_end = format!("{file}http.url = 'http://127.0.0.1:1/'\n");
+        let candidate = |user: &str| Candidate {
+            login: Box::new(Login {
+                client_identifier: "one".parse().expect("text"),
+                user_name: Some(user.parse().expect("text")),
+                password: Some(b"guess"[..].into()),
+                enhanced: None,
+            }),
+            certificate: None,
+            address: None,
+            listener: None,
+            clocks: (Clock::now(), Instant::ZERO),
+        };
+        // The file's place is the first; that of the back end comes after SCRAM.
+        for (text, user, expected) in [
+            (&file, "gauge", 0),
+            (&file, "stranger", 0),
+            (&back_end, "gauge", 0),
+            (&back_end, "stranger", 2),
+        ] {
+            let loaded =
+                LoadedConfig::from_layers(Some((Path::new("d"), text)), &BTreeMap::new(), &[]);
+            let methods = Methods::read(&loaded.expect("legal").config).expect("of use");
+            let chain = methods.expect("asks").chain;
+            let step = chain.decide_at_once(&candidate(user));
+            assert_eq!(step, Step::Asks(expected), "{user}: {text}");
+        }
+    }
 }

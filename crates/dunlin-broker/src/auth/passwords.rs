@@ -49,6 +49,9 @@ pub enum PasswordFileError {
 #[derive(Debug)]
 pub(crate) struct Passwords {
     path: PathBuf,
+    /// Whether another method decides about all who are not in the file. Otherwise a refusal takes
+    /// as long for them as for those who are.
+    leaves_strangers: bool,
     users: RwLock<Arc<Users>>,
 }
 
@@ -72,9 +75,10 @@ impl Users {
 }
 
 impl Passwords {
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Result<Self, PasswordFileError> {
-        Ok(Self { path: path.to_owned(), users: RwLock::new(Arc::new(read_users(path)?)) })
+    /// Reads a file; whether another method decides about all who are not in it.
+    pub(crate) fn read(path: &Path, leaves_strangers: bool) -> Result<Self, PasswordFileError> {
+        let users = RwLock::new(Arc::new(read_users(path)?));
+        Ok(Self { path: path.to_owned(), leaves_strangers, users })
     }
 
     /// Reads the file again; gives how many users there are. What is in force stays so if the file
@@ -140,7 +144,11 @@ impl Method for Arc<Passwords> {
         if user.len() > USER_NAME_LEN_MAX || password.len() > PASSWORD_LEN_MAX {
             return Some(Answer::NotMine);
         }
-        self.users().checker.is_remembered(user, password).then(|| allowed(user))
+        let users = self.users();
+        if self.leaves_strangers && !users.checker.file().contains(user) {
+            return Some(Answer::NotMine);
+        }
+        users.checker.is_remembered(user, password).then(|| allowed(user))
     }
 
     fn answer(&self, candidate: &Candidate) -> Answer {
