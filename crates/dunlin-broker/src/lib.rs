@@ -2,7 +2,8 @@
 //!
 //! [`core`] is the broker's brain: sessions, subscriptions, queues, retained messages, Wills and
 //! expiry, as a state machine without IO. The feature `server` adds what a program needs to run
-//! it: configuration, workers, listeners, and `Broker`, which other programs can embed.
+//! it: configuration, workers, listeners, and `Broker`, which other programs can embed; the feature
+//! `quic` lets its listeners have `quic://`.
 
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,8 @@ mod log_rate;
 mod net;
 #[cfg(feature = "server")]
 mod pressure;
+#[cfg(feature = "quic")]
+mod quic;
 #[cfg(feature = "server")]
 pub mod rights;
 #[cfg(feature = "server")]

@@ -16,6 +16,8 @@ use crate::core::{
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher};
 use crate::net::{BoundFile, Stream, Transport};
 use crate::pressure::{Ceiling, Statm, Watch};
+#[cfg(feature = "quic")]
+use crate::quic::{Quic, QuicParts};
 use crate::rights::RightsFile;
 use crate::store::{Storage, StoreWaker};
 use crate::worker::{Opened, Peer, Worker, WorkerMessage, WorkerParts};
@@ -56,6 +58,8 @@ pub struct Broker {
     peers: Vec<Peer>,
     admission: Arc<Admission>,
     front: Option<FrontHandle>,
+    #[cfg(feature = "quic")]
+    quic: Option<Quic>,
     /// As long as it is there, memory is watched.
     memory_watch: Option<Sender<()>>,
     passwords: Option<Arc<Passwords>>,
@@ -166,6 +170,9 @@ impl Builder {
         // After the workers: these end when no worker is left that could ask them.
         broker.threads.append(&mut login_threads);
         broker.start_front(&config, &bound).map_err(StartError::Worker)?;
+        #[cfg(feature = "quic")]
+        broker.start_quic(&config, &bound)?;
+        broker.watch_files(&config).map_err(StartError::Worker)?;
         broker.socket_files =
             bound.into_iter().filter_map(|bound| bound.socket.into_file()).collect();
         broker.watch_memory(&config, stores).map_err(StartError::Worker)?;
@@ -256,6 +263,8 @@ fn assemble(
         peers,
         admission,
         front: None,
+        #[cfg(feature = "quic")]
+        quic: None,
         memory_watch: None,
         passwords: None,
         tokens: None,
@@ -325,7 +334,7 @@ impl Broker {
     /// Starts the thread for the listeners whose connections don't begin with MQTT, if there is one.
     fn start_front(&mut self, config: &Config, bound: &[Bound]) -> io::Result<()> {
         let mut doors = Vec::new();
-        for bound in bound.iter().filter(|bound| bound.has_handshake()) {
+        for bound in bound.iter().filter(|bound| bound.has_handshake() && !bound.is_quic()) {
             let acceptor = bound.acceptor()?;
             let (tls, web_socket) = (bound.tls.clone(), bound.web_socket.clone());
             doors.push(Door { acceptor, proxies: bound.proxies.clone(), tls, web_socket });
@@ -351,14 +360,40 @@ impl Broker {
             .spawn(move || Front::new(parts).run())?;
         self.threads.push(thread);
         self.front = Some(FrontHandle { is_stopping, waker });
-        if !self.certificates.is_empty() {
-            let secs = u64::from(config.watch_files_secs);
-            let every = (secs > 0).then(|| Duration::from_secs(secs));
-            let (watcher, thread) =
-                Watcher::start(self.certificates.clone(), every, self.peers[0].clone())?;
-            self.threads.push(thread);
-            self.watcher = Some(watcher);
+        Ok(())
+    }
+
+    /// Starts the thread for the listeners of QUIC, if there is one.
+    #[cfg(feature = "quic")]
+    fn start_quic(&mut self, config: &Config, bound: &[Bound]) -> Result<(), StartError> {
+        let doors = bound.iter().filter_map(|bound| bound.quic_door().transpose());
+        let doors = doors.collect::<io::Result<Vec<_>>>().map_err(StartError::Worker)?;
+        if doors.is_empty() {
+            return Ok(());
         }
+        let parts = QuicParts {
+            doors,
+            peers: self.peers.clone(),
+            admission: self.admission.clone(),
+            half_open_max: config.limits.half_open_max,
+            half_open_per_address_max: config.limits.half_open_per_address_max,
+            timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
+        };
+        self.quic = Some(Quic::start(parts).map_err(StartError::Worker)?);
+        Ok(())
+    }
+
+    /// Starts the thread that looks at the files of certificates, if there are any.
+    fn watch_files(&mut self, config: &Config) -> io::Result<()> {
+        if self.certificates.is_empty() {
+            return Ok(());
+        }
+        let secs = u64::from(config.watch_files_secs);
+        let every = (secs > 0).then(|| Duration::from_secs(secs));
+        let (watcher, thread) =
+            Watcher::start(self.certificates.clone(), every, self.peers[0].clone())?;
+        self.threads.push(thread);
+        self.watcher = Some(watcher);
         Ok(())
     }
 
@@ -415,6 +450,10 @@ impl Broker {
                 tracing::error!(%error, "the front can't be woken");
             }
         }
+        #[cfg(feature = "quic")]
+        if let Some(quic) = &self.quic {
+            quic.close();
+        }
         self.memory_watch = None;
         self.watcher = None;
         self.socket_files.clear();
@@ -425,6 +464,13 @@ impl Broker {
             if thread.join().is_err() {
                 tracing::error!("a worker has panicked");
             }
+        }
+        // What the workers have said last is still on its way.
+        #[cfg(feature = "quic")]
+        if let Some(quic) = self.quic.take()
+            && quic.end().is_err()
+        {
+            tracing::error!("the thread of QUIC has panicked");
         }
     }
 }

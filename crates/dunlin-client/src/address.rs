@@ -1,5 +1,5 @@
 //! `mqtt://[user[:password]@]host[:port]`, or `mqtts://`, or `ws://` and `wss://` with a path, or
-//! `unix://` with the path of a socket, taken apart.
+//! `quic://`, or `unix://` with the path of a socket, taken apart.
 
 use crate::ConfigError;
 use dunlin_protocol::codec::Text;
@@ -8,18 +8,41 @@ use std::path::PathBuf;
 /// What a scheme stands for.
 struct Scheme {
     name: &'static str,
-    /// The port that IANA assigned to it.
+    /// The port that IANA assigned to it, if it has one.
     port: u16,
     is_secure: bool,
     is_web_socket: bool,
+    is_quic: bool,
 }
 
-const SCHEMES: [Scheme; 4] = [
-    Scheme { name: "mqtt", port: 1883, is_secure: false, is_web_socket: false },
-    Scheme { name: "mqtts", port: 8883, is_secure: true, is_web_socket: false },
-    Scheme { name: "ws", port: 80, is_secure: false, is_web_socket: true },
-    Scheme { name: "wss", port: 443, is_secure: true, is_web_socket: true },
+const SCHEMES: [Scheme; 5] = [
+    Scheme { name: "mqtt", port: 1883, is_secure: false, is_web_socket: false, is_quic: false },
+    Scheme { name: "mqtts", port: 8883, is_secure: true, is_web_socket: false, is_quic: false },
+    Scheme { name: "ws", port: 80, is_secure: false, is_web_socket: true, is_quic: false },
+    Scheme { name: "wss", port: 443, is_secure: true, is_web_socket: true, is_quic: false },
+    // IANA has assigned none; EMQX and NanoMQ listen here.
+    Scheme { name: "quic", port: 14567, is_secure: true, is_web_socket: false, is_quic: true },
 ];
+
+/// The schemes that this build speaks.
+fn built() -> impl Iterator<Item = &'static Scheme> {
+    SCHEMES.iter().filter(|scheme| {
+        (cfg!(feature = "tls") || !scheme.is_secure)
+            && (cfg!(feature = "websocket") || !scheme.is_web_socket)
+            && (cfg!(feature = "quic") || !scheme.is_quic)
+    })
+}
+
+/// The same for people.
+pub(crate) fn supported() -> String {
+    let unix = cfg!(unix).then_some("unix");
+    let names: Vec<_> = built().map(|scheme| scheme.name).chain(unix).collect();
+    match names.split_last() {
+        Some((last, [])) => format!("{last}://"),
+        Some((last, others)) => format!("{}:// and {last}://", others.join("://, ")),
+        None => String::new(),
+    }
+}
 
 /// Where brokers are asked for MQTT within WebSocket.
 const PATH_DEFAULT: &str = "/mqtt";
@@ -30,6 +53,8 @@ pub(crate) struct Address {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) is_secure: bool,
+    /// Whether it is reached by QUIC.
+    pub(crate) is_quic: bool,
     /// The path of a WebSocket, if there is to be one.
     pub(crate) web_socket: Option<String>,
     /// The path of a socket within this machine, in place of host and port.
@@ -44,14 +69,9 @@ impl Address {
             .split_once("://")
             .ok_or_else(|| ConfigError::SchemeMissing(without_secrets(url)))?;
         let is_socket = cfg!(unix) && scheme.eq_ignore_ascii_case("unix");
-        let is_built = |scheme: &&Scheme| {
-            (cfg!(feature = "tls") || !scheme.is_secure)
-                && (cfg!(feature = "websocket") || !scheme.is_web_socket)
-        };
-        let known = SCHEMES.iter().filter(is_built);
         // A socket has neither TLS nor port.
         let name = if is_socket { SCHEMES[0].name } else { scheme };
-        let known = known.into_iter().find(|known| name.eq_ignore_ascii_case(known.name));
+        let known = built().find(|known| name.eq_ignore_ascii_case(known.name));
         let known = known.ok_or_else(|| ConfigError::SchemeUnsupported(scheme.to_owned()))?;
         let (authority, trailing) = match rest.find(['/', '?', '#']) {
             Some(at) => rest.split_at(at),
@@ -88,6 +108,7 @@ impl Address {
             host: host.to_owned(),
             port,
             is_secure: known.is_secure,
+            is_quic: known.is_quic,
             web_socket,
             socket,
             user_name: user_name.map(|name| Text::from_bytes(name.into())).transpose()?,
@@ -218,7 +239,7 @@ mod tests {
     fn faults_are_named() {
         let fault = |url| Address::parse(url).err().unwrap();
         assert_eq!(fault("localhost:1883"), ConfigError::SchemeMissing("localhost:1883".into()));
-        assert_eq!(fault("quic://h"), ConfigError::SchemeUnsupported("quic".into()));
+        assert_eq!(fault("coap://h"), ConfigError::SchemeUnsupported("coap".into()));
         assert_eq!(fault("u:p@h:1883/a?b"), ConfigError::SchemeMissing("h:1883/a?".into()));
         assert_eq!(fault("ws://h?a"), ConfigError::Trailing("?".into()));
         assert_eq!(fault("ws://h/a#b"), ConfigError::Trailing("/a#b".into()));
@@ -236,9 +257,25 @@ mod tests {
     #[test]
     fn an_unsupported_scheme_is_told_what_is_supported() {
         let message = Address::parse("http://h").err().unwrap().to_string();
-        assert_eq!(
-            message,
-            "the scheme \"http\" is not supported; supported are mqtt://, mqtts://, ws://, wss:// and unix://"
-        );
+        let (before, supported) = message.split_once("; supported are ").unwrap();
+        assert_eq!(before, "the scheme \"http\" is not supported");
+        assert!(supported.starts_with("mqtt://"), "{message}");
+        for scheme in ["mqtts", "ws", "wss", "quic", "unix"] {
+            let is_named = supported.contains(&format!(" {scheme}://"));
+            let rest = if scheme == "unix" { "/a" } else { "h" };
+            let is_taken = Address::parse(&format!("{scheme}://{rest}")).is_ok();
+            assert_eq!(is_named, is_taken, "{scheme}: {message}");
+        }
+    }
+
+    #[cfg(feature = "quic")]
+    #[test]
+    fn quic_has_a_port_and_tls_of_its_own() {
+        check("quic://u:p@h", "h", 14567, Some("u"), Some(b"p"));
+        let address = Address::parse("quic://h:1").unwrap();
+        assert!((address.is_quic, address.is_secure, address.port) == (true, true, 1));
+        assert!(!Address::parse("mqtts://h").unwrap().is_quic);
+        let path = Address::parse("quic://h/a").err();
+        assert_eq!(path, Some(ConfigError::Trailing("/a".into())));
     }
 }

@@ -395,7 +395,8 @@ impl ClientBuilder {
             &self.tls,
         )?;
         #[cfg(feature = "proxy")]
-        {
+        if self.proxy.is_some() {
+            transport.check_proxy()?;
             transport.proxy.clone_from(&self.proxy);
         }
         self.connect_over(transport).await

@@ -20,9 +20,7 @@ pub enum ConfigError {
     #[error("the URL {0:?} has no scheme; write mqtt://host:port")]
     SchemeMissing(String),
     /// The scheme names a transport that this build does not speak.
-    #[error(
-        "the scheme {0:?} is not supported; supported are mqtt://, mqtts://, ws://, wss:// and unix://"
-    )]
+    #[error("the scheme {0:?} is not supported; supported are {supported}", supported = crate::address::supported())]
     SchemeUnsupported(String),
     /// No host between scheme and port.
     #[error("the URL names no host")]
@@ -66,6 +64,13 @@ pub enum ConfigError {
     #[cfg(feature = "proxy")]
     #[error("{0:?} is no proxy; write http://host:port or socks5://host:port")]
     Proxy(String),
+    /// A proxy carries TCP, and QUIC lies on datagrams.
+    #[cfg(feature = "proxy")]
+    #[error("no proxy carries quic://; leave the proxy out, or use mqtts://")]
+    ProxyForQuic,
+    /// The settings of TLS are of no use for QUIC.
+    #[error("QUIC: {0}")]
+    Quic(String),
     /// The setting must be above zero.
     #[error("{0} must be above zero")]
     Zero(&'static str),

@@ -60,6 +60,8 @@ mod event;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod publish;
+#[cfg(feature = "quic")]
+mod quic;
 mod received;
 mod reconnect;
 #[cfg(feature = "scram")]

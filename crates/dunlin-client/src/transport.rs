@@ -4,6 +4,7 @@ use crate::address::Address;
 use crate::{ConfigError, ConnectError};
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -33,19 +34,12 @@ impl Transport for Tcp {
     type Io = TcpStream;
 
     async fn connect(&mut self) -> Result<TcpStream, ConnectError> {
-        let resolve_error = |source: io::Error| ConnectError::Resolve {
-            host: self.host.clone(),
-            source: Arc::new(source),
-        };
         let transport_error = |source: io::Error| ConnectError::Transport {
             peer: self.peer(),
             source: Arc::new(source),
         };
-        let addresses = tokio::net::lookup_host((self.host.as_str(), self.port))
-            .await
-            .map_err(resolve_error)?;
         let mut last_error = None;
-        for address in addresses {
+        for address in self.addresses().await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     stream.set_nodelay(true).map_err(transport_error)?;
@@ -56,8 +50,21 @@ impl Transport for Tcp {
         }
         Err(match last_error {
             Some(error) => transport_error(error),
-            None => resolve_error(io::ErrorKind::NotFound.into()),
+            None => self.unresolved(io::ErrorKind::NotFound.into()),
         })
+    }
+}
+
+impl Tcp {
+    /// All addresses of the host.
+    pub(crate) async fn addresses(&self) -> Result<impl Iterator<Item = SocketAddr>, ConnectError> {
+        let found = tokio::net::lookup_host((self.host.as_str(), self.port)).await;
+        found.map_err(|error| self.unresolved(error))
+    }
+
+    /// Why the host has no address.
+    pub(crate) fn unresolved(&self, source: io::Error) -> ConnectError {
+        ConnectError::Resolve { host: self.host.clone(), source: Arc::new(source) }
     }
 }
 
@@ -73,6 +80,9 @@ pub struct UrlTransport {
     /// The path that is asked for.
     #[cfg(feature = "websocket")]
     pub(crate) web_socket: Option<String>,
+    /// In place of TCP.
+    #[cfg(feature = "quic")]
+    pub(crate) quic: Option<crate::quic::QuicConnector>,
     /// A socket within this machine, in place of TCP.
     #[cfg(unix)]
     pub(crate) socket: Option<std::path::PathBuf>,
@@ -90,6 +100,8 @@ impl std::fmt::Debug for UrlTransport {
         fields.field("is_secure", &self.tls.is_some());
         #[cfg(feature = "websocket")]
         fields.field("path", &self.web_socket.as_deref().map(crate::address::without_query));
+        #[cfg(feature = "quic")]
+        fields.field("is_quic", &self.quic.is_some());
         #[cfg(unix)]
         fields.field("socket", &self.socket);
         #[cfg(feature = "proxy")]
@@ -127,9 +139,14 @@ impl UrlTransport {
         Ok(Self {
             tcp: Tcp { host: address.host.clone(), port: address.port },
             #[cfg(feature = "tls")]
-            tls: address.is_secure.then(|| tls.connector()).transpose()?,
+            tls: (address.is_secure && !address.is_quic).then(|| tls.connector()).transpose()?,
             #[cfg(feature = "websocket")]
             web_socket: address.web_socket.clone(),
+            #[cfg(feature = "quic")]
+            quic: match address.is_quic {
+                true => Some(crate::quic::QuicConnector::new(tls.connector()?)?),
+                false => None,
+            },
             #[cfg(unix)]
             socket: address.socket.clone(),
             #[cfg(feature = "proxy")]
@@ -142,11 +159,24 @@ impl UrlTransport {
     /// reached without it.
     ///
     /// # Errors
-    /// [`ConfigError::Proxy`].
+    /// [`ConfigError::Proxy`], or [`ConfigError::ProxyForQuic`].
     #[cfg(feature = "proxy")]
     pub fn with_proxy(mut self, url: &str) -> Result<Self, ConfigError> {
+        self.check_proxy()?;
         self.proxy = Some(crate::proxy::Proxy::parse(url)?);
         Ok(self)
+    }
+}
+
+#[cfg(feature = "proxy")]
+impl UrlTransport {
+    /// Whether a proxy may be on the way.
+    pub(crate) fn check_proxy(&self) -> Result<(), ConfigError> {
+        #[cfg(feature = "quic")]
+        if self.quic.is_some() {
+            return Err(ConfigError::ProxyForQuic);
+        }
+        Ok(())
     }
 }
 
@@ -167,6 +197,10 @@ impl Transport for UrlTransport {
                 Ok(stream) => Ok(Box::new(stream)),
                 Err(source) => Err(ConnectError::Transport { peer, source: Arc::new(source) }),
             };
+        }
+        #[cfg(feature = "quic")]
+        if let Some(quic) = &self.quic {
+            return Ok(Box::new(quic.connect(&self.tcp).await?));
         }
         let stream: Box<dyn ByteStream> = self.secured().await?;
         #[cfg(feature = "websocket")]

@@ -122,10 +122,11 @@ limits! {
     /// Seconds that a new connection has to send its CONNECT.
     connect_timeout_secs: u32 [1, 3600] = 10;
     /// Seconds that the handshakes of a new connection may take together: that of TLS, and the
-    /// request by which it becomes a WebSocket.
+    /// request by which it becomes a WebSocket, or the stream that it opens over QUIC.
     handshake_timeout_secs: u32 [1, 3600] = 15;
     /// Connections whose handshakes are under way at the same time; further ones wait with the system
     /// until there is room. Who has been silent for a second, or here for five, has to make it then.
+    /// Those of quic:// are counted for themselves, and 256 of them wait.
     half_open_max: usize [1, 1_000_000] = 1_000;
     /// The same for one address, of IPv6 for a network of 64 bits; further ones are closed at once.
     /// Where many clients come by one address, through a NAT or a proxy, they share it.

@@ -15,6 +15,8 @@ const MQTTS_PORT: u16 = 8883;
 /// taken; these are the ports that EMQX and its clients take, and Mosquitto has none of its own.
 const WS_PORT: u16 = 8083;
 const WSS_PORT: u16 = 8084;
+/// The port of `quic://`: none is registered, and EMQX and NanoMQ take this one.
+const QUIC_PORT: u16 = 14567;
 
 /// One address that clients connect to; prints as its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct Listener {
     pub tls: Option<ServerFiles>,
     /// Which requests become WebSockets; without it, MQTT lies directly on TCP or TLS.
     pub web_socket: Option<WebSocketListener>,
+    /// Whether MQTT lies on QUIC, with the TLS above, and not on TCP.
+    pub is_quic: bool,
     /// The proxies that say by a PROXY header for whom they connect. Unless it is empty, nobody else
     /// is served, and nobody without a header.
     pub proxy_from: Vec<Network>,
@@ -51,13 +55,24 @@ impl Listener {
 
     /// A listener for MQTT over TCP.
     pub const fn tcp(address: SocketAddr) -> Self {
-        let endpoint = Endpoint::Address(address);
-        Self { endpoint, tls: None, web_socket: None, proxy_from: Vec::new(), durability: None }
+        Self {
+            endpoint: Endpoint::Address(address),
+            tls: None,
+            web_socket: None,
+            is_quic: false,
+            proxy_from: Vec::new(),
+            durability: None,
+        }
     }
 
     /// A listener for MQTT over TLS.
     pub fn tls(address: SocketAddr, files: ServerFiles) -> Self {
         Self { tls: Some(files), ..Self::tcp(address) }
+    }
+
+    /// A listener for MQTT over QUIC; the broker needs the feature `quic` for it.
+    pub fn quic(address: SocketAddr, files: ServerFiles) -> Self {
+        Self { is_quic: true, ..Self::tls(address, files) }
     }
 
     /// A listener for MQTT by a socket in the file system.
@@ -84,6 +99,7 @@ impl Listener {
     pub const fn scheme(&self) -> &'static str {
         match (self.web_socket.is_some(), self.tls.is_some()) {
             _ if matches!(self.endpoint, Endpoint::Socket(_)) => "unix",
+            _ if self.is_quic => "quic",
             (false, false) => "mqtt",
             (false, true) => "mqtts",
             (true, false) => "ws",
@@ -143,9 +159,8 @@ impl Listener {
             "ws" => (WS_PORT, false, true),
             "wss" => (WSS_PORT, true, true),
             "unix" => (0, false, false),
-            "quic" => {
-                return Err(ListenerError::NotYet(scheme.to_owned()));
-            }
+            "quic" if cfg!(feature = "quic") => (QUIC_PORT, true, false),
+            "quic" => return Err(ListenerError::NotBuilt(scheme.to_owned())),
             _ => return Err(ListenerError::UnknownScheme(scheme.to_owned())),
         };
         let (authority, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -165,6 +180,7 @@ impl Listener {
         let mut says_who_shows = false;
         listener.tls = has_tls.then(ServerFiles::default);
         listener.web_socket = has_web_socket.then(WebSocketListener::default);
+        listener.is_quic = scheme == "quic";
         if !path.is_empty() {
             listener.set(scheme, "path", path)?;
         }
@@ -206,6 +222,9 @@ impl Listener {
         if name == "proxy_from" {
             if self.address().is_none() {
                 return Err(ListenerError::NeedsNetwork);
+            }
+            if self.is_quic {
+                return Err(ListenerError::NeedsTcp);
             }
             let networks = value.split([' ', '|']).filter(|network| !network.is_empty());
             let networks = networks.map(str::parse).collect::<Result<_, InvalidNetwork>>();
@@ -336,13 +355,16 @@ pub enum ListenerError {
     /// There is no `scheme://` in front.
     #[error("{0:?} has no scheme; write it as mqtt://{0}")]
     NoScheme(String),
-    /// The transport exists, but not in this version.
+    /// The transport exists, but this program was built without it.
     #[error(
-        "{0}:// listeners are not in this version; use mqtt://, mqtts://, ws://, wss:// or unix://"
+        "{0}:// listeners are not in this build, which lacks the feature {0}; use mqtt://, mqtts://, \
+         ws://, wss:// or unix://"
     )]
-    NotYet(String),
+    NotBuilt(String),
     /// No transport has this name.
-    #[error("{0}:// is no transport; use mqtt://ADDRESS:PORT, or mqtts, ws or wss in its place")]
+    #[error(
+        "{0}:// is no transport; use mqtt://ADDRESS:PORT, or mqtts, ws, wss or quic in its place"
+    )]
     UnknownScheme(String),
     /// What follows the `?` isn't known.
     #[error("{0:?} is no option of a listener; there are {options}", options = Listener::OPTIONS.join(", "))]
@@ -378,6 +400,9 @@ pub enum ListenerError {
     /// A proxy that would come by a socket in the file system.
     #[error("proxy_from is for addresses, and unix:// has none")]
     NeedsNetwork,
+    /// A proxy that would come over QUIC.
+    #[error("proxy_from is for TCP: there is no PROXY header over quic://")]
+    NeedsTcp,
     /// Not where a proxy could be.
     #[error("proxy_from: {0}")]
     ProxyFrom(InvalidNetwork),
@@ -432,7 +457,8 @@ impl FromStr for Listener {
     /// Parses `mqtt://ADDRESS[:PORT][?durability=LEVEL]`, or `mqtts://` with
     /// `certificate=FILE&key=FILE`, or several with `|` between them, and perhaps `client_ca=FILE`, `client_crl=FILE` and
     /// `client_certificate=optional`; or `ws://ADDRESS[:PORT][/PATH]`, perhaps with
-    /// `origins=ORIGIN|ORIGIN`, and `wss://` with the options of both; or `unix:///PATH?mode=0660`; `%26` stands for a `&` in a value. A host name is resolved; of
+    /// `origins=ORIGIN|ORIGIN`, and `wss://` with the options of both; or `quic://` with those of
+    /// `mqtts://`; or `unix:///PATH?mode=0660`; `%26` stands for a `&` in a value. A host name is resolved; of
     /// its addresses the first IPv4 one is taken, or the first when it has none.
     fn from_str(url: &str) -> Result<Self, Self::Err> {
         Self::parse(url, [])

@@ -352,7 +352,7 @@ const BROKER: &[Setting] = &[
         key: "listeners",
         doc: &[
             "Where clients connect: a list of URLs whose scheme names the transport (mqtt, mqtts, ws, \
-             wss, unix). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
+             wss, quic, unix). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
              mqtts://0.0.0.0:8883?certificate=server.pem&key=server.key, or several with | between them, \
              of which a client is shown the one for the name that it asks for (SNI), or the first; with client_ca = \"FILE\" \
              it lets in who shows a certificate of that authority, or others as well if \
@@ -363,7 +363,7 @@ const BROKER: &[Setting] = &[
              the file system, whose mode = \"0660\" says who may connect, by default its owner. One for \
              WebSocket serves the path of its URL, or path = \"PATH\", or else /mqtt and /; web pages \
              may connect if origins = \"https://example.org http://localhost:3000\" has theirs, or \
-             is \"*\".",
+             is \"*\". One for QUIC, whose ports are those of UDP, has the options of TLS.",
         ],
         kind: Kind::Listeners,
         example: None,

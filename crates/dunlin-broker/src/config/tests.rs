@@ -223,12 +223,16 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
         ("unix:///run/x?proxy_from=::1", "proxy_from is for addresses, and unix:// has none"),
         (
             "quic://127.0.0.1",
-            "quic:// listeners are not in this version; use mqtt://, mqtts://, ws://, wss:// or \
-             unix://",
+            if cfg!(feature = "quic") {
+                "quic:// needs certificate=FILE and key=FILE; `dunlin cert` makes both for a trial"
+            } else {
+                "quic:// listeners are not in this build, which lacks the feature quic; use mqtt://, \
+                 mqtts://, ws://, wss:// or unix://"
+            },
         ),
         (
             "mtqq://127.0.0.1",
-            "mtqq:// is no transport; use mqtt://ADDRESS:PORT, or mqtts, ws or wss in its place",
+            "mtqq:// is no transport; use mqtt://ADDRESS:PORT, or mqtts, ws, wss or quic in its place",
         ),
         (
             "wss://127.0.0.1?key=a",

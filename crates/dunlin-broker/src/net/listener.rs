@@ -24,6 +24,9 @@ const BACKLOG: i32 = 4096;
 const PROBE_AFTER: Duration = Duration::from_secs(120);
 const PROBE_EVERY: Duration = Duration::from_secs(30);
 
+/// What datagrams may take up before they are read, and before they are sent.
+const DATAGRAM_BUFFER_LEN: usize = 2 * 1024 * 1024;
+
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) enum Listening {
@@ -31,6 +34,8 @@ pub(crate) enum Listening {
     Tcp(net::TcpListener),
     /// By a file, which goes with it.
     Unix(unix::UnixListener, BoundFile),
+    /// By an address, datagrams: QUIC makes connections of them.
+    Udp(net::UdpSocket),
 }
 
 /// The file of a listening socket; removed when this is dropped, unless it is another's by then.
@@ -132,13 +137,14 @@ impl Listening {
         match self {
             Self::Tcp(listener) => listener.local_addr().map(Some),
             Self::Unix(..) => Ok(None),
+            Self::Udp(socket) => socket.local_addr().map(Some),
         }
     }
 
     /// Its file, if it has one.
     pub(crate) fn into_file(self) -> Option<BoundFile> {
         match self {
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Udp(_) => None,
             Self::Unix(_, file) => Some(file),
         }
     }
@@ -228,6 +234,23 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Listening> {
     Ok(Listening::Tcp(socket.into()))
 }
 
+/// Binds an address for datagrams.
+///
+/// # Errors
+/// As [`bind`].
+pub(crate) fn bind_datagrams(address: SocketAddr) -> io::Result<Listening> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // All connections share it; the system grants as much as its own limit allows.
+    socket.set_recv_buffer_size(DATAGRAM_BUFFER_LEN)?;
+    socket.set_send_buffer_size(DATAGRAM_BUFFER_LEN)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(Listening::Udp(socket.into()))
+}
+
 impl Acceptor {
     /// The same listening socket, for another worker.
     pub(crate) fn new(
@@ -240,6 +263,8 @@ impl Acceptor {
             Listening::Unix(listener, _) => {
                 Incoming::Unix(UnixListener::from_std(listener.try_clone()?))
             }
+            // Nothing is accepted from it.
+            Listening::Udp(_) => return Err(ErrorKind::Unsupported.into()),
         };
         Ok(Self { listener, is_ready: false, durability, number })
     }

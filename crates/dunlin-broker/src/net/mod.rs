@@ -7,8 +7,12 @@ mod socket;
 mod stream;
 mod transport;
 
-pub(crate) use listener::{Acceptance, Acceptor, BoundFile, Listening, bind, bind_file};
+pub(crate) use listener::{
+    Acceptance, Acceptor, BoundFile, Listening, bind, bind_datagrams, bind_file,
+};
 pub(crate) use origin::network_of;
 pub(crate) use socket::{Reading, Socket, Writing};
+#[cfg(feature = "quic")]
+pub(crate) use stream::Relayed;
 pub(crate) use stream::Stream;
 pub(crate) use transport::{HeaderProgress, Transport};

@@ -14,6 +14,19 @@ pub(crate) enum Stream {
     /// A socket within the machine: of a listener, or one of a pair for connections from the same
     /// process.
     Local(UnixStream),
+    /// A pair within the process, whose other end is copied to a connection that is no socket.
+    #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "only QUIC needs it"))]
+    Relayed(Box<Relayed>),
+}
+
+/// One end of a pair, and who is behind the other.
+#[derive(Debug)]
+pub(crate) struct Relayed {
+    pub(crate) stream: UnixStream,
+    /// Where the connection came from.
+    pub(crate) peer: SocketAddr,
+    /// The certificate that the peer has shown and that was verified, in DER.
+    pub(crate) certificate: Option<Vec<u8>>,
 }
 
 impl Stream {
@@ -24,6 +37,7 @@ impl Stream {
                 .peer_addr()
                 .map_or_else(|_| "an address that is gone".to_owned(), |peer| peer.to_string()),
             Self::Local(_) => "this machine".to_owned(),
+            Self::Relayed(relayed) => relayed.peer.to_string(),
         }
     }
 
@@ -31,7 +45,7 @@ impl Stream {
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.peek(buffer),
-            Self::Local(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Local(_) | Self::Relayed(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -40,6 +54,15 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.peer_addr().ok(),
             Self::Local(_) => None,
+            Self::Relayed(relayed) => Some(relayed.peer),
+        }
+    }
+
+    /// The certificate that the peer has shown below MQTT, in DER.
+    pub(super) fn certificate(&self) -> Option<&[u8]> {
+        match self {
+            Self::Tcp(_) | Self::Local(_) => None,
+            Self::Relayed(relayed) => relayed.certificate.as_deref(),
         }
     }
 
@@ -47,6 +70,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             Self::Local(stream) => stream.shutdown(Shutdown::Write),
+            Self::Relayed(relayed) => relayed.stream.shutdown(Shutdown::Write),
         }
     }
 
@@ -54,6 +78,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => stream,
             Self::Local(stream) => stream,
+            Self::Relayed(relayed) => &mut relayed.stream,
         }
     }
 
@@ -85,6 +110,7 @@ impl Read for Stream {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
             Self::Local(stream) => stream.read(buffer),
+            Self::Relayed(relayed) => relayed.stream.read(buffer),
         }
     }
 }
@@ -94,6 +120,7 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             Self::Local(stream) => stream.write(bytes),
+            Self::Relayed(relayed) => relayed.stream.write(bytes),
         }
     }
 
@@ -101,6 +128,7 @@ impl Write for Stream {
         match self {
             Self::Tcp(stream) => stream.write_vectored(slices),
             Self::Local(stream) => stream.write_vectored(slices),
+            Self::Relayed(relayed) => relayed.stream.write_vectored(slices),
         }
     }
 

@@ -177,7 +177,8 @@ impl Transport {
 
     /// The certificate that the peer has shown and TLS has verified, in DER.
     pub(crate) fn certificate(&self) -> Option<&[u8]> {
-        self.layers.as_ref()?.certificate()
+        let layers = self.layers.as_ref().and_then(|layers| layers.certificate());
+        layers.or_else(|| self.stream.certificate())
     }
 
     /// Says that nothing more will be written, on every layer. All that was written before has gone

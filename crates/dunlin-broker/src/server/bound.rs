@@ -4,7 +4,9 @@ use super::StartError;
 use crate::config::{Endpoint, Listener, Network};
 use crate::core::Durability;
 use crate::front::Certificates;
-use crate::net::{Acceptor, Listening, bind, bind_file};
+use crate::net::{Acceptor, Listening, bind, bind_datagrams, bind_file};
+#[cfg(feature = "quic")]
+use crate::quic::DoorParts;
 use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT};
 use dunlin_transport::websocket::upgrade::Policy;
 use std::io;
@@ -34,6 +36,10 @@ impl Bound {
         let tls = tls.map_err(|source| StartError::Tls { listener: listener.url(), source })?;
         let tls = tls.map(Arc::new);
         let socket = match &listener.endpoint {
+            _ if listener.is_quic && !cfg!(feature = "quic") => {
+                Err(io::Error::new(io::ErrorKind::Unsupported, "this build lacks the feature quic"))
+            }
+            Endpoint::Address(address) if listener.is_quic => bind_datagrams(*address),
             Endpoint::Address(address) => bind(*address),
             Endpoint::Socket(file) => bind_file(file),
         };
@@ -52,6 +58,25 @@ impl Bound {
     /// The listening socket, for one more thread.
     pub(super) fn acceptor(&self) -> io::Result<Acceptor> {
         Acceptor::new(&self.socket, self.durability, self.number)
+    }
+
+    /// Whether MQTT lies on QUIC.
+    pub(super) const fn is_quic(&self) -> bool {
+        matches!(self.socket, Listening::Udp(_))
+    }
+
+    /// What QUIC needs of it, if it is there for that.
+    #[cfg(feature = "quic")]
+    pub(super) fn quic_door(&self) -> io::Result<Option<DoorParts>> {
+        let (Listening::Udp(socket), Some(certificates)) = (&self.socket, &self.tls) else {
+            return Ok(None);
+        };
+        Ok(Some(DoorParts {
+            socket: socket.try_clone()?,
+            certificates: certificates.clone(),
+            durability: self.durability,
+            listener: self.number,
+        }))
     }
 
     /// Whether something comes before MQTT.

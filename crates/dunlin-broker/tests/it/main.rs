@@ -9,6 +9,8 @@ mod limits;
 mod login;
 mod peer;
 mod proxied;
+#[cfg(feature = "quic")]
+mod quic;
 mod reload;
 mod rights;
 mod secure;

@@ -162,10 +162,20 @@ impl TlsConnector {
     /// # Errors
     /// When the host has no name that a certificate could have.
     pub fn session(&self, host: &str) -> Result<TlsSession, TlsError> {
-        let name = server_name(self.server_name.as_deref().unwrap_or(host));
+        let name = server_name(self.server_name(host));
         let name = name.map_err(|error| TlsError::new(&error))?;
         let connection = ClientConnection::new(self.config.clone(), name);
         Ok(TlsSession::client(connection.map_err(|error| TlsError::new(&error))?))
+    }
+
+    /// The name that the certificate of a host has to have.
+    pub fn server_name<'a>(&'a self, host: &'a str) -> &'a str {
+        self.server_name.as_deref().unwrap_or(host)
+    }
+
+    /// The same for QUIC, which has records of its own.
+    pub fn config(&self) -> Arc<ClientConfig> {
+        self.config.clone()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::files::{Contents, all_of, key_of};
 use super::named::Named;
-use super::session::TlsSession;
+use super::session::{TlsSession, check_client};
 use super::{ClientCertificate, ServerFiles, TlsError, TlsFileError, Validity};
 use aws_lc_rs::digest::Digest;
 use rustls::crypto::CryptoProvider;
@@ -111,6 +111,24 @@ impl ServerTls {
     /// When the configuration is of no use.
     pub fn session(&self) -> Result<TlsSession, TlsError> {
         TlsSession::server(self.config.clone(), self.verifier.clone())
+    }
+
+    /// The same for QUIC, which has records of its own. What it lets in has to be looked at by
+    /// [`ServerTls::check_client`].
+    pub fn config(&self) -> Arc<ServerConfig> {
+        self.config.clone()
+    }
+
+    /// Looks at the certificates of a client once its handshake is over, its own first: one that has
+    /// come back with a ticket has shown them before, and they may have ended or been revoked since.
+    ///
+    /// # Errors
+    /// Why it is not let in.
+    pub fn check_client(&self, certificates: &[CertificateDer<'_>]) -> Result<(), TlsError> {
+        match &self.verifier {
+            Some(verifier) => check_client(&**verifier, certificates),
+            None => Ok(()),
+        }
     }
 
     /// This one's key for tickets with whom another one lets in.

@@ -1,7 +1,7 @@
 //! One TLS session between the bytes of the network and those of MQTT.
 
 #[cfg(feature = "tls-server")]
-use rustls::pki_types::UnixTime;
+use rustls::pki_types::{CertificateDer, UnixTime};
 #[cfg(feature = "tls-server")]
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConnection, Connection, HandshakeKind};
@@ -168,16 +168,8 @@ impl TlsSession {
         if !self.is_resumed() {
             return Ok(());
         }
-        let checked = match self.connection.peer_certificates().unwrap_or_default() {
-            [] if verifier.client_auth_mandatory() => {
-                Err(TlsError("the session that is resumed has no certificate".to_owned()))
-            }
-            [] => Ok(()),
-            [first, others @ ..] => verifier
-                .verify_client_cert(first, others, UnixTime::now())
-                .map(drop)
-                .map_err(|error| TlsError::new(&error)),
-        };
+        let certificates = self.connection.peer_certificates().unwrap_or_default();
+        let checked = check_client(verifier, certificates);
         if checked.is_err() {
             // Nothing that was sent along is taken, and the peer learns that nothing comes.
             self.close();
@@ -235,6 +227,24 @@ impl TlsSession {
     pub fn close(&mut self) {
         self.has_sent_close = true;
         self.connection.send_close_notify();
+    }
+}
+
+/// Whether these certificates, or none, let a client in now.
+#[cfg(feature = "tls-server")]
+pub(super) fn check_client(
+    verifier: &dyn ClientCertVerifier,
+    certificates: &[CertificateDer<'_>],
+) -> Result<(), TlsError> {
+    match certificates {
+        [] if verifier.client_auth_mandatory() => {
+            Err(TlsError("the session that is resumed has no certificate".to_owned()))
+        }
+        [] => Ok(()),
+        [first, others @ ..] => verifier
+            .verify_client_cert(first, others, UnixTime::now())
+            .map(drop)
+            .map_err(|error| TlsError::new(&error)),
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) struct ConnectArgs {
         long,
         value_name = "URL",
         conflicts_with_all = ["host", "port", "positional"],
-        help = "All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC], or mqtts:// for TLS; ws:// or wss://, with a path in place of the topic, for WebSocket"
+        help = "All at once: mqtt://[USER[:PASSWORD]@]HOST[:PORT][/TOPIC], or mqtts:// for TLS, or quic://; ws:// or wss://, with a path in place of the topic, for WebSocket"
     )]
     url: Option<String>,
     /// The same as --url
@@ -219,10 +219,11 @@ impl ConnectArgs {
         };
         let names_server = !url.host.is_empty() || url.socket.is_some();
         if self.tls.is_given() && names_server && !url.is_secure {
-            return Err(Failure::usage("the flags of TLS go with mqtts:// and wss://"));
+            return Err(Failure::usage("the flags of TLS go with mqtts://, wss:// and quic://"));
         }
         let is_secure = url.is_secure || self.tls.is_given();
         let (scheme, default_port) = match (is_secure, url.web_socket.is_some()) {
+            _ if url.is_quic => ("quic", 14567),
             (false, false) => ("mqtt", 1883),
             (true, false) => ("mqtts", 8883),
             (false, true) => ("ws", 80),
@@ -243,6 +244,8 @@ impl ConnectArgs {
         let mut transport = UrlTransport::with_tls(&address, &tls).map_err(usage)?;
         let proxy = match &url.socket {
             Some(_) => None,
+            // Those of the environment carry TCP; who names one is told so.
+            None if url.is_quic => self.proxy.clone(),
             None => proxy::choose(self.proxy.as_deref(), &host, is_secure, |name| {
                 std::env::var(name).ok()
             }),

@@ -18,6 +18,8 @@ fn urls_are_taken_apart() {
     assert_eq!(Url::parse("mqtt://[::1]:5/").unwrap().port, Some(5));
     let url = Url::parse("mqtts://h/a").unwrap();
     assert_eq!((url.is_secure, url.port), (true, None));
+    let url = Url::parse("quic://h/a").unwrap();
+    assert_eq!((url.is_secure, url.is_quic, url.topic.as_deref()), (true, true, Some("a")));
     let url = Url::parse("wss://h:8084/a/b").unwrap();
     assert_eq!((url.is_secure, url.web_socket.as_deref()), (true, Some("/a/b")));
     assert_eq!((url.port, url.topic), (Some(8084), None));
@@ -29,8 +31,7 @@ fn urls_are_taken_apart() {
         ("unix://run/a", "unix:// has the path of a socket; write unix:///PATH"),
         ("u:secret@host", "\"host\" has no scheme; write mqtt://HOST:PORT/TOPIC"),
         ("host", "\"host\" has no scheme; write mqtt://HOST:PORT/TOPIC"),
-        ("quic://host", "quic:// is not in this version; use mqtt://, mqtts://, ws:// or wss://"),
-        ("http://host", "http:// is no transport; use mqtt://, mqtts://, ws:// or wss://"),
+        ("http://host", "http:// is no transport; use mqtt://, mqtts://, ws://, wss:// or quic://"),
         ("mqtt:///a", "the URL names no host; write mqtt://HOST:PORT/TOPIC"),
         ("mqtt://host:x", "\"x\" is no port"),
         ("mqtt://h/%4", "\"%4\" has a % that no two hex digits of UTF-8 follow; write a % as %25"),

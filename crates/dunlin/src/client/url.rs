@@ -1,4 +1,4 @@
-//! `mqtt://user:password@host:port/topic`, or `mqtts://`; `ws://user:password@host:port/path`, or
+//! `mqtt://user:password@host:port/topic`, or `mqtts://` or `quic://`; `ws://user:password@host:port/path`, or
 //! `wss://`; `unix://user:password@/path`.
 
 /// What a URL says; what it leaves out is `None`.
@@ -6,6 +6,8 @@
 pub(crate) struct Url {
     /// Whether it asks for TLS.
     pub(crate) is_secure: bool,
+    /// Whether it asks for QUIC.
+    pub(crate) is_quic: bool,
     /// The path of a WebSocket, empty for the usual one, if it asks for one.
     pub(crate) web_socket: Option<String>,
     /// The path of a socket within this machine, as the URL has it, if it names one.
@@ -24,15 +26,10 @@ impl Url {
             return Err(format!("{shown:?} has no scheme; write mqtt://HOST:PORT/TOPIC"));
         };
         match scheme {
-            "mqtt" | "mqtts" | "ws" | "wss" | "unix" => {}
-            "quic" => {
-                return Err(format!(
-                    "{scheme}:// is not in this version; use mqtt://, mqtts://, ws:// or wss://"
-                ));
-            }
+            "mqtt" | "mqtts" | "ws" | "wss" | "quic" | "unix" => {}
             _ => {
                 return Err(format!(
-                    "{scheme}:// is no transport; use mqtt://, mqtts://, ws:// or wss://"
+                    "{scheme}:// is no transport; use mqtt://, mqtts://, ws://, wss:// or quic://"
                 ));
             }
         }
@@ -68,7 +65,8 @@ impl Url {
         };
         let text = |part: &str| String::from_utf8(decode(part)?).map_err(|_| escape_error(part));
         Ok(Self {
-            is_secure: matches!(scheme, "mqtts" | "wss"),
+            is_secure: matches!(scheme, "mqtts" | "wss" | "quic"),
+            is_quic: scheme == "quic",
             web_socket,
             socket,
             host,

@@ -222,10 +222,18 @@ fn its_lines_work_as_typed() {
         }
     }
     reader.stop();
-    let kinds = ["mqtts://", "client_ca=", "wss://", "unix://", "password_file=", "rights.file="];
+    let kinds = [
+        "mqtts://",
+        "client_ca=",
+        "wss://",
+        "quic://",
+        "unix://",
+        "password_file=",
+        "rights.file=",
+    ];
     for what in kinds {
         let is_there = reader.brokers.iter().any(|line| line.contains(what));
         assert!(is_there, "the README starts a broker with {what}");
     }
-    assert_eq!(reader.come, 6, "a message came by each way");
+    assert_eq!(reader.come, 7, "a message came by each way");
 }

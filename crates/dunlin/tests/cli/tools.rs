@@ -185,10 +185,13 @@ fn wrong_arguments_are_exit_code_2() {
         (&["pub", "-t", "a", "--psk-identity", "x"], "--psk-identity (TLS) is not in this version"),
         (&["pub", "-t", "a", "-A", "::1"], "-A (a local address) is not in this version"),
         (
-            &["sub", "-t", "a", "quic://host"],
-            "quic:// is not in this version; use mqtt://, mqtts://, ws:// or wss://",
+            &["sub", "-t", "a", "quic://host", "--proxy", "http://proxy"],
+            "no proxy carries quic://; leave the proxy out, or use mqtts://",
         ),
-        (&["sub", "mqtt://host/a", "--insecure"], "the flags of TLS go with mqtts:// and wss://"),
+        (
+            &["sub", "mqtt://host/a", "--insecure"],
+            "the flags of TLS go with mqtts://, wss:// and quic://",
+        ),
     ] {
         run(args).check(2, "", &format!("error: {message}\n"));
     }

@@ -11,6 +11,8 @@ mod delivery;
 mod flow;
 mod liveness;
 mod proxy;
+#[cfg(feature = "quic")]
+mod quic;
 mod retained;
 mod sessions;
 mod shared_subscriptions;

@@ -1,0 +1,199 @@
+//! Who may begin a handshake: how many are under way, whose they are, and who makes room.
+
+use super::{Phase, QuicParts};
+use crate::admission::Admission;
+use crate::core::LimitCause;
+use crate::net::network_of;
+use crate::worker::{Opened, Peer, WorkerMessage};
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+/// Connections that wait for a place at most. What comes beyond them is not answered: clients send
+/// their first packet again.
+const WAITING_MAX: usize = 256;
+/// From this share of the places on, who comes has to show that it is where it says to be.
+const PROOF_SHARE: usize = 4;
+/// A client that is there has answered within this time: longer ones make room when others wait.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Who has shaken hands and opens no stream makes room after this time.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Counts the connections of all endpoints that have no stream yet.
+#[derive(Debug)]
+pub(super) struct Gate {
+    places: Arc<Semaphore>,
+    places_max: usize,
+    /// Room for those who wait for a place.
+    queue: Semaphore,
+    /// How many of those who wait have nobody yet who makes room for them.
+    wanted: Semaphore,
+    per_address_max: usize,
+    /// How many there are of each address.
+    by_address: Mutex<HashMap<IpAddr, usize>>,
+    /// How long a connection may wait for a place, and then take.
+    timeout: Duration,
+    admission: Arc<Admission>,
+    peers: Vec<Peer>,
+    /// The worker that gets the next connection.
+    next: AtomicUsize,
+    pub(super) stopped: watch::Receiver<Phase>,
+}
+
+/// What becomes of somebody who comes.
+#[derive(Debug)]
+pub(super) enum Reception {
+    /// It is counted, and may go on once there is a place.
+    Counted(Visitor),
+    /// It has to prove its address, which costs us nothing.
+    Prove,
+    /// There are too many from its address.
+    Refused,
+}
+
+/// Somebody who is counted for its address as long as this is there.
+#[derive(Debug)]
+pub(super) struct Visitor {
+    gate: Arc<Gate>,
+    address: IpAddr,
+}
+
+/// A place among those whose handshakes are under way.
+#[derive(Debug)]
+pub(super) struct Place {
+    visitor: Visitor,
+    since: Instant,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Gate {
+    pub(super) fn new(parts: &QuicParts, stopped: watch::Receiver<Phase>) -> Arc<Self> {
+        let places_max = parts.half_open_max.min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(places_max)),
+            places_max,
+            queue: Semaphore::new(WAITING_MAX),
+            wanted: Semaphore::new(0),
+            per_address_max: parts.half_open_per_address_max,
+            by_address: Mutex::default(),
+            timeout: parts.timeout,
+            admission: parts.admission.clone(),
+            peers: parts.peers.clone(),
+            next: AtomicUsize::new(0),
+            stopped,
+        })
+    }
+
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
+        self.by_address.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Receives somebody from this address; `is_proven` if it has shown that it is there.
+    pub(super) fn receive(self: &Arc<Self>, address: IpAddr, is_proven: bool) -> Reception {
+        let address = network_of(address);
+        let taken = self.places_max - self.places.available_permits();
+        let mut by_address = self.by_address();
+        let count = by_address.get(&address).copied().unwrap_or_default();
+        // Others might name the address of somebody to keep it out.
+        let is_crowded =
+            taken * PROOF_SHARE >= self.places_max || count * PROOF_SHARE >= self.per_address_max;
+        if is_crowded && !is_proven {
+            return Reception::Prove;
+        }
+        if count >= self.per_address_max {
+            drop(by_address);
+            self.tell_limited(LimitCause::HalfOpenPerAddress);
+            return Reception::Refused;
+        }
+        by_address.insert(address, count + 1);
+        Reception::Counted(Visitor { gate: self.clone(), address })
+    }
+
+    /// Waits until a further connection may be accepted at the rate that is set.
+    pub(super) async fn keep_rate(&self) {
+        while let Err(wait) = self.admission.may_accept() {
+            self.tell_limited(LimitCause::ConnectRate);
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Hands a connection to a worker.
+    pub(super) fn hand_over(&self, opened: Opened) {
+        let next = self.next.fetch_add(1, Ordering::Relaxed) % self.peers.len();
+        self.peers[next].send(WorkerMessage::Open(Box::new(opened)));
+    }
+
+    /// Lets a worker count what a limit has cost.
+    pub(super) fn tell_limited(&self, cause: LimitCause) {
+        if let Some(peer) = self.peers.first() {
+            peer.send(WorkerMessage::Limited(cause, 1));
+        }
+    }
+}
+
+impl Visitor {
+    /// Waits for a place; nothing if there is none in time, or too many wait.
+    pub(super) async fn place(self) -> Option<Place> {
+        let gate = self.gate.clone();
+        if let Ok(permit) = gate.places.clone().try_acquire_owned() {
+            return Some(Place::new(self, permit));
+        }
+        let Ok(_queued) = gate.queue.try_acquire() else { return None };
+        if gate.queue.available_permits() == WAITING_MAX - 1 {
+            // It is the first one.
+            gate.tell_limited(LimitCause::HalfOpen);
+        }
+        gate.wanted.add_permits(1);
+        let permit = timeout(gate.timeout, gate.places.clone().acquire_owned()).await;
+        // If nobody has made room on purpose, nobody need any more.
+        gate.wanted.forget_permits(1);
+        let permit = permit.ok()?.ok()?;
+        Some(Place::new(self, permit))
+    }
+}
+
+impl Drop for Visitor {
+    fn drop(&mut self) {
+        let mut by_address = self.gate.by_address();
+        if let Some(count) = by_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
+impl Place {
+    fn new(visitor: Visitor, permit: OwnedSemaphorePermit) -> Self {
+        Self { visitor, since: Instant::now(), _permit: permit }
+    }
+
+    /// Until when its connection has to have a stream.
+    pub(super) fn until(&self) -> Instant {
+        self.since + self.visitor.gate.timeout
+    }
+
+    /// Waits until its handshake has taken so long that it makes room, if somebody wants that.
+    pub(super) async fn silence(&self) {
+        self.make_room(self.since + SILENCE).await;
+    }
+
+    /// The same for one that has shaken hands.
+    pub(super) async fn patience(&self) {
+        self.make_room(self.since + PATIENCE).await;
+    }
+
+    async fn make_room(&self, from: Instant) {
+        sleep_until(from).await;
+        match self.visitor.gate.wanted.acquire().await {
+            // One makes room for one.
+            Ok(wish) => wish.forget(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! QUIC: a thread that holds the endpoints, and gives the first stream of each connection to a worker
+//! as one end of a pair of sockets, whose other end it copies.
+//!
+//! A worker's loop waits for sockets, and a QUIC connection is none: it belongs to its endpoint,
+//! which keeps its keys, its timers and what was not acknowledged. What a pair costs is one more copy
+//! of each byte; what it gives is that all a worker knows of streams (back-pressure, the end of either
+//! side, moving to another worker) is as it is elsewhere.
+
+mod door;
+mod gate;
+mod relay;
+
+pub(crate) use door::DoorParts;
+
+use crate::admission::Admission;
+use crate::worker::Peer;
+use door::Door;
+use gate::Gate;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+/// How long connections may take to say their last words when the broker stops, and the endpoints to
+/// tell those who did not.
+const FAREWELL: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_millis(300);
+
+/// What the thread is made of.
+pub(crate) struct QuicParts {
+    pub(crate) doors: Vec<DoorParts>,
+    pub(crate) peers: Vec<Peer>,
+    pub(crate) admission: Arc<Admission>,
+    /// Connections without a stream at most, of those that came by QUIC.
+    pub(crate) half_open_max: usize,
+    /// The same for one address.
+    pub(crate) half_open_per_address_max: usize,
+    /// How long a connection may take until it has a stream.
+    pub(crate) timeout: Duration,
+}
+
+/// How far the broker is with stopping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// It is not.
+    Runs,
+    /// Nobody else is let in.
+    Closes,
+    /// The workers have ended: nothing more comes of them.
+    Ends,
+}
+
+/// The running thread.
+#[derive(Debug)]
+pub(crate) struct Quic {
+    phase: watch::Sender<Phase>,
+    thread: JoinHandle<()>,
+}
+
+impl Quic {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// What the system says, or that a certificate is of no use for QUIC.
+    pub(crate) fn start(parts: QuicParts) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (phase, stopped) = watch::channel(Phase::Runs);
+        let gate = Gate::new(&parts, stopped.clone());
+        let doors = {
+            let _entered = runtime.enter();
+            let doors = parts.doors.into_iter();
+            doors.map(|door| Door::open(door, gate.clone())).collect::<io::Result<Vec<_>>>()?
+        };
+        let thread = std::thread::Builder::new()
+            .name("dunlin-quic".to_owned())
+            .spawn(move || runtime.block_on(run(doors, stopped)))?;
+        Ok(Self { phase, thread })
+    }
+
+    /// Lets nobody else in.
+    pub(crate) fn close(&self) {
+        self.phase.send_replace(Phase::Closes);
+    }
+
+    /// Lets the connections say what they still have to say, and ends the thread. No worker is left.
+    pub(crate) fn end(self) -> std::thread::Result<()> {
+        self.phase.send_replace(Phase::Ends);
+        self.thread.join()
+    }
+}
+
+async fn run(doors: Vec<Door>, mut stopped: watch::Receiver<Phase>) {
+    let endpoints: Vec<_> = doors.iter().map(Door::endpoint).collect();
+    let mut running: JoinSet<()> = doors.into_iter().map(Door::run).collect();
+    // Without a sender the broker is gone.
+    let _ = stopped.wait_for(|phase| *phase >= Phase::Ends).await;
+    let all = async { while running.join_next().await.is_some() {} };
+    if tokio::time::timeout(FAREWELL, all).await.is_err() {
+        tracing::debug!("a client of QUIC did not take its last bytes in time");
+    }
+    for endpoint in &endpoints {
+        endpoint.close(relay::NO_ERROR, b"");
+    }
+    for endpoint in endpoints {
+        // What tells them is under way; more is not waited for.
+        let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    }
+}

@@ -1,0 +1,210 @@
+//! QUIC, as `quic://` asks for it: MQTT on the one stream of a connection that has a UDP socket of its
+//! own. The connection survives a change of our address.
+
+use crate::transport::Tcp;
+use crate::{ConfigError, ConnectError};
+use dunlin_transport::tls::TlsConnector;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{
+    ClientConfig, ConnectError as Unconnected, Connection, Endpoint, EndpointConfig, RecvStream,
+    SendStream, TokioRuntime, TransportConfig, VarInt,
+};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// The name of MQTT in the handshake (ALPN), as registered.
+const ALPN_MQTT: &[u8] = b"mqtt";
+
+/// How often a connection without traffic shows that it is there: often enough for what lies on the
+/// way not to forget it. Whether the Server is there is the Keep Alive's to find out.
+const PROBE_AFTER: Duration = Duration::from_secs(25);
+
+/// How long an address is tried alone.
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+
+/// Makes QUIC connections.
+#[derive(Clone)]
+pub(crate) struct QuicConnector {
+    tls: TlsConnector,
+    config: ClientConfig,
+}
+
+impl QuicConnector {
+    /// With these settings of TLS; MQTT is asked for unless they name protocols.
+    pub(crate) fn new(tls: TlsConnector) -> Result<Self, ConfigError> {
+        let mut config = (*tls.config()).clone();
+        if config.alpn_protocols.is_empty() {
+            config.alpn_protocols = vec![ALPN_MQTT.to_vec()];
+        }
+        let crypto = QuicClientConfig::try_from(config);
+        let crypto = crypto.map_err(|error| ConfigError::Quic(error.to_string()))?;
+        let mut transport = TransportConfig::default();
+        transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
+        transport.max_concurrent_uni_streams(VarInt::from_u32(0));
+        transport.datagram_receive_buffer_size(None);
+        transport.keep_alive_interval(Some(PROBE_AFTER));
+        // The Server's is enough.
+        transport.max_idle_timeout(None);
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        Ok(Self { tls, config })
+    }
+
+    /// Connects to whichever address of the server answers: where nobody listens nobody says so, so
+    /// each further one is tried soon.
+    pub(crate) async fn connect(&self, server: &Tcp) -> Result<QuicStream, ConnectError> {
+        let mut addresses = server.addresses().await?;
+        let mut attempts = JoinSet::new();
+        let mut last_error = None;
+        let mut next = addresses.next();
+        while next.is_some() || !attempts.is_empty() {
+            if let Some(address) = next.take() {
+                let (connector, host) = (self.clone(), server.host.clone());
+                attempts.spawn(async move { connector.connect_to(address, &host).await });
+                next = addresses.next();
+            }
+            let attempt = match next {
+                Some(_) => timeout(NEXT_ADDRESS_AFTER, attempts.join_next()).await,
+                None => Ok(attempts.join_next().await),
+            };
+            match attempt {
+                Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
+                Ok(Some(Ok(Err(error)))) => last_error = Some(error),
+                Ok(Some(Err(error))) => last_error = Some(Failure::Network(error.into())),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        let peer = server.peer();
+        Err(match last_error {
+            Some(Failure::Tls(source)) => ConnectError::Tls { peer, source: Arc::new(source) },
+            Some(Failure::Network(source)) => {
+                ConnectError::Transport { peer, source: Arc::new(source) }
+            }
+            None => server.unresolved(io::ErrorKind::NotFound.into()),
+        })
+    }
+
+    async fn connect_to(&self, address: SocketAddr, host: &str) -> Result<QuicStream, Failure> {
+        let local: SocketAddr = match address {
+            SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+            SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+        };
+        let socket = UdpSocket::bind(local).map_err(Failure::Network)?;
+        let endpoint =
+            Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime));
+        let endpoint = endpoint.map_err(Failure::Network)?;
+        let name = self.tls.server_name(host);
+        let connecting = endpoint.connect_with(self.config.clone(), address, name);
+        let connection = connecting.map_err(Failure::unconnected)?.await?;
+        let (send, recv) = connection.open_bi().await?;
+        Ok(QuicStream { send, recv, connection, delivered: None })
+    }
+}
+
+/// Why there is no connection.
+enum Failure {
+    Network(io::Error),
+    Tls(io::Error),
+}
+
+impl Failure {
+    fn unconnected(error: Unconnected) -> Self {
+        match error {
+            Unconnected::InvalidServerName(_) => Self::Tls(io::Error::other(error)),
+            error => Self::Network(io::Error::other(error)),
+        }
+    }
+}
+
+impl From<quinn::ConnectionError> for Failure {
+    fn from(error: quinn::ConnectionError) -> Self {
+        // What is wrong with TLS has codes of its own, on whichever side it was seen.
+        let is_tls = match &error {
+            quinn::ConnectionError::TransportError(error) => is_crypto(u64::from(error.code)),
+            quinn::ConnectionError::ConnectionClosed(close) => {
+                is_crypto(u64::from(close.error_code))
+            }
+            _ => false,
+        };
+        if is_tls { Self::Tls(io::Error::other(error)) } else { Self::Network(error.into()) }
+    }
+}
+
+/// Whether a code of an error is an alert of TLS (RFC 9001 §4.8).
+const fn is_crypto(code: u64) -> bool {
+    matches!(code, 0x100..=0x1ff)
+}
+
+type Delivered = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// The stream of a connection. The connection is closed when this is dropped.
+pub(crate) struct QuicStream {
+    send: SendStream,
+    recv: RecvStream,
+    connection: Connection,
+    /// Ready when the Server has all that was written.
+    delivered: Option<Delivered>,
+}
+
+impl AsyncRead for QuicStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match ready!(self.recv.poll_read_buf(cx, out)) {
+            Err(quinn::ReadError::ConnectionLost(error)) if is_over(&error) => Poll::Ready(Ok(())),
+            read => Poll::Ready(read.map_err(io::Error::from)),
+        }
+    }
+}
+
+/// Whether the Server has closed the connection as it does when all was said.
+fn is_over(error: &quinn::ConnectionError) -> bool {
+    matches!(error, quinn::ConnectionError::ApplicationClosed(close)
+        if close.error_code == VarInt::from_u32(0))
+}
+
+impl AsyncWrite for QuicStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.send).poll_write(cx, bytes).map_err(io::Error::from)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // What was taken leaves by itself.
+        Poll::Ready(Ok(()))
+    }
+
+    /// Ready when the Server has all of it: what is dropped before may be lost.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.delivered.is_none() {
+            // It fails on a stream that is over.
+            let _ = self.send.finish();
+            let stopped = self.send.stopped();
+            self.delivered = Some(Box::pin(async {
+                let _ = stopped.await;
+            }));
+        }
+        match &mut self.delivered {
+            Some(delivered) => delivered.as_mut().poll(cx).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+impl Drop for QuicStream {
+    fn drop(&mut self) {
+        self.connection.close(VarInt::from_u32(0), b"");
+    }
+}
