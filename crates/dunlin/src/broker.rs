@@ -163,6 +163,14 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 
 fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
     let filter = &loaded.config.log;
+    let of_requests = |part: &&str| part.trim_start().starts_with("ureq");
+    if let Some(part) = filter.split(',').find(of_requests) {
+        let origin = loaded.origin("log").clone();
+        let reason = format!(
+            "{part:?} would write the secret of auth.http.bearer_file into the log; leave it away"
+        );
+        return Err(Failure::usage(ConfigError::Value { origin, key: "log", reason }.to_string()));
+    }
     // What the store's engine does is its own affair, unless somebody asks for it.
     // A block that can't be read is told of once by the store, and many times by lsm_tree.
     // What goes out to a back end of logins is nobody's to read, whatever is asked for.

@@ -2,17 +2,21 @@
 //! own word lets somebody in, or leaves it to the methods after it.
 
 use super::chain::{Answer, Bulkhead, Candidate, Method};
-use super::circuit::{Circuit, FAILURES_MAX, Turn};
+use super::circuit::{Circuit, FAILURES_MAX, Network, Outcome, Turn};
 use super::http_client::{HttpAnswer, HttpClient};
 use super::vouched::{self, Unvouched};
 use crate::config::{Config, Http};
 use crate::core::Grant;
+use crate::net::network_of;
 use crate::trusted_file::{self, Fault, TrustedFile};
-use dunlin_identity::hook::{self, ANSWER_LEN_MAX, InvalidAnswer, PASSWORD_LEN_MAX, Vouched};
+use dunlin_identity::hook::{
+    self, ANSWER_LEN_MAX, CLIENT_IDENTIFIER_LEN_MAX, InvalidAnswer, PASSWORD_LEN_MAX, Vouched,
+};
 use dunlin_identity::{USER_NAME_LEN_MAX, UserName};
 use dunlin_protocol::codec::ReasonCode;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant as Clock};
@@ -77,9 +81,27 @@ enum Failure {
 }
 
 impl Failure {
-    /// Whether the back end is to blame, and not what a Client has said.
-    const fn is_of_back_end(&self) -> bool {
-        !matches!(self, Self::Status(400..=499) | Self::Answer(InvalidAnswer::Name(_)))
+    /// What it says of the back end.
+    fn outcome(&self) -> Outcome {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
+        match self {
+            Self::Answer(InvalidAnswer::Name(_)) => Outcome::Well,
+            // It asks to be left alone, or to be asked later.
+            Self::Status(408 | 429) => Outcome::Failed,
+            Self::Status(400..=499) => Outcome::Refused,
+            Self::Http(ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
+                Outcome::Unreachable
+            }
+            Self::Http(ureq::Error::Io(error))
+                if matches!(
+                    error.kind(),
+                    ConnectionRefused | HostUnreachable | NetworkUnreachable
+                ) =>
+            {
+                Outcome::Unreachable
+            }
+            Self::Http(_) | Self::Status(_) | Self::Answer(_) => Outcome::Failed,
+        }
     }
 }
 
@@ -111,6 +133,10 @@ impl BackEnd {
     }
 }
 
+fn network(candidate: &Candidate) -> Network {
+    candidate.address.map(|address| network_of(address.ip()))
+}
+
 fn timeout(settings: &Http) -> Duration {
     Duration::from_millis(u64::from(settings.timeout_millis))
 }
@@ -126,16 +152,13 @@ impl Hook {
         Ok(Some(Self { settings, heeds_rules, back_end, circuit }))
     }
 
-    /// Reads the files again; whether there are some. What is in force stays so if one of them is of
-    /// no use.
+    /// Reads the files again, also those of the authorities that this machine trusts; whether there
+    /// are some of our own. What is in force stays so if one of them is of no use.
     pub(crate) fn reload(&self) -> Result<bool, HttpFileError> {
-        if self.settings.ca_file.is_none() && self.settings.bearer_file.is_none() {
-            return Ok(false);
-        }
         if let Some(back_end) = BackEnd::read(&self.settings)? {
             *self.back_end.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(back_end);
         }
-        Ok(true)
+        Ok(self.settings.ca_file.is_some() || self.settings.bearer_file.is_some())
     }
 
     fn back_end(&self) -> Arc<BackEnd> {
@@ -143,10 +166,12 @@ impl Hook {
     }
 
     fn ask(&self, candidate: &Candidate) -> Answer {
-        let Some(attempt) = self.circuit.begin(Clock::now()) else { return DOWN };
+        let Some(attempt) = self.circuit.begin(Clock::now(), network(candidate)) else {
+            return DOWN;
+        };
         let asked = self.back_end().ask(candidate);
-        let is_well = asked.as_ref().err().is_none_or(|failure| !failure.is_of_back_end());
-        let turn = self.circuit.end(Clock::now(), attempt, is_well);
+        let outcome = asked.as_ref().err().map_or(Outcome::Well, Failure::outcome);
+        let turn = self.circuit.end(Clock::now(), attempt, outcome);
         self.tell(turn, asked.as_ref().err());
         match asked {
             Ok(Some(hook::Answer::Allow(vouched))) => self.allow(candidate, &vouched),
@@ -271,7 +296,11 @@ impl Method for Arc<Hook> {
             let why = "the user name or password is too long for auth.http";
             return Some(Answer::Deny(ReasonCode::BadUserNameOrPassword, why));
         }
-        self.circuit.is_open(Clock::now()).then_some(DOWN)
+        if login.client_identifier.len() > CLIENT_IDENTIFIER_LEN_MAX {
+            let why = "the client identifier is too long for auth.http";
+            return Some(Answer::Deny(ReasonCode::ClientIdentifierNotValid, why));
+        }
+        self.circuit.is_open(Clock::now(), network(candidate)).then_some(DOWN)
     }
 
     fn answer(&self, candidate: &Candidate) -> Answer {

@@ -1,19 +1,20 @@
 //! Requests to back ends of logins, on the thread that asks: bounded in time and size, not redirected
 //! and by no proxy.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Clock};
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::{HeaderValue, Response, Uri};
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::time::Duration as Time;
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// Bytes that the head of an answer may have.
 pub(super) const HEAD_LEN_MAX: usize = 16 << 10;
 
-/// How long an address is used before its name is looked up again.
+/// How long an address is used before its name is looked up again, beside those who use it.
 const ADDRESS_AGE_MAX: Duration = Duration::from_secs(30);
 
 /// One URL, and how it is asked.
@@ -33,8 +34,8 @@ pub(super) struct HttpAnswer {
 }
 
 impl HttpClient {
-    /// A request may take so long once its name is looked up, which the system bounds, and an answer
-    /// may have so many bytes. Without certificates, those count that this machine trusts.
+    /// A request may take so long, and an answer may have so many bytes. That includes the first
+    /// look-up of its name; later ones keep nobody waiting. Without certificates, those count that this machine trusts.
     pub(super) fn new(
         url: &str,
         timeout: Duration,
@@ -91,18 +92,52 @@ impl HttpClient {
     }
 }
 
-/// Looks names up on the thread that asks. By itself the library starts a thread for each look-up,
-/// and panics when the system gives none.
+/// Looks the name of the one URL up on the thread that asks for the first time, then beside those who
+/// ask: whoever looks names up may be slow or down, which the back end need not be. By itself the library
+/// starts a thread for each look-up, and panics when the system gives none.
+#[derive(Clone, Debug, Default)]
+struct OnThisThread(Arc<Lookups>);
+
 #[derive(Debug, Default)]
-struct OnThisThread {
+struct Lookups {
     resolver: DefaultResolver,
-    /// What the name of the one URL has come to, and when.
+    /// What the name has come to, and when.
     found: Mutex<Option<(Clock, ResolvedSocketAddrs)>>,
+    is_looking: AtomicBool,
+}
+
+impl Lookups {
+    fn found(&self) -> Option<(Clock, ResolvedSocketAddrs)> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn look_up(&self, uri: &Uri, config: &Config) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        // Not locked meanwhile: who waits for a name does so alone.
+        let addresses = self.resolver.resolve(uri, config, NextTimeout::default())?;
+        let found = Some((Clock::now(), addresses.clone()));
+        *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        Ok(addresses)
+    }
 }
 
 impl OnThisThread {
-    fn found(&self) -> Option<(Clock, ResolvedSocketAddrs)> {
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Looks the name up again on a thread of its own, if none does.
+    fn refresh(&self, uri: &Uri, config: &Config) {
+        if self.0.is_looking.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (lookups, uri, config) = (self.0.clone(), uri.clone(), config.clone());
+        let looks = move || {
+            if let Err(error) = lookups.look_up(&uri, &config) {
+                let host = uri.host().unwrap_or_default();
+                tracing::warn!("{host} can't be looked up, its last address is used on: {error}");
+            }
+            lookups.is_looking.store(false, Ordering::Release);
+        };
+        let begun = std::thread::Builder::new().name("dunlin-lookup".to_owned()).spawn(looks);
+        if begun.is_err() {
+            self.0.is_looking.store(false, Ordering::Release);
+        }
     }
 }
 
@@ -110,27 +145,14 @@ impl Resolver for OnThisThread {
     fn resolve(
         &self,
         uri: &Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
+        config: &Config,
+        _: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.found();
-        if let Some((at, addresses)) = &found
-            && at.elapsed() < ADDRESS_AGE_MAX
-        {
-            return Ok(addresses.clone());
+        let Some((at, addresses)) = self.0.found() else { return self.0.look_up(uri, config) };
+        if at.elapsed() >= ADDRESS_AGE_MAX {
+            self.refresh(uri, config);
         }
-        let never = NextTimeout { after: Time::NotHappening, ..timeout };
-        // Not locked meanwhile: who waits for a name does so alone.
-        match (self.resolver.resolve(uri, config, never), found) {
-            (Ok(addresses), _) => {
-                let found = Some((Clock::now(), addresses.clone()));
-                *self.found.lock().unwrap_or_else(PoisonError::into_inner) = found;
-                Ok(addresses)
-            }
-            // Who looks names up is down, which the back end need not be.
-            (Err(_), Some((_, addresses))) => Ok(addresses),
-            (Err(error), None) => Err(error),
-        }
+        Ok(addresses)
     }
 }
 
@@ -212,5 +234,35 @@ mod tests {
         assert_eq!(named.get().expect("an answer").status, 204);
         server.join().expect("asked");
         assert!(client("http://name.invalid/").get().is_err());
+    }
+
+    #[test]
+    fn an_old_address_serves_while_its_name_is_looked_up_beside_it() {
+        let lookups = OnThisThread::default();
+        let ask = |uri: &'static str| {
+            let (uri, config) = (Uri::from_static(uri), Config::default());
+            lookups.resolve(&uri, &config, NextTimeout::default()).expect("addresses")
+        };
+        let known = ask("http://127.0.0.1:1/");
+        let Some(old) = Clock::now().checked_sub(ADDRESS_AGE_MAX) else { return };
+        let set = |at| *lookups.0.found.lock().expect("no panic") = Some((at, known.clone()));
+        set(old);
+        // Somebody looks it up already.
+        lookups.0.is_looking.store(true, Ordering::Release);
+        assert_eq!(ask("http://127.0.0.1:2/")[..], known[..]);
+        lookups.0.is_looking.store(false, Ordering::Release);
+        // Now this one has it looked up, and does not wait for that.
+        assert_eq!(ask("http://127.0.0.1:2/")[..], known[..]);
+        while lookups.0.is_looking.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        assert_eq!(ask("http://127.0.0.1:3/")[0].port(), 2);
+        // A name that can't be looked up any more keeps its address.
+        set(old);
+        assert_eq!(ask("http://name.invalid/")[..], known[..]);
+        while lookups.0.is_looking.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        assert_eq!(ask("http://name.invalid/")[..], known[..]);
     }
 }

@@ -1,7 +1,7 @@
 //! The threads that decide about logins: those of each method, with a bounded queue in front of them,
 //! so that a method that takes long keeps nobody waiting but who needs it.
 
-use super::chain::{Candidate, Method};
+use super::chain::{Bulkhead, Candidate, Method};
 use super::judge::{Course, Judge, Ruling};
 use super::later::{Answer as Delayed, Later};
 use super::queue::{Client, Queue, Turn};
@@ -66,7 +66,9 @@ impl Pool {
         waiting_max: usize,
     ) -> io::Result<(Self, Vec<JoinHandle<()>>)> {
         let bulkheads: Vec<_> = judge.chain().methods().map(Method::bulkhead).collect();
-        let queue = |_| Arc::new(Queue::new(waiting_max));
+        // Who shares an address and a name with many may still have a part of the threads.
+        let queue =
+            |bulkhead: Bulkhead| Arc::new(Queue::new(waiting_max, (bulkhead.threads / 4).max(1)));
         let queues = bulkheads.iter().map(|bulkhead| bulkhead.map(queue)).collect();
         let (later, last) = Later::start(peers)?;
         let (judge, peers) = (judge.clone(), peers.to_vec());
@@ -115,6 +117,9 @@ fn work(judge: &Judge, queue: &Queue<Job>, shared: &Weak<Shared>) {
     while let Some(Turn { item: job, client }) = queue.take() {
         let now = Clock::now();
         let course = job.is_wanted(now).then(|| judge.ask(now, job.method, &job.candidate));
+        if now >= job.until {
+            judge.refusals().tell(&job.candidate, "its turn did not come in time");
+        }
         queue.finish(client);
         let Some(shared) = shared.upgrade() else { return };
         shared.tell_news(job.method);
@@ -177,7 +182,7 @@ impl Drop for Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::chain::{Answer, Bulkhead, Chain};
+    use crate::auth::chain::{Answer, Chain};
     use crate::core::{
         Core, CoreConfig, Durability, Grant, Login, QueueHead, RetainedStore, WorkerNumber,
     };

@@ -1,5 +1,5 @@
-//! Logins that wait for the threads of one method: so many at most, and of one Client one at a time is
-//! thought about, so that whoever sends a thousand is one among those who wait.
+//! Logins that wait for the threads of one method: so many at most, and of one Client only a few at a
+//! time are thought about, and only some wait, so that whoever sends a thousand is one among others.
 
 use crate::net::network_of;
 use dunlin_protocol::codec::Text;
@@ -26,16 +26,29 @@ pub(super) struct Queue<T> {
     state: Mutex<State<T>>,
     changed: Condvar,
     len_max: usize,
+    /// How many logins of one Client may be ready or thought about at once.
+    turns_max: usize,
 }
+
+/// One Client may have this part of the room for itself.
+const SHARE: usize = 8;
 
 #[derive(Debug)]
 struct State<T> {
     ready: VecDeque<Turn<T>>,
-    /// Clients of which one login is ready or thought about, and their further ones.
-    busy: HashMap<Client, VecDeque<T>>,
+    /// Clients of which some login is ready or thought about.
+    busy: HashMap<Client, Busy<T>>,
     /// How many wait, ready or not.
     len: usize,
     is_closed: bool,
+}
+
+#[derive(Debug)]
+struct Busy<T> {
+    /// Logins that are ready or thought about: one at least.
+    turns: usize,
+    /// Those that wait for one of them to end.
+    parked: VecDeque<T>,
 }
 
 /// Something whose turn has come; [`Queue::finish`] is to be told when it is over.
@@ -47,11 +60,11 @@ pub(super) struct Turn<T> {
 }
 
 impl<T> Queue<T> {
-    /// Room for so many.
-    pub(super) fn new(len_max: usize) -> Self {
+    /// Room for so many, of which one Client may have so many turns at once.
+    pub(super) fn new(len_max: usize, turns_max: usize) -> Self {
         let state =
             State { ready: VecDeque::new(), busy: HashMap::new(), len: 0, is_closed: false };
-        Self { state: Mutex::new(state), changed: Condvar::new(), len_max }
+        Self { state: Mutex::new(state), changed: Condvar::new(), len_max, turns_max }
     }
 
     fn state(&self) -> MutexGuard<'_, State<T>> {
@@ -64,14 +77,24 @@ impl<T> Queue<T> {
         if state.len >= self.len_max || state.is_closed {
             return Some(item);
         }
-        state.len += 1;
         if let Some(client) = &client {
-            if let Some(others) = state.busy.get_mut(client) {
-                others.push_back(item);
-                return None;
+            let busy = state.busy.get_mut(client);
+            if let Some(busy) = busy {
+                if busy.turns >= self.turns_max {
+                    if busy.parked.len() >= (self.len_max / SHARE).max(1) {
+                        return Some(item);
+                    }
+                    busy.parked.push_back(item);
+                    state.len += 1;
+                    return None;
+                }
+                busy.turns += 1;
+            } else {
+                let first = Busy { turns: 1, parked: VecDeque::new() };
+                state.busy.insert(client.clone(), first);
             }
-            state.busy.insert(client.clone(), VecDeque::new());
         }
+        state.len += 1;
         state.ready.push_back(Turn { item, client });
         self.changed.notify_one();
         None
@@ -93,15 +116,15 @@ impl<T> Queue<T> {
     pub(super) fn finish(&self, client: Option<Client>) {
         let Some(client) = client else { return };
         let mut state = self.state();
-        let Some(next) = state.busy.get_mut(&client).map(VecDeque::pop_front) else { return };
-        match next {
-            Some(item) => {
-                state.ready.push_back(Turn { item, client: Some(client) });
-                self.changed.notify_one();
-            }
-            None => {
-                state.busy.remove(&client);
-            }
+        let Some(busy) = state.busy.get_mut(&client) else { return };
+        if let Some(item) = busy.parked.pop_front() {
+            state.ready.push_back(Turn { item, client: Some(client) });
+            self.changed.notify_one();
+            return;
+        }
+        busy.turns -= 1;
+        if busy.turns == 0 {
+            state.busy.remove(&client);
         }
     }
 
@@ -127,7 +150,7 @@ mod tests {
 
     #[test]
     fn each_client_has_one_turn_at_a_time() {
-        let queue = Queue::new(100);
+        let queue = Queue::new(100, 1);
         let (guesser, neighbour) = (client("192.0.2.1", "gauge"), client("192.0.2.2", "gauge"));
         for item in ["first", "second", "third"] {
             assert_eq!(queue.push(guesser.clone(), item), None);
@@ -154,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_household_is_one_address() {
-        let queue = Queue::new(100);
+        let queue = Queue::new(100, 1);
         assert_eq!(queue.push(client("2001:db8::1", "gauge"), "one"), None);
         assert_eq!(queue.push(client("2001:db8::2", "gauge"), "two"), None);
         assert_eq!(queue.push(client("2001:db8:0:1::1", "gauge"), "three"), None);
@@ -163,14 +186,14 @@ mod tests {
 
     #[test]
     fn there_is_so_much_room_whoever_waits() {
-        let queue = Queue::new(3);
+        let queue = Queue::new(3, 1);
         let guesser = client("192.0.2.1", "gauge");
         for _ in 0..2 {
             assert_eq!(queue.push(guesser.clone(), "guess"), None);
         }
         assert_eq!(queue.push(None, "local"), None);
         assert_eq!(queue.push(None, "more"), Some("more"));
-        assert_eq!(queue.push(guesser.clone(), "more"), Some("more"));
+        assert_eq!(queue.push(guesser, "more"), Some("more"));
         let (_, client) = take(&queue);
         assert_eq!(queue.push(None, "more"), None);
         queue.finish(client);
@@ -178,8 +201,35 @@ mod tests {
     }
 
     #[test]
+    fn a_client_has_some_turns_at_once_and_a_part_of_the_room() {
+        let queue = Queue::new(4 * SHARE, 2);
+        let fleet = client("192.0.2.1", "fleet");
+        for item in ["first", "second", "1", "2", "3", "4"] {
+            assert_eq!(
+                queue.push(fleet.clone(), item),
+                None,
+                "two turns, and an eighth of the room"
+            );
+        }
+        assert_eq!(queue.push(fleet.clone(), "5"), Some("5"));
+        assert_eq!(queue.push(client("192.0.2.2", "other"), "other"), None);
+        assert_eq!([(); 3].map(|()| take(&queue).0), ["first", "second", "other"]);
+        queue.finish(fleet.clone());
+        assert_eq!(queue.push(fleet.clone(), "5"), None, "there is room again");
+        for expected in ["1", "2", "3", "4", "5"] {
+            assert_eq!(take(&queue).0, expected);
+            queue.finish(fleet.clone());
+        }
+        assert_eq!(queue.state().busy.len(), 2, "one turn of the fleet, and the other");
+        queue.finish(fleet.clone());
+        assert_eq!(queue.state().busy.len(), 1);
+        assert_eq!(queue.push(fleet, "6"), None);
+        assert_eq!(take(&queue).0, "6");
+    }
+
+    #[test]
     fn who_waits_in_vain_is_told_of_the_end() {
-        let queue = Queue::<()>::new(3);
+        let queue = Queue::<()>::new(3, 1);
         std::thread::scope(|scope| {
             let waiting = [(); 2].map(|()| scope.spawn(|| queue.take().is_none()));
             queue.close();

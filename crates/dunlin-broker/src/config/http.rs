@@ -1,7 +1,7 @@
 //! The back end that is asked about logins over HTTP, and which URLs are safe to ask.
 
 use super::setting::{Kind, Limit, Setting, Value};
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use ureq::http::Uri;
 
@@ -45,12 +45,25 @@ pub(super) fn mistake_of_url(url: &str) -> Option<&'static str> {
     }
     let is_url =
         url.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(|host| !host.is_empty()));
+    // A colon after the brackets of an IPv6 address, if there are some, begins a port.
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.contains(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let is_port = |port: &str| {
+        port.bytes().all(|byte| byte.is_ascii_digit())
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if port.is_some_and(|port| !is_port(port)) {
+        return Some("its port is no number from 1 to 65535");
+    }
     let is_safe = match url.split_once("://") {
         Some(("https", _)) => true,
         // Nobody else is on the way.
         Some(("http", _)) => {
-            let address = authority.parse::<SocketAddr>();
-            address.is_ok_and(|address| address.ip().is_loopback())
+            let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let address = address.unwrap_or(host).parse::<IpAddr>();
+            address.is_ok_and(|address| address.is_loopback())
         }
         _ => false,
     };

@@ -132,7 +132,10 @@ fn settings_of_tokens_belong_together() {
     let url = |url: &str| {
         from_file(&format!("auth.jwt.algorithms = ['RS256']\nauth.jwt.jwks_url = '{url}'"))
     };
-    for safe in ["https://id", "https://id:1/a?b", "http://127.0.0.1:1/a", "http://[::1]:1"] {
+    for safe in ["https://id", "https://id:1/a?b", "http://127.0.0.1:1/a", "http://[::1]:1"]
+        .into_iter()
+        .chain(["http://127.0.0.1/a", "http://[::1]", "http://[::1]/a", "https://[2001:db8::1]/"])
+    {
         assert!(url(safe).is_ok(), "{safe}");
     }
     for unsafe_one in [
@@ -143,10 +146,15 @@ fn settings_of_tokens_belong_together() {
         "https://a b/",
         "https:///a",
         "ftp://127.0.0.1:1/",
+        "http://::1/",
         "id.example.org",
     ] {
         let error = url(unsafe_one).expect_err(unsafe_one).to_string();
         assert!(error.contains("jwks_url: expected an https:// URL"), "{error}");
+    }
+    for port in ["84433", "", "0", "+1"] {
+        let error = url(&format!("https://id.example.org:{port}/a")).expect_err(port).to_string();
+        assert!(error.contains("jwks_url: its port is no number from 1 to 65535"), "{error}");
     }
     for telling in [
         "http://127.0.0.1@id.example.org:1/",

@@ -20,6 +20,9 @@ pub const ANSWER_LEN_MAX: usize = 16 << 10;
 /// Bytes of a password that a back end is asked about: as many as a token may have.
 pub const PASSWORD_LEN_MAX: usize = crate::jwt::TOKEN_LEN_MAX;
 
+/// Bytes of a Client Identifier that a back end is asked about.
+pub const CLIENT_IDENTIFIER_LEN_MAX: usize = 1024;
+
 /// Groups that an answer may name.
 pub const GROUPS_MAX: usize = crate::jwt::GROUPS_MAX;
 
@@ -151,7 +154,8 @@ pub fn parse(json: &[u8]) -> Result<Answer, InvalidAnswer> {
     if let Some(unknown) = members.names().find(|name| !MEMBERS.contains(name)) {
         return Err(InvalidAnswer::Unknown(unknown.chars().take(64).collect()));
     }
-    let member = |name| members.get(name).filter(|value| !value.is_null());
+    // Null is no way to leave something out: it may be what has become of a name that is not known.
+    let member = |name| members.get(name);
     let expires_in = member("expires_in").map(|value| value.as_u64().filter(|secs| *secs > 0));
     let expires_in_secs = typed(expires_in, "expires_in")?;
     let user = typed(member("user").map(Value::as_str), "user")?;

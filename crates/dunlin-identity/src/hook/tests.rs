@@ -80,10 +80,7 @@ fn answers_that_allow() {
     assert_eq!(vouched.rules, Some(json!([{"allow": ["publish"]}])));
     assert_eq!(vouched.expires_in_secs, Some(60));
     let nothing = Vouched { user: None, groups: Vec::new(), rules: None, expires_in_secs: None };
-    for json in [
-        r#"{"allow":true}"#,
-        r#" {"allow":true,"user":null,"groups":null,"rules":null,"expires_in":null} "#,
-    ] {
+    for json in [r#"{"allow":true}"#, r#" {"allow":true,"groups":[]} "#] {
         assert_eq!(allowed(json), nothing, "{json}");
     }
 }
@@ -107,6 +104,10 @@ fn answers_that_are_none() {
         (r#"{"allow":true} x"#, Wrong::NotAnObject),
         (r#"{"allow":false,"allow":true}"#, Wrong::NotAnObject),
         ("{}", Wrong::Missing),
+        (r#"{"allow":true,"user":null}"#, Wrong::WrongType("user")),
+        (r#"{"allow":true,"groups":null}"#, Wrong::WrongType("groups")),
+        (r#"{"allow":true,"rules":null}"#, Wrong::WrongType("rules")),
+        (r#"{"allow":true,"expires_in":null}"#, Wrong::WrongType("expires_in")),
         (r#"{"user":"gauge"}"#, Wrong::Missing),
         (r#"{"allow":"true"}"#, Wrong::WrongType("allow")),
         (r#"{"allow":1}"#, Wrong::WrongType("allow")),
