@@ -159,6 +159,8 @@ pub fn parse(json: &[u8]) -> Result<Answer, InvalidAnswer> {
     let expires_in = member("expires_in").map(|value| value.as_u64().filter(|secs| *secs > 0));
     let expires_in_secs = typed(expires_in, "expires_in")?;
     let user = typed(member("user").map(Value::as_str), "user")?;
+    let rules = member("rules").map(|rules| (!rules.is_null()).then(|| rules.clone()));
+    let rules = typed(rules, "rules")?;
     let groups = member("groups").map(|groups| {
         groups.as_array().and_then(|groups| groups.iter().map(Value::as_str).collect())
     });
@@ -169,7 +171,7 @@ pub fn parse(json: &[u8]) -> Result<Answer, InvalidAnswer> {
     Ok(Answer::Allow(Vouched {
         user: user.map(UserName::new).transpose()?,
         groups: groups.into_iter().map(UserName::new).collect::<Result<_, _>>()?,
-        rules: member("rules").cloned(),
+        rules,
         expires_in_secs,
     }))
 }
