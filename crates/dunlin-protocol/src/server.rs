@@ -423,6 +423,15 @@ impl ServerConnection {
         self.engine.send_prepared(now, packet_identifier, out)
     }
 
+    /// Takes a message back that was prepared on this connection and not sent: its exchange is over,
+    /// and its Packet Identifier is free. `None` if the Client has answered before it was asked.
+    pub fn take_prepared(&mut self, packet_identifier: PacketIdentifier) -> Option<InFlight> {
+        if !self.is_connected() {
+            return None;
+        }
+        self.engine.take_prepared(packet_identifier)
+    }
+
     /// From now on a PUBREC is only told ([`ServerEvent::Received`]), each time that it comes, and
     /// the PUBREL waits for [`ServerConnection::release`].
     ///

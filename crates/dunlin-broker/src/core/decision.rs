@@ -3,7 +3,7 @@
 
 use super::GroupName;
 use super::durability::Durability;
-use super::endpoints::Connection;
+use super::endpoints::{Connection, DeniedToMember};
 use super::forward::{Forward, Forwarded, Outcome, OwedTo, PublishNumber, Receiver, Turn};
 use super::given::{Given, GivenTo};
 use super::granted::{SessionKey, Subscriber, SubscriberKey};
@@ -372,7 +372,10 @@ impl Core {
         while let Some(after) = self.pending.pop_stored() {
             self.go_on(now, after);
         }
-        self.endpoints.send_prepared(now, self.pending.stored);
+        for denied in self.endpoints.send_prepared(now, self.pending.stored) {
+            let DeniedToMember { client_identifier, group, message } = denied;
+            self.pass_on(now, &client_identifier, None, &message, Some(&group), None);
+        }
     }
 
     /// Goes on with what waited for the store.

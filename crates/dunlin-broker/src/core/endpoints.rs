@@ -7,6 +7,7 @@ mod waiting;
 pub(super) use delivery::Delivered;
 pub(super) use waiting::Load;
 
+use super::GroupName;
 use super::counters::Counters;
 use super::deadline::Deadline;
 use super::drops::DropList;
@@ -22,8 +23,8 @@ use super::session::{Note, Session};
 use super::slab::Slab;
 use super::spares::Spares;
 use crate::Limits;
-use dunlin_protocol::codec::{PacketIdentifier, TransmitBuf};
-use dunlin_protocol::{Instant, ServerConnection};
+use dunlin_protocol::codec::{PacketIdentifier, Text, TransmitBuf};
+use dunlin_protocol::{Instant, Message, ServerConnection};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -145,6 +146,16 @@ struct Prepared {
     is_shared: bool,
     size: usize,
     payload_len: usize,
+    /// The message, if there are rules: others may be in force when it is to be sent.
+    message: Option<Arc<Message>>,
+}
+
+/// A message of a group for which the member that was chosen has lost its right before it was sent.
+#[derive(Debug)]
+pub(super) struct DeniedToMember {
+    pub(super) client_identifier: Text,
+    pub(super) group: Arc<GroupName>,
+    pub(super) message: Arc<Message>,
 }
 
 impl Endpoints {

@@ -158,6 +158,17 @@ impl Engine {
         sent.is_err().then(|| self.finish(at))
     }
 
+    /// Takes a message back that was prepared on this connection and not sent.
+    pub(crate) fn take_prepared(
+        &mut self,
+        packet_identifier: PacketIdentifier,
+    ) -> Option<InFlight> {
+        let at = self.session.outbound.find(packet_identifier)?;
+        let entry = &self.session.outbound.entries[at];
+        let is_unanswered = entry.state == InFlightState::AwaitingPubRec && entry.message.is_some();
+        is_unanswered.then(|| self.finish(at))
+    }
+
     /// The one place where a PUBLISH is encoded: aliases follow the order on the wire, and the
     /// Message Expiry Interval is what is left of it now [MQTT-3.3.2-6].
     #[inline]

@@ -1,7 +1,7 @@
 //! The delivery of a message to a session: to its connection now, or to its queue.
 
 use super::refill::keep;
-use super::{Endpoints, Prepared};
+use super::{ConnectionKey, DeniedToMember, Endpoints, Prepared};
 use crate::core::GroupName;
 use crate::core::counters::DropCause;
 use crate::core::durability::{Durability, StoredUpto};
@@ -506,6 +506,7 @@ impl Endpoints {
             is_shared,
             size,
             payload_len,
+            message: self.rights.is_some().then(|| message.clone()),
         };
         self.prepared[usize::from(durability == Durability::Fsync)].push_back(prepared);
         Ok(())
@@ -528,28 +529,40 @@ impl Endpoints {
     }
 
     /// Sends the prepared messages whose exchanges are stored.
-    pub(in crate::core) fn send_prepared(&mut self, now: Instant, stored: StoredUpto) {
+    /// Gives what is to go to other members of groups.
+    pub(in crate::core) fn send_prepared(
+        &mut self,
+        now: Instant,
+        stored: StoredUpto,
+    ) -> Vec<DeniedToMember> {
+        let mut denied = Vec::new();
         for durability in [Durability::Written, Durability::Fsync] {
             let at = usize::from(durability == Durability::Fsync);
             let is_stored = |prepared: &mut Prepared| stored.is_stored(durability, prepared.record);
             while let Some(prepared) = self.prepared[at].pop_front_if(is_stored) {
-                self.send_one_prepared(now, &prepared);
+                denied.extend(self.send_one_prepared(now, &prepared));
             }
         }
+        denied
     }
 
-    fn send_one_prepared(&mut self, now: Instant, prepared: &Prepared) {
+    fn send_one_prepared(&mut self, now: Instant, prepared: &Prepared) -> Option<DeniedToMember> {
         let Prepared { connection: key, packet_identifier, size, payload_len, .. } = *prepared;
-        let Some(connection) = self.connection(key) else { return };
+        let connection = self.connection(key)?;
         connection.prepared_bytes -= size;
-        let Some(session) = connection.session else { return };
+        let session = connection.session?;
+        if let Some(message) = &prepared.message
+            && !self.may_still_send(session, packet_identifier, message)
+        {
+            return self.deny_prepared(now, key, session, packet_identifier);
+        }
         if prepared.is_shared
             && let Some(note) = self.sessions[session.0].rare().notes.get_mut(packet_identifier)
         {
             note.unsent = false;
         }
         self.touch(key.index);
-        let Some(connection) = self.connection(key) else { return };
+        let connection = self.connection(key)?;
         let dropped =
             connection.protocol.send_prepared(now, packet_identifier, &mut connection.out);
         match dropped {
@@ -572,6 +585,43 @@ impl Endpoints {
                 self.pump(now, session);
             }
         }
+        None
+    }
+
+    /// Whether a message that has its exchange may be sent.
+    fn may_still_send(
+        &mut self,
+        key: SessionKey,
+        packet_identifier: PacketIdentifier,
+        message: &Message,
+    ) -> bool {
+        let rare = self.sessions[key.0].rare.as_deref();
+        let note = rare.and_then(|rare| rare.notes.get(packet_identifier));
+        let note = note.cloned().unwrap_or_default();
+        self.may_still_have(key, message, &note)
+    }
+
+    /// A prepared message may not be sent any more: nobody has seen it, so its exchange is over.
+    fn deny_prepared(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        session: SessionKey,
+        packet_identifier: PacketIdentifier,
+    ) -> Option<DeniedToMember> {
+        let taken = self.connection(key)?.protocol.take_prepared(packet_identifier)?;
+        let note = self.sessions[session.0].take_note(packet_identifier);
+        self.settle(session, &note);
+        let denied = note.group.zip(taken.message).map(|(group, message)| DeniedToMember {
+            client_identifier: self.sessions[session.0].client_identifier.clone(),
+            group,
+            message,
+        });
+        if denied.is_none() {
+            self.drop_for(session, DropCause::NotAllowed);
+        }
+        self.pump(now, session);
+        denied
     }
 
     /// Names a message that is owed to a session tentatively.

@@ -3,6 +3,7 @@
 
 use super::rights::{ALL, all_but, enter, log_in, says, subscribes};
 use super::*;
+use crate::Limits;
 use crate::core::DropCause;
 use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
 use std::time::Duration;
@@ -416,5 +417,60 @@ fn a_retained_message_is_not_given_to_a_reader_without_the_right() {
         let (user, _) = enter(&mut broker, connect("user"), USER);
         subscribes(&mut broker, user, &["t/#"]);
         assert_eq!(broker.drain(user), ["t/a"]);
+    }
+}
+
+/// Publishes at QoS 2 while the store takes its time, and changes the rules before it has caught up.
+fn changes_before_it_is_stored(workers: u8, topic_filter: &str, rules: &str) -> [Vec<String>; 2] {
+    let mut broker = Broker::with_store(workers).with_rights(ALL);
+    let member = |name: &str| connect(name).resume().expiry(600);
+    // Who is away is not chosen while another member is there.
+    let (other, _) = enter(&mut broker, member("member"), "other");
+    subscribes(&mut broker, other, &[topic_filter]);
+    broker.cut(other);
+    let (user, _) = enter(&mut broker, member("user"), USER);
+    subscribes(&mut broker, user, &[topic_filter]);
+    let (sayer, _) = enter(&mut broker, connect("sayer"), "other");
+    broker.stores_at_once = false;
+    broker.send(sayer, Packet::Publish(publish("t/a", "x", QoS::ExactlyOnce, 1)));
+    assert!(broker.receive(user).is_empty(), "its exchange is not stored");
+    broker.change_rights(rules);
+    broker.store_all();
+    broker.stores_at_once = true;
+    let of_user = broker.drain(user);
+    let (other, _) = enter(&mut broker, member("member"), "other");
+    [of_user, broker.drain(other)]
+}
+
+#[test]
+fn a_message_that_waits_for_the_store_is_judged_when_it_is_sent() {
+    for workers in [1, 3] {
+        let changes = |topic_filter: &str, rules: &str| {
+            let [user, other] = changes_before_it_is_stored(workers, topic_filter, rules);
+            (user.len(), other.len())
+        };
+        assert_eq!(changes("t/#", ALL), (1, 1));
+        assert_eq!(changes("t/#", &all_but(USER)), (0, 1));
+        assert_eq!(changes("$share/g/t/#", ALL), (1, 0));
+        assert_eq!(changes("$share/g/t/#", &all_but(USER)), (0, 1), "another member has it");
+    }
+}
+
+#[test]
+fn a_message_of_a_group_at_qos_0_waits_as_one_of_the_group() {
+    let no_group = format!(
+        "[[rule]]\ndeny = [\"subscribe\"]\ntopics = [\"$share/g/#\"]\nuser = \"{USER}\"\n{ALL}"
+    );
+    for (rules, expected) in [(ALL, &["x"][..]), (&no_group, &[])] {
+        let limits = Limits { sys_interval_secs: 0, queue_qos0_offline: true, ..Limits::default() };
+        let mut broker = Broker::with(1, limits).with_rights(ALL);
+        let (user, _) = enter(&mut broker, connect("user").resume().expiry(600), USER);
+        subscribes(&mut broker, user, &["$share/g/t/#"]);
+        broker.cut(user);
+        let (sayer, _) = enter(&mut broker, connect("sayer"), "other");
+        broker.send(sayer, Packet::Publish(publish("t/a", "x", QoS::AtMostOnce, 1)));
+        broker.change_rights(rules);
+        let (user, _) = enter(&mut broker, connect("user").resume().expiry(600), USER);
+        assert_eq!(broker.drain(user), expected);
     }
 }
