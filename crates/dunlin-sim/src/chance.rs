@@ -15,6 +15,7 @@ pub(crate) enum Purpose {
     Devices,
     Workers,
     Queues,
+    Rights,
 }
 
 /// The generator of this purpose and its number, in the run of this seed.

@@ -3,8 +3,10 @@
 //! The judge sees the wire where it enters and leaves the broker, and what the applications at the
 //! clients see. It never asks a state machine.
 
+use dunlin_broker::core::Rules;
 use dunlin_codec::Packet;
 use dunlin_protocol::Message;
+use std::sync::Arc;
 
 /// A client program with its Session, across its Network Connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -125,6 +127,19 @@ pub enum Event<'a> {
     StoreFailed,
     /// The store works again: what it was given while it failed becomes safe as well.
     StoreMended,
+    /// The broker is told of new rules, which had this many before them: from here on a worker may
+    /// go by them.
+    RulesChanged {
+        /// How many there were before.
+        number: u64,
+        /// The rules.
+        rules: &'a Arc<Rules>,
+    },
+    /// Every worker goes by these rules.
+    RulesInForce {
+        /// Which.
+        number: u64,
+    },
     /// No more faults are made: from here on all devices connect, read and answer, and what is
     /// owed must arrive.
     FaultsEnded,

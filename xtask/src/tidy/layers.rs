@@ -56,7 +56,17 @@ const LAYERS: [(&str, &[&str]); 18] = [
         &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-client", "dunlin-broker"],
     ),
     ("dunlin-differential", &["dunlin-codec", "dunlin-conformance", TESTKIT]),
-    (SIMULATOR, &["dunlin-codec", "dunlin-topics", "dunlin-protocol", "dunlin-broker", TESTKIT]),
+    (
+        SIMULATOR,
+        &[
+            "dunlin-codec",
+            "dunlin-topics",
+            "dunlin-rights",
+            "dunlin-protocol",
+            "dunlin-broker",
+            TESTKIT,
+        ],
+    ),
     ("dunlin-bad-disk", &[]),
     ("dunlin-crash", &["dunlin-client", TESTKIT]),
     ("dunlin-siege", &["dunlin-bench"]),

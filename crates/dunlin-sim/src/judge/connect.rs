@@ -29,6 +29,7 @@ impl Judge {
             (false, false) => NEVER,
         };
         let expiry_secs = self.rules.granted_expiry(asked_secs);
+        let subject = self.subject_of(connect);
         let client = match connect.client_identifier.is_empty() {
             true => self.sessions.nameless(),
             false => self.sessions.client(&connect.client_identifier),
@@ -41,6 +42,7 @@ impl Judge {
         connection.stage = Stage::Connecting;
         connection.asked = Some(Asked::new(moment, connect, expiry_secs));
         connection.client = Some(client);
+        connection.subject = subject;
         let rivals = self.sessions.of(client).open.clone();
         let mut is_tangled = false;
         for rival in rivals {
@@ -71,12 +73,13 @@ impl Judge {
         if connection.stage != Stage::Connecting {
             return;
         }
-        if connack.reason_code.is_error() {
-            connection.stage = Stage::Refused;
+        let (device, subject) = (connection.device, connection.subject);
+        let is_refused = connack.reason_code.is_error();
+        connection.stage = if is_refused { Stage::Refused } else { Stage::Accepted };
+        self.judge_connack_rights(id, asked.taken.at, connack.reason_code);
+        if is_refused {
             return;
         }
-        connection.stage = Stage::Accepted;
-        let device = connection.device;
         let properties = &connack.properties;
         if let Some(assigned) = &properties.assigned_client_identifier {
             self.sessions.assign(assigned, client);
@@ -93,6 +96,7 @@ impl Judge {
         // It was taken over before its CONNACK was written.
         let is_passed = is_over && latest.is_some_and(|latest| latest.taken > asked.taken);
         let known = self.sessions.life_mut(life);
+        known.subject = subject;
         known.set_expiry(Expiry::exactly(expiry_secs));
         if let Some(size) = asked.packet_size_max
             && asked.version.is_v5()
@@ -279,6 +283,7 @@ impl Judge {
         }
         let known = self.connections.get(&id);
         let device = known.map_or(DeviceId(u32::MAX), |known| known.device);
+        let subject = known.and_then(|known| known.subject);
         let over = known.and_then(|known| known.over).unwrap_or(self.moment);
         let life = self.sessions.of(client).life.filter(|life| {
             let known = self.sessions.life(*life);
@@ -321,6 +326,7 @@ impl Judge {
                     None => self.sessions.begin(client, device, expiry),
                 };
                 let known = self.sessions.life_mut(life);
+                known.subject = subject;
                 known.doubt();
                 known.maybe_detached(asked.taken.at, now);
             }
@@ -334,8 +340,10 @@ impl Judge {
         let moment = self.moment;
         let Some(life) = self.life_of(id) else { return };
         let mut versions = Vec::with_capacity(subscribe.subscriptions.len());
+        let mut rights = Vec::with_capacity(subscribe.subscriptions.len());
         for subscription in &subscribe.subscriptions {
             let filter = self.names.filter(&subscription.topic_filter);
+            rights.push(self.may_subscribe(life, filter));
             let matching = self.names.filter(subscription.topic_filter.matching_part());
             let known = self.sessions.life_mut(life);
             let before = known.subscribed(filter);
@@ -362,7 +370,7 @@ impl Judge {
         }
         let packet_identifier = subscribe.packet_identifier.value();
         if let Some(connection) = self.connections.get_mut(&id) {
-            connection.subscribes.push_back(Subscribing { packet_identifier, versions });
+            connection.subscribes.push_back(Subscribing { packet_identifier, versions, rights });
         }
     }
 
@@ -391,6 +399,7 @@ impl Judge {
             .iter()
             .flat_map(|asked| asked.filters.iter().map(|filter| (*filter, asked.taken)))
             .collect();
+        self.judge_suback_rights(id, life, &asked, &suback.reason_codes);
         let mut made = Vec::new();
         for (at, reason_code) in asked.versions.into_iter().zip(&suback.reason_codes) {
             let known = self.sessions.life_mut(life);

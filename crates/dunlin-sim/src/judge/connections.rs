@@ -1,7 +1,8 @@
 //! What is known of a Network Connection.
 
-use super::moment::Moment;
+use super::moment::{Moment, Presence};
 use super::names::TopicId;
+use super::rights::{SubjectId, Subscribable};
 use super::sessions::{ClientKey, LifeId};
 use super::wills::Will;
 use super::wire::Wire;
@@ -31,6 +32,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     pub(super) asked: Option<Asked>,
     pub(super) client: Option<ClientKey>,
+    /// Who uses it, if there are rules.
+    pub(super) subject: Option<SubjectId>,
     /// The session that it uses, once CONNACK says so.
     pub(super) life: Option<LifeId>,
     /// It is over: nothing is taken from it any more, and it has lost its session.
@@ -88,6 +91,8 @@ pub(super) struct Publishing {
     pub(super) taken: Moment,
     /// Where it stands among the changes of its retained message.
     pub(super) retained: Option<(TopicId, usize)>,
+    /// Whether its publisher had a right to it.
+    pub(super) right: Presence,
 }
 
 /// A SUBSCRIBE that waits for its SUBACK.
@@ -96,6 +101,8 @@ pub(super) struct Subscribing {
     pub(super) packet_identifier: u16,
     /// Its subscriptions, by their place in the session's list.
     pub(super) versions: Vec<usize>,
+    /// Whether each may be made.
+    pub(super) rights: Vec<Subscribable>,
 }
 
 /// An UNSUBSCRIBE that waits for its UNSUBACK.
@@ -114,6 +121,7 @@ impl Connection {
             stage: Stage::Open,
             asked: None,
             client: None,
+            subject: None,
             life: None,
             over: None,
             is_gone: false,

@@ -3,14 +3,16 @@
 use super::Judge;
 use super::connections::Connection;
 use super::messages::{Exchange, Record};
-use super::moment::Moment;
-use super::names::{Names, TopicId};
+use super::moment::Presence;
+use super::names::TopicId;
 use super::promise::Promise;
 use super::retained::RetainedSending;
-use super::sessions::{Life, LifeId, seconds};
+use super::rights::PublishAs;
+use super::sessions::{LifeId, seconds};
 use super::subscriptions::Version;
 use crate::history::{ConnectionId, message_number};
 use dunlin_codec::{Publish, QoS, SubscriptionIdentifier};
+use dunlin_protocol::Instant;
 use std::time::Duration;
 
 /// How a PUBLISH stands to those before it.
@@ -61,6 +63,10 @@ impl Judge {
         }
         self.judge_content(id, topic, number, publish);
         if sending == Sending::Again {
+            if !self.may_be_sent_again(id, life, number) {
+                let text = format!("message {number} is sent again to who may not have it");
+                self.breach(Promise::Rights, &[id], text);
+            }
             let receipt = self.sessions.life_mut(life).receipts.entry(number).or_default();
             receipt.written[usize::from(publish.delivery.qos().value())] += 1;
             return;
@@ -82,6 +88,10 @@ impl Judge {
         };
         let packet_identifier = packet_identifier.value();
         let (qos, dup) = (publish.delivery.qos(), publish.delivery.dup());
+        let earlier = self.sessions.life(life).in_flight.get(&packet_identifier).copied();
+        let is_given_up = earlier.is_some_and(|earlier| {
+            earlier.connection != id && self.may_be_given_up(id, earlier.number)
+        });
         let life = self.sessions.life_mut(life);
         let unsure = life.exchanges_unsure;
         let mut broken = None;
@@ -109,6 +119,7 @@ impl Judge {
             {
                 Sending::New
             }
+            Some(_) if is_given_up => Sending::New,
             Some(known) if !known.is_unsure => {
                 broken = Some("a Packet Identifier that is in use for another message");
                 Sending::New
@@ -210,16 +221,18 @@ impl Judge {
 
     /// The session wants it, in this way, and not more often than it was published.
     fn judge_sending(&mut self, id: ConnectionId, life_id: LifeId, number: u64, publish: &Publish) {
-        let moment = self.moment;
         let qos = publish.delivery.qos();
         self.note_will_sent(number, id);
-        let Some(record) = self.messages.get(&number) else { return };
-        let life = self.sessions.life(life_id);
         let is_v5 = self.connections.get(&id).is_none_or(Connection::is_v5);
-        let live = Live::find(&mut self.names, life, record, moment);
-        let identifiers = is_v5.then_some(&publish.subscription_identifiers[..]);
+        self.judge_publisher(id, number);
+        let said = match publish.delivery.dup() {
+            // It was in flight to an earlier connection, which never wrote it.
+            true => self.said_since(id).min(self.resumed_since(id)),
+            false => self.said_since(id),
+        };
+        let Some(live) = self.find_live(life_id, number, said) else { return };
         let retained = match publish.retain {
-            true => self.judge_retained(life_id, number, qos, identifiers),
+            true => self.judge_retained(life_id, number, publish, is_v5, said),
             false => RetainedSending::Unasked,
         };
         let by_retained = retained == RetainedSending::Right;
@@ -234,10 +247,10 @@ impl Judge {
         let by_live = match live.judge(record, publish, is_v5) {
             Ok(()) => true,
             Err(_) if by_retained => false,
-            Err(live) => {
+            Err(refused) => {
                 let (promise, what) = match retained {
                     RetainedSending::Otherwise(promise, what) => (promise, what),
-                    _ => live,
+                    _ => refused,
                 };
                 broken.push((promise, format!("message {number}: {what}")));
                 false
@@ -245,14 +258,15 @@ impl Judge {
         };
         // How often it may come: at QoS 2, and in all.
         let receipt = life.receipts.get(&number).copied().unwrap_or_default();
-        let routes = u32::from(live.is_direct) + live.groups;
+        let groups = live.groups + live.denied_groups;
+        let routes = u32::from(live.is_direct || live.was_direct) + groups;
         let live_max = record.attempts.max(1) * routes.max(1);
         let (sent, times_max) = match publish.retain {
             false => (receipt.live, live_max),
             true if record.retain => (receipt.retained, live_max + retained_max),
             true => (receipt.retained, retained_max.max(1)),
         };
-        let is_shared = live.groups > 0;
+        let is_shared = groups > 0;
         let after_refusal =
             if self.keeps_what_is_refused(life_id) { record.after_refusal } else { 0 };
         let exactly_max = times_max + after_refusal * routes.max(1);
@@ -313,6 +327,10 @@ struct Live {
     group: Option<super::names::FilterId>,
     /// Whether one would, but for No Local.
     is_own: bool,
+    /// Whether one would, but for the rules; how many that are shared, and whether one that isn't.
+    is_denied: bool,
+    denied_groups: u32,
+    was_direct: bool,
     /// The least and all possible QoS levels that were granted.
     certain_qos: QoS,
     possible_qos: [bool; 3],
@@ -323,43 +341,86 @@ struct Live {
     may_clear_retain: bool,
 }
 
+impl Judge {
+    /// The subscriptions by which a message may have come to a session, which was said since then.
+    fn find_live(&mut self, life_id: LifeId, number: u64, said: Instant) -> Option<Live> {
+        let now = self.moment;
+        let record = self.messages.get(&number)?;
+        let topic = record.topic;
+        let mut live = Live::new();
+        // A Will may be routed before anything tells that it is due.
+        let begun = record.begun.unwrap_or(now);
+        let until = record.routed_until();
+        for version in &self.sessions.life(life_id).versions {
+            // A Shared Subscription may hand a message on at any time.
+            let until = until.filter(|_| !version.is_shared);
+            if !version.is_possible(begun, until) || !self.names.matches(version.matching, topic) {
+                continue;
+            }
+            let group = version.is_shared.then_some(version.filter);
+            let right = self.may_receive(life_id, group, topic, said, now.at);
+            if right.presence == Presence::Absent {
+                live.is_denied = true;
+                // It may have come by it before.
+                live.denied_groups += u32::from(version.is_shared);
+                live.was_direct |= !version.is_shared;
+                continue;
+            }
+            let cuts = self.possible_cuts(life_id, version, topic, begun.at, now.at);
+            let client = self.sessions.life(life_id).client;
+            if version.excludes(client, record.publisher) {
+                live.is_own = true;
+                // Beside others it may count as one that matches.
+                live.allow(version, cuts);
+                continue;
+            }
+            live.add(version, version.is_certain(begun, until.unwrap_or(now)), cuts);
+        }
+        Some(live)
+    }
+
+    /// Its publisher had a right to it; of a Will, when it may have been published.
+    fn judge_publisher(&mut self, id: ConnectionId, number: u64) {
+        let now = self.moment.at;
+        let Some(record) = self.messages.get(&number) else { return };
+        let begun = record.begun.map_or(now, |begun| begun.at);
+        let what = if !record.is_admitted {
+            "its publisher may not publish it"
+        } else if record.is_will
+            && self.may_have_published(number, PublishAs::Will, begun, now) == Presence::Absent
+        {
+            "its Client may not leave it as a Will"
+        } else {
+            return;
+        };
+        self.breach(Promise::Rights, &[id], format!("message {number} is sent, and {what}"));
+    }
+}
+
 impl Live {
-    fn find(names: &mut Names, life: &Life, record: &Record, now: Moment) -> Self {
-        let mut live = Self {
+    const fn new() -> Self {
+        Self {
             is_direct: false,
             groups: 0,
             group: None,
             is_own: false,
+            is_denied: false,
+            denied_groups: 0,
+            was_direct: false,
             certain_qos: QoS::AtMostOnce,
             possible_qos: [false; 3],
             certain_identifiers: Vec::new(),
             possible_identifiers: Vec::new(),
             may_keep_retain: false,
             may_clear_retain: false,
-        };
-        // A Will may be routed before anything tells that it is due.
-        let begun = record.begun.unwrap_or(now);
-        let until = record.routed_until();
-        for version in &life.versions {
-            // A Shared Subscription may hand a message on at any time.
-            let until = until.filter(|_| !version.is_shared);
-            if !version.is_possible(begun, until) || !names.matches(version.matching, record.topic)
-            {
-                continue;
-            }
-            if version.excludes(life.client, record.publisher) {
-                live.is_own = true;
-                // Beside others it may count as one that matches.
-                live.allow(version);
-                continue;
-            }
-            live.add(version, version.is_certain(begun, until.unwrap_or(now)));
         }
-        live
     }
 
-    fn allow(&mut self, version: &Version) {
-        self.possible_qos[usize::from(version.granted.value())] = true;
+    /// What it was granted may be cut to one of these.
+    fn allow(&mut self, version: &Version, cuts: [bool; 3]) {
+        for (level, cut) in cuts.into_iter().enumerate() {
+            self.possible_qos[level] |= cut;
+        }
         self.possible_identifiers.extend(version.identifier);
         match version.options.retain_as_published {
             true => self.may_keep_retain = true,
@@ -367,8 +428,8 @@ impl Live {
         }
     }
 
-    fn add(&mut self, version: &Version, is_certain: bool) {
-        self.allow(version);
+    fn add(&mut self, version: &Version, is_certain: bool, cuts: [bool; 3]) {
+        self.allow(version, cuts);
         if version.is_shared {
             if self.group != Some(version.filter) {
                 self.groups += 1;
@@ -378,7 +439,8 @@ impl Live {
         }
         self.is_direct = true;
         if is_certain {
-            self.certain_qos = self.certain_qos.max(version.granted);
+            let least = cuts.iter().position(|cut| *cut).and_then(|at| QoS::new(at as u8));
+            self.certain_qos = self.certain_qos.max(least.unwrap_or(QoS::AtMostOnce));
             self.certain_identifiers.extend(version.identifier);
         }
     }
@@ -393,6 +455,7 @@ impl Live {
         if !self.is_direct && self.groups == 0 {
             return Err(match self.is_own {
                 true => (Promise::NoLocal, "it is sent back to its publisher"),
+                false if self.is_denied => (Promise::Rights, "its receiver may not have it"),
                 false => (Promise::OnlyWhatIsWanted, "no subscription asked for it"),
             });
         }

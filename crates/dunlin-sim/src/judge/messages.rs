@@ -2,10 +2,11 @@
 
 use super::Judge;
 use super::connections::{Connection, Publishing};
-use super::moment::Moment;
+use super::moment::{Moment, Presence};
 use super::names::{FilterId, TopicId};
 use super::promise::Promise;
 use super::retained::Origin;
+use super::rights::{MessageShape, PublishAs};
 use super::sessions::{ClientKey, Flow, LifeId};
 use super::shared::Handed;
 use crate::history::{ConnectionId, DeviceId, message_number};
@@ -37,6 +38,8 @@ pub(super) struct Record {
     pub(super) last_taken: Moment,
     /// How many times it was published.
     pub(super) attempts: u32,
+    /// Whether its publisher may have had a right to it, at least once.
+    pub(super) is_admitted: bool,
     /// How many times it was taken again after the broker may have forgotten it: in a crash, or
     /// because it was refused when its MQTT 3.x publisher was gone.
     pub(super) after_crash: u32,
@@ -127,6 +130,9 @@ impl Judge {
         let Some(connection) = self.connections.get(&id) else { return };
         let life = connection.life;
         let packet_identifier = delivery.packet_identifier().map(PacketIdentifier::value);
+        let may_be_known_still = delivery.qos() == QoS::ExactlyOnce
+            && delivery.dup()
+            && life.is_some_and(|life| self.sessions.life(life).exchanges_unsure);
         // A repetition of a QoS 2 exchange that the broker knows is no new publish.
         let known = match (delivery.qos(), life, packet_identifier) {
             (QoS::ExactlyOnce, Some(life), Some(packet_identifier)) => self
@@ -177,11 +183,34 @@ impl Judge {
                 self.retain_perhaps(topic, (!publish.payload.is_empty()).then_some(number));
             }
         }
+        // Rules may have refused it then, and let it be taken now.
+        if self.rights.is_some()
+            && let Some(number) = number
+            && known.is_some_and(|known| !known.is_accepted)
+            && let Some(record) = self.messages.get_mut(&number)
+        {
+            record.last_taken = moment;
+            if publish.retain {
+                self.retain_perhaps(topic, (!publish.payload.is_empty()).then_some(number));
+            }
+        }
+        let shape = MessageShape {
+            topic,
+            qos: delivery.qos(),
+            payload_len: publish.payload.len(),
+            retain: publish.retain,
+        };
+        let right = match self.may_publish(id, PublishAs::Itself, &shape, moment.at, moment.at) {
+            // Nobody is asked about what was taken before.
+            _ if known.is_some() => Presence::Possible,
+            Presence::Absent if may_be_known_still || self.is_stranger(id) => Presence::Possible,
+            right => right,
+        };
         let (begun, retained) = match known {
             Some(received) => (received.taken, received.retained),
             None => {
                 if let Some(number) = number {
-                    self.record_publish(number, id, topic, publish);
+                    self.record_publish(number, id, topic, publish, right);
                     if misused && let Some(record) = self.messages.get_mut(&number) {
                         // The identifier is in use for another message: this one goes under.
                         record.is_ambiguous = true;
@@ -190,16 +219,23 @@ impl Judge {
                 } else if takes_room(delivery.qos(), &self.rules.limits) {
                     self.count_waiting_for(topic, None, unnumbered_cost(publish));
                 }
-                let retained = publish.retain.then(|| {
+                let is_retained = publish.retain && right > Presence::Absent;
+                let retained = is_retained.then(|| {
                     let removes = publish.payload.is_empty();
                     let value = if removes { None } else { number };
-                    let is_settled = delivery.qos() == QoS::AtMostOnce;
+                    let is_final = delivery.qos() == QoS::AtMostOnce;
+                    let is_settled = is_final && right == Presence::Certain;
                     // What was received before a CONNECT in doubt may be known still.
                     let may_be_known = delivery.qos() == QoS::ExactlyOnce
                         && delivery.dup()
                         && life.is_some_and(|life| self.sessions.life(life).is_merged);
                     let origin = if may_be_known { Origin::Repetition } else { Origin::Publish };
-                    self.retain(topic, value, is_settled, publish.payload.len(), origin)
+                    let place =
+                        self.retain(topic, value, is_settled, publish.payload.len(), origin);
+                    if is_final && !is_settled {
+                        self.leave_retained(topic, place);
+                    }
+                    place
                 });
                 (moment, retained.map(|place| (topic, place)))
             }
@@ -210,7 +246,9 @@ impl Judge {
             Some(record) if delivery.qos() == QoS::ExactlyOnce => record.begun.unwrap_or(begun),
             _ => begun,
         };
+        // What is refused for want of a right was not received.
         if delivery.qos() == QoS::ExactlyOnce
+            && right > Presence::Absent
             && let Some(life) = life
         {
             let is_accepted = known.is_some_and(|known| known.is_accepted);
@@ -220,7 +258,7 @@ impl Judge {
             );
         }
         if let Some(connection) = self.connections.get_mut(&id) {
-            let publishing = Publishing { number, topic, taken: begun, retained };
+            let publishing = Publishing { number, topic, taken: begun, retained, right };
             connection.publishes.insert(packet_identifier, publishing);
         }
     }
@@ -230,7 +268,14 @@ impl Judge {
         self.store_failed || self.refused_until.is_some_and(|until| until >= taken.at)
     }
 
-    fn record_publish(&mut self, number: u64, id: ConnectionId, topic: TopicId, publish: &Publish) {
+    fn record_publish(
+        &mut self,
+        number: u64,
+        id: ConnectionId,
+        topic: TopicId,
+        publish: &Publish,
+        right: Presence,
+    ) {
         let moment = self.moment;
         let Some(connection) = self.connections.get(&id) else { return };
         let (client, life) = (connection.client, connection.life);
@@ -250,6 +295,7 @@ impl Judge {
             begun: Some(moment),
             last_taken: moment,
             attempts: 0,
+            is_admitted: false,
             after_crash: 0,
             after_refusal: 0,
             open: 0,
@@ -273,6 +319,10 @@ impl Judge {
         record.expiry_secs_least = record.expiry_secs_least.min(publish.message_expiry_interval);
         record.attempts += 1;
         record.last_taken = moment;
+        if right == Presence::Absent {
+            return;
+        }
+        record.is_admitted = true;
         // At QoS 0 nobody will ever answer.
         record.open += 1;
     }
@@ -337,6 +387,7 @@ impl Judge {
         let is_gone = connection.is_gone;
         let Some(publishing) = connection.publishes.remove(&packet_identifier) else { return };
         let success = !ack.reason_code.is_error();
+        self.judge_puback_rights(id, &publishing, ack.reason_code);
         if let Some((topic, place)) = publishing.retained {
             self.settle_retained(topic, place, success);
         }
@@ -377,6 +428,13 @@ impl Judge {
     /// Whoever certainly wanted the message all the time from then until now is to get it.
     pub(super) fn oblige(&mut self, number: u64, from: Moment) {
         let moment = self.moment;
+        let now = moment.at;
+        let is_will = self.messages.get(&number).is_some_and(|record| record.is_will);
+        if is_will
+            && self.may_have_published(number, PublishAs::Will, from.at, now) < Presence::Certain
+        {
+            return;
+        }
         let Some(record) = self.messages.get(&number) else { return };
         let may_drop = record.is_will
             || record.has_waited
@@ -399,6 +457,9 @@ impl Judge {
                     && !version.excludes(life.client, record.publisher)
                     && names.matches(version.matching, record.topic)
             });
+            let right = self.may_receive(id, None, record.topic, from.at, now);
+            let wants =
+                wants && right.presence == Presence::Certain && right.least > QoS::AtMostOnce;
             let has = life.receipts.get(&number).is_some_and(Receipt::is_delivered);
             if wants && !has {
                 owed.push(id);
@@ -554,7 +615,11 @@ impl Judge {
                 [(Promise::AcknowledgedIsKept, owed), (Promise::Retained, owed_retained)]
             {
                 for (number, since) in numbers {
-                    if self.may_be_missing(id, number, since, now) {
+                    if self.may_be_missing(id, None, number, since, now)
+                        || (promise == Promise::Retained
+                            && self.may_have_published(number, PublishAs::Retained, since.at, now)
+                                < Presence::Certain)
+                    {
                         continue;
                     }
                     let record = &self.messages[&number];
@@ -571,17 +636,22 @@ impl Judge {
         }
     }
 
-    /// Whether a message that is owed since then may be kept from a session by expiry or by its
-    /// size.
+    /// Whether a message that is owed since then, by a group or else by a subscription of its own,
+    /// may be kept from a session by expiry, by its size or by the rules.
     pub(super) fn may_be_missing(
         &self,
         life: LifeId,
+        group: Option<FilterId>,
         number: u64,
         since: Moment,
         now: Instant,
     ) -> bool {
         let Some(record) = self.messages.get(&number) else { return true };
         if record.is_ambiguous || self.may_be_replaced(number, record) {
+            return true;
+        }
+        let right = self.may_receive(life, group, record.topic, since.at, now);
+        if right.presence < Presence::Certain || right.least == QoS::AtMostOnce {
             return true;
         }
         let is_expired = record.expiry_secs_least.is_some_and(|secs| {

@@ -49,6 +49,7 @@ mod moment;
 mod names;
 mod promise;
 mod retained;
+mod rights;
 mod rules;
 mod sessions;
 mod shared;
@@ -73,6 +74,7 @@ use messages::Record;
 use moment::Moment;
 use names::{Names, TopicId};
 use retained::RetainedValues;
+use rights::Rights;
 use sessions::{LifeId, Sessions};
 use shared::GroupOwed;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,12 +104,16 @@ pub struct Judge {
     store_failed: bool,
     /// Until when the broker may have refused the last time because its store failed.
     refused_until: Option<Instant>,
+    /// What the rules say; `None` without any.
+    rights: Option<Rights>,
 }
 
 impl Judge {
     /// A judge for a broker with these rules.
     pub fn new(rules: Rules) -> Self {
+        let rights = Rights::new(&rules);
         Self {
+            rights,
             rules,
             moment: Moment::default(),
             breaches: Vec::new(),
@@ -169,6 +175,8 @@ impl Judge {
                 self.store_failed = false;
                 self.refused_until = Some(now + self.rules.lateness);
             }
+            Event::RulesChanged { rules, .. } => self.on_rules_changed(rules),
+            Event::RulesInForce { number } => self.on_rules_in_force(number),
             Event::Arrived { .. } | Event::FaultsEnded => {}
             Event::Delivered { device, connection, message } => {
                 self.on_delivered(device, connection, message);

@@ -64,6 +64,8 @@ pub enum Promise {
     Malformed,
     /// A Client Identifier has one connection; the older one is told.
     Takeover,
+    /// What the rules forbid is refused, and nobody gets it; what they allow is not (promise 9).
+    Rights,
 }
 
 /// A promise that was broken.

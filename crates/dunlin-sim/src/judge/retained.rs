@@ -1,16 +1,18 @@
 //! Retained messages: which value of a Topic Name may be the last one at a moment.
 
 use super::Judge;
-use super::messages::Receipt;
-use super::moment::Moment;
+use super::messages::{Receipt, Record};
+use super::moment::{Moment, Presence};
 use super::names::TopicId;
 use super::promise::Promise;
+use super::rights::PublishAs;
 use super::sessions::{LifeId, OwedRetained};
 use super::shared::TOLD_LATE;
 use super::subscriptions::Version;
 use crate::history::ConnectionId;
 use dunlin_broker::{Limits, QueuePolicy};
-use dunlin_codec::{QoS, SubscriptionIdentifier};
+use dunlin_codec::{Publish, QoS};
+use dunlin_protocol::Instant;
 use std::collections::BTreeMap;
 
 /// The changes of all retained messages.
@@ -235,10 +237,23 @@ impl Judge {
         &mut self,
         life: LifeId,
         number: u64,
-        qos: QoS,
-        identifiers: Option<&[SubscriptionIdentifier]>,
+        publish: &Publish,
+        is_v5: bool,
+        said: Instant,
     ) -> RetainedSending {
+        let qos = publish.delivery.qos();
+        let identifiers = is_v5.then_some(&publish.subscription_identifiers[..]);
         let Some(record) = self.messages.get(&number) else { return RetainedSending::Unasked };
+        let now = self.moment.at;
+        let topic = record.topic;
+        if self.may_receive(life, None, topic, said, now).presence == Presence::Absent {
+            return RetainedSending::Otherwise(Promise::Rights, "its receiver may not have it");
+        }
+        // What is in flight stays so.
+        let is_again = publish.delivery.dup();
+        let is_kept_back = !is_again
+            && self.may_have_published(number, PublishAs::Retained, said, now) == Presence::Absent;
+        let since = |version: &Version| if is_again { version.taken.at } else { said };
         let changes = self.retained.topics.get(&record.topic).map_or(&[][..], Vec::as_slice);
         // A Will may be retained before anything tells that it is due.
         let publisher = self.connections.get(&record.connection);
@@ -279,7 +294,12 @@ impl Judge {
                 }
             } else if !changes.iter().any(was_there) {
                 RetainedSending::Otherwise(Promise::Retained, "it isn't the last value")
-            } else if qos != record.qos.min(version.granted) {
+            } else if is_kept_back {
+                RetainedSending::Otherwise(
+                    Promise::Rights,
+                    "its publisher may not have it retained any more",
+                )
+            } else if !self.is_cut_right(life, version, record, qos, since(version)) {
                 RetainedSending::Otherwise(Promise::GrantedQos, "its QoS is not what was granted")
             } else if !is_same {
                 RetainedSending::Otherwise(Promise::SubscriptionIdentifiers, "they are others")
@@ -288,6 +308,21 @@ impl Judge {
             };
         }
         verdict
+    }
+
+    /// Whether a retained message that was said since then comes with the QoS that was granted, or
+    /// to which rules cut it.
+    fn is_cut_right(
+        &self,
+        life: LifeId,
+        version: &Version,
+        record: &Record,
+        qos: QoS,
+        said: Instant,
+    ) -> bool {
+        let cuts = self.possible_cuts(life, version, record.topic, said, self.moment.at);
+        let levels = [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce];
+        levels.into_iter().zip(cuts).any(|(level, cut)| cut && qos == record.qos.min(level))
     }
 
     /// How often what is retained of a Topic Name may be sent to a session: once for each

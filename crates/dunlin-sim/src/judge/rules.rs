@@ -1,7 +1,9 @@
 //! What the judge has to know of the broker and of the world before anything happens.
 
 use dunlin_broker::Limits;
+use dunlin_broker::core::Rules as RightsRules;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::history::DeviceId;
@@ -16,6 +18,10 @@ pub struct Rules {
     /// How much later than due the broker may act on time: the grain of its timers and the longest
     /// time between two of its turns.
     pub lateness: Duration,
+    /// The rules that are in force at the start, if there are any.
+    pub rights: Option<Arc<RightsRules>>,
+    /// Whether Clients log in, each as the user of its Client Identifier's name.
+    pub authenticates: bool,
     /// Devices that don't keep to the protocol, or don't tell what they are given: nothing is owed
     /// to them, and what they send may be anything.
     pub strangers: BTreeSet<DeviceId>,
@@ -28,6 +34,8 @@ impl Rules {
             limits,
             stores: false,
             lateness: Duration::from_millis(200),
+            rights: None,
+            authenticates: false,
             strangers: BTreeSet::new(),
         }
     }

@@ -3,6 +3,7 @@
 use super::messages::{Exchange, Receipt, Received};
 use super::moment::{Moment, Presence};
 use super::names::{FilterId, TopicId};
+use super::rights::SubjectId;
 use super::subscriptions::Version;
 use crate::history::{ConnectionId, DeviceId};
 use dunlin_codec::QoS;
@@ -48,6 +49,8 @@ pub(super) struct Client {
 pub(super) struct Life {
     pub(super) client: ClientKey,
     pub(super) device: DeviceId,
+    /// Who uses it, if there are rules.
+    pub(super) subject: Option<SubjectId>,
     /// Several devices use it, each with a Session of its own at its end: what the applications
     /// see proves nothing then.
     pub(super) is_mixed: bool,
@@ -199,6 +202,7 @@ impl Life {
         Self {
             client,
             device,
+            subject: None,
             is_mixed: false,
             is_merged: false,
             in_doubt: false,

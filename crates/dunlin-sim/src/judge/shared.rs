@@ -3,7 +3,7 @@
 use super::Judge;
 use super::deadlines::Deadline;
 use super::messages::Record;
-use super::moment::Moment;
+use super::moment::{Moment, Presence};
 use super::names::FilterId;
 use super::promise::Promise;
 use super::sessions::LifeId;
@@ -177,9 +177,13 @@ impl Judge {
                 continue;
             }
             for version in &life.versions {
+                let group = Some(version.filter);
+                let may_have =
+                    || self.may_receive(id, group, record.topic, from.at, moment.at).presence;
                 if version.is_shared
                     && version.is_certain(from, moment)
                     && !groups.contains(&version.filter)
+                    && may_have() == Presence::Certain
                     && self.names.matches(version.matching, record.topic)
                 {
                     groups.push(version.filter);
@@ -212,10 +216,15 @@ impl Judge {
         for id in self.sessions.all() {
             let life = self.sessions.life(id);
             let member = life.versions.iter().filter(|version| version.filter == owed.group);
+            let right = self.may_receive(id, Some(owed.group), record.topic, owed.from.at, now);
+            if right.presence == Presence::Absent {
+                // It is chosen for nothing.
+                continue;
+            }
             let mut is_member = false;
             for version in member.filter(|version| version.is_possible(owed.from, None)) {
                 is_member = true;
-                if version.granted.min(record.qos) == QoS::AtMostOnce {
+                if version.granted.min(record.qos).min(right.least) == QoS::AtMostOnce {
                     return true;
                 }
                 stayed |= version.is_certain(owed.from, self.moment) && !life.has_ended;
@@ -229,7 +238,8 @@ impl Judge {
                 || life.is_merged
                 || life.full.is_some()
                 || self.rules.strangers.contains(&life.device)
-                || (!life.has_ended && self.may_be_missing(id, owed.number, owed.from, now))
+                || (!life.has_ended
+                    && self.may_be_missing(id, Some(owed.group), owed.number, owed.from, now))
                 || life.packet_size_max_since(owed.from) < u32::MAX
             {
                 return true;

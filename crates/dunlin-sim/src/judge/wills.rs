@@ -77,6 +77,7 @@ impl Judge {
             begun: None,
             last_taken: moment,
             attempts: 1,
+            is_admitted: true,
             after_crash: 0,
             after_refusal: 0,
             open: 1,

@@ -230,14 +230,33 @@ impl Judge {
     /// PUBREL goes to exchanges that are there, once on each connection [MQTT-4.4.0-1].
     pub(super) fn watch_pubrel(&mut self, id: ConnectionId, ack: &Ack) {
         let Some(life) = self.life_of(id) else { return };
-        let life = self.sessions.life_mut(life);
         let packet_identifier = ack.packet_identifier.value();
+        let earlier = self.sessions.life(life).in_flight.get(&packet_identifier).copied();
+        if let Some(earlier) = earlier
+            && !earlier.is_released
+            && earlier.connection != id
+            && self.may_be_given_up(id, earlier.number)
+        {
+            // Its message may not be sent again; the exchange is brought to its end all the same.
+            if let Some(exchange) =
+                self.sessions.life_mut(life).in_flight.get_mut(&packet_identifier)
+            {
+                exchange.is_released = true;
+                exchange.pubrel = Some(id);
+            }
+            return;
+        }
+        let life = self.sessions.life_mut(life);
         // What is written late was said before its Session went to another connection.
         let is_late = self.connections.get(&id).is_some_and(|known| known.over.is_some());
         let is_unsure = is_late || life.exchanges_unsure || ack.reason_code.is_error();
         let exchange = life.in_flight.get_mut(&packet_identifier);
         let what = match exchange.filter(|exchange| exchange.is_released) {
-            None if is_unsure || !self.connections.get(&id).is_some_and(Connection::is_v5) => {
+            // Of a message that was never heard, and may not be sent again, this is all that comes.
+            None if is_unsure
+                || self.rights.is_some()
+                || !self.connections.get(&id).is_some_and(Connection::is_v5) =>
+            {
                 return;
             }
             None => "without a PUBREC",

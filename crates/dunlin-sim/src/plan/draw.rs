@@ -1,5 +1,6 @@
 //! Draws the actions of a plan.
 
+use super::rights::OWN;
 use super::{
     Action, ConnectPlan, FilterPlan, Options, Planned, PublishPlan, SubscribePlan, WillPlan,
 };
@@ -124,6 +125,7 @@ fn any(random: &mut Random, options: &Options) -> Action {
         mix.stall_store,
         mix.crash,
         mix.stop,
+        mix.rules,
     ];
     match weighted(random, &weights) {
         0 => Action::Connect(connect(random, options)),
@@ -135,7 +137,9 @@ fn any(random: &mut Random, options: &Options) -> Action {
         3 => Action::Subscribe(subscribe(random, options)),
         4 => {
             let count = 1 + random.below(2);
-            Action::Unsubscribe((0..count).map(|_| topic_filter(random, options)).collect())
+            Action::Unsubscribe(
+                (0..count).map(|_| topic_filter_or_group(random, options)).collect(),
+            )
         }
         5 => Action::Disconnect {
             reason_code: *random.pick(&[
@@ -163,7 +167,8 @@ fn any(random: &mut Random, options: &Options) -> Action {
         14 if options.stores && random.chance(10) => Action::FailStore,
         14 => Action::StallStore { micros: random.between(1_000..=5_000_000) },
         15 => Action::Crash { micros: random.between(0..=3_000_000) },
-        _ => Action::Stop { micros: random.between(0..=3_000_000) },
+        16 => Action::Stop { micros: random.between(0..=3_000_000) },
+        _ => Action::Rules(super::rights::rules(random, options)),
     }
 }
 
@@ -210,6 +215,9 @@ pub(super) fn connect(random: &mut Random, options: &Options) -> ConnectPlan {
 }
 
 fn topic_name(random: &mut Random, options: &Options) -> String {
+    if options.rules.is_some() && random.chance(20) {
+        return format!("{OWN}/device-{}", random.below(u64::from(options.devices)));
+    }
     if options.retained > 50 && random.chance(40) {
         return format!("r/{}", random.below(100));
     }
@@ -234,7 +242,15 @@ fn publish(random: &mut Random, options: &Options) -> PublishPlan {
     }
 }
 
-fn topic_filter(random: &mut Random, options: &Options) -> String {
+fn topic_filter_or_group(random: &mut Random, options: &Options) -> String {
+    let topic_filter = topic_filter(random, options);
+    match random.chance(options.shared) {
+        true => format!("$share/{}/{topic_filter}", random.pick(&SHARE_NAMES)),
+        false => topic_filter,
+    }
+}
+
+pub(super) fn topic_filter(random: &mut Random, options: &Options) -> String {
     let mut levels: Vec<String> =
         topic_name(random, options).split('/').map(str::to_owned).collect();
     for level in &mut levels {
@@ -247,17 +263,13 @@ fn topic_filter(random: &mut Random, options: &Options) -> String {
         levels.push("#".to_owned());
     }
     let topic_filter = levels.join("/");
-    let topic_filter = if topic_filter.is_empty() { "+".to_owned() } else { topic_filter };
-    match random.chance(options.shared) {
-        true => format!("$share/{}/{topic_filter}", random.pick(&SHARE_NAMES)),
-        false => topic_filter,
-    }
+    if topic_filter.is_empty() { "+".to_owned() } else { topic_filter }
 }
 
 fn subscribe(random: &mut Random, options: &Options) -> SubscribePlan {
     let count = *random.pick(&[1, 1, 1, 2, 3, 8]);
     let filters = (0..count).map(|_| {
-        let topic_filter = topic_filter(random, options);
+        let topic_filter = topic_filter_or_group(random, options);
         FilterPlan {
             qos: *random.pick(&QOS),
             no_local: random.chance(20) && !topic_filter.starts_with("$share"),

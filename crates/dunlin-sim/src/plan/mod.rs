@@ -4,6 +4,7 @@
 mod action;
 mod draw;
 mod options;
+mod rights;
 
 pub use action::{Action, ConnectPlan, FilterPlan, Planned, PublishPlan, SubscribePlan, WillPlan};
 pub use options::{Micros, Mix, Options};
@@ -26,6 +27,7 @@ impl Plan {
     pub fn draw(seed: u64, steps: u64) -> Self {
         let mut options = Options::draw(&mut random(seed, Purpose::Options, 0));
         options.draw_queues(&mut random(seed, Purpose::Queues, 0));
+        options.draw_rights(&mut random(seed, Purpose::Rights, 0));
         let actions = draw::actions(seed, &options, steps);
         Self { seed, options, actions }
     }

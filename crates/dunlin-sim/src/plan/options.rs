@@ -94,6 +94,8 @@ pub struct Options {
     /// Whether the broker asks who Clients are; the answers come by mail. Each is the user of its
     /// Client Identifier's name, so nobody is turned away and no session is another's.
     pub authenticates: bool,
+    /// The text of the file of rules at the start; without one, everybody may do everything.
+    pub rules: Option<String>,
     /// How frequent each kind of action is.
     pub mix: Mix,
 }
@@ -119,6 +121,7 @@ pub struct Mix {
     pub stall_store: u64,
     pub crash: u64,
     pub stop: u64,
+    pub rules: u64,
 }
 
 impl Options {
@@ -165,6 +168,7 @@ impl Options {
             session_expiry_max_secs: 100,
             boots: false,
             authenticates: false,
+            rules: None,
             mix: Mix {
                 connect: 8,
                 publish: 50,
@@ -183,6 +187,7 @@ impl Options {
                 stall_store: 2,
                 crash: 0,
                 stop: 0,
+                rules: 0,
             },
         }
     }
@@ -264,6 +269,17 @@ impl Options {
             self.mix.crash = 0;
         }
         self.authenticates = random.chance(30);
+    }
+
+    /// Draws what concerns rights.
+    pub(super) fn draw_rights(&mut self, random: &mut Random) {
+        if !random.chance(40) {
+            return;
+        }
+        // Without a user's name few rules are about anybody.
+        self.authenticates |= random.chance(80);
+        self.rules = Some(super::rights::rules(random, self));
+        self.mix.rules = *random.pick(&[0, 2, 5, 5, 30]);
     }
 }
 

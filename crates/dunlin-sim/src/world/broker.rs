@@ -44,7 +44,7 @@ impl World {
             }),
             login_timeout: self.options.authenticates.then_some(LOGIN_TIMEOUT),
             anonymous_may_claim: true,
-            rights: None,
+            rights: self.rules.as_ref().map(|file| file.rules.clone()),
             version: "0.0.0",
         };
         let mut cores: Vec<Core> =
@@ -58,9 +58,10 @@ impl World {
             }
             cores.iter_mut().for_each(|core| core.finish_recovery(self.now));
         }
+        let rules = self.rules.as_ref().map_or(0, |file| file.number);
         let stations = cores.into_iter().enumerate();
         self.stations = stations
-            .map(|(worker, core)| Station::new(self.seed, worker as u64, self.start, core))
+            .map(|(worker, core)| Station::new(self.seed, worker as u64, self.start, rules, core))
             .collect();
         self.is_up = true;
         self.is_stopping = false;
@@ -102,6 +103,7 @@ impl World {
         self.start_broker();
         note!(self, About::All, "the broker is up with {} workers", self.stations.len());
         self.tell(Event::Restarted);
+        self.note_rules_in_force();
     }
 
     // ---- turns
@@ -190,7 +192,7 @@ impl World {
     }
 
     /// Sends mail to a worker, which comes in the order in which it was sent.
-    fn post(&mut self, to: usize, mail: Mail) {
+    pub(super) fn post(&mut self, to: usize, mail: Mail) {
         let (least, most) = if self.calm { (0, 0) } else { self.options.mail_delay };
         let station = &mut self.stations[to];
         let micros = if most == 0 { 0 } else { station.random.between(least..=most) };
@@ -232,6 +234,7 @@ impl World {
                     let core = &mut self.stations[worker].core;
                     core.handle_decision(self.now, key, exchange, decision);
                 }
+                Mail::Rules(number, rules) => self.take_rules(worker, number, rules),
                 Mail::Stop => self.stations[worker].core.stop(self.now),
             }
         }
@@ -282,10 +285,10 @@ impl World {
                     self.post(worker, Mail::Decided(connection, exchange, decision));
                 }
                 Output::Move { connection, worker: to, client } => {
-                    let wire = self.wire_of(worker, connection);
+                    // Its socket may have gone meanwhile, and its place to another one.
+                    let Some(wire) = self.wire_of(worker, connection) else { continue };
                     self.stations[worker].core.release(connection);
                     self.stations[worker].link(connection, None);
-                    let Some(wire) = wire else { continue };
                     let to = usize::from(to.0);
                     self.wires[wire as usize].broker.key = None;
                     self.wires[wire as usize].broker.worker = to;

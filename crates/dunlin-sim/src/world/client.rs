@@ -27,6 +27,8 @@ const OUT_LEN_MAX: usize = 64 * 1024;
 const WILL_NUMBERS: u64 = 1 << 40;
 /// How often a device connects without faults before it gives its Session up.
 const PATIENCE: u32 = 12;
+/// How often it tries with its Will, for which it may be refused.
+const WILL_ATTEMPTS_MAX: u32 = 3;
 /// A connection that lasted no longer makes a device wait longer until the next.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
 const BACKOFF_DOUBLINGS: u32 = 12;
@@ -230,9 +232,12 @@ impl World {
         if owner.live.is_some() || (self.calm && owner.is_twin) {
             return;
         }
-        let plan = ConnectPlan { clean_start: false, ..owner.last_plan.clone() };
+        let mut plan = ConnectPlan { clean_start: false, ..owner.last_plan.clone() };
         if self.calm && !self.is_patient(device) {
             return;
+        }
+        if self.devices[device as usize].calm_attempts > WILL_ATTEMPTS_MAX {
+            plan.will = None;
         }
         self.connect(device, &plan);
     }

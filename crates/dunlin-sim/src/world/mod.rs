@@ -8,6 +8,7 @@ mod device;
 mod finish;
 mod input;
 mod output;
+mod rights;
 mod station;
 mod store;
 mod wire;
@@ -22,6 +23,7 @@ use core::time::Duration;
 use device::Device;
 use dunlin_broker::Limits;
 use dunlin_protocol::Instant;
+use rights::RulesFile;
 use station::Station;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -57,6 +59,7 @@ pub(crate) struct World {
     seed: u64,
     options: Options,
     limits: Arc<Limits>,
+    rules: Option<RulesFile>,
     plan: Vec<crate::plan::Planned>,
     now: Instant,
     schedule: Schedule,
@@ -102,10 +105,14 @@ impl World {
     pub(crate) fn new(plan: &Plan, traced: bool) -> Self {
         let options = plan.options.clone();
         let limits = Arc::new(options.limits.clone());
+        let rights = options.rules.as_deref().map(RulesFile::new);
+        let judged =
+            Rules { rights: rights.as_ref().map(|file| file.rules.clone()), ..rules(&options) };
         let mut world = Self {
             seed: plan.seed,
-            judge: Judge::new(rules(&options)),
+            judge: Judge::new(judged),
             limits,
+            rules: rights,
             plan: plan.actions.clone(),
             now: Instant::ZERO,
             schedule: Schedule::new(plan.seed),
@@ -257,6 +264,8 @@ fn rules(options: &Options) -> Rules {
         limits: options.limits.clone(),
         stores: options.stores,
         lateness: Duration::from_micros(200_000 + turns_micros),
+        rights: None,
+        authenticates: options.authenticates,
         strangers: (first_stranger..first_stranger + options.malformed).map(DeviceId).collect(),
     }
 }

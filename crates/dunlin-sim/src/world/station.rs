@@ -2,11 +2,13 @@
 
 use crate::chance::{Purpose, random};
 use dunlin_broker::core::{
-    Batch, ConnectingClient, ConnectionKey, Core, Decision, Fetched, RecordNumber, WorkerNumber,
+    Batch, ConnectingClient, ConnectionKey, Core, Decision, Fetched, RecordNumber, Rules,
+    WorkerNumber,
 };
 use dunlin_protocol::Instant;
 use dunlin_testkit::Random;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What comes from other workers.
 #[derive(Debug)]
@@ -14,6 +16,7 @@ pub(super) enum Mail {
     Batch(WorkerNumber, Batch),
     Adopt(u32, Box<ConnectingClient>),
     Decided(ConnectionKey, u32, Decision),
+    Rules(u64, Arc<Rules>),
     Stop,
 }
 
@@ -37,6 +40,8 @@ pub(super) struct Station {
     pub(super) store_is_ready: Option<bool>,
     /// How far its records were written when it heard of it last.
     pub(super) written: Option<RecordNumber>,
+    /// The number of the rules that its core goes by.
+    pub(super) rules: u64,
     /// What the store has given back and the core has not taken.
     pub(super) fetched: VecDeque<Fetched>,
     /// When the next turn is.
@@ -47,7 +52,7 @@ pub(super) struct Station {
 }
 
 impl Station {
-    pub(super) fn new(seed: u64, worker: u64, start: u32, core: Core) -> Self {
+    pub(super) fn new(seed: u64, worker: u64, start: u32, rules: u64, core: Core) -> Self {
         Self {
             core,
             inbox: VecDeque::new(),
@@ -60,6 +65,7 @@ impl Station {
             stored: None,
             store_is_ready: None,
             written: None,
+            rules,
             fetched: VecDeque::new(),
             turn_at: None,
             random: random(seed, Purpose::Turns, u64::from(start) << 8 | worker),
