@@ -4,7 +4,8 @@ use crate::failure::Failure;
 use crate::output::print;
 use clap::Args;
 use dunlin_identity::password_file::{
-    Cost, EditError, PASSWORD_LEN_MAX, PasswordFile, remove_user, set_password, set_scram,
+    Cost, EditError, PASSWORD_LEN_MAX, PasswordFile, UNKNOWN_USER_KEY_LEN, remove_user,
+    set_password, set_scram,
 };
 use dunlin_identity::scram::{Credentials, ITERATIONS_DEFAULT, Mechanism};
 use rustix::termios::{
@@ -78,9 +79,13 @@ impl PasswdArgs {
         let (changed, done) = if delete {
             (remove_user(&text, &user), "removed from")
         } else {
-            let salt = salt().map_err(|error| Failure::new(format!("{RANDOM}: {error}")))?;
+            let no_random = |error| Failure::new(format!("{RANDOM}: {error}"));
+            let salt = random::<SALT_LEN>().map_err(no_random)?;
             let changed = match scram {
-                true => set_scram_password(&text, &user, &password, &salt),
+                true => {
+                    let key = random().map_err(no_random)?;
+                    set_scram_password(&text, &user, &password, &salt, &key)
+                }
                 false => set_password(&text, &user, &password, Cost::DEFAULT, &salt),
             };
             (changed, if is_known { "changed in" } else { "added to" })
@@ -117,6 +122,7 @@ fn set_scram_password(
     user: &str,
     password: &[u8],
     salt: &[u8],
+    unknown_user_key: &[u8; UNKNOWN_USER_KEY_LEN],
 ) -> Result<String, EditError> {
     match password.len() {
         0 => return Err(EditError::NoPassword),
@@ -126,13 +132,13 @@ fn set_scram_password(
     // The keys of two mechanisms have nothing in common, though they are made with the same salt.
     let derive = |mechanism| Credentials::derive(mechanism, password, salt, ITERATIONS_DEFAULT);
     let credentials: Vec<_> = Mechanism::ALL.into_iter().map(derive).collect::<Result<_, _>>()?;
-    set_scram(text, user, &credentials)
+    set_scram(text, user, &credentials, unknown_user_key)
 }
 
-fn salt() -> io::Result<[u8; SALT_LEN]> {
-    let mut salt = [0; SALT_LEN];
-    File::open(RANDOM)?.read_exact(&mut salt)?;
-    Ok(salt)
+fn random<const LEN: usize>() -> io::Result<[u8; LEN]> {
+    let mut bytes = [0; LEN];
+    File::open(RANDOM)?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Puts a new file in the place of one: nobody sees half of it, whatever happens.

@@ -118,7 +118,14 @@ fn read_users(path: &Path) -> Result<Users, PasswordFileError> {
         let server = ScramServer::new(mechanism, &unknown_user_key);
         Some(server.unknown_user_iterations(iterations))
     });
-    let scram = scram.collect();
+    let scram: Vec<_> = scram.collect();
+    if !scram.is_empty() && !file.has_unknown_user_key() {
+        tracing::warn!(
+            "{}: unknown users may be told from known ones by SCRAM after a change; \
+             `dunlin passwd --scram` puts a key into the file",
+            path.display()
+        );
+    }
     Ok(Users { checker: PasswordChecker::new(file, &key, REMEMBERED_MAX), scram })
 }
 

@@ -236,7 +236,7 @@ fn step(mechanism: Mechanism, reason_code: ReasonCode, data: Vec<u8>) -> Packet 
 fn scram_text(text: &str, user: &str, password: &str) -> String {
     let derive = |mechanism| Credentials::derive(mechanism, password.as_bytes(), &[7; 16], 4_096);
     let credentials = Mechanism::ALL.map(|mechanism| derive(mechanism).expect("legal"));
-    set_scram(text, user, &credentials).expect("a user")
+    set_scram(text, user, &credentials, &[8; 32]).expect("a user")
 }
 
 #[test]

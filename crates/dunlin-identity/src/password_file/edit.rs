@@ -2,9 +2,10 @@
 
 use super::secret::Secret;
 use super::{
-    Cost, InvalidLine, Line, LineFault, PASSWORD_LEN_MAX, PasswordFile, check_prepared,
-    checked_name,
+    Cost, InvalidLine, Line, LineFault, PASSWORD_LEN_MAX, PasswordFile, UNKNOWN_USER_KEY,
+    UNKNOWN_USER_KEY_LEN, check_prepared, checked_name,
 };
+use crate::hash::to_base64;
 use crate::scram::{Credentials, InvalidCredentials};
 use crate::user_name::UserName;
 
@@ -59,18 +60,28 @@ pub fn set_password(
 }
 
 /// Adds a user or changes its password, to be checked with SCRAM: a line for each mechanism of the
-/// credentials, in place of all lines that the user had.
+/// credentials, in place of all lines that the user had. A file without a key for unknown users gets
+/// this one, which is random: see [`PasswordFile::scram_unknown_user_key`].
 ///
 /// # Errors
 /// [`EditError`]; the file is to stay as it is then.
-pub fn set_scram(file: &str, user: &str, credentials: &[Credentials]) -> Result<String, EditError> {
+pub fn set_scram(
+    file: &str,
+    user: &str,
+    credentials: &[Credentials],
+    unknown_user_key: &[u8; UNKNOWN_USER_KEY_LEN],
+) -> Result<String, EditError> {
     let user = name(user)?;
     check_prepared(&user).map_err(EditError::UserName)?;
     let secrets: Vec<_> = credentials.iter().cloned().map(Secret::Scram).collect();
     if secrets.is_empty() {
         return Err(EditError::NoPassword);
     }
-    replace(file, &user, &secrets)
+    let mut changed = replace(file, &user, &secrets)?;
+    if !PasswordFile::parse(changed.as_bytes())?.has_unknown_user_key() {
+        changed.push_str(&format!(":{UNKNOWN_USER_KEY}{}\n", to_base64(unknown_user_key)));
+    }
+    Ok(changed)
 }
 
 /// Removes all lines of a user; gives the new text of the file. Without its last user the file is

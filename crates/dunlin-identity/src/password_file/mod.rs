@@ -6,10 +6,12 @@
 //! gauge:$argon2id$v=19$m=19456,t=2,p=1$SALT$HASH
 //! pump:$7$101$SALT$HASH
 //! valve:$scram-sha-256$i=4096$SALT$STORED_KEY$SERVER_KEY
+//! :$unknown-users$KEY
 //! ```
 //!
 //! The second is what `mosquitto_passwd` writes. A user may have one password hash and one line for
-//! each SCRAM mechanism; who has only SCRAM credentials can log in with the plain password, too.
+//! each SCRAM mechanism; who has only SCRAM credentials can log in with the plain password, too. The line without a name is
+//! the secret that salts for unknown users are made of, see [`PasswordFile::scram_unknown_user_key`].
 //! A file with a line that is none of these is refused as a whole: half a file in force would lock
 //! out or let in whom nobody thinks of. A file without users is one that lets nobody in.
 
@@ -23,7 +25,7 @@ pub use checker::{PASSWORD_LEN_MAX, PasswordChecker, REMEMBERED_MAX, Verdict};
 pub use edit::{EditError, remove_user, set_password, set_scram};
 pub use secret::{Cost, InvalidCost, InvalidSecret};
 
-use crate::hash::Hash;
+use crate::hash::{Hash, from_base64};
 use crate::scram::{Credentials, ITERATIONS_DEFAULT, Mechanism};
 use crate::user_name::{InvalidUserName, UserName};
 use secret::Secret;
@@ -37,6 +39,12 @@ pub const FILE_LEN_MAX: usize = 64 << 20;
 /// would make each refusal too dear.
 const COSTS_MAX: usize = 8;
 
+/// Bytes of the key that salts for unknown users are made of.
+pub const UNKNOWN_USER_KEY_LEN: usize = 32;
+
+/// What the key stands behind, in a line without a name.
+const UNKNOWN_USER_KEY: &str = "$unknown-users$";
+
 /// The users of a password file.
 #[derive(Clone)]
 pub struct PasswordFile {
@@ -44,6 +52,7 @@ pub struct PasswordFile {
     /// One secret of each cost: whoever is refused is checked with all of them, so that the time
     /// tells nothing of who is known.
     dummies: Vec<Secret>,
+    unknown_user_key: Option<[u8; UNKNOWN_USER_KEY_LEN]>,
 }
 
 /// What a user can be checked with; at least one of them is there.
@@ -97,6 +106,12 @@ pub enum LineFault {
     /// The user has been there with the same kind of hash.
     #[error("the user `{0}` has a line of this kind already; remove one of them")]
     Duplicate(UserName),
+    /// The line without a name is not the key for unknown users.
+    #[error("no user before the `:`, and no key for unknown users behind it; remove the line")]
+    NoName,
+    /// There is another key for unknown users.
+    #[error("there is a key for unknown users already; remove one of them")]
+    SecondKey,
 }
 
 /// A line of a password file.
@@ -129,12 +144,18 @@ impl PasswordFile {
         }
         let mut users: BTreeMap<Box<str>, User> = BTreeMap::new();
         let (mut costs, mut dummies) = (BTreeSet::new(), Vec::new());
+        let mut unknown_user_key = None;
         // A mark that some editors put at the beginning is not part of the first name.
         let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
         for (line, bytes) in (1..).zip(file.split(|byte| *byte == b'\n')) {
             let mut read = || {
                 let text = std::str::from_utf8(bytes).map_err(|_| LineFault::NotUtf8)?;
                 let Line::User(name, secret) = Line::split(text)? else { return Ok(()) };
+                if name.is_empty() {
+                    let key = key_of(secret).ok_or(LineFault::NoName)?;
+                    let before = unknown_user_key.replace(key);
+                    return before.map_or(Ok(()), |_| Err(LineFault::SecondKey));
+                }
                 let name = checked_name(name)?;
                 let secret = Secret::parse(secret)?;
                 if secret.scram().is_some() {
@@ -148,7 +169,7 @@ impl PasswordFile {
             };
             read().map_err(|fault| InvalidLine { line, fault })?;
         }
-        Ok(Self { users, dummies })
+        Ok(Self { users, dummies, unknown_user_key })
     }
 
     /// How many users there are.
@@ -172,15 +193,29 @@ impl PasswordFile {
     }
 
     /// A key for [`ScramServer::new`](crate::scram::ScramServer::new) that nobody knows who does not
-    /// know the file, and that stays the same with each start; `None` if nobody has credentials for
-    /// the mechanism.
-    pub fn scram_unknown_user_key(&self, mechanism: Mechanism) -> Option<[u8; 32]> {
-        let known = self.users.values().find_map(|user| user.scram(mechanism))?;
-        let mut key = [0; 32];
-        let label = b"salt of unknown users";
-        let derived = Hash::Sha256.hmac(known.to_string().as_bytes(), &[label]);
-        key.iter_mut().zip(derived).for_each(|(to, from)| *to = from);
-        Some(key)
+    /// know the file, and that stays the same with each start and each change of users; `None` if
+    /// nobody has credentials for the mechanism.
+    ///
+    /// Without a line for it ([`PasswordFile::has_unknown_user_key`]) it is made of the credentials of
+    /// all users, so that none of them can compute it alone, and changes with each of these.
+    pub fn scram_unknown_user_key(
+        &self,
+        mechanism: Mechanism,
+    ) -> Option<[u8; UNKNOWN_USER_KEY_LEN]> {
+        let mut known = self.users.values().filter_map(|user| user.scram(mechanism)).peekable();
+        known.peek()?;
+        if self.unknown_user_key.is_some() {
+            return self.unknown_user_key;
+        }
+        let known: Vec<String> = known.map(ToString::to_string).collect();
+        let parts: Vec<&[u8]> = known.iter().map(String::as_bytes).collect();
+        let derived = Hash::Sha256.hmac(b"salt of unknown users", &parts);
+        derived.try_into().ok()
+    }
+
+    /// Whether it has a key for unknown users, which [`set_scram`] gives it.
+    pub fn has_unknown_user_key(&self) -> bool {
+        self.unknown_user_key.is_some()
     }
 
     /// The iterations that most credentials for a mechanism have: what unknown users are told, see
@@ -237,6 +272,11 @@ impl User {
             secret => self.password.replace(secret).is_none(),
         }
     }
+}
+
+/// The key for unknown users, as it stands behind the colon.
+fn key_of(text: &str) -> Option<[u8; UNKNOWN_USER_KEY_LEN]> {
+    from_base64(text.strip_prefix(UNKNOWN_USER_KEY)?)?.try_into().ok()
 }
 
 /// A name as it may stand before the colon.

@@ -4,6 +4,7 @@ use super::*;
 use std::process::Command;
 
 const SALT: [u8; 16] = [5; 16];
+const KEY: [u8; UNKNOWN_USER_KEY_LEN] = [9; UNKNOWN_USER_KEY_LEN];
 
 /// Cheap, so that tests are.
 fn cost() -> Cost {
@@ -117,9 +118,9 @@ fn edits_that_are_refused() {
     assert_eq!((line.line, line.fault), (2, LineFault::NoColon));
     let scram = Credentials::derive(Mechanism::SHA_256, b"x", &SALT, 4_096).expect("legal");
     let unprepared = EditError::UserName(LineFault::Unprepared);
-    assert_eq!(set_scram("", "\u{2168}", std::slice::from_ref(&scram)), Err(unprepared));
-    assert_eq!(set_scram("", "a", &[]), Err(EditError::NoPassword));
-    assert!(matches!(set_scram("", "a", &[scram.clone(), scram]), Err(EditError::Line(_))));
+    assert_eq!(set_scram("", "\u{2168}", std::slice::from_ref(&scram), &KEY), Err(unprepared));
+    assert_eq!(set_scram("", "a", &[], &KEY), Err(EditError::NoPassword));
+    assert!(matches!(set_scram("", "a", &[scram.clone(), scram], &KEY), Err(EditError::Line(_))));
 }
 
 #[test]
@@ -128,8 +129,8 @@ fn scram_credentials_serve_plain_logins_too() {
         Credentials::derive(mechanism, password, &SALT, 5_000).expect("legal")
     };
     let both = Mechanism::ALL.map(|mechanism| make(mechanism, b"pencil"));
-    let file = set_scram(&file_of("alice", b"old"), "alice", &both).expect("can be set");
-    assert_eq!(file.lines().count(), 2, "the old password is gone");
+    let file = set_scram(&file_of("alice", b"old"), "alice", &both, &KEY).expect("can be set");
+    assert_eq!(file.lines().count(), 3, "two credentials and a key; the old password is gone");
     let checker = checker(&file);
     assert_eq!(checker.check("alice", b"pencil"), Verdict::Right);
     assert_eq!(checker.check("alice", b"old"), Verdict::Wrong);
@@ -142,6 +143,37 @@ fn scram_credentials_serve_plain_logins_too() {
     assert_eq!(plain.scram_iterations(Mechanism::SHA_256), ITERATIONS_DEFAULT);
     let unprepared = file.replace("alice:", "\u{2168}:");
     assert_eq!(fault(unprepared.as_bytes()), (1, LineFault::Unprepared));
+}
+
+/// The secret of no user tells anybody which names are unknown, and a change of one tells nothing.
+#[test]
+fn the_key_for_unknown_users_is_nobodys_and_stays() {
+    let scram = |password: &[u8]| {
+        let make = |mechanism| Credentials::derive(mechanism, password, &SALT, 4_096);
+        Mechanism::ALL.map(|mechanism| make(mechanism).expect("legal"))
+    };
+    let key = |text: &str, mechanism| {
+        let file = PasswordFile::parse(text.as_bytes()).expect("valid");
+        file.scram_unknown_user_key(mechanism)
+    };
+    let mut file = set_scram("", "alice", &scram(b"pencil"), &KEY).expect("can be set");
+    for (user, password) in [("bob", b"2"), ("alice", b"3"), ("aaron", b"4")] {
+        file = set_scram(&file, user, &scram(password), &[1; 32]).expect("can be set");
+    }
+    file = set_password(&file, "bob", b"5", cost(), &SALT).expect("can be set");
+    file = remove_user(&file, "alice").expect("is there");
+    for mechanism in Mechanism::ALL {
+        assert_eq!(key(&file, mechanism), Some(KEY));
+        assert_eq!(key(&remove_user(&file, "aaron").expect("is there"), mechanism), None);
+    }
+
+    // Of a file that has none all users' credentials make one.
+    let lines = |users: &[(&str, &[u8])]| -> String {
+        let line = |(user, password): &(&str, &[u8])| format!("{user}:{}\n", scram(password)[0]);
+        users.iter().map(line).collect()
+    };
+    let old = key(&lines(&[("a", b"1"), ("b", b"2")]), Mechanism::SHA_256);
+    assert!(old.is_some() && old != key(&lines(&[("a", b"1"), ("b", b"3")]), Mechanism::SHA_256));
 }
 
 #[test]
@@ -160,7 +192,8 @@ fn a_file_without_users_lets_nobody_in() {
 fn every_refusal_costs_the_same_whoever_is_named() {
     let hash = crate::hash::to_base64(&[1; 64]);
     let scram = Credentials::derive(Mechanism::SHA_256, b"x", &SALT, 4_096).expect("legal");
-    let mut file = set_scram(&file_of("argon2", b"x"), "scram", &[scram]).expect("can be set");
+    let mut file =
+        set_scram(&file_of("argon2", b"x"), "scram", &[scram], &KEY).expect("can be set");
     file.push_str(&format!("mosquitto:$7$101$c2FsdA==${hash}\n"));
     file.push_str(&file_of("again", b"y"));
     let file = PasswordFile::parse(file.as_bytes()).expect("valid");
@@ -197,7 +230,11 @@ fn faults_name_their_line() {
     assert_eq!(at("bob"), (3, LineFault::NoColon));
     assert_eq!(at(" bob:x"), (3, LineFault::Space));
     assert_eq!(at("bob :x"), (3, LineFault::Space));
-    assert_eq!(at(":x"), (3, LineFault::UserName(InvalidUserName::Empty)));
+    for nameless in [":x", ":", ":$unknown-users$", ":$unknown-users$AAAA"] {
+        assert_eq!(at(nameless), (3, LineFault::NoName), "{nameless}");
+    }
+    let key = format!(":$unknown-users${}", crate::hash::to_base64(&KEY));
+    assert_eq!(fault(format!("{key}\n{key}\n").as_bytes()), (2, LineFault::SecondKey));
     let long = format!("{}:x", "b".repeat(257));
     assert_eq!(at(&long), (3, LineFault::UserName(InvalidUserName::TooLong)));
     assert_eq!(at("b\0b:x"), (3, LineFault::UserName(InvalidUserName::ControlCharacter)));

@@ -6,15 +6,19 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// `dunlin passwd --stdin` with a password.
 pub(crate) fn passwd(file: &Path, user: &str, password: &str) -> Ended {
-    let mut command = command(&["passwd", "--stdin", text(file), user]);
+    typed(command(&["passwd", "--stdin", text(file), user]), password)
+}
+
+/// A command whose standard input is this line.
+fn typed(mut command: Command, line: &str) -> Ended {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program can be started");
     // A program that refuses does not read.
-    let _ = writeln!(child.stdin.take().expect("is piped"), "{password}");
+    let _ = writeln!(child.stdin.take().expect("is piped"), "{line}");
     Ended::of(child.wait_with_output().expect("it ends"))
 }
 
@@ -55,6 +59,33 @@ fn users_are_added_changed_and_removed() {
         &format!("pump removed from {name}\n"),
         &message,
     );
+}
+
+#[test]
+fn a_file_with_scram_has_one_key_for_unknown_users() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (file, other) = (folder.path().join("passwords"), folder.path().join("others"));
+    let key_of = |file: &Path| {
+        let text = fs::read_to_string(file).expect("is there");
+        let mut keys = text.lines().filter(|line| line.starts_with(":$unknown-users$"));
+        let key = keys.next().map(str::to_owned);
+        assert_eq!(keys.next(), None, "{text}");
+        key
+    };
+    passwd(&file, "gauge", "one");
+    assert_eq!(key_of(&file), None);
+    let scram = |file: &Path, user| {
+        let command = command(&["passwd", "--stdin", "--scram", text(file), user]);
+        assert_eq!(typed(command, "secret").code, Some(0));
+    };
+    scram(&file, "pump");
+    let key = key_of(&file);
+    assert!(key.is_some());
+    scram(&file, "valve");
+    passwd(&file, "pump", "two");
+    assert_eq!(key_of(&file), key, "it stays");
+    scram(&other, "pump");
+    assert_ne!(key_of(&other), key, "it is random");
 }
 
 #[test]
