@@ -43,6 +43,13 @@
 //!   ([`Subscribe::buffer`]). What is dropped is counted. An idle connection holds no buffer.
 //! - **Every future says whether it is cancellation safe**, in its documentation.
 //!
+//! # Transports
+//!
+//! The scheme of the URL says how: `mqtt://`, `unix://`; `mqtts://` with the feature `tls`; `ws://` and
+//! `wss://` with `websocket`; `quic://` with `quic`, which is not among the default ones. By QUIC a
+//! connection goes on when this machine's address changes. [`ClientBuilder::connect_over`] takes any
+//! other.
+//!
 //! # Where to begin
 //!
 //! [`Client::builder`] → [`ClientBuilder::connect`] → [`Client::publish`], [`Client::subscribe`].

@@ -243,9 +243,9 @@ pub(crate) fn bind_datagrams(address: SocketAddr) -> io::Result<Listening> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // All connections share it; the system grants as much as its own limit allows.
-    socket.set_recv_buffer_size(DATAGRAM_BUFFER_LEN)?;
-    socket.set_send_buffer_size(DATAGRAM_BUFFER_LEN)?;
+    // All connections share it. There are systems that refuse what is beyond their own limit.
+    let _ = socket.set_recv_buffer_size(DATAGRAM_BUFFER_LEN);
+    let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER_LEN);
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(Listening::Udp(socket.into()))

@@ -7,7 +7,7 @@ use dunlin_broker::{Broker, Limits};
 use dunlin_protocol::codec::{
     Ack, Delivery, Disconnect, Packet, ProtocolVersion, QoS, ReasonCode, Will, WillProperties,
 };
-use dunlin_transport::tls::ClientTls;
+use dunlin_transport::tls::{ClientTls, TlsConnector};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
@@ -16,7 +16,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 use tokio::runtime::{Handle, Runtime};
 use tokio::time::timeout;
@@ -109,7 +109,10 @@ impl Bed {
 
     /// A connection, or why there is none.
     fn try_connect(&self, endpoint: &Endpoint, tls: &ClientTls) -> io::Result<Connection> {
-        let connector = tls.connector().expect("settings of use");
+        self.connect_by(endpoint, &tls.connector().expect("settings of use"))
+    }
+
+    fn connect_by(&self, endpoint: &Endpoint, connector: &TlsConnector) -> io::Result<Connection> {
         let crypto = QuicClientConfig::try_from(connector.config()).expect("TLS 1.3");
         let config = ClientConfig::new(Arc::new(crypto));
         self.runtime.block_on(async {
@@ -122,6 +125,17 @@ impl Bed {
 
     fn connection(&self) -> Connection {
         self.try_connect(&self.endpoint(), &self.tls()).expect("a connection")
+    }
+
+    /// The broker learns of each end in a turn of its own: until then it turns us away.
+    fn until_let_in(&self) {
+        let came_in = (0..10_000).any(|_| {
+            let mut peer = Peer::over(self.stream());
+            let is_open = peer.try_send(&connect("later"));
+            let answer = peer.receive().filter(|_| is_open);
+            matches!(answer, Some(Packet::ConnAck(connack)) if !connack.reason_code.is_error())
+        });
+        assert!(came_in);
     }
 
     fn stream(&self) -> QuicStream {
@@ -159,9 +173,13 @@ struct QuicStream {
 
 impl QuicStream {
     fn open(runtime: &Handle, connection: Connection) -> Self {
-        let opened = runtime.block_on(connection.open_bi());
-        let (send, recv) = opened.expect("a stream");
-        Self { runtime: runtime.clone(), connection, send, recv }
+        Self::try_open(runtime, connection).expect("a stream")
+    }
+
+    /// Fails if the broker has closed the connection by now.
+    fn try_open(runtime: &Handle, connection: Connection) -> Result<Self, ConnectionError> {
+        let (send, recv) = runtime.block_on(connection.open_bi())?;
+        Ok(Self { runtime: runtime.clone(), connection, send, recv })
     }
 }
 
@@ -431,10 +449,8 @@ fn who_opens_no_stream_makes_room_for_one_that_waits() {
     let silent = [bed.connection(), bed.connection()];
     bed.join("waits");
     let is_open = |connection: &Connection| {
-        let stream = bed.runtime.block_on(connection.open_bi());
-        let Ok((send, recv)) = stream else { return false };
-        let (runtime, connection) = (bed.runtime.handle().clone(), connection.clone());
-        let mut stream = QuicStream { runtime, connection, send, recv };
+        let stream = QuicStream::try_open(bed.runtime.handle(), connection.clone());
+        let Ok(mut stream) = stream else { return false };
         let asked = encode(ProtocolVersion::V5, &connect(""));
         stream.write_all(&asked).is_ok() && stream.read(&mut [0; 100]).is_ok_and(|len| len > 0)
     };
@@ -464,6 +480,54 @@ fn one_address_has_so_many_handshakes_under_way_and_gets_them_back() {
     try_connect().expect("there is room again");
 }
 
+/// The first datagrams of a handshake with somebody who does not answer.
+fn first_datagrams(bed: &Bed) -> Vec<Vec<u8>> {
+    let nobody = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    nobody.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let endpoint = bed.endpoint();
+    let connector = bed.tls().connector().expect("settings of use");
+    let crypto = QuicClientConfig::try_from(connector.config()).expect("TLS 1.3");
+    let config = ClientConfig::new(Arc::new(crypto));
+    let address = nobody.local_addr().expect("an address");
+    let _entered = bed.runtime.enter();
+    let connecting = endpoint.connect_with(config, address, "localhost").expect("an attempt");
+    let mut buffer = [0; 2000];
+    // A key that quantum computers don't find makes it two.
+    let datagrams = (0..2).map(|_| {
+        let len = nobody.recv(&mut buffer).expect("a datagram");
+        buffer[..len].to_vec()
+    });
+    let datagrams = datagrams.collect();
+    drop(connecting);
+    datagrams
+}
+
+#[test]
+fn addresses_that_are_not_those_of_who_sends_take_few_places() {
+    // Whoever has a place would keep it for an hour.
+    let limits = Limits { half_open_max: 8, handshake_timeout_secs: 3600, ..Limits::default() };
+    let bed = Bed::new(1, limits);
+    let mut retries = 0;
+    for _ in 0..20 {
+        // Nobody is there who would go on: as if the address were another's.
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        for datagram in first_datagrams(&bed) {
+            socket.send_to(&datagram, bed.address).expect("it can be sent");
+        }
+        let mut answer = [0; 2000];
+        let len = socket.recv(&mut answer).expect("an answer");
+        // A long header of the type Retry (RFC 9000 §17.2.5), far shorter than what asked for it.
+        if answer[0] & 0xf0 == 0xf0 {
+            assert!(len < 200, "{len} bytes");
+            retries += 1;
+        }
+    }
+    assert_eq!(retries, 18, "a quarter of the places is for those who have proven nothing");
+    // Those who prove where they are come in at once.
+    let _peers: Vec<_> = (0..10).map(|at| bed.join(&format!("c-{at}"))).collect();
+}
+
 #[test]
 fn connections_are_limited_and_room_is_given_back() {
     let bed = Bed::new(2, Limits { connections_max: 3, ..Limits::default() });
@@ -476,14 +540,57 @@ fn connections_are_limited_and_room_is_given_back() {
         assert_eq!(more.receive(), None);
     }
     drop(peers);
-    // The broker learns of each end in a turn of its own: until then it turns us away.
-    let came_in = (0..10_000).any(|_| {
-        let mut peer = Peer::over(bed.stream());
-        let is_open = peer.try_send(&connect("later"));
-        let answer = peer.receive().filter(|_| is_open);
-        matches!(answer, Some(Packet::ConnAck(connack)) if !connack.reason_code.is_error())
+    bed.until_let_in();
+}
+
+#[test]
+fn connections_of_an_address_are_limited_by_where_they_come_from() {
+    let limits = Limits { connections_per_address_max: 2, ..Limits::default() };
+    let bed = Bed::new(2, limits);
+    let peers = [bed.join("first"), bed.join("second")];
+    let mut more = Peer::over(bed.stream());
+    more.try_send(&connect("more"));
+    let Some(Packet::ConnAck(connack)) = more.receive() else { panic!("no CONNACK") };
+    assert_eq!(connack.reason_code, ReasonCode::QuotaExceeded);
+    drop(peers);
+    bed.until_let_in();
+}
+
+#[test]
+fn a_certificate_that_has_ended_lets_nobody_in_by_an_earlier_session() {
+    let bed = Bed::with(1, Limits::default(), |files, folder| {
+        files.client_ca = Some(folder.path().join("ca.pem"));
+        files.client_certificate = ClientCertificate::Required;
     });
-    assert!(came_in);
+    let mut params = CertificateParams::default();
+    params.not_after = (SystemTime::now() + Duration::from_secs(3)).into();
+    let (certificate, key) = bed.authority.sign_these(&params);
+    // One connector keeps the tickets of its connections.
+    let connector = bed.tls().client_certificate_pem(certificate, key).connector();
+    let connector = connector.expect("settings of use");
+    let endpoint = bed.endpoint();
+    let asked = encode(ProtocolVersion::V5, &connect("mortal"));
+    let deadline = Instant::now() + PATIENCE;
+    let mut served = 0;
+    let ended = loop {
+        assert!(Instant::now() < deadline, "it is let in for ever");
+        let connection = bed.connect_by(&endpoint, &connector).expect("a handshake");
+        let answer = QuicStream::try_open(bed.runtime.handle(), connection.clone())
+            .map_err(io::Error::from)
+            .and_then(|mut stream| {
+                stream.write_all(&asked)?;
+                stream.read(&mut [0; 100])
+            });
+        match answer {
+            Ok(len) => assert!(len > 0, "CONNACK"),
+            Err(_) => break connection.close_reason(),
+        }
+        served += 1;
+    };
+    assert!(served > 0, "it was of use before");
+    // Not by TLS, which has looked at it when it was shown.
+    let Some(ConnectionError::ApplicationClosed(close)) = ended else { panic!("{ended:?}") };
+    assert_eq!(close.error_code, VarInt::from_u32(1), "{close}");
 }
 
 #[test]

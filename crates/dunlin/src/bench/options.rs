@@ -124,6 +124,7 @@ impl Common {
     /// The usual plan of a scenario, for this broker.
     pub(super) fn plan(&self, scenario: Scenario) -> Result<Plan, Failure> {
         let url = Url::parse(&self.url).map_err(Failure::usage)?;
+        url.check_plain("bench").map_err(Failure::usage)?;
         let mut plan = Plan::new(scenario, address(&url)?);
         plan.version = self.version;
         plan.user_name = self.username.clone().or_else(|| url.user_name.clone());

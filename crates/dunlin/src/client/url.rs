@@ -78,6 +78,16 @@ impl Url {
     }
 }
 
+impl Url {
+    /// Says so where a tool that speaks MQTT over plain TCP alone is asked for something else.
+    pub(crate) fn check_plain(&self, tool: &str) -> Result<(), String> {
+        match self.is_secure || self.web_socket.is_some() || self.socket.is_some() {
+            true => Err(format!("dunlin {tool} speaks MQTT over plain TCP alone; use mqtt://")),
+            false => Ok(()),
+        }
+    }
+}
+
 /// A URL, or what should be one, as it may be shown.
 pub(super) fn without_credentials(url: &str) -> &str {
     url.rsplit_once('@').map_or(url, |(_, address)| address)

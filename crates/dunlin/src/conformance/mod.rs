@@ -207,6 +207,7 @@ impl ConformanceArgs {
 
     fn target(&self, url: &str) -> Result<Target, Failure> {
         let url = Url::parse(url).map_err(Failure::usage)?;
+        url.check_plain("conformance").map_err(Failure::usage)?;
         if let Some(topic) = url.topic {
             return Err(Failure::usage(format!(
                 "the URL goes on with {topic:?} behind the broker"

@@ -189,6 +189,14 @@ fn wrong_arguments_are_exit_code_2() {
             "no proxy carries quic://; leave the proxy out, or use mqtts://",
         ),
         (
+            &["bench", "pairs", "quic://host"],
+            "dunlin bench speaks MQTT over plain TCP alone; use mqtt://",
+        ),
+        (
+            &["conformance", "mqtts://host"],
+            "dunlin conformance speaks MQTT over plain TCP alone; use mqtt://",
+        ),
+        (
             &["sub", "mqtt://host/a", "--insecure"],
             "the flags of TLS go with mqtts://, wss:// and quic://",
         ),
