@@ -354,7 +354,8 @@ const BROKER: &[Setting] = &[
             "Where clients connect: a list of URLs whose scheme names the transport (mqtt, mqtts, ws, \
              wss, quic, unix). One with TLS has certificate = \"FILE\" and key = \"FILE\" beside its url, or in it: \
              mqtts://0.0.0.0:8883?certificate=server.pem&key=server.key, or several with | between them, \
-             of which a client is shown the one for the name that it asks for (SNI), or the first; with client_ca = \"FILE\" \
+             of which a client is shown one for the name that it asks for (SNI), by that very name \
+             rather than by a wildcard, or else the first that it can verify; with client_ca = \"FILE\" \
              it lets in who shows a certificate of that authority, or others as well if \
              client_certificate = \"optional\", and none that client_crl = \"FILE\" lists; a list that \
              is past its nextUpdate lets nobody in, unless old_crl = \"accept\". One with \

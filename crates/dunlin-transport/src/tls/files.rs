@@ -58,8 +58,9 @@ pub struct ServerFiles {
     pub certificate: PathBuf,
     /// PEM: the key of that certificate.
     pub key: PathBuf,
-    /// Further certificates: the first one that is for the name that a client asks for (SNI) is shown
-    /// to it, and the one above where none is.
+    /// Further certificates: of those for the name that a client asks for (SNI), or of all if none is,
+    /// it is shown one that it can verify; one with that very name before one with a wildcard, then in
+    /// their order, of which the one above is the first.
     pub further: Vec<CertificateFiles>,
     /// PEM: whose certificates clients may show.
     pub client_ca: Option<PathBuf>,

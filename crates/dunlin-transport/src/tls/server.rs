@@ -89,7 +89,7 @@ impl ServerTls {
             Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
             None => builder.with_no_client_auth(),
         };
-        let mut config = builder.with_cert_resolver(Arc::new(Named(named)));
+        let mut config = builder.with_cert_resolver(Arc::new(Named::new(named)));
         let [contents, trust] = read.digests();
         config.alpn_protocols = vec![protocol.to_vec()];
         config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -550,6 +550,21 @@ fn a_client_is_shown_the_certificate_for_the_name_that_it_asks_for() {
         let failure = failure.expect("it is for others");
         assert!(failure.contains("localhost"), "{name}: {failure}");
     }
+    let first = CertificateFiles {
+        certificate: files.path("*.b.example.pem"),
+        key: files.path("*.b.example.key"),
+    };
+    files.issue("x.b.example");
+    let wide_first = ServerFiles {
+        certificate: first.certificate,
+        key: first.key,
+        further: vec![further("x.b.example")],
+        ..ServerFiles::default()
+    };
+    let wide_first = wide_first.load(ALPN_MQTT).expect("a configuration");
+    for (name, expected) in [("x.b.example", "x.b.example"), ("y.b.example", "*.b.example")] {
+        assert_eq!(shown(&wide_first, name), of(expected), "{name}");
+    }
     let ends: Vec<_> = server.validities().iter().map(|validity| &validity.path).collect();
     let certificates = several.paths().filter(|path| path.extension().is_some_and(|e| e == "pem"));
     assert!(ends.into_iter().eq(certificates));
