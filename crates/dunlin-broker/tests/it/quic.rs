@@ -1,9 +1,10 @@
 //! Listeners with QUIC, over real UDP sockets: who is served, what crosses, and who gives up. The
 //! client is quinn itself, so that it can do what no client should.
 
+use crate::limits::Watcher;
 use crate::peer::{PATIENCE, Peer, connect, encode, publish, subscribe};
 use dunlin_broker::config::{ClientCertificate, Config, Listener, ServerFiles};
-use dunlin_broker::{Broker, Limits};
+use dunlin_broker::{Broker, Limits, StartError};
 use dunlin_protocol::codec::{
     Ack, Delivery, Disconnect, Packet, ProtocolVersion, QoS, ReasonCode, Will, WillProperties,
 };
@@ -425,9 +426,11 @@ fn who_opens_no_stream_or_says_nothing_makes_room_in_time() {
         half_open_max: 2,
         handshake_timeout_secs: 1,
         connect_timeout_secs: 1,
+        sys_interval_secs: 1,
         ..Limits::default()
     };
     let bed = Bed::new(1, limits);
+    let mut late = Watcher::new(&bed.broker, "handshake_timeout_secs");
     let silent = [bed.connection(), bed.connection()];
     // Nobody else is taken until these are given up; then this one is.
     bed.join("patient");
@@ -435,6 +438,7 @@ fn who_opens_no_stream_or_says_nothing_makes_room_in_time() {
         let ended = bed.runtime.block_on(async { timeout(PATIENCE, connection.closed()).await });
         assert!(matches!(ended, Ok(ConnectionError::ApplicationClosed(_))), "{ended:?}");
     }
+    late.wait_for(2);
     // A stream alone is a connection without CONNECT.
     let mut half = bed.stream();
     half.write_all(&[0x10]).expect("it is read");
@@ -444,10 +448,17 @@ fn who_opens_no_stream_or_says_nothing_makes_room_in_time() {
 #[test]
 fn who_opens_no_stream_makes_room_for_one_that_waits() {
     // Nobody is given up for the time that it takes.
-    let limits = Limits { half_open_max: 2, handshake_timeout_secs: 3600, ..Limits::default() };
+    let limits = Limits {
+        half_open_max: 2,
+        handshake_timeout_secs: 3600,
+        sys_interval_secs: 1,
+        ..Limits::default()
+    };
     let bed = Bed::new(1, limits);
+    let mut full = Watcher::new(&bed.broker, "half_open_max");
     let silent = [bed.connection(), bed.connection()];
     bed.join("waits");
+    full.wait_for(1);
     let is_open = |connection: &Connection| {
         let stream = QuicStream::try_open(bed.runtime.handle(), connection.clone());
         let Ok(mut stream) = stream else { return false };
@@ -460,8 +471,9 @@ fn who_opens_no_stream_makes_room_for_one_that_waits() {
 
 #[test]
 fn one_address_has_so_many_handshakes_under_way_and_gets_them_back() {
-    let limits = Limits { half_open_per_address_max: 3, ..Limits::default() };
+    let limits = Limits { half_open_per_address_max: 3, sys_interval_secs: 1, ..Limits::default() };
     let bed = Bed::new(1, limits);
+    let mut turned_away = Watcher::new(&bed.broker, "half_open_per_address_max");
     let endpoint = bed.endpoint();
     let try_connect = || bed.try_connect(&endpoint, &bed.tls());
     let silent: Vec<_> = (0..3).map(|_| try_connect().expect("there is room")).collect();
@@ -470,6 +482,7 @@ fn one_address_has_so_many_handshakes_under_way_and_gets_them_back() {
         // CONNECTION_REFUSED.
         assert!(refused.to_string().contains("refused"), "{refused}");
     }
+    turned_away.wait_for(30);
     // Whoever has a stream is not half open.
     for connection in silent {
         let mut peer = Peer::over(QuicStream::open(bed.runtime.handle(), connection));
@@ -478,6 +491,34 @@ fn one_address_has_so_many_handshakes_under_way_and_gets_them_back() {
         drop(peer);
     }
     try_connect().expect("there is room again");
+}
+
+#[test]
+fn who_comes_faster_than_allowed_waits_and_is_let_in() {
+    let limits = Limits { connects_per_second_max: 10, sys_interval_secs: 1, ..Limits::default() };
+    let bed = Bed::new(1, limits);
+    let mut waited = Watcher::new(&bed.broker, "connects_per_second_max");
+    let _peers: Vec<_> = (0..14).map(|at| bed.join(&format!("c-{at}"))).collect();
+    waited.wait_for_more();
+}
+
+#[test]
+fn a_port_of_udp_that_is_taken_is_named() {
+    let bed = Bed::new(1, Limits::default());
+    let files = bed.broker.listeners()[0].tls.clone().expect("it has TLS");
+    let start = |listener| {
+        let config = Config { listeners: vec![listener], ..Config::default() };
+        Broker::builder().config(config).start()
+    };
+    match start(Listener::quic(bed.address, files.clone())) {
+        Err(StartError::Listen { listener, hint, .. }) => {
+            assert_eq!(listener, format!("quic://{}", bed.address));
+            assert!(hint.contains("another port"), "{hint}");
+        }
+        started => panic!("{started:?}"),
+    }
+    // The ports of TCP are others.
+    start(Listener::tls(bed.address, files)).expect("a free port");
 }
 
 /// The first datagrams of a handshake with somebody who does not answer.

@@ -5,13 +5,18 @@ use bytes::Bytes;
 use dunlin_broker::Broker;
 use dunlin_broker::config::{Config, Listener, ServerFiles};
 use dunlin_client::{
-    Client, ConfigError, ConnectError, DisconnectCause, Event, QoS, Tls, TlsConfigError,
+    Client, ConfigError, ConnectError, ConnectionEnd, DisconnectCause, Event, Events, QoS, Tls,
+    TlsConfigError, Will,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::collections::HashMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
+use tokio::net::UdpSocket;
 
 /// A broker with a listener for QUIC, and the authority of its certificate.
 struct Bed {
@@ -68,6 +73,73 @@ impl Bed {
     }
 }
 
+/// What lies on the way of datagrams, as a NAT does.
+#[derive(Clone)]
+struct Way {
+    inner: Arc<UdpSocket>,
+    is_open: Arc<AtomicBool>,
+    /// For each address of a client the socket that stands for it.
+    outer: Arc<Mutex<HashMap<SocketAddr, Arc<UdpSocket>>>>,
+}
+
+impl Way {
+    async fn to(broker: SocketAddr) -> Self {
+        let inner = UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket");
+        let is_open = Arc::new(AtomicBool::new(true));
+        let way = Self { inner: Arc::new(inner), is_open, outer: Arc::default() };
+        tokio::spawn(way.clone().carry_in(broker));
+        way
+    }
+
+    fn url(&self) -> String {
+        format!("quic://localhost:{}", self.inner.local_addr().expect("an address").port())
+    }
+
+    /// Whether datagrams get through.
+    fn open(&self, is_open: bool) {
+        self.is_open.store(is_open, Ordering::Relaxed);
+    }
+
+    /// From now on the broker sees other addresses.
+    fn forget(&self) {
+        self.outer.lock().expect("no panic").clear();
+    }
+
+    async fn carry_in(self, broker: SocketAddr) {
+        let mut buffer = vec![0; 65_536];
+        while let Ok((len, client)) = self.inner.recv_from(&mut buffer).await {
+            if !self.is_open.load(Ordering::Relaxed) {
+                continue;
+            }
+            let known = self.outer.lock().expect("no panic").get(&client).cloned();
+            let outer = match known {
+                Some(outer) => outer,
+                None => {
+                    let outer = UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket");
+                    outer.connect(broker).await.expect("an address");
+                    let outer = Arc::new(outer);
+                    self.outer.lock().expect("no panic").insert(client, outer.clone());
+                    tokio::spawn(self.clone().carry_out(outer.clone(), client));
+                    outer
+                }
+            };
+            let _ = outer.send(&buffer[..len]).await;
+        }
+    }
+
+    async fn carry_out(self, outer: Arc<UdpSocket>, client: SocketAddr) {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(len) = outer.recv(&mut buffer).await {
+            let known = self.outer.lock().expect("no panic").get(&client).cloned();
+            // What comes for an address that is forgotten reaches nobody.
+            let is_known = known.is_some_and(|known| Arc::ptr_eq(&known, &outer));
+            if self.is_open.load(Ordering::Relaxed) && is_known {
+                let _ = self.inner.send_to(&buffer[..len], client).await;
+            }
+        }
+    }
+}
+
 fn play(scenario: impl AsyncFnOnce(&mut Bed)) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.expect("a runtime").block_on(within_deadline(async {
@@ -120,6 +192,64 @@ fn a_client_comes_back_when_the_broker_does() {
         bed.start();
         client.publish("a", "again").qos(QoS::AtLeastOnce).await.expect("taken");
         assert_eq!(messages.next().await.expect("a message").payload(), "again");
+    });
+}
+
+#[test]
+fn a_nat_that_forgets_costs_no_connection() {
+    play(async |bed| {
+        let way = Way::to(bed.address).await;
+        let builder = Client::builder(&way.url()).expect("a URL").tls(bed.tls());
+        let (client, events) = builder.connect().await.expect("a connection");
+        let mut messages = client.subscribe("a", QoS::ExactlyOnce).await.expect("granted");
+        for round in 0..5_u8 {
+            way.forget();
+            let payload = vec![round; 200_000];
+            client.publish("a", payload.clone()).qos(QoS::ExactlyOnce).await.expect("taken");
+            assert!(payload == *messages.next().await.expect("a message").payload());
+        }
+        client.disconnect().await.expect("nothing is left");
+        let ends = ended(events).await;
+        assert!(matches!(ends[..], [DisconnectCause::Local]), "{ends:?}");
+    });
+}
+
+/// Why connections were over, until the client had left.
+async fn ended(mut events: Events) -> Vec<DisconnectCause> {
+    let mut ends = Vec::new();
+    while let Some(event) = events.next().await {
+        if let Event::Disconnected { cause, .. } = event {
+            ends.push(cause);
+        }
+    }
+    ends
+}
+
+#[test]
+fn the_keep_alive_of_mqtt_decides_who_is_gone() {
+    play(async |bed| {
+        let way = Way::to(bed.address).await;
+        let watcher = Client::builder(&bed.url()).expect("a URL").tls(bed.tls());
+        let (watcher, _) = watcher.connect().await.expect("a connection");
+        let mut wills = watcher.subscribe("wills", QoS::AtLeastOnce).await.expect("granted");
+        let builder = Client::builder(&way.url()).expect("a URL").tls(bed.tls());
+        let builder = builder.keep_alive(Duration::from_secs(1));
+        let builder = builder.connect_timeout(Duration::from_secs(1));
+        let builder = builder.will(Will::new("wills", "gone"));
+        let (client, mut events) = builder.connect().await.expect("a connection");
+        way.open(false);
+        let cause = loop {
+            if let Event::Disconnected { cause, .. } = events.next().await.expect("an event") {
+                break cause;
+            }
+        };
+        let is_keep_alive =
+            matches!(cause, DisconnectCause::Ended(ConnectionEnd::KeepAliveTimeout));
+        assert!(is_keep_alive, "{cause:?}");
+        assert_eq!(wills.next().await.expect("a Will").payload(), "gone");
+        way.open(true);
+        client.publish("wills", "back").qos(QoS::AtLeastOnce).await.expect("taken");
+        assert_eq!(wills.next().await.expect("a message").payload(), "back");
     });
 }
 
