@@ -12,7 +12,7 @@ use crate::keys::{COUNTERS, Table};
 use crate::open::Folder;
 use crate::recovery::set_aside;
 use crate::shared::{End, Shared};
-use crate::storage::Ending;
+use crate::storage::{Ending, Options};
 use dunlin_broker::core::{Durability, Fetch, Record};
 use fjall::{PersistMode, UserKey, UserValue};
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) enum Job {
 pub(crate) struct Committer {
     pub(crate) shared: Arc<Shared>,
     pub(crate) folder: Folder,
-    pub(crate) cache_bytes: u64,
+    pub(crate) options: Options,
     /// `None` only after the disk failed until the end.
     pub(crate) engine: Option<Engine>,
     pub(crate) index: Index,
@@ -251,7 +251,7 @@ impl Committer {
         self.shared.set_engine(None);
         let give_up = || self.shared.is_closing();
         let lost = &self.progress.unsynced;
-        self.engine = health::mend(&self.folder, self.cache_bytes, lost, error, give_up);
+        self.engine = health::mend(&self.folder, &self.options, lost, error, give_up);
         if self.engine.is_none() {
             // What has failed may have been no change of its own.
             let lost = self.progress.unsynced.len().max(1) as u64;

@@ -6,6 +6,7 @@
 //! handed to the operating system: with the engine's own default, it may wait in the process.
 
 use crate::keys::Table;
+use crate::storage::Options;
 use fjall::compaction::Leveled;
 use fjall::config::{BlockSizePolicy, CompressionPolicy, FilterPolicy};
 use fjall::{
@@ -24,6 +25,8 @@ const JOURNALS_BYTES_MAX: u64 = 128 * 1024 * 1024;
 const SEALED_MAX: usize = 3;
 /// As above, for tables that wait to be merged. The engine stops at 30.
 const UNMERGED_MAX: usize = 26;
+const MIB: u64 = 1024 * 1024;
+
 /// A change of one row.
 #[derive(Clone, Debug)]
 pub(crate) struct Op {
@@ -44,21 +47,23 @@ impl Op {
 pub(crate) struct Engine {
     database: Database,
     tables: [Keyspace; Table::ALL.len()],
+    /// How large all memtables together may be, about.
+    memtable_bytes: u64,
 }
 
 impl Engine {
-    pub(crate) fn open(folder: &Path, cache_bytes: u64) -> fjall::Result<Self> {
+    pub(crate) fn open(folder: &Path, options: &Options) -> fjall::Result<Self> {
         let database = Database::builder(folder)
-            .cache_size(cache_bytes)
+            .cache_size(options.cache_bytes)
             .max_journaling_size(JOURNALS_BYTES_MAX)
             // With more, the first of them leaves merging to the others, and while they are busy it
             // takes the request off its channel and puts it back, without a pause.
             .worker_threads(1)
             .open()?;
         let [a, b, c, d, e, f, g, h, i, j, k] =
-            Table::ALL.map(|table| database.keyspace(table.name(), || options(table)));
+            Table::ALL.map(|table| database.keyspace(table.name(), || table_options(table)));
         let tables = [a?, b?, c?, d?, e?, f?, g?, h?, i?, j?, k?];
-        Ok(Self { database, tables })
+        Ok(Self { database, tables, memtable_bytes: options.memtable_bytes })
     }
 
     pub(crate) fn table(&self, table: Table) -> &Keyspace {
@@ -76,7 +81,25 @@ impl Engine {
                 None => batch.remove(self.table(op.table), op.key.clone()),
             }
         }
-        batch.commit()
+        batch.commit()?;
+        self.close_large_memtables()
+    }
+
+    /// Closes the memtables that have grown to their part of what all may have, so that they are written
+    /// to tables: a database keeps the sizes that it was made with.
+    fn close_large_memtables(&self) -> fjall::Result<()> {
+        if self.memtable_bytes >= MEMTABLES_MIB * MIB {
+            return Ok(());
+        }
+        for (table, keyspace) in Table::ALL.into_iter().zip(&self.tables) {
+            let bytes_max = self.memtable_bytes * memtable_mib(table) / MEMTABLES_MIB;
+            if keyspace.tree.active_memtable().size() > bytes_max
+                && keyspace.sealed_memtable_count() < SEALED_MAX
+            {
+                keyspace.rotate_memtable()?;
+            }
+        }
+        Ok(())
     }
 
     /// Puts all that was committed on the disk.
@@ -163,15 +186,21 @@ impl Engine {
     }
 }
 
-fn options(table: Table) -> KeyspaceCreateOptions {
-    let memtable = match table {
-        Table::Queue => 16,
-        Table::Message => 16,
+/// MiB of a table's memtable at most.
+const fn memtable_mib(table: Table) -> u64 {
+    match table {
+        Table::Queue | Table::Message => 16,
         Table::State | Table::Retained | Table::Session => 4,
         _ => 2,
-    };
+    }
+}
+
+/// The sum over all tables.
+const MEMTABLES_MIB: u64 = 56;
+
+fn table_options(table: Table) -> KeyspaceCreateOptions {
     let options = KeyspaceCreateOptions::default()
-        .max_memtable_size(memtable * 1024 * 1024)
+        .max_memtable_size(memtable_mib(table) * MIB)
         .data_block_compression_policy(CompressionPolicy::disabled());
     match table {
         // Read by ranges: larger blocks, and no filters, which only help to find single keys.

@@ -8,6 +8,7 @@
 use crate::engine::{Engine, Op};
 use crate::journal;
 use crate::open::Folder;
+use crate::storage::Options;
 use fjall::PersistMode;
 use std::fmt::Display;
 use std::fs::File;
@@ -25,7 +26,7 @@ const BATCH_MAX: usize = 4096;
 /// says so.
 pub(crate) fn mend(
     folder: &Folder,
-    cache_bytes: u64,
+    options: &Options,
     lost: &[Op],
     error: &fjall::Error,
     give_up: impl Fn() -> bool,
@@ -41,7 +42,7 @@ pub(crate) fn mend(
     loop {
         std::thread::sleep(wait);
         wait = (wait * 2).min(BACK_OFF.1);
-        match try_again(folder, cache_bytes, lost) {
+        match try_again(folder, options, lost) {
             Ok(engine) => {
                 tracing::info!(written_again = lost.len(), "the disk works again");
                 return Some(engine);
@@ -76,12 +77,12 @@ pub(crate) fn probe(folder: &Path) -> io::Result<()> {
     written.and(removed)
 }
 
-fn try_again(folder: &Folder, cache_bytes: u64, lost: &[Op]) -> fjall::Result<Engine> {
+fn try_again(folder: &Folder, options: &Options, lost: &[Op]) -> fjall::Result<Engine> {
     probe(folder.path())?;
     // What is torn is written again.
     journal::mend(&folder.database(), &folder.damaged(), None)?;
     begin_journal(&folder.database())?;
-    let engine = Engine::open(&folder.database(), cache_bytes)?;
+    let engine = Engine::open(&folder.database(), options)?;
     for ops in lost.chunks(BATCH_MAX) {
         engine.commit(ops, PersistMode::Buffer)?;
     }

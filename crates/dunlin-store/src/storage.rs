@@ -32,13 +32,34 @@ use std::time::Instant as Clock;
 pub struct Options {
     /// Memory for what was read from the disk. Default: 32 MiB.
     pub cache_bytes: u64,
+    /// Memory for what was stored last, before it is written to tables: about so much, for all tables
+    /// together. Default: 56 MiB.
+    pub memtable_bytes: u64,
     /// How much may wait to be stored before [`Store::is_ready`] says no. Default: 64 MiB.
     pub backlog_bytes_max: u64,
 }
 
+const MIB: u64 = 1024 * 1024;
+
 impl Default for Options {
     fn default() -> Self {
-        Self { cache_bytes: 32 * 1024 * 1024, backlog_bytes_max: 64 * 1024 * 1024 }
+        Self { cache_bytes: 32 * MIB, memtable_bytes: 56 * MIB, backlog_bytes_max: 64 * MIB }
+    }
+}
+
+impl Options {
+    /// For a process that may have so much memory in all; the default where that is much.
+    ///
+    /// What the store holds it holds until there is something else to do: it has to leave room for
+    /// queues, or they could be empty and memory scarce all the same.
+    #[must_use]
+    pub fn within(memory_max: u64) -> Self {
+        let Self { cache_bytes, memtable_bytes, backlog_bytes_max } = Self::default();
+        Self {
+            cache_bytes: cache_bytes.min(memory_max / 16),
+            memtable_bytes: memtable_bytes.min(memory_max / 8),
+            backlog_bytes_max: backlog_bytes_max.min(memory_max / 8),
+        }
     }
 }
 
@@ -89,7 +110,7 @@ pub(crate) fn open_engine(folder: &Folder, options: &Options) -> Result<Opened, 
     folder.make_private()?;
     let marked = folder.marked();
     let mut losses = journal::mend(&path, &folder.damaged(), marked).map_err(at(&path))?;
-    let engine = Engine::open(&path, options.cache_bytes).map_err(|error| OpenError::Database {
+    let engine = Engine::open(&path, options).map_err(|error| OpenError::Database {
         folder: path.clone(),
         reason: Cause(&error).to_string(),
     })?;
@@ -224,7 +245,7 @@ impl FileStorage {
         let committer = Committer {
             shared: shared.clone(),
             folder: self.folder.clone(),
-            cache_bytes: self.options.cache_bytes,
+            options: self.options.clone(),
             engine: Some(engine),
             index,
             jobs: jobs_end,

@@ -6,7 +6,8 @@ use crate::compaction::Compaction;
 use crate::engine::{Engine, Op};
 use crate::index::Index;
 use crate::keys::Table;
-use fjall::{PersistMode, UserKey, UserValue};
+use crate::storage::Options;
+use fjall::{AbstractTree as _, PersistMode, UserKey, UserValue};
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
@@ -43,7 +44,7 @@ fn keyspaces_bytes(folder: &Path) -> u64 {
 #[test]
 fn replaced_files_are_deleted_once_nobody_reads_them() {
     let folder = tempfile::tempdir().expect("a folder");
-    let engine = Engine::open(folder.path(), 1024 * 1024).expect("a new database");
+    let engine = Engine::open(folder.path(), &Options::default()).expect("a new database");
     change(&engine, Some(&[1; 500]));
     let (mut compaction, index) = (Compaction::default(), Index::default());
     let look = |compaction: &mut Compaction| {
@@ -88,7 +89,7 @@ fn a_store_that_rests_deletes_what_was_replaced() {
 #[test]
 fn what_drains_while_a_table_is_rewritten_is_looked_at_later() {
     let folder = tempfile::tempdir().expect("a folder");
-    let engine = Engine::open(folder.path(), 1024 * 1024).expect("a new database");
+    let engine = Engine::open(folder.path(), &Options::default()).expect("a new database");
     let (mut compaction, index) = (Compaction::default(), Index::default());
     let (go, gone) = channel::<()>();
     compaction.start(&engine, move |_| {
@@ -101,4 +102,31 @@ fn what_drains_while_a_table_is_rewritten_is_looked_at_later() {
     compaction.finish();
     compaction.look(Instant::now(), &engine, &index);
     assert_eq!(compaction.due_in(), None);
+}
+
+#[test]
+fn memtables_keep_to_what_a_small_process_has_for_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // A database keeps the sizes that it was made with, so this has to hold for one that is there.
+    drop(Engine::open(folder.path(), &Options::default()).expect("a new database"));
+    let options = Options { memtable_bytes: 1 << 20, ..Options::default() };
+    let engine = Engine::open(folder.path(), &options).expect("a database");
+    let (value, bytes_max) = ([7; 500], 1 << 20);
+    for _ in 0..4 {
+        // About as much as all memtables may have.
+        change(&engine, Some(&value));
+        let active = Table::ALL.map(|table| engine.table(table).tree.active_memtable().size());
+        assert!(active.iter().sum::<u64>() <= bytes_max, "{active:?}");
+    }
+    for row in 0..ROWS {
+        let row = engine.get(Table::Queue, &row.to_be_bytes()).expect("a working disk");
+        assert_eq!(row.as_deref(), Some(&value[..]));
+    }
+}
+
+#[test]
+fn a_small_process_leaves_most_of_its_memory_to_others() {
+    assert_eq!(Options::within(8 << 30), Options::default());
+    let Options { cache_bytes, memtable_bytes, backlog_bytes_max } = Options::within(64 << 20);
+    assert_eq!([cache_bytes, memtable_bytes, backlog_bytes_max], [4 << 20, 8 << 20, 8 << 20]);
 }

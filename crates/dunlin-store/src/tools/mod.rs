@@ -305,7 +305,7 @@ pub fn compact(folder: impl AsRef<Path>) -> Result<Outcome<()>, ToolError> {
     // There is no committing thread; but a start deletes what nothing refers to.
     drop(engine);
     let database = folder.database();
-    let opened = Engine::open(&database, Options::default().cache_bytes);
+    let opened = Engine::open(&database, &Options::default());
     opened.map_err(|error| OpenError::Database {
         folder: database,
         reason: Cause(&error).to_string(),
