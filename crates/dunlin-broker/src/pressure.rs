@@ -6,12 +6,17 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 /// How often memory is looked at.
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Of what is left so little may be taken up until the next look: memory fills up ever more slowly.
 const SPARE_PART: u64 = 8;
+/// Looks between two times that freed memory is given back to the system, while memory is scarce; and
+/// while it is not, so that a process which has had much to do does not keep what others could use.
+const GIVE_BACK_LOOKS: [u32; 2] = [4, 200];
+/// How long a worker rests that has given back freed memory because it was scarce.
+const GIVE_BACK_REST: Duration = Duration::from_millis(200);
 /// A level ends when so many hundredths less than what it began with are in use.
 const HYSTERESIS: u64 = 5;
 
@@ -83,6 +88,56 @@ impl Statm {
     }
 }
 
+/// How a worker looks at memory by itself: what comes between two looks by the clock may be more than
+/// is left.
+#[derive(Debug)]
+pub(crate) struct Gauge {
+    statm: Statm,
+    ceiling: Ceiling,
+    workers: usize,
+    give_back: Option<fn()>,
+    given_back_at: Option<Clock>,
+}
+
+/// Memory is looked at after each of so many parts of it that the workers have taken up.
+const LOOK_PARTS: u64 = 64;
+
+impl Gauge {
+    /// # Errors
+    /// The system doesn't say how much memory the process has.
+    pub(crate) fn open(
+        ceiling: Ceiling,
+        workers: usize,
+        give_back: Option<fn()>,
+    ) -> io::Result<Self> {
+        Ok(Self { statm: Statm::open()?, ceiling, workers, give_back, given_back_at: None })
+    }
+
+    /// How many bytes the worker may take up before the next look.
+    pub(crate) const fn step(&self) -> u64 {
+        self.ceiling.max / LOOK_PARTS / self.workers as u64
+    }
+
+    /// How scarce memory is, after it was so scarce; `None` if it can't be seen.
+    pub(crate) fn look(&mut self, before: PressureLevel) -> Option<Pressure> {
+        let pressure = self.pressure(before)?;
+        let is_due = self.given_back_at.is_none_or(|at| at.elapsed() >= GIVE_BACK_REST);
+        match self.give_back {
+            // Perhaps only the allocator has it.
+            Some(give_back) if pressure.level >= PressureLevel::Refuse && is_due => {
+                give_back();
+                self.given_back_at = Some(Clock::now());
+                self.pressure(before)
+            }
+            _ => Some(pressure),
+        }
+    }
+
+    fn pressure(&self, before: PressureLevel) -> Option<Pressure> {
+        Some(self.ceiling.pressure(self.statm.resident().ok()?, before, self.workers))
+    }
+}
+
 /// What the workers are told of memory.
 #[derive(Debug)]
 pub(crate) struct Watch {
@@ -90,11 +145,25 @@ pub(crate) struct Watch {
     level: PressureLevel,
     /// Whether the last look has failed.
     is_blind: bool,
+    /// What gives freed memory back to the system, and how often was looked since.
+    give_back: Option<fn()>,
+    looks: u32,
 }
 
 impl Watch {
-    pub(crate) const fn new(ceiling: Ceiling) -> Self {
-        Self { ceiling, level: PressureLevel::None, is_blind: false }
+    pub(crate) const fn new(ceiling: Ceiling, give_back: Option<fn()>) -> Self {
+        Self { ceiling, level: PressureLevel::None, is_blind: false, give_back, looks: 0 }
+    }
+
+    /// What is to be called before the next look, if anything: freed memory counts until it is given
+    /// back, and without that a level would not end when the queues are empty.
+    fn due(&mut self) -> Option<fn()> {
+        let [scarce, plenty] = GIVE_BACK_LOOKS;
+        let looks = if self.level > PressureLevel::None { scarce } else { plenty };
+        self.looks += 1;
+        let give_back = self.give_back.filter(|_| self.looks >= looks)?;
+        self.looks = 0;
+        Some(give_back)
     }
 
     /// What each of so many workers is told after a look at memory, if anything. After one that has
@@ -123,6 +192,12 @@ impl Watch {
     /// Tells the workers of the pressure on memory until nobody holds the other end of `stop`.
     pub(crate) fn run(mut self, statm: &Statm, peers: &[Peer], stop: &Receiver<()>) {
         while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+            if let Some(give_back) = self.due() {
+                give_back();
+                for peer in peers {
+                    peer.send(WorkerMessage::GiveBack(give_back));
+                }
+            }
             let Some(pressure) = self.look(statm.resident(), peers.len()) else { continue };
             for peer in peers {
                 peer.send(WorkerMessage::Pressure(pressure));
@@ -185,7 +260,7 @@ mod tests {
 
     #[test]
     fn a_look_that_fails_is_not_the_last_one() {
-        let mut watch = Watch::new(Ceiling::new(1000, true));
+        let mut watch = Watch::new(Ceiling::new(1000, true), None);
         let failed = || Err(io::Error::other("no descriptor is left"));
         let level = |pressure: Option<Pressure>| pressure.map(|pressure| pressure.level);
         assert_eq!(watch.look(Ok(600), 1), None);
@@ -196,5 +271,16 @@ mod tests {
         assert_eq!(watch.look(failed(), 1), None);
         assert_eq!(level(watch.look(Ok(600), 1)), Some(PressureLevel::None));
         assert_eq!(watch.look(Ok(600), 1), None);
+    }
+
+    #[test]
+    fn freed_memory_is_given_back_more_often_while_it_is_scarce() {
+        let mut watch = Watch::new(Ceiling::new(1000, true), Some(|| {}));
+        let given = |watch: &mut Watch| (0..1_000).filter(|_| watch.due().is_some()).count();
+        assert_eq!(given(&mut watch), 5);
+        watch.look(Ok(700), 1);
+        assert_eq!(given(&mut watch), 250);
+        watch.give_back = None;
+        assert_eq!(given(&mut watch), 0);
     }
 }

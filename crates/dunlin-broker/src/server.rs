@@ -15,7 +15,7 @@ use crate::core::{
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher};
 use crate::net::{BoundFile, Stream, Transport};
-use crate::pressure::{Ceiling, Statm, Watch};
+use crate::pressure::{Ceiling, Gauge, Statm, Watch};
 #[cfg(feature = "quic")]
 use crate::quic::{Quic, QuicParts};
 use crate::rights::RightsFile;
@@ -87,6 +87,7 @@ struct FrontHandle {
 pub struct Builder {
     config: Config,
     storage: Option<Box<dyn Storage>>,
+    give_back: Option<fn()>,
 }
 
 impl std::fmt::Debug for Builder {
@@ -108,6 +109,16 @@ impl Builder {
     #[must_use]
     pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
         self.storage = Some(Box::new(storage));
+        self
+    }
+
+    /// Sets what gives memory that was freed back to the system, where the allocator does not do so by
+    /// itself while nothing is asked of it. With a limit of memory every thread of workers and the one
+    /// that watches memory call it, several times a second while memory is scarce: what is freed then
+    /// has to be seen.
+    #[must_use]
+    pub const fn give_back(mut self, give_back: fn()) -> Self {
+        self.give_back = Some(give_back);
         self
     }
 
@@ -156,6 +167,10 @@ impl Builder {
             login_threads = start_logins(&config, chain, &broker.peers, &mut parts)
                 .map_err(StartError::Worker)?;
         }
+        if config.memory.max > 0 {
+            watch_growth(&config, stores, self.give_back, &mut parts)
+                .map_err(StartError::Worker)?;
+        }
         if let Some(storage) = self.storage {
             recover(storage, &mut parts, seed).map_err(StartError::Storage)?;
         }
@@ -175,7 +190,7 @@ impl Builder {
         broker.watch_files(&config).map_err(StartError::Worker)?;
         broker.socket_files =
             bound.into_iter().filter_map(|bound| bound.socket.into_file()).collect();
-        broker.watch_memory(&config, stores).map_err(StartError::Worker)?;
+        broker.watch_memory(&config, stores, self.give_back).map_err(StartError::Worker)?;
         Ok(broker)
     }
 }
@@ -254,6 +269,7 @@ fn assemble(
             listeners: (rules.is_some() || config.auth.http.is_on()).then(|| names.clone()),
             lag_max: Duration::from_millis(u64::from(limits.lag_max_millis)),
             admission: admission.clone(),
+            gauge: None,
         });
     }
     let broker = Broker {
@@ -296,6 +312,22 @@ fn start_logins(
         parts.authentication = Some(Authentication { judge, pool, timeout });
     }
     Ok(threads)
+}
+
+/// Lets each worker look at memory by itself.
+fn watch_growth(
+    config: &Config,
+    stores: bool,
+    give_back: Option<fn()>,
+    parts: &mut [WorkerParts],
+) -> io::Result<()> {
+    let workers = parts.len();
+    for parts in parts {
+        let gauge = Gauge::open(Ceiling::new(config.memory.max, stores), workers, give_back)?;
+        parts.core.look_after(gauge.step());
+        parts.gauge = Some(gauge);
+    }
+    Ok(())
 }
 
 fn login_timeout(config: &Config) -> Duration {
@@ -398,11 +430,16 @@ impl Broker {
     }
 
     /// Starts the thread that watches the memory of the process, if that has a limit.
-    fn watch_memory(&mut self, config: &Config, stores: bool) -> io::Result<()> {
+    fn watch_memory(
+        &mut self,
+        config: &Config,
+        stores: bool,
+        give_back: Option<fn()>,
+    ) -> io::Result<()> {
         if config.memory.max == 0 {
             return Ok(());
         }
-        let watch = Watch::new(Ceiling::new(config.memory.max, stores));
+        let watch = Watch::new(Ceiling::new(config.memory.max, stores), give_back);
         let statm = Statm::open()?;
         let (sender, stop) = mpsc::channel();
         let peers = self.peers.clone();

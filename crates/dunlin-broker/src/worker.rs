@@ -19,6 +19,7 @@ use crate::core::{
 };
 use crate::log_rate::{Cause, LogRates};
 use crate::net::{Acceptor, Socket};
+use crate::pressure::Gauge;
 use crate::store::Store;
 use bytes::BytesMut;
 use dunlin_protocol::codec::ReasonCode;
@@ -73,6 +74,8 @@ pub(crate) struct WorkerParts {
     pub(crate) lag_max: Duration,
     /// Who may come in, for the whole broker.
     pub(crate) admission: Arc<Admission>,
+    /// Looks at memory when much was taken up, if that has a limit.
+    pub(crate) gauge: Option<Gauge>,
 }
 
 pub(crate) struct Worker {
@@ -203,6 +206,7 @@ impl Worker {
         if self.to_read.has_fresh() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
         }
+        self.look_at_memory(now);
         // After reading, so that nobody is blamed for silence whose packets were there.
         if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now)
             && !self.is_backlogged()

@@ -210,7 +210,11 @@ fn serve(config: Config) -> Result<(), Failure> {
         "state lives in memory and ends with the broker; --data FOLDER keeps it".to_owned();
     let mut ending = None;
     if let Some(folder) = &config.data {
-        let storage = FileStorage::open(folder, dunlin_store::Options::default());
+        let options = match config.memory.max {
+            0 => dunlin_store::Options::default(),
+            max => dunlin_store::Options::within(max as u64),
+        };
+        let storage = FileStorage::open(folder, options);
         let storage = storage.map_err(|error| Failure::of(&error))?;
         let is_new = if storage.is_new() { ", which begins empty" } else { "" };
         let (folder, levels) = (folder.display(), levels(&config));
@@ -218,7 +222,8 @@ fn serve(config: Config) -> Result<(), Failure> {
         ending = Some(storage.ending());
         builder = builder.storage(storage);
     }
-    let broker = builder.config(config).start().map_err(|error| start_failure(&error))?;
+    let builder = builder.config(config).give_back(crate::allocator::give_back);
+    let broker = builder.start().map_err(|error| start_failure(&error))?;
     announce(&broker, allows_anonymous, &state)?;
     runtime.block_on(async {
         while let Wish::Reload = signals.any().await {

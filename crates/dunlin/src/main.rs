@@ -1,6 +1,7 @@
 //! The `dunlin` program: an MQTT broker, and the tools to talk to any broker.
 
 mod acl;
+mod allocator;
 mod arguments;
 mod bench;
 mod broker;
@@ -16,9 +17,6 @@ mod passwd;
 mod store;
 
 use std::process::ExitCode;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     match arguments::parse(std::env::args_os()).and_then(cli::Cli::run) {

@@ -178,8 +178,8 @@ limits! {
     user_property_bytes_max: u32 [bytes 0, 268_435_460] = 16 * KIB;
     /// Retained messages of all clients; those of the broker itself, under `$SYS`, are not counted.
     retained_len_max: usize [0, 1_000_000_000] = 1_000_000;
-    /// Bytes of topic and payload of all retained messages, those under `$SYS` not counted. With
-    /// `memory.max` no more than half of that, whatever is set here.
+    /// Bytes of topic and payload of all retained messages, those under `$SYS` not counted, and of
+    /// those who published them where there are rules, each once. With `memory.max` no more than half of that, whatever is set here.
     retained_bytes_max: usize [bytes 0, 1 << 40] = 256 * MIB as usize;
     /// Sessions, connected or not; a client that needs a new one is refused then.
     sessions_max: usize [1, 1_000_000_000] = 200_000;

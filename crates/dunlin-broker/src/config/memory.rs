@@ -19,8 +19,8 @@ impl Memory {
             "Bytes that the process may have in memory; 0 is any number. Before that is reached it \
              reads clients that publish more slowly, then refuses clients without a session, then \
              messages (0x97 in MQTT 5.0; those of MQTT 3 wait, those of QoS 0 are dropped and \
-             counted). Acknowledgements are always taken, and nothing is given up that was \
-             acknowledged. Give it at least 64 MiB.",
+             counted) and new subscriptions. Acknowledgements are always taken, and nothing is \
+             given up that was acknowledged. Give it at least 64 MiB, with a data folder 128 MiB.",
         ],
         kind: MAX,
         example: None,

@@ -131,6 +131,8 @@ pub(super) struct Endpoints {
     pub(super) wanted: Durability,
     /// Whether the store takes more.
     pub(super) store_is_ready: bool,
+    /// Bytes that were taken up since memory was looked at, roughly.
+    pub(super) grown: u64,
     /// QoS 2 messages that are sent once the record is stored that says by which exchange: those
     /// for Clients that rely on [`Durability::Written`] and on [`Durability::Fsync`].
     prepared: [VecDeque<Prepared>; 2],
@@ -185,6 +187,7 @@ impl Endpoints {
             fetches: VecDeque::new(),
             wanted: Durability::Memory,
             store_is_ready: true,
+            grown: 0,
             prepared: Default::default(),
         }
     }

@@ -43,6 +43,7 @@ mod outgoing;
 mod pending;
 mod pressure;
 mod publish;
+mod publishers;
 mod queue;
 mod rates;
 mod record;
@@ -191,7 +192,8 @@ pub enum Output {
 pub enum InputState {
     /// All whole packets were taken.
     NeedInput,
-    /// Outputs have grown: write [`Core::take_urgent`], then call again with the same input.
+    /// Outputs have grown: write [`Core::take_urgent`], look at memory if [`Core::wants_look`], then
+    /// call again with the same input.
     Urgent,
     /// Nothing is taken from this connection for now: keep the input, read no more, and call
     /// again when [`Core::resumed`] names the connection.
@@ -368,7 +370,7 @@ impl Core {
                     return InputState::Closed;
                 }
             }
-            if self.endpoints.has_urgent() {
+            if self.endpoints.has_urgent() || self.wants_look() {
                 return InputState::Urgent;
             }
         }
@@ -421,6 +423,7 @@ impl Core {
     pub fn release(&mut self, key: ConnectionKey) {
         self.rates.forget(key);
         self.take_refusal(key);
+        self.pressure.forget(key);
         self.endpoints.release(key);
     }
 

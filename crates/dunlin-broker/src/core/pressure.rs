@@ -48,10 +48,26 @@ const UNFINISHED_LEN_MAX: usize = 4096;
 /// not read. What makes room comes behind them: its acknowledgements, and that it is still there.
 const HELD_BYTES_MAX: usize = 16 * 1024;
 
+/// An unfinished packet of at least so much counts among those that are ended to make room: hardly an
+/// acknowledgement is that long.
+const UNFINISHED_COUNTED: usize = 256;
+/// While messages are refused, all unfinished packets of a worker together may be so many times what it
+/// may take up: they make no room by themselves, and could hold the level for ever.
+const UNFINISHED_TIMES: u64 = 2;
+
+/// What a message takes beside its size, and an entry of a queue; roughly.
+pub(super) const ENTRY_LEN: u64 = 128;
+
 /// The pressure on a worker, and who has added to it since it was told.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct UnderPressure {
     pressure: Pressure,
+    /// Memory is to be looked at again once so much was taken up, roughly: in the time between two
+    /// looks by the clock a fast network brings more than there may be left.
+    look_after: u64,
+    /// The unfinished packets of connections, those that count, and their sum.
+    unfinished: HashMap<ConnectionKey, usize>,
+    unfinished_bytes: u64,
     /// When it was told last, as long as there is pressure; a timer is set then.
     told_at: Option<Instant>,
     /// Bytes that each connection may bring, and those that each has brought.
@@ -61,7 +77,45 @@ pub(super) struct UnderPressure {
     is_behind: bool,
 }
 
+impl Default for UnderPressure {
+    fn default() -> Self {
+        Self {
+            pressure: Pressure::default(),
+            look_after: u64::MAX,
+            unfinished: HashMap::new(),
+            unfinished_bytes: 0,
+            told_at: None,
+            share: 0,
+            brought: HashMap::new(),
+            is_behind: false,
+        }
+    }
+}
+
 impl UnderPressure {
+    /// Remembers how much of an unfinished packet there is of a connection.
+    fn note_unfinished(&mut self, key: ConnectionKey, unfinished: usize) {
+        let before = match unfinished >= UNFINISHED_COUNTED {
+            true => self.unfinished.insert(key, unfinished),
+            false => self.unfinished.remove(&key),
+        };
+        self.unfinished_bytes -= before.unwrap_or(0) as u64;
+        if unfinished >= UNFINISHED_COUNTED {
+            self.unfinished_bytes += unfinished as u64;
+        }
+    }
+
+    /// A connection is gone.
+    #[inline]
+    pub(super) fn forget(&mut self, key: ConnectionKey) {
+        if !self.unfinished.is_empty() {
+            self.note_unfinished(key, 0);
+        }
+        if !self.brought.is_empty() {
+            self.brought.remove(&key);
+        }
+    }
+
     /// Why a Client without a session is turned away, if it is.
     pub(super) fn lets_nobody_in(&self) -> Option<(LimitCause, ReasonCode)> {
         if self.pressure.level >= PressureLevel::Closed {
@@ -79,7 +133,7 @@ impl UnderPressure {
     }
 
     #[inline]
-    fn refuses(&self) -> bool {
+    pub(super) fn refuses(&self) -> bool {
         self.pressure.level >= PressureLevel::Refuse
     }
 }
@@ -92,16 +146,71 @@ impl Core {
             self.timers.set(now + LEVEL_LASTS, Timer::Pressure);
         }
         self.press(pressure);
+        if pressure.level >= PressureLevel::Refuse {
+            self.end_largest_unfinished(now, UNFINISHED_TIMES * pressure.spare);
+        }
     }
 
     fn press(&mut self, pressure: Pressure) {
         let connections = self.endpoints.counters.connections.max(1);
-        self.pressure.pressure = pressure;
-        self.pressure.share = pressure.spare / connections;
-        self.pressure.brought.clear();
+        self.endpoints.grown = 0;
+        let pressed = &mut self.pressure;
+        pressed.pressure = pressure;
         if pressure.level == PressureLevel::None {
-            self.pressure.brought.shrink_to_fit();
+            pressed.brought = HashMap::new();
+            return;
         }
+        // Who had to be read further than its share, since TLS has no smaller pieces, owes the rest.
+        let paid = pressed.share.max(READ_LEN_MIN as u64);
+        pressed.brought.retain(|_, brought| {
+            *brought = brought.saturating_sub(paid);
+            *brought > 0
+        });
+        pressed.share = pressure.spare / connections;
+    }
+
+    /// Ends connections until the unfinished packets of all together are no more than so many bytes,
+    /// those with the largest first.
+    fn end_largest_unfinished(&mut self, now: Instant, bytes_max: u64) {
+        if self.pressure.unfinished_bytes <= bytes_max {
+            return;
+        }
+        let unfinished = self.pressure.unfinished.iter();
+        let mut largest: Vec<_> = unfinished.map(|(key, len)| (*len, *key)).collect();
+        largest.sort_unstable();
+        while self.pressure.unfinished_bytes > bytes_max
+            && let Some((_, key)) = largest.pop()
+        {
+            self.end_unfinished(now, key);
+        }
+    }
+
+    fn end_unfinished(&mut self, now: Instant, key: ConnectionKey) {
+        self.count_limit(LimitCause::MemoryEnded, 1);
+        self.pressure.forget(key);
+        self.disconnect(now, key, ReasonCode::QuotaExceeded);
+    }
+
+    /// Lets the shell look at memory whenever so many bytes were taken up, roughly, and tell by
+    /// [`Core::handle_pressure`]. Without this there is no limit of memory.
+    pub const fn look_after(&mut self, bytes: u64) {
+        self.pressure.look_after = bytes;
+    }
+
+    /// Whether memory is to be looked at now.
+    #[inline]
+    pub const fn wants_look(&self) -> bool {
+        self.endpoints.grown >= self.pressure.look_after
+    }
+
+    /// Memory could not be looked at: that waits until as much was taken up again.
+    pub const fn forget_growth(&mut self) {
+        self.endpoints.grown = 0;
+    }
+
+    /// How scarce memory was when that was told last.
+    pub const fn pressure_level(&self) -> PressureLevel {
+        self.pressure.pressure.level
     }
 
     /// Lets a level lapse that was not renewed.
@@ -157,8 +266,7 @@ impl Core {
         let brought = self.pressure.brought.get(&key).copied().unwrap_or(0);
         let is_last = self.pressure.pressure.level >= PressureLevel::Last;
         if is_last && unfinished >= UNFINISHED_LEN_MAX {
-            self.count_limit(LimitCause::MemoryEnded, 1);
-            self.disconnect(now, key, ReasonCode::QuotaExceeded);
+            self.end_unfinished(now, key);
             return 0;
         }
         if brought > 0 && brought >= share {
@@ -179,9 +287,16 @@ impl Core {
         }
     }
 
-    /// An unfinished packet has grown by so much.
+    /// So much of an unfinished packet there is now of a connection, and that has grown by so much.
+    #[inline]
     pub fn count_unfinished(&mut self, key: ConnectionKey, unfinished: usize, grown: usize) {
+        let is_watched = self.pressure.look_after < u64::MAX;
+        if is_watched && (unfinished >= UNFINISHED_COUNTED || !self.pressure.unfinished.is_empty())
+        {
+            self.pressure.note_unfinished(key, unfinished);
+        }
         if unfinished >= UNFINISHED_LEN_MAX {
+            self.endpoints.grown += grown as u64;
             self.count_brought(key, grown);
         }
     }

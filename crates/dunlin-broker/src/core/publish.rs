@@ -9,6 +9,7 @@ use super::granted::{Granted, SessionKey, Subscriber};
 use super::limits::LimitCause;
 use super::outgoing::Outgoing;
 use super::pending::{HeldPublish, HeldPublishes, Source};
+use super::pressure::ENTRY_LEN;
 use super::retained::{Expired, RetainedFull};
 use super::routing::Routing;
 use super::shared::{Choice, ChosenMembers};
@@ -89,6 +90,7 @@ impl Core {
         let counters = &mut self.endpoints.counters;
         counters.publish_received += 1;
         counters.publish_bytes_received += message.payload.len() as u64;
+        self.endpoints.grown += ENTRY_LEN + message.size() as u64;
         self.count_rate(now, key, &message);
         if let Some(reason_code) = self.forbidden(session, &message) {
             self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
@@ -444,9 +446,12 @@ impl Core {
     fn hold(&mut self, now: Instant, key: ConnectionKey, ack: AckToken, message: Arc<Message>) {
         let bytes_max = self.held_bytes_max();
         let Some(connection) = self.endpoints.connection(key) else { return };
-        if connection.is_gone {
-            connection.forgoes = true;
+        connection.forgoes |= connection.is_gone;
+        if connection.forgoes {
             connection.protocol.forgo(now, ack, &mut connection.out);
+            if !connection.is_gone {
+                self.count_limit(LimitCause::MemoryRefused, 1);
+            }
             return;
         }
         let held = self.pending.held.entry(key).or_insert_with(|| {
@@ -454,7 +459,20 @@ impl Core {
             HeldPublishes::default()
         });
         held.push(HeldPublish { message, ack });
-        connection.held = held.bytes() >= bytes_max;
+        if held.bytes() >= bytes_max {
+            self.hold_input(key);
+        }
+    }
+
+    /// Reads nothing more of a Client whose publishes wait, unless memory is scarce and it has to
+    /// acknowledge something, which makes room: it may do so behind publishes that there is no room for,
+    /// and everybody may wait for such acknowledgements. It is read on then, and what it publishes is
+    /// given up. Once those that wait are taken its connection ends, so that it sends the others again.
+    fn hold_input(&mut self, key: ConnectionKey) {
+        let makes_room = self.pressure.refuses();
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        connection.forgoes |= makes_room && connection.protocol.in_flight() > 0;
+        connection.held = !connection.forgoes;
     }
 
     /// Takes the held publishes of a Client for which there is room by now.
@@ -482,11 +500,21 @@ impl Core {
         }
         let bytes = self.pending.held.get(&key).map_or(0, HeldPublishes::bytes);
         let is_full = bytes > 0 && bytes >= self.held_bytes_max();
-        if let Some(connection) = self.endpoints.connection(key)
-            && connection.held
-            && !is_full
-        {
+        let Some(connection) = self.endpoints.connection(key) else { return };
+        if bytes == 0 && connection.forgoes && !connection.is_gone {
+            self.disconnect(now, key, ReasonCode::QuotaExceeded);
+            return;
+        }
+        if !connection.held {
+            return;
+        }
+        if is_full {
+            // By now it may have something to acknowledge.
+            self.hold_input(key);
+        } else {
             connection.held = false;
+        }
+        if let Some(connection) = self.endpoints.connection(key).filter(|found| !found.held) {
             connection.read_again_at = now;
             self.resume(now, key);
         }

@@ -2,6 +2,7 @@
 
 use super::granted::Granted;
 use super::limits::LimitCause;
+use super::publishers::Publishers;
 use super::rights::may_retain;
 use super::sys::is_sys;
 use crate::Limits;
@@ -32,6 +33,8 @@ pub(super) struct Retained {
     /// How many of them, and of their bytes, are the broker's own: the limits don't count these.
     own_len: usize,
     own_bytes: usize,
+    /// Who has published them.
+    publishers: Publishers,
     /// During recovery: the Topic Names whose messages were removed, by which change, and whether
     /// that is because the message has expired.
     removed: BTreeMap<TopicName, (u64, bool)>,
@@ -83,14 +86,19 @@ impl Retained {
     /// Removes a message; gives the change that had set it.
     fn remove(&mut self, topic_name: &TopicName) -> Option<u64> {
         let old = self.names.remove(topic_name)?;
-        self.forget(&old);
-        Some(old.change)
+        let change = old.change;
+        self.forget(old);
+        Some(change)
     }
 
     /// Counts a message no longer.
-    fn forget(&mut self, old: &Entry) {
-        let Message { topic_name, expires_at, .. } = &*old.message;
-        let size = old.message.size();
+    fn forget(&mut self, old: Entry) {
+        let Entry { message, publisher, .. } = old;
+        if let Some(publisher) = publisher {
+            self.publishers.remove(publisher.subject);
+        }
+        let Message { topic_name, expires_at, .. } = &*message;
+        let size = message.size();
         self.bytes -= size;
         if is_sys(topic_name) {
             self.own_len -= 1;
@@ -124,13 +132,17 @@ impl Retained {
             if is_full {
                 return Err(RetainedFull(LimitCause::RetainedLen));
             }
-            if bytes - old_size + size > limits.retained_bytes_max {
+            let cost = publisher.as_ref().map_or(0, |publisher| self.publishers.cost_of(publisher));
+            let publishers = self.publishers.bytes() + cost;
+            if bytes - old_size + size + publishers > limits.retained_bytes_max {
                 return Err(RetainedFull(LimitCause::RetainedBytes));
             }
         }
         let expiring = message.expires_at.map(|at| (at, message.topic_name.clone()));
-        let publisher =
-            publisher.map(|subject| Box::new(Publisher { subject, judged: Cell::new(None) }));
+        let publisher = publisher.map(|subject| {
+            let subject = self.publishers.add(subject);
+            Box::new(Publisher { subject, judged: Cell::new(None) })
+        });
         let entry = Entry { message, change, publisher };
         let old = match place {
             Place::Taken(old) => Some(std::mem::replace(old, entry)),
@@ -140,7 +152,7 @@ impl Retained {
             }
         };
         if let Some(old) = old {
-            self.forget(&old);
+            self.forget(old);
         }
         self.bytes += size;
         if is_own {
@@ -227,6 +239,12 @@ impl RetainedStore {
     /// Bytes of topics, payloads and properties.
     pub fn bytes(&self) -> usize {
         self.lock().bytes
+    }
+
+    /// Bytes of those who have published them.
+    #[cfg(test)]
+    pub(super) fn publishers_bytes(&self) -> usize {
+        self.lock().publishers.bytes()
     }
 
     /// How large the retained message of a Topic Name is, if there is one.

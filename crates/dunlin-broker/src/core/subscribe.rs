@@ -3,6 +3,7 @@
 use super::granted::{Granted, SessionKey, SubscriberKey};
 use super::limits::LimitCause;
 use super::pending::AfterStored;
+use super::pressure::ENTRY_LEN;
 use super::retained::RetainedCursor;
 use super::supersede::supersede;
 use super::workers::AwaitedSubAck;
@@ -102,6 +103,10 @@ impl Core {
             self.count_limit(LimitCause::Subscriptions, 1);
             return Err(ReasonCode::QuotaExceeded);
         }
+        if !is_known && self.pressure.refuses() {
+            self.count_limit(LimitCause::MemoryRefused, 1);
+            return Err(ReasonCode::QuotaExceeded);
+        }
         let mut granted = Granted::new(subscription.options, identifier);
         let asked = granted.maximum_qos;
         let Some(maximum_qos) = self.endpoints.may_subscribe(key, topic_filter, asked) else {
@@ -117,6 +122,7 @@ impl Core {
         if !is_known {
             let topic_filter = topic_filter.detached();
             self.announce(&topic_filter, true);
+            self.endpoints.grown += 4 * ENTRY_LEN + topic_filter.as_str().len() as u64;
             self.endpoints.sessions[key.0].subscriptions.push(topic_filter);
             self.endpoints.counters.subscriptions += 1;
         }

@@ -153,6 +153,8 @@ impl Worker {
                 let len = bytes.len();
                 self.parts.core.count_received(len);
                 self.unwritten_input += bytes.len();
+                // What was unfinished may be whole now.
+                self.parts.core.count_unfinished(key, 0, 0);
                 if socket.rest.is_empty() {
                     self.handle_input(now, key, bytes, Source::Buffer);
                 } else {
@@ -160,7 +162,9 @@ impl Worker {
                     self.handle_rest(now, key);
                 }
                 let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-                self.parts.core.count_unfinished(key, socket.rest.len(), len);
+                // What waits for us may be whole packets.
+                let unfinished = if socket.is_paused { 0 } else { socket.rest.len() };
+                self.parts.core.count_unfinished(key, unfinished, len);
                 if socket.is_readable && !socket.is_paused {
                     self.to_read.list(socket);
                 }
@@ -186,7 +190,10 @@ impl Worker {
         let mut was_told = false;
         let state = loop {
             match self.parts.core.handle_input(now, key, &mut input) {
-                InputState::Urgent => self.write_urgent(now),
+                InputState::Urgent => {
+                    self.look_at_memory(now);
+                    self.write_urgent(now);
+                }
                 InputState::Paused if !was_told && self.is_gone(key) => {
                     self.parts.core.handle_peer_gone(now, key);
                     was_told = true;
@@ -207,6 +214,19 @@ impl Worker {
                 false
             }
             InputState::Closed => false,
+        }
+    }
+
+    /// Looks at memory if much was taken up since the last time.
+    pub(super) fn look_at_memory(&mut self, now: Instant) {
+        if !self.parts.core.wants_look() {
+            return;
+        }
+        let before = self.parts.core.pressure_level();
+        match self.parts.gauge.as_mut().and_then(|gauge| gauge.look(before)) {
+            Some(pressure) => self.parts.core.handle_pressure(now, pressure),
+            // Who looks by the clock says so.
+            None => self.parts.core.forget_growth(),
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) enum WorkerMessage {
     Rules(Arc<Rules>),
     /// How scarce memory is.
     Pressure(Pressure),
+    /// Give back to the system what was freed, by this.
+    GiveBack(fn()),
     /// A limit that the sender sees to has refused or delayed so much.
     Limited(LimitCause, u64),
     /// What is to be said under `$SYS/broker/`, by name; nothing is said of a name without a value.

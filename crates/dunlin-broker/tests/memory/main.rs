@@ -1,6 +1,8 @@
 //! The ceiling on memory, with a broker that has a process of its own but for the Clients, which
 //! hold nothing: producers are faster than consumers, and yet it stays below.
 
+#![allow(unsafe_code, reason = "the allocator offers giving back to C alone")]
+
 #[path = "../it/peer.rs"]
 #[expect(dead_code, reason = "the other tests need all of it")]
 mod peer;
@@ -12,12 +14,22 @@ use dunlin_protocol::codec::{
 };
 use peer::{Peer, connect, publish, subscribe};
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-/// As the program has it: pages that were freed go back to the system.
+/// As the program has it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// How often freed memory was given back.
+static GIVEN_BACK: AtomicUsize = AtomicUsize::new(0);
+
+fn give_back() {
+    GIVEN_BACK.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: it asks nothing of its caller.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
 
 const CEILING: usize = 256 << 20;
 const PAYLOAD_LEN: usize = 64 * 1024;
@@ -57,7 +69,8 @@ fn start() -> Broker {
     };
     let memory = Memory { max: CEILING };
     let config = Config { listeners: Vec::new(), workers: 2, limits, memory, ..Config::default() };
-    Broker::builder().config(config).start().expect("nothing to bind")
+    let builder = Broker::builder().config(config).give_back(give_back);
+    builder.start().expect("nothing to bind")
 }
 
 /// A Client whose session stays when it goes.
@@ -147,6 +160,12 @@ fn memory_has_a_ceiling_and_what_was_acknowledged_arrives() {
     });
     assert!(came == taken, "others than those that were acknowledged");
     assert!(most < CEILING, "{most} bytes");
+
+    // Nobody asks for memory now, and yet what was freed goes back to the system.
+    while resident() > CEILING / 2 {
+        std::thread::yield_now();
+    }
+    assert!(GIVEN_BACK.load(Ordering::Relaxed) > 0, "that came by itself, and late");
 
     // There is room again, for messages and for everybody.
     let mut number = OFFERED;

@@ -9,6 +9,7 @@ use crate::core::forward::{OwedTo, WhenFull};
 use crate::core::given::GivenTo;
 use crate::core::granted::{Granted, SessionKey, WorkerNumber};
 use crate::core::outgoing::{MANY, Outgoing};
+use crate::core::pressure::ENTRY_LEN;
 use crate::core::queue::Queued;
 use crate::core::record::{Record, RecordNumber};
 use crate::core::session::{Note, Session};
@@ -182,7 +183,10 @@ impl Endpoints {
         retain: bool,
         group: Option<&Arc<GroupName>>,
     ) -> Delivered {
+        self.grown += ENTRY_LEN;
         if outgoing.message.qos.min(granted.maximum_qos) == QoS::AtMostOnce {
+            // Its receiver may not take it soon.
+            self.grown += outgoing.message.payload.len() as u64;
             self.deliver_at_most_once(now, key, granted, outgoing, retain, group);
             return Delivered::default();
         }

@@ -111,6 +111,8 @@ pub(super) struct Broker {
     rights: Option<Arc<Rules>>,
     /// Who is to be decided about.
     pub(super) asked_who: VecDeque<Asked>,
+    /// How often memory was to be looked at.
+    pub(super) looks: usize,
 }
 
 impl Broker {
@@ -152,6 +154,7 @@ impl Broker {
             anonymous_may_claim: true,
             rights: None,
             asked_who: VecDeque::new(),
+            looks: 0,
         };
         broker.start(workers);
         broker
@@ -630,8 +633,14 @@ impl Broker {
                 }
                 InputState::Urgent => {
                     let mut keys = Vec::new();
-                    self.stations[worker].core.take_urgent(&mut keys);
-                    assert!(!keys.is_empty(), "somebody's output is urgent");
+                    let core = &mut self.stations[worker].core;
+                    core.take_urgent(&mut keys);
+                    let wants_look = core.wants_look();
+                    assert!(wants_look || !keys.is_empty(), "somebody's output is urgent");
+                    if wants_look {
+                        self.looks += 1;
+                        core.forget_growth();
+                    }
                     for key in keys {
                         self.write_key(worker, key);
                     }

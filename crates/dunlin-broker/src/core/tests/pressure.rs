@@ -3,6 +3,7 @@
 use super::*;
 use crate::Limits;
 use crate::core::{DropCause, LimitCause, Pressure, PressureLevel};
+use dunlin_protocol::Message;
 use dunlin_protocol::codec::{Packet, ProtocolVersion, QoS, ReasonCode};
 use std::time::Duration;
 
@@ -202,4 +203,195 @@ fn who_has_brought_its_share_rests() {
     let other = broker.client("other");
     let key = broker.key(other).expect("open");
     assert_eq!(broker.core(0).read_len_max(now, key, 8_000), None);
+}
+
+#[test]
+fn what_a_client_takes_is_acknowledged_behind_what_it_publishes() {
+    let mut broker = broker();
+    let new = broker.client("new");
+    let old = broker.join(connect_v311("old", false)).0;
+    broker.send(old, subscribe(&["a"], QoS::AtLeastOnce));
+    assert!(matches!(broker.receive_one(old), Packet::SubAck(_)));
+    broker.send(new, Packet::Publish(publish("a", "taken", QoS::AtLeastOnce, 1)));
+    assert!(matches!(broker.receive_one(new), Packet::PubAck(_)));
+    let taken = broker.messages(old);
+    assert_eq!(taken.len(), 1);
+
+    press(&mut broker, PressureLevel::Refuse, 0);
+    let large = "x".repeat(10 << 10);
+    for (at, qos) in
+        [(1, QoS::AtLeastOnce), (2, QoS::AtLeastOnce), (3, QoS::AtLeastOnce), (4, QoS::ExactlyOnce)]
+    {
+        broker.send(old, Packet::Publish(publish(&format!("b/{at}"), &large, qos, at)));
+    }
+    broker.send(old, Packet::PingReq);
+    assert!(matches!(broker.receive_one(old), Packet::PingResp), "it is read on");
+    let in_flight = |broker: &mut Broker| {
+        let key = broker.key(old).expect("open");
+        broker.core(0).endpoints.connection(key).expect("open").protocol.in_flight()
+    };
+    assert_eq!(in_flight(&mut broker), 1);
+    broker.send(old, Packet::PubAck(ack(taken[0].packet_identifier())));
+    assert_eq!(in_flight(&mut broker), 0);
+    // What it published last is not kept.
+    let key = broker.key(old).expect("open");
+    assert_eq!(broker.core(0).pending.held[&key].iter().count(), 2);
+
+    // Those that waited are taken, in their order; then it has to begin anew with the others.
+    press(&mut broker, PressureLevel::None, 0);
+    broker.send(new, subscribe(&["b/#"], QoS::AtLeastOnce));
+    broker.advance(Duration::from_millis(200));
+    let acks: Vec<_> = broker.receive(old);
+    assert_eq!(acks, [1, 2].map(|at| Packet::PubAck(ack(identifier(at)))));
+    assert!(broker.is_closed(old));
+    let old = broker.join(connect_v311("old", false)).0;
+    broker.send(old, Packet::Publish(publish("b/3", &large, QoS::AtLeastOnce, 3)));
+    assert!(matches!(broker.receive_one(old), Packet::PubAck(_)));
+    broker.send(old, Packet::Publish(publish("b/4", &large, QoS::ExactlyOnce, 4)));
+    assert!(matches!(broker.receive_one(old), Packet::PubRec(_)));
+    let came = broker.receive(new);
+    let names: Vec<_> = came
+        .iter()
+        .filter_map(|packet| match packet {
+            Packet::Publish(publish) => Some(publish.topic_name()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(names, ["b/1", "b/2", "b/3", "b/4"]);
+}
+
+#[test]
+fn who_begins_to_take_something_while_its_publishes_wait_is_read_again() {
+    let mut broker = broker();
+    let old = broker.join(connect_v311("old", true)).0;
+    broker.send(old, subscribe(&["a"], QoS::AtLeastOnce));
+    broker.receive(old);
+    press(&mut broker, PressureLevel::Refuse, 0);
+    broker.send(old, Packet::Publish(publish("b", &"x".repeat(16 << 10), QoS::AtLeastOnce, 1)));
+    broker.send(old, Packet::PingReq);
+    assert!(broker.is_paused(old));
+    // Of a Will, say.
+    let now = broker.now;
+    let mut message = Message::new("a".parse().expect("legal"), "taken");
+    message.qos = QoS::AtLeastOnce;
+    broker.core(0).publish_own(now, None, message);
+    press(&mut broker, PressureLevel::Refuse, 0);
+    broker.advance(Duration::from_millis(200));
+    let packets = broker.receive(old);
+    assert!(packets.iter().any(|packet| matches!(packet, Packet::PingResp)), "{packets:?}");
+}
+
+#[test]
+fn unfinished_packets_hold_no_level_for_ever() {
+    let mut broker = broker();
+    let links = ["small", "middle", "large"].map(|name| broker.client(name));
+    let keys = links.map(|link| broker.key(link).expect("open"));
+    broker.core(0).look_after(1 << 20);
+    let unfinished = |broker: &mut Broker, lens: [usize; 3]| {
+        for (key, len) in keys.into_iter().zip(lens) {
+            broker.core(0).count_unfinished(key, len, len);
+        }
+    };
+    let closed = |broker: &mut Broker| {
+        broker.run();
+        links.map(|link| broker.is_closed(link))
+    };
+    unfinished(&mut broker, [200, 9_000, 5_000]);
+    unfinished(&mut broker, [200, 9_000, 200_000]);
+    for level in [PressureLevel::Slow, PressureLevel::Closed] {
+        press(&mut broker, level, 0);
+        assert_eq!(closed(&mut broker), [false; 3], "{level:?}");
+    }
+    press(&mut broker, PressureLevel::Refuse, 150_000);
+    assert_eq!(closed(&mut broker), [false; 3]);
+    press(&mut broker, PressureLevel::Refuse, 50_000);
+    assert_eq!(closed(&mut broker), [false, false, true]);
+    assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 1);
+    // Who is gone no longer counts, nor does what has come to its end.
+    press(&mut broker, PressureLevel::Refuse, 5_000);
+    assert_eq!(closed(&mut broker), [false, false, true]);
+    unfinished(&mut broker, [200, 0, 0]);
+    press(&mut broker, PressureLevel::Refuse, 0);
+    assert_eq!(closed(&mut broker), [false, false, true]);
+    // Only what may be an acknowledgement stays at last.
+    unfinished(&mut broker, [200, 256, 0]);
+    press(&mut broker, PressureLevel::Refuse, 0);
+    assert_eq!(closed(&mut broker), [false, true, true]);
+}
+
+#[test]
+fn no_subscription_is_made_but_those_that_are_there() {
+    let mut broker = broker();
+    let codes = |broker: &mut Broker, link, filters: &[&str]| {
+        broker.send(link, subscribe(filters, QoS::AtLeastOnce));
+        match broker.receive_one(link) {
+            Packet::SubAck(suback) => suback.reason_codes,
+            packet => panic!("no SUBACK but {packet:?}"),
+        }
+    };
+    let link = broker.client("reader");
+    let granted = ReasonCode::GrantedQoS1;
+    assert_eq!(codes(&mut broker, link, &["a"]), [granted]);
+    press(&mut broker, PressureLevel::Closed, 0);
+    assert_eq!(codes(&mut broker, link, &["b"]), [granted]);
+    press(&mut broker, PressureLevel::Refuse, 0);
+    let refused = ReasonCode::QuotaExceeded;
+    assert_eq!(
+        codes(&mut broker, link, &["a", "c", "b", "d"]),
+        [granted, refused, granted, refused]
+    );
+    assert_eq!(broker.counters().limited_by(LimitCause::MemoryRefused), 2);
+    broker.send(link, unsubscribe(&["b"]));
+    assert!(matches!(broker.receive_one(link), Packet::UnsubAck(_)));
+    press(&mut broker, PressureLevel::None, 0);
+    assert_eq!(codes(&mut broker, link, &["c"]), [granted]);
+}
+
+#[test]
+fn who_was_read_beyond_its_share_rests_for_the_rest() {
+    let mut broker = broker();
+    let link = broker.client("one");
+    let key = broker.key(link).expect("open");
+    let may_read = |broker: &mut Broker| {
+        let now = broker.now;
+        broker.core(0).read_len_max(now, key, 0)
+    };
+    press(&mut broker, PressureLevel::Slow, 10_000);
+    // TLS has no smaller pieces.
+    broker.core(0).count_brought(key, 32_000);
+    for _ in 0..3 {
+        assert_eq!(may_read(&mut broker), Some(0));
+        press(&mut broker, PressureLevel::Slow, 10_000);
+    }
+    assert_eq!(may_read(&mut broker), Some(8_000));
+    broker.core(0).count_brought(key, 10_000);
+    press(&mut broker, PressureLevel::None, 0);
+    press(&mut broker, PressureLevel::Slow, 10_000);
+    assert_eq!(may_read(&mut broker), Some(10_000), "what was before is forgotten");
+}
+
+#[test]
+fn memory_is_looked_at_after_what_was_taken_up() {
+    let mut broker = broker();
+    let reader = broker.join(connect("reader").resume().expiry(100)).0;
+    broker.send(reader, subscribe(&["a/#"], QoS::AtLeastOnce));
+    broker.cut(reader);
+    let publisher = broker.client("publisher");
+    let send = |broker: &mut Broker, len| {
+        let payload = "x".repeat(len);
+        broker.send(publisher, Packet::Publish(publish("a", &payload, QoS::AtLeastOnce, 1)));
+        broker.receive(publisher);
+        std::mem::take(&mut broker.looks)
+    };
+    assert_eq!(send(&mut broker, 200_000), 0, "there is no limit");
+    broker.core(0).forget_growth();
+    broker.core(0).look_after(10_000);
+    let looks = [1_000, 1_000, 8_000, 1_000, 20_000].map(|len| send(&mut broker, len));
+    assert_eq!(looks, [0, 0, 1, 0, 1]);
+    // Small ones count with what each of them takes.
+    assert_eq!((0..100).map(|_| send(&mut broker, 1)).sum::<usize>(), 2);
+    press(&mut broker, PressureLevel::None, 0);
+    let key = broker.key(publisher).expect("open");
+    broker.core(0).count_unfinished(key, 10_000, 10_000);
+    assert!(broker.core(0).wants_look());
 }

@@ -2,10 +2,12 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::DropCause;
+use crate::core::{DropCause, Identity, RetainedStore, Subject};
 use dunlin_protocol::codec::{
-    Ack, Packet, PacketType, QoS, ReasonCode, RetainHandling, SubscriptionOptions,
+    Ack, Packet, PacketType, QoS, ReasonCode, RetainHandling, SubscriptionOptions, TopicName,
 };
+use dunlin_protocol::{Instant, Message};
+use std::sync::Arc;
 
 fn retain(broker: &mut Broker, publisher: Link, topic_name: &str, payload: &str) {
     let packet = publish(topic_name, payload, QoS::AtMostOnce, 1).retained();
@@ -359,4 +361,38 @@ fn sys_topics_take_no_room_from_retained_messages_and_need_none() {
         let uptime = sent(&mut broker, "$SYS/broker/uptime", QoS::AtMostOnce);
         assert_eq!(uptime, ["1001 seconds"], "longer than its first value");
     }
+}
+
+#[test]
+fn who_has_published_counts_once_and_as_long_as_a_message_is_his() {
+    let store = RetainedStore::new();
+    let limits = Limits { retained_bytes_max: 100_000, ..Limits::default() };
+    let publisher = |name: &str| {
+        let client_identifier = name.repeat(60_000).parse().expect("legal");
+        Arc::new(Subject::new(Arc::new(Identity::anonymous()), client_identifier))
+    };
+    let set = |name: &str, payload: &'static str, publisher| {
+        let message = Message::new(name.parse().expect("legal"), payload);
+        let (set, _) = store.set(Instant::ZERO, Arc::new(message), Some(publisher), &limits);
+        set.is_ok()
+    };
+    for at in 0..10 {
+        assert!(set(&format!("a/{at}"), "x", publisher("a")), "each time he comes anew");
+    }
+    assert!(!set("b", "x", publisher("b")));
+    for at in 0..9 {
+        assert!(set(&format!("a/{at}"), "", publisher("a")));
+    }
+    assert!(!set("b", "x", publisher("b")), "one of his is left");
+    assert!(set("a/9", "", publisher("a")));
+    assert!(set("b", "x", publisher("b")));
+    assert!(!set("a/9", "x", publisher("a")));
+    // A start takes what was stored, and counts no less.
+    let recovered = RetainedStore::new();
+    for at in 0..10 {
+        let topic_name: TopicName = format!("a/{at}").parse().expect("legal");
+        let message = Arc::new(Message::new(topic_name.clone(), "x"));
+        recovered.recover(Instant::ZERO, topic_name, Some(message), Some(publisher("a")), at);
+    }
+    assert_eq!(recovered.publishers_bytes() / 60_000, 1);
 }
