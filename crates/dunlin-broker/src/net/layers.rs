@@ -31,12 +31,24 @@ pub(super) struct Layers {
     pending: BytesMut,
     /// For whom a proxy has connected.
     peer: Option<SocketAddr>,
+    /// Whether a proxy has connected for itself, or does not say for whom.
+    is_of_proxy: bool,
 }
 
 impl Layers {
     /// Takes note of for whom a proxy has connected.
     pub(super) fn set_peer(&mut self, peer: SocketAddr) {
         self.peer = Some(peer);
+    }
+
+    /// Takes note that a proxy has connected for nobody else.
+    pub(super) const fn set_of_proxy(&mut self) {
+        self.is_of_proxy = true;
+    }
+
+    /// Whether a proxy has connected for nobody else.
+    pub(super) const fn is_of_proxy(&self) -> bool {
+        self.is_of_proxy
     }
 
     /// For whom a proxy has connected, if one has.

@@ -74,8 +74,10 @@ impl Transport {
         let Some((header, len)) = parsed else { return Ok(HeaderProgress::Partial(len)) };
         // It is there.
         self.stream.read_exact(&mut buffer[..len])?;
-        if let Some(source) = header.source() {
-            self.layers.get_or_insert_default().set_peer(source);
+        let layers = self.layers.get_or_insert_default();
+        match header.source() {
+            Some(source) => layers.set_peer(source),
+            None => layers.set_of_proxy(),
         }
         Ok(HeaderProgress::Taken)
     }
@@ -161,6 +163,13 @@ impl Transport {
     pub(crate) fn announced(&self) -> Option<IpAddr> {
         let peer = self.layers.as_ref().and_then(|layers| layers.peer());
         peer.map(|peer| peer.ip())
+    }
+
+    /// The address for which a connection counts; `None` also where a proxy speaks for itself, as in a
+    /// health check.
+    pub(crate) fn counted_address(&self) -> Option<IpAddr> {
+        let is_of_proxy = self.layers.as_ref().is_some_and(|layers| layers.is_of_proxy());
+        if is_of_proxy { None } else { self.address() }
     }
 
     /// As [`Transport::peer_address`], without the port.

@@ -69,7 +69,7 @@ impl Worker {
 
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
         let Opened { transport, rest, durability, listener } = opened;
-        let (verdict, permit) = self.parts.admission.admit(|| transport.address());
+        let (verdict, permit) = self.parts.admission.admit(|| transport.counted_address());
         let core = &mut self.parts.core;
         let key = match verdict {
             Verdict::Granted => core.open(now, durability),

@@ -123,3 +123,36 @@ fn a_client_has_so_many_handshakes_under_way_behind_a_proxy_too() {
     }
     drop(first);
 }
+
+#[test]
+fn what_a_proxy_says_for_itself_counts_for_no_address() {
+    let limits = Limits { connections_per_address_max: 1, ..Limits::default() };
+    let site = Site::behind(false, false, limits, &["127.0.0.1"]);
+    let connected = |header: &[u8], name| {
+        let mut socket = socket(&site);
+        socket.write_all(header).expect("the broker reads");
+        let mut peer = Peer::over(socket);
+        peer.send(&connect(name));
+        peer
+    };
+    // As health checks of several proxies say it, and of version 1.
+    let itself: Vec<Peer> = [LOCAL, LOCAL, b"PROXY UNKNOWN\r\n"]
+        .into_iter()
+        .zip(["one", "two", "three"])
+        .map(|(header, name)| {
+            let mut peer = connected(header, name);
+            expect_success(&mut peer);
+            peer
+        })
+        .collect();
+    // Clients of one address do count, each way that it is told.
+    let mut first = connected(V1, "first");
+    expect_success(&mut first);
+    match connected(&v2(), "second").receive() {
+        Some(Packet::ConnAck(connack)) => {
+            assert_eq!(connack.reason_code, ReasonCode::QuotaExceeded);
+        }
+        packet => panic!("no CONNACK but {packet:?}"),
+    }
+    drop(itself);
+}
