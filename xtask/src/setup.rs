@@ -47,8 +47,13 @@ fn missing_packages() -> Vec<&'static str> {
     if usable_python().is_none() {
         packages.push("python3-venv");
     }
-    let programs =
-        [("node", "nodejs"), ("npm", "npm"), ("chromium", "chromium"), ("valgrind", "valgrind")];
+    let programs = [
+        ("haproxy", "haproxy"),
+        ("node", "nodejs"),
+        ("npm", "npm"),
+        ("chromium", "chromium"),
+        ("valgrind", "valgrind"),
+    ];
     for (program, package) in programs {
         if find_program(program).is_none() {
             packages.push(package);
@@ -135,6 +140,7 @@ fn print_versions(workspace: &Workspace, python: &Path) {
         ("cargo", cargo),
         ("broker", ask("mosquitto", "-h")),
         ("mosquitto_pub", ask("mosquitto_pub", "--version")),
+        ("haproxy", ask("haproxy", "-v")),
         ("python", output(Command::new(python).arg("--version"))),
         ("paho-mqtt", installed_version(python, "paho-mqtt")),
         ("node", ask("node", "--version")),

@@ -9,6 +9,7 @@ mod broker_under_test;
 mod browser;
 #[macro_use]
 mod cell;
+mod haproxy;
 mod known_differences;
 mod message;
 mod mosquitto_clients;
