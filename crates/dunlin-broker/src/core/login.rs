@@ -11,6 +11,7 @@ use dunlin_protocol::codec::{Auth, AuthProperties, Connect, ReasonCode, Text};
 use dunlin_rights::Identity;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a Client says about itself when it connects. The shell knows more: where it comes from,
 /// and the certificate that it has shown.
@@ -215,6 +216,9 @@ pub(super) struct Again {
 
 /// AUTH packets of a Client that one exchange may take.
 const ROUNDS_MAX: u8 = 8;
+
+/// How long nothing more is read of a Client that has authenticated again.
+const REST_AFTER_LOGIN: Duration = Duration::from_millis(100);
 
 impl Core {
     /// Asks the shell who a Client is, and holds its connection until that is known.
@@ -450,7 +454,10 @@ impl Core {
         self.limit_login(now, key, expires_at);
         if !self.send_auth(now, key, ReasonCode::Success, data) {
             self.disconnect(now, key, ReasonCode::NotAuthorized);
+            return;
         }
+        // An exchange costs more than a message, and nothing else limits how many there are.
+        self.rest(now, key, now + REST_AFTER_LOGIN);
     }
 
     /// From now on the connection ends when its login does.
