@@ -109,6 +109,14 @@ mod tests {
                 all.replace("key=@/key", "key=@/missing"),
                 "d.toml:1: listeners: mqtts://127.0.0.1:8883: @/missing: it can't be read",
             ),
+            (
+                all.replace("&key=@/key", "&key=@/key&client_ca=@/empty"),
+                "d.toml:1: listeners: mqtts://127.0.0.1:8883: @/empty: there is no certificate",
+            ),
+            (
+                all.replace("&key=@/key", "&key=@/key&client_ca=@/certificate&client_crl=@/secret"),
+                "d.toml:1: listeners: mqtts://127.0.0.1:8883: @/secret: there is no revocation list",
+            ),
         ] {
             let told = checked(&folder, &text).expect_err("of no use");
             assert!(told.starts_with(message), "{message}\n{told}");
