@@ -1,5 +1,8 @@
 //! Who may begin a handshake: how many are under way, whose they are, and who makes room.
 
+#[cfg(test)]
+mod tests;
+
 use super::{Phase, QuicParts};
 use crate::admission::Admission;
 use crate::core::LimitCause;
@@ -149,8 +152,9 @@ impl Visitor {
         }
         gate.wanted.add_permits(1);
         let permit = timeout(gate.timeout, gate.places.clone().acquire_owned()).await;
-        // If nobody has made room on purpose, nobody need any more.
-        gate.wanted.forget_permits(1);
+        // Nobody need make room for it any more; but who has done so has taken the wish already.
+        let others = WAITING_MAX - gate.queue.available_permits() - 1;
+        gate.wanted.forget_permits(gate.wanted.available_permits().saturating_sub(others));
         let permit = permit.ok()?.ok()?;
         Some(Place::new(self, permit))
     }

@@ -297,6 +297,30 @@ fn who_does_not_speak_mqtt_is_told_so_by_the_handshake() {
 }
 
 #[test]
+fn nothing_is_taken_that_could_have_been_sent_twice() {
+    let bed = Bed::new(1, Limits::default());
+    let connector = bed.tls().connector().expect("settings of use");
+    let mut config = (*connector.config()).clone();
+    config.enable_early_data = true;
+    let crypto = QuicClientConfig::try_from(config).expect("TLS 1.3");
+    let config = ClientConfig::new(Arc::new(crypto));
+    let endpoint = bed.endpoint();
+    bed.runtime.block_on(async {
+        for _ in 0..2 {
+            let connecting = endpoint.connect_with(config.clone(), bed.address, "localhost");
+            // With a ticket that allowed it, data could be sent before the handshake is over.
+            let connecting = connecting.expect("an attempt").into_0rtt().err().expect("no ticket");
+            let connection = connecting.await.expect("a connection");
+            // An answer: the ticket came before it.
+            let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
+            let asked = encode(ProtocolVersion::V5, &connect(""));
+            send.write_all(&asked).await.expect("it is read");
+            assert!(recv.read(&mut [0; 100]).await.expect("CONNACK").is_some());
+        }
+    });
+}
+
+#[test]
 fn a_client_certificate_is_asked_for_and_says_who_comes() {
     let bed = Bed::with(2, Limits::default(), |files, folder| {
         files.client_ca = Some(folder.path().join("ca.pem"));

@@ -1,0 +1,157 @@
+//! Who gets a place, who has to prove its address, and who makes room: in paused time.
+
+use super::*;
+use crate::config::Limits;
+
+const STEP: Duration = Duration::from_millis(100);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn gate(half_open_max: usize, half_open_per_address_max: usize) -> Arc<Gate> {
+    let parts = QuicParts {
+        doors: Vec::new(),
+        peers: Vec::new(),
+        admission: Admission::new(&Limits::default()),
+        half_open_max,
+        half_open_per_address_max,
+        timeout: HOUR,
+    };
+    Gate::new(&parts, watch::channel(Phase::Runs).1)
+}
+
+fn run(test: impl Future<Output = ()>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.expect("a runtime").block_on(test);
+}
+
+/// Whether somebody from this address is counted, has to prove it, or is turned away.
+fn receive(gate: &Arc<Gate>, address: &str, is_proven: bool) -> Reception {
+    gate.receive(address.parse().expect("an address"), is_proven)
+}
+
+fn visitor(gate: &Arc<Gate>, address: &str) -> Visitor {
+    match receive(gate, address, true) {
+        Reception::Counted(visitor) => visitor,
+        reception => panic!("{reception:?}"),
+    }
+}
+
+async fn place(gate: &Arc<Gate>, address: &str) -> Place {
+    visitor(gate, address).place().await.expect("a place")
+}
+
+#[test]
+fn an_address_has_to_be_proven_when_there_are_many_or_many_of_it() {
+    run(async {
+        let gate = gate(8, 1000);
+        let asks = |address| matches!(receive(&gate, address, false), Reception::Prove);
+        let first = place(&gate, "10.0.0.1").await;
+        assert!(!asks("10.0.0.9"), "one place of eight");
+        let _second = place(&gate, "10.0.0.2").await;
+        assert!(asks("10.0.0.9"), "a quarter");
+        drop(first);
+        assert!(!asks("10.0.0.9"), "it was given back");
+    });
+    run(async {
+        let gate = gate(1000, 8);
+        let _some = [place(&gate, "2001:db8::1").await, place(&gate, "2001:db8::2").await];
+        assert!(matches!(receive(&gate, "2001:db8::3", false), Reception::Prove));
+        let other = receive(&gate, "2001:db8:0:1::1", false);
+        assert!(matches!(other, Reception::Counted(_)), "another network");
+    });
+}
+
+#[test]
+fn an_address_has_its_number_and_gets_it_back() {
+    run(async {
+        let gate = gate(1000, 3);
+        let mut visitors: Vec<_> = (0..3).map(|_| visitor(&gate, "10.0.0.1")).collect();
+        for _ in 0..30 {
+            assert!(matches!(receive(&gate, "10.0.0.1", true), Reception::Refused));
+            // What an address of IPv4 is in the way of IPv6 is the same.
+            assert!(matches!(receive(&gate, "::ffff:10.0.0.1", true), Reception::Refused));
+        }
+        let other = visitor(&gate, "10.0.0.2");
+        visitors.pop();
+        visitors.push(visitor(&gate, "10.0.0.1"));
+        visitors.clear();
+        drop(other);
+        assert!(gate.by_address().is_empty(), "nobody is remembered who is gone");
+    });
+}
+
+#[test]
+fn one_makes_room_for_each_that_waits_and_no_more() {
+    run(async {
+        let gate = gate(5, 1000);
+        let began = Instant::now();
+        let mut holders = tokio::task::JoinSet::new();
+        for _ in 0..5 {
+            let place = place(&gate, "10.0.0.1").await;
+            holders.spawn(async move { place.silence().await });
+            // Not all of them are silent for long enough at the same time.
+            tokio::time::advance(STEP).await;
+        }
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let visitor = visitor(&gate, "10.0.0.2");
+            waiting.spawn(visitor.place());
+        }
+        let mut places = Vec::new();
+        while let Some(place) = waiting.join_next().await {
+            places.push(place.expect("no panic").expect("a place"));
+        }
+        // Timers are exact to a millisecond.
+        let expected = SILENCE + 2 * STEP;
+        assert_eq!(began.elapsed().as_millis() / 10, expected.as_millis() / 10);
+        tokio::time::advance(HOUR).await;
+        let gone = std::iter::from_fn(|| holders.try_join_next()).count();
+        assert_eq!(gone, 3, "the others go on, as nobody waits");
+        // Nor does a wish stay behind that another one would heed.
+        assert_eq!(gate.wanted.available_permits(), 0);
+    });
+}
+
+#[test]
+fn who_gets_a_place_that_was_free_again_wants_none_any_more() {
+    run(async {
+        let gate = gate(2, 1000);
+        let (first, second) = (place(&gate, "10.0.0.1").await, place(&gate, "10.0.0.1").await);
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..2 {
+            waiting.spawn(visitor(&gate, "10.0.0.2").place());
+        }
+        while gate.wanted.available_permits() < 2 {
+            tokio::task::yield_now().await;
+        }
+        drop(first);
+        let _third = waiting.join_next().await.expect("one of them");
+        assert_eq!(gate.wanted.available_permits(), 1);
+        drop(second);
+        let _fourth = waiting.join_next().await.expect("the other one");
+        assert_eq!(gate.wanted.available_permits(), 0);
+    });
+}
+
+#[test]
+fn so_many_wait_and_who_waits_too_long_gets_none() {
+    run(async {
+        let gate = gate(1, 100_000);
+        let _place = place(&gate, "10.0.0.1").await;
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..WAITING_MAX {
+            waiting.spawn(visitor(&gate, "10.0.0.1").place());
+        }
+        while gate.queue.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        let began = Instant::now();
+        assert!(visitor(&gate, "10.0.0.1").place().await.is_none(), "one too many");
+        assert_eq!(began.elapsed(), Duration::ZERO, "it is told at once");
+        while let Some(place) = waiting.join_next().await {
+            assert!(place.expect("no panic").is_none());
+        }
+        assert_eq!(began.elapsed().as_secs(), HOUR.as_secs());
+        assert_eq!(gate.wanted.available_permits(), 0);
+    });
+}
