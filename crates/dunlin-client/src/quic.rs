@@ -26,6 +26,13 @@ const ALPN_MQTT: &[u8] = b"mqtt";
 /// way not to forget it. Whether the Server is there is the Keep Alive's to find out.
 const PROBE_AFTER: Duration = Duration::from_secs(25);
 
+/// Bytes that the Server has not acknowledged: what was taken and is not sent when the connection is
+/// dropped is lost, so that it should not be much.
+const SEND_WINDOW: u64 = 256 * 1024;
+
+/// How long the end of a connection may take once all was delivered.
+const GOODBYE: Duration = Duration::from_millis(100);
+
 /// How long an address is tried alone.
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 
@@ -49,6 +56,7 @@ impl QuicConnector {
         transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
         transport.max_concurrent_uni_streams(VarInt::from_u32(0));
         transport.datagram_receive_buffer_size(None);
+        transport.send_window(SEND_WINDOW);
         transport.keep_alive_interval(Some(PROBE_AFTER));
         // The Server's is enough.
         transport.max_idle_timeout(None);
@@ -104,7 +112,7 @@ impl QuicConnector {
         let connecting = endpoint.connect_with(self.config.clone(), address, name);
         let connection = connecting.map_err(Failure::unconnected)?.await?;
         let (send, recv) = connection.open_bi().await?;
-        Ok(QuicStream { send, recv, connection, delivered: None })
+        Ok(QuicStream { send, recv, connection, endpoint, delivered: None })
     }
 }
 
@@ -149,7 +157,8 @@ pub(crate) struct QuicStream {
     send: SendStream,
     recv: RecvStream,
     connection: Connection,
-    /// Ready when the Server has all that was written.
+    endpoint: Endpoint,
+    /// Ready when the Server has all that was written, and was told of the end.
     delivered: Option<Delivered>,
 }
 
@@ -192,8 +201,12 @@ impl AsyncWrite for QuicStream {
             // It fails on a stream that is over.
             let _ = self.send.finish();
             let stopped = self.send.stopped();
-            self.delivered = Some(Box::pin(async {
+            let (connection, endpoint) = (self.connection.clone(), self.endpoint.clone());
+            self.delivered = Some(Box::pin(async move {
                 let _ = stopped.await;
+                connection.close(VarInt::from_u32(0), b"");
+                // The program may end right after this, and nobody would send it then.
+                let _ = timeout(GOODBYE, endpoint.wait_idle()).await;
             }));
         }
         match &mut self.delivered {

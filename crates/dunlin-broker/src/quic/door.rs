@@ -189,13 +189,13 @@ impl Guest {
         let (stream, ours) = match pair {
             Ok(pair) => pair,
             Err(error) => {
-                tracing::warn!(%error, "a connection of QUIC can't be handed to a worker");
+                gate.tell_system(&error);
                 return;
             }
         };
         let (transport, rest) = (Transport::plain(stream), BytesMut::new());
         gate.hand_over(Opened { transport, rest, durability, listener });
-        relay::relay(&connection, streams, ours).await;
+        relay::relay(&connection, streams, ours, &gate.leaving).await;
     }
 }
 

@@ -6,13 +6,15 @@ mod tests;
 use super::{Phase, QuicParts};
 use crate::admission::Admission;
 use crate::core::LimitCause;
+use crate::log_rate::{Cause, LogRates};
 use crate::net::network_of;
 use crate::worker::{Opened, Peer, WorkerMessage};
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -38,6 +40,8 @@ pub(super) struct Gate {
     per_address_max: usize,
     /// How many there are of each address.
     by_address: Mutex<HashMap<IpAddr, usize>>,
+    /// Places for connections that their workers have ended, and that take their last bytes.
+    pub(super) leaving: Semaphore,
     /// How long a connection may wait for a place, and then take.
     timeout: Duration,
     admission: Arc<Admission>,
@@ -45,6 +49,7 @@ pub(super) struct Gate {
     /// The worker that gets the next connection.
     next: AtomicUsize,
     pub(super) stopped: watch::Receiver<Phase>,
+    told: Mutex<LogRates>,
 }
 
 /// What becomes of somebody who comes.
@@ -83,11 +88,13 @@ impl Gate {
             wanted: Semaphore::new(0),
             per_address_max: parts.half_open_per_address_max,
             by_address: Mutex::default(),
+            leaving: Semaphore::new(places_max),
             timeout: parts.timeout,
             admission: parts.admission.clone(),
             peers: parts.peers.clone(),
             next: AtomicUsize::new(0),
             stopped,
+            told: Mutex::default(),
         })
     }
 
@@ -128,6 +135,14 @@ impl Gate {
     pub(super) fn hand_over(&self, opened: Opened) {
         let next = self.next.fetch_add(1, Ordering::Relaxed) % self.peers.len();
         self.peers[next].send(WorkerMessage::Open(Box::new(opened)));
+    }
+
+    /// Says that the system could not let somebody in.
+    pub(super) fn tell_system(&self, error: &io::Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = told.admit(Clock::now(), Cause::System) {
+            tracing::warn!(%error, unsaid, "a connection of QUIC can't be handed to a worker");
+        }
     }
 
     /// Lets a worker count what a limit has cost.

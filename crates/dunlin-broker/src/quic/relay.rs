@@ -3,13 +3,15 @@
 
 use bytes::Bytes;
 use quinn::{Connection, RecvStream, SendStream, VarInt};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};
 use std::pin::pin;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// What a connection is closed with: nothing is wrong. All else is said by MQTT.
 pub(super) const NO_ERROR: VarInt = VarInt::from_u32(0);
@@ -18,35 +20,45 @@ pub(super) const NOT_LET_IN: VarInt = VarInt::from_u32(1);
 
 /// Bytes that are copied at once.
 const READ_LEN: usize = 16 * 1024;
-/// How long a client may take to acknowledge the last bytes.
+/// How long a client may take for what is left when its worker has ended the connection.
 const DELIVERY: Duration = Duration::from_secs(10);
 /// How long it may take then to close, as it does when it has read a DISCONNECT: when we close, it may
 /// lose what it has not read.
 const LINGER: Duration = Duration::from_secs(1);
+/// How often it is looked whether the worker has ended what its client does not take.
+const LOOK: Duration = Duration::from_secs(1);
 
-/// Copies until the connection is over.
+/// Copies until the connection is over. One that its worker has ended, and no longer counts, needs one
+/// of the places among those who leave; without one it is closed at once.
 pub(super) async fn relay(
     connection: &Connection,
     (send, recv): (SendStream, RecvStream),
     worker: UnixStream,
+    leaving: &Semaphore,
 ) {
     let (from_worker, to_worker) = worker.into_split();
     let mut up = pin!(copy_up(recv, to_worker));
-    let mut down = pin!(copy_down(from_worker, send));
-    let is_up_over = tokio::select! {
-        () = &mut up => {
-            down.await;
-            true
-        }
-        () = &mut down => false,
+    let mut down = pin!(copy_down(from_worker, send, leaving));
+    let (is_up_over, place) = tokio::select! {
+        () = &mut up => (true, down.await),
+        leaves = &mut down => (false, leaves),
     };
+    if connection.close_reason().is_some() {
+        // Nobody waits any more, but what has come is the worker's to read in its time.
+        if !is_up_over {
+            up.await;
+        }
+        return;
+    }
     let closed = async {
         if !is_up_over {
             up.await;
         }
         connection.closed().await;
     };
-    let _ = timeout(LINGER, closed).await;
+    if place.is_some() {
+        let _ = timeout(LINGER, closed).await;
+    }
     connection.close(NO_ERROR, b"");
 }
 
@@ -62,18 +74,72 @@ async fn copy_up(mut recv: RecvStream, mut to_worker: OwnedWriteHalf) {
     let _ = to_worker.shutdown().await;
 }
 
-/// From the worker to the client, until the client has all of it.
-async fn copy_down(from_worker: OwnedReadHalf, mut send: SendStream) {
+/// From the worker to the client, until the client has all of it, or has had its time; gives the place
+/// among those who leave, if there was one.
+async fn copy_down(
+    from_worker: OwnedReadHalf,
+    mut send: SendStream,
+    leaving: &Semaphore,
+) -> Option<SemaphorePermit<'_>> {
+    let mut leave = Leave { leaving, place: None, until: None };
     while let Ok(bytes) = read(&from_worker).await
         && !bytes.is_empty()
     {
-        if send.write_chunk(bytes).await.is_err() {
-            return;
+        let is_taken = tokio::select! {
+            biased;
+            written = send.write_chunk(bytes) => written.is_ok(),
+            () = leave.is_overdue(&from_worker) => return None,
+        };
+        if !is_taken {
+            return None;
         }
     }
-    if send.finish().is_ok() {
-        let _ = timeout(DELIVERY, send.stopped()).await;
+    if let Some(until) = leave.begin()
+        && send.finish().is_ok()
+    {
+        let _ = timeout_at(until, send.stopped()).await;
     }
+    leave.place
+}
+
+/// The last moments of a connection that its worker has ended.
+struct Leave<'a> {
+    leaving: &'a Semaphore,
+    place: Option<SemaphorePermit<'a>>,
+    /// When the client's time is over.
+    until: Option<Instant>,
+}
+
+impl Leave<'_> {
+    /// The worker has ended: says how long the client has, if there is a place for it.
+    fn begin(&mut self) -> Option<Instant> {
+        if self.until.is_none() {
+            self.place = Some(self.leaving.try_acquire().ok()?);
+            self.until = Some(Instant::now() + DELIVERY);
+        }
+        self.until
+    }
+
+    /// Waits until the worker has ended, and the client has not taken in time what came before: while
+    /// that waits nothing is read that would tell of the end.
+    async fn is_overdue(&mut self, from_worker: &OwnedReadHalf) {
+        while self.until.is_none() {
+            sleep(LOOK).await;
+            if has_ended(from_worker) && self.begin().is_none() {
+                return;
+            }
+        }
+        if let Some(until) = self.until {
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// Whether the other side has closed, whatever is still to be read.
+fn has_ended(from_worker: &OwnedReadHalf) -> bool {
+    let mut asked = [PollFd::new(from_worker.as_ref(), PollFlags::RDHUP)];
+    let is_answered = poll(&mut asked, Some(&Timespec::default())).is_ok();
+    is_answered && asked[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP)
 }
 
 /// Reads once, and holds no memory while there is nothing.

@@ -11,7 +11,10 @@ use dunlin_protocol::codec::{
 use dunlin_transport::tls::{ClientTls, TlsConnector};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::rustls::pki_types::CertificateDer;
-use quinn::{ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, VarInt};
+use quinn::{
+    ClientConfig, Connection, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig,
+    VarInt,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use std::fs;
 use std::io::{self, ErrorKind, Read, Write};
@@ -114,8 +117,18 @@ impl Bed {
     }
 
     fn connect_by(&self, endpoint: &Endpoint, connector: &TlsConnector) -> io::Result<Connection> {
+        self.connect_with(endpoint, connector, TransportConfig::default())
+    }
+
+    fn connect_with(
+        &self,
+        endpoint: &Endpoint,
+        connector: &TlsConnector,
+        transport: TransportConfig,
+    ) -> io::Result<Connection> {
         let crypto = QuicClientConfig::try_from(connector.config()).expect("TLS 1.3");
-        let config = ClientConfig::new(Arc::new(crypto));
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
         self.runtime.block_on(async {
             let connecting =
                 endpoint.connect_with(config, self.address, connector.server_name("localhost"));
@@ -467,6 +480,34 @@ fn who_opens_no_stream_or_says_nothing_makes_room_in_time() {
     let mut half = bed.stream();
     half.write_all(&[0x10]).expect("it is read");
     assert_eq!(half.read(&mut [0]).expect("an end"), 0);
+}
+
+#[test]
+fn who_takes_no_answer_is_not_waited_for_without_end() {
+    let bed = Bed::new(1, Limits { half_open_max: 1, ..Limits::default() });
+    // Two whose connections the worker ends, with an answer that they grant no room for: one of them
+    // has its time, and for the other there is no place meanwhile.
+    let deaf = [(); 2].map(|()| {
+        let mut transport = TransportConfig::default();
+        transport.stream_receive_window(VarInt::from_u32(0));
+        let connector = bed.tls().connector().expect("settings of use");
+        let connection = bed.connect_with(&bed.endpoint(), &connector, transport);
+        let connection = connection.expect("a connection");
+        let mut stream = QuicStream::open(bed.runtime.handle(), connection.clone());
+        let Packet::Connect(mut refused) = connect("deaf") else { panic!("no CONNECT") };
+        refused.keep_alive = 60;
+        let mut bytes = encode(ProtocolVersion::V5, &Packet::Connect(refused));
+        // No version of MQTT is the ninth; the answer says so.
+        let version = bytes.windows(5).position(|bytes| bytes == b"MQTT\x05").expect("a version");
+        bytes[version + 4] = 9;
+        stream.write_all(&bytes).expect("it is read");
+        (connection, stream)
+    });
+    for (connection, _stream) in deaf {
+        let ended = bed.runtime.block_on(async { timeout(PATIENCE, connection.closed()).await });
+        assert!(matches!(ended, Ok(ConnectionError::ApplicationClosed(_))), "{ended:?}");
+    }
+    bed.join("polite");
 }
 
 #[test]
