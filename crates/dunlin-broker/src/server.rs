@@ -377,14 +377,15 @@ impl Broker {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
         let is_stopping = Arc::new(AtomicBool::new(false));
+        let limits = config.limits_in_memory();
         let parts = FrontParts {
             poll,
             doors,
             peers: self.peers.clone(),
             is_stopping: is_stopping.clone(),
             admission: self.admission.clone(),
-            half_open_max: config.limits.half_open_max,
-            half_open_per_address_max: config.limits.half_open_per_address_max,
+            half_open_max: limits.half_open_max,
+            half_open_per_address_max: limits.half_open_per_address_max,
             timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
         };
         let thread = std::thread::Builder::new()
@@ -403,12 +404,13 @@ impl Broker {
         if doors.is_empty() {
             return Ok(());
         }
+        let limits = config.limits_in_memory();
         let parts = QuicParts {
             doors,
             peers: self.peers.clone(),
             admission: self.admission.clone(),
-            half_open_max: config.limits.half_open_max,
-            half_open_per_address_max: config.limits.half_open_per_address_max,
+            half_open_max: limits.half_open_max,
+            half_open_per_address_max: limits.half_open_per_address_max,
             timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
         };
         self.quic = Some(Quic::start(parts).map_err(StartError::Worker)?);

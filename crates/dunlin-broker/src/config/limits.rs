@@ -128,9 +128,10 @@ limits! {
     /// until there is room. Who has been silent for a second, or here for five, has to make it then.
     /// Those of quic:// are counted for themselves, and 256 of them wait.
     half_open_max: usize [1, 1_000_000] = 1_000;
-    /// The same for one address, of IPv6 for a network of 64 bits; further ones are closed at once.
-    /// Where many clients come by one address, through a NAT or a proxy, they share it.
-    half_open_per_address_max: usize [1, 1_000_000] = 1_000;
+    /// The same for one address, of IPv6 for a network of 64 bits; further ones are closed at once, so
+    /// that others neither wait for them nor behind them. Where many clients come by one address,
+    /// through a NAT or a proxy, they share it.
+    half_open_per_address_max: usize [1, 1_000_000] = 500;
     /// Connections at the same time; further ones are refused (Quota exceeded), or closed at once if
     /// there are many.
     connections_max: usize [1, 100_000_000] = 100_000;

@@ -54,6 +54,13 @@ use crate::core::DurabilityRules;
 #[cfg(feature = "server")]
 use std::path::PathBuf;
 
+/// Memory of a handshake under way, with what the system's sockets don't hold.
+#[cfg(feature = "server")]
+const HANDSHAKE_LEN: usize = 96 * 1024;
+/// Handshakes that may be under way however little memory there may be.
+#[cfg(feature = "server")]
+const HANDSHAKES_MIN: usize = 16;
+
 /// Everything an operator can set.
 #[cfg(feature = "server")]
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,11 +118,18 @@ impl Config {
     }
 
     /// The limits as they hold: retained messages are never more than half of the memory that there
-    /// may be, so that others find room beside them.
+    /// may be, so that others find room beside them, and handshakes no more than a sixteenth, half of
+    /// them for one address.
     pub(crate) fn limits_in_memory(&self) -> Limits {
         let mut limits = self.limits.clone();
         if self.memory.max > 0 {
             limits.retained_bytes_max = limits.retained_bytes_max.min(self.memory.max / 2);
+            let handshakes = (self.memory.max / 16 / HANDSHAKE_LEN).max(HANDSHAKES_MIN);
+            if handshakes < limits.half_open_max {
+                limits.half_open_max = handshakes;
+                let per_address = &mut limits.half_open_per_address_max;
+                *per_address = (*per_address).min(handshakes / 2);
+            }
         }
         limits
     }

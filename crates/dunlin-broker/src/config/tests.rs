@@ -475,6 +475,12 @@ fn workers_zero_means_one_for_each_core() {
 }
 
 #[test]
+fn by_default_no_address_keeps_others_waiting_for_a_handshake() {
+    let Limits { half_open_max, half_open_per_address_max, .. } = Limits::default();
+    assert!(2 * half_open_per_address_max <= half_open_max);
+}
+
+#[test]
 fn the_reference_loads_as_the_defaults_and_names_everything() {
     let reference = reference();
     assert_eq!(from_file(&reference).unwrap().config, Config::default());
@@ -669,7 +675,22 @@ fn retained_messages_leave_half_of_the_memory() {
     let retained_bytes_max = config.limits.retained_bytes_max;
     assert_eq!(config.limits_in_memory(), config.limits);
     config.memory.max = 3 * retained_bytes_max;
-    assert_eq!(config.limits_in_memory(), config.limits);
+    assert_eq!(config.limits_in_memory().retained_bytes_max, retained_bytes_max);
     config.memory.max = retained_bytes_max;
     assert_eq!(config.limits_in_memory().retained_bytes_max, retained_bytes_max / 2);
+}
+
+#[test]
+fn handshakes_leave_most_of_the_memory() {
+    let mut config = Config::default();
+    let mut handshakes = |max: usize, per_address: usize| {
+        config.memory.max = max;
+        config.limits.half_open_per_address_max = per_address;
+        let limits = config.limits_in_memory();
+        [limits.half_open_max, limits.half_open_per_address_max]
+    };
+    assert_eq!(handshakes(2 << 30, 1_000), [1_000, 1_000]);
+    assert_eq!(handshakes(256 << 20, 1_000), [170, 85]);
+    assert_eq!(handshakes(256 << 20, 20), [170, 20]);
+    assert_eq!(handshakes(1, 1_000), [16, 8]);
 }

@@ -301,6 +301,7 @@ impl Core {
     /// A Network Connection was accepted, by a listener whose Clients are to rely on so much.
     pub fn open(&mut self, now: Instant, durability: Durability) -> ConnectionKey {
         self.endpoints.counters.connections_opened += 1;
+        self.endpoints.grown += pressure::CONNECTION_LEN;
         let protocol = ServerConnection::new(now, self.server_config.clone());
         let key = self.endpoints.open(protocol, durability);
         self.watch(now, key);

@@ -69,6 +69,10 @@ impl Worker {
 
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
         let Opened { transport, rest, durability, listener } = opened;
+        if self.parts.core.turns_away() {
+            self.parts.core.count_limit(LimitCause::MemoryClosed, 1);
+            return;
+        }
         let (verdict, permit) = self.parts.admission.admit(|| transport.counted_address());
         let core = &mut self.parts.core;
         let key = match verdict {

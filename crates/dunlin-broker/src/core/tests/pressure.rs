@@ -395,3 +395,21 @@ fn memory_is_looked_at_after_what_was_taken_up() {
     broker.core(0).count_unfinished(key, 10_000, 10_000);
     assert!(broker.core(0).wants_look());
 }
+
+#[test]
+fn connections_without_a_session_are_few() {
+    let mut broker = broker();
+    let client = broker.client("client");
+    let fresh: Vec<_> = (0..256).map(|_| broker.open()).collect();
+    assert!(!broker.core(0).turns_away(), "there is enough memory");
+    press(&mut broker, PressureLevel::Slow, 0);
+    assert!(!broker.core(0).turns_away());
+    press(&mut broker, PressureLevel::Closed, 0);
+    assert!(broker.core(0).turns_away());
+    broker.cut(fresh[0]);
+    assert!(!broker.core(0).turns_away(), "who has a session does not count");
+    broker.open();
+    assert!(broker.core(0).turns_away());
+    broker.send(client, Packet::PingReq);
+    assert!(matches!(broker.receive_one(client), Packet::PingResp));
+}
