@@ -4,7 +4,7 @@ use super::deadline::Deadline;
 use super::durability::Durability;
 use super::granted::SessionKey;
 use super::limits::LimitCause;
-use super::login::Admitted;
+use super::login::{Admitted, has_ended};
 use super::pending::AfterStored;
 use super::session::{NEVER, Session, Will};
 use super::sys::is_sys;
@@ -79,6 +79,11 @@ impl Core {
 
     fn decide_connect(&mut self, now: Instant, key: ConnectionKey, admitted: Admitted) {
         let Admitted { mut connect, owner, who, expires_at, data } = admitted;
+        if has_ended(now, expires_at) {
+            self.endpoints.counters.logins_refused += 1;
+            self.reject(now, key, ReasonCode::NotAuthorized);
+            return;
+        }
         if let Err(reason_code) = self.check_connect(&connect) {
             self.reject(now, key, reason_code);
             return;

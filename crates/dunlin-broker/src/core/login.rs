@@ -441,7 +441,8 @@ impl Core {
         let session = self.endpoints.connection(key).and_then(|connection| connection.session);
         let Some(session) = session else { return };
         let Grant { identity, expires_at, address, listener } = grant;
-        if self.endpoints.sessions[session.0].owner != Owner::of(identity.user()) {
+        let is_another = self.endpoints.sessions[session.0].owner != Owner::of(identity.user());
+        if is_another || has_ended(now, expires_at) {
             self.endpoints.counters.logins_refused += 1;
             return self.disconnect(now, key, ReasonCode::NotAuthorized);
         }
@@ -545,6 +546,11 @@ impl Core {
         };
         Some((owner.shown(), client.shown()))
     }
+}
+
+/// Whether a login has ended before it was of use: on its way here, or while its CONNECT waited.
+pub(super) fn has_ended(now: Instant, expires_at: Option<Instant>) -> bool {
+    expires_at.is_some_and(|expires_at| expires_at <= now)
 }
 
 /// What waits for a decision must not pin the buffer that it was read into.

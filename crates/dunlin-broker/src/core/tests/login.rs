@@ -253,6 +253,22 @@ fn a_connection_ends_with_its_login() {
 }
 
 #[test]
+fn a_login_that_has_ended_on_its_way_lets_nobody_in() {
+    for workers in [1, 3] {
+        for (early, expected) in [(0, ReasonCode::NotAuthorized), (1, ReasonCode::Success)] {
+            let mut broker = broker(workers);
+            broker.advance_secs(1);
+            let expires_at = Some(broker.now + Duration::from_micros(early));
+            let identity = Identity::new(Some("gauge"), []).expect("a legal name");
+            let grant = Grant { expires_at, ..Grant::of(identity) };
+            let link = log_in(&mut broker, connect("one"), Decision::Allow(grant));
+            assert_eq!(connack_code(&mut broker, link).0, expected);
+            assert_eq!(broker.counters().sessions, early);
+        }
+    }
+}
+
+#[test]
 fn a_broker_that_stops_waits_for_no_decision() {
     let mut broker = broker(1);
     let link = broker.connect(connect("one"));

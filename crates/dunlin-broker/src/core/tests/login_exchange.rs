@@ -203,9 +203,12 @@ fn a_client_authenticates_again_while_messages_flow() {
 
 #[test]
 fn who_is_another_one_the_second_time_is_disconnected() {
+    // Or the same one, with a login that has ended on its way.
+    let over = Grant { expires_at: Some(dunlin_protocol::Instant::ZERO), ..grant("gauge") };
     for (decision, expected) in [
         (allow("pump"), ReasonCode::NotAuthorized),
         (Decision::Allow(Grant::default()), ReasonCode::NotAuthorized),
+        (Decision::Allow(over), ReasonCode::NotAuthorized),
         (Decision::Deny(ReasonCode::NotAuthorized), ReasonCode::NotAuthorized),
         (Decision::Deny(ReasonCode::BadUserNameOrPassword), ReasonCode::NotAuthorized),
         (Decision::Deny(ReasonCode::ServerBusy), ReasonCode::ServerBusy),
