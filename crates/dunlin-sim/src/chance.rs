@@ -16,6 +16,7 @@ pub(crate) enum Purpose {
     Workers,
     Queues,
     Rights,
+    Logins,
 }
 
 /// The generator of this purpose and its number, in the run of this seed.

@@ -4,8 +4,8 @@
 //! clients see. It never asks a state machine.
 
 use dunlin_broker::core::Rules;
-use dunlin_codec::Packet;
-use dunlin_protocol::Message;
+use dunlin_codec::{Packet, ReasonCode};
+use dunlin_protocol::{Instant, Message};
 use std::sync::Arc;
 
 /// A client program with its Session, across its Network Connections.
@@ -127,6 +127,18 @@ pub enum Event<'a> {
     StoreFailed,
     /// The store works again: what it was given while it failed becomes safe as well.
     StoreMended,
+    /// The broker has asked who is at the other end.
+    LoginAsked {
+        /// The connection.
+        connection: ConnectionId,
+    },
+    /// The broker was told what a login has come to, the first one or a later one.
+    LoginAnswered {
+        /// The connection.
+        connection: ConnectionId,
+        /// What it has come to.
+        answer: LoginAnswer<'a>,
+    },
     /// The broker is told of new rules, which had this many before them: from here on a worker may
     /// go by them.
     RulesChanged {
@@ -143,6 +155,20 @@ pub enum Event<'a> {
     /// No more faults are made: from here on all devices connect, read and answer, and what is
     /// owed must arrive.
     FaultsEnded,
+}
+
+/// What a login has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoginAnswer<'a> {
+    /// The Client is let in.
+    Allowed {
+        /// As whom; `None` is nobody in particular.
+        user: Option<&'a str>,
+        /// For how long, if there is an end.
+        until: Option<Instant>,
+    },
+    /// The Client is turned away.
+    Denied(ReasonCode),
 }
 
 /// The number of an Application Message: its payload starts with it in decimal digits, ended by a

@@ -47,7 +47,7 @@ impl Minimizer {
     /// Turns the options plain, one after the other.
     fn simplify(&mut self, plan: &mut Plan) {
         let plain = Options::plain();
-        let steps: [fn(&mut Options, &Options); 18] = [
+        let steps: [fn(&mut Options, &Options); 19] = [
             |options, plain| options.limits = plain.limits.clone(),
             |options, plain| options.partial_turns = plain.partial_turns,
             |options, plain| options.mail_delay = plain.mail_delay,
@@ -61,7 +61,10 @@ impl Minimizer {
             |options, plain| options.fetch = plain.fetch,
             |options, plain| options.queue_head = plain.queue_head,
             |options, plain| options.tail_from = plain.tail_from,
-            |options, plain| options.authenticates = plain.authenticates,
+            |options, _| options.logins = None,
+            |options, plain| {
+                options.authenticates = plain.authenticates || options.logins.is_some();
+            },
             |options, _| options.rules = None,
             |options, plain| options.stores = plain.stores,
             |options, plain| options.workers = plain.workers,

@@ -34,6 +34,8 @@ pub(crate) enum Happening {
     Fetched { start: u32 },
     /// The store works again; void as well.
     Mended { start: u32 },
+    /// A login is answered; void for a question of an earlier start.
+    Answered(u32),
     /// The broker is started again.
     Restart,
 }
@@ -61,6 +63,7 @@ impl Happening {
             Self::Restart => (12, 0),
             Self::Fetched { .. } => (13, 0),
             Self::Mended { .. } => (14, 0),
+            Self::Answered(number) => (15, u64::from(number)),
         };
         kind << 56 | number
     }

@@ -29,7 +29,8 @@ impl Judge {
             (false, false) => NEVER,
         };
         let expiry_secs = self.rules.granted_expiry(asked_secs);
-        let subject = self.subject_of(connect);
+        let subject = self.subject_of(id, connect);
+        let is_let_in = self.is_let_in(id);
         let client = match connect.client_identifier.is_empty() {
             true => self.sessions.nameless(),
             false => self.sessions.client(&connect.client_identifier),
@@ -43,7 +44,11 @@ impl Judge {
         connection.asked = Some(Asked::new(moment, connect, expiry_secs));
         connection.client = Some(client);
         connection.subject = subject;
-        let rivals = self.sessions.of(client).open.clone();
+        // Who is turned away disturbs nobody.
+        let rivals = match is_let_in {
+            true => self.sessions.of(client).open.clone(),
+            false => Vec::new(),
+        };
         let mut is_tangled = false;
         for rival in rivals {
             if let Some(rival) = self.connections.get_mut(&rival) {
@@ -62,6 +67,7 @@ impl Judge {
         if let (true, Some(life)) = (known.is_tangled, known.life) {
             self.sessions.life_mut(life).doubt();
         }
+        self.note_foreign(id);
         self.ask_will(id, client, connect);
     }
 
@@ -74,8 +80,10 @@ impl Judge {
             return;
         }
         let (device, subject) = (connection.device, connection.subject);
+        let owner = self.rules.login_limit.map(|_| connection.login.user.clone());
         let is_refused = connack.reason_code.is_error();
         connection.stage = if is_refused { Stage::Refused } else { Stage::Accepted };
+        self.judge_connack_login(id, connack.reason_code);
         self.judge_connack_rights(id, asked.taken.at, connack.reason_code);
         if is_refused {
             return;
@@ -96,7 +104,9 @@ impl Judge {
         // It was taken over before its CONNACK was written.
         let is_passed = is_over && latest.is_some_and(|latest| latest.taken > asked.taken);
         let known = self.sessions.life_mut(life);
+        known.is_subject_unsure |= known.subject.is_some() && known.subject != subject;
         known.subject = subject;
+        known.owner = owner;
         known.set_expiry(Expiry::exactly(expiry_secs));
         if let Some(size) = asked.packet_size_max
             && asked.version.is_v5()
@@ -275,9 +285,14 @@ impl Judge {
             self.revoke_will(id);
             return;
         }
+        if !self.is_let_in(id) {
+            self.revoke_will(id);
+            return;
+        }
         self.maybe_will(id);
         for other in self.sessions.of(client).wills.clone() {
             if other != id {
+                self.note_will_ended(other, asked.taken);
                 self.maybe_will(other);
             }
         }
@@ -308,6 +323,7 @@ impl Judge {
                 let expiry = known.expiry().or(asked.expiry_secs);
                 known.set_expiry(expiry);
                 known.maybe_detached(asked.taken.at, now);
+                self.doubt_owner(id, life);
             }
             None if asked.expiry_secs > 0 => {
                 let expiry = Expiry { min_secs: 0, max_secs: asked.expiry_secs };
@@ -326,9 +342,10 @@ impl Judge {
                     None => self.sessions.begin(client, device, expiry),
                 };
                 let known = self.sessions.life_mut(life);
-                known.subject = subject;
+                known.subject = known.subject.or(subject);
                 known.doubt();
                 known.maybe_detached(asked.taken.at, now);
+                self.doubt_owner(id, life);
             }
             None => {}
         }

@@ -1,5 +1,6 @@
 //! What is known of a Network Connection.
 
+use super::login::Login;
 use super::moment::{Moment, Presence};
 use super::names::TopicId;
 use super::rights::{SubjectId, Subscribable};
@@ -32,6 +33,8 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     pub(super) asked: Option<Asked>,
     pub(super) client: Option<ClientKey>,
+    /// What is known of its login.
+    pub(super) login: Login,
     /// Who uses it, if there are rules.
     pub(super) subject: Option<SubjectId>,
     /// The session that it uses, once CONNACK says so.
@@ -121,6 +124,7 @@ impl Connection {
             stage: Stage::Open,
             asked: None,
             client: None,
+            login: Login::default(),
             subject: None,
             life: None,
             over: None,

@@ -18,6 +18,17 @@ pub(super) enum Deadline {
         /// What it is known by: when something was taken from it the last time.
         overdue: Option<Instant>,
     },
+    /// Somebody must have decided about the login of this connection.
+    LoginDecided(ConnectionId),
+    /// The login of a connection has ended, if it was to end then.
+    LoginEnded {
+        /// Which connection.
+        connection: ConnectionId,
+        /// When.
+        until: Instant,
+    },
+    /// What a connection has said about itself anew was refused.
+    LoginRefused(ConnectionId),
     /// The first of two members that were sent a message must be gone.
     OneMember {
         /// The message.
@@ -47,6 +58,11 @@ impl Judge {
                 Deadline::KeepAlive { connection, overdue } => {
                     self.check_keep_alive(connection, overdue);
                 }
+                Deadline::LoginDecided(id) => self.check_login_decided(id),
+                Deadline::LoginEnded { connection, until } => {
+                    self.check_login_ended(connection, until);
+                }
+                Deadline::LoginRefused(id) => self.check_login_refused(id),
                 Deadline::OneMember { number, connection, of } => {
                     self.judge_one_member(number, connection, of);
                 }

@@ -44,6 +44,7 @@ mod connections;
 mod deadlines;
 mod deliveries;
 mod latest;
+mod login;
 mod messages;
 mod moment;
 mod names;
@@ -175,6 +176,10 @@ impl Judge {
                 self.store_failed = false;
                 self.refused_until = Some(now + self.rules.lateness);
             }
+            Event::LoginAsked { connection } => self.on_login_asked(connection),
+            Event::LoginAnswered { connection, answer } => {
+                self.on_login_answered(connection, answer);
+            }
             Event::RulesChanged { rules, .. } => self.on_rules_changed(rules),
             Event::RulesInForce { number } => self.on_rules_in_force(number),
             Event::Arrived { .. } | Event::FaultsEnded => {}
@@ -212,7 +217,9 @@ impl Judge {
 
     fn on_taken(&mut self, id: ConnectionId, packet: &Packet, len: usize) {
         self.watch_taken(id, packet, len);
+        self.watch_login(id);
         match packet {
+            Packet::Auth(auth) => self.on_auth_taken(id, auth),
             Packet::Connect(connect) => self.on_connect_taken(id, connect),
             Packet::Publish(publish) => self.on_publish_taken(id, publish),
             Packet::PubAck(ack) | Packet::PubComp(ack) => self.on_answer_taken(id, ack, true),
@@ -240,7 +247,10 @@ impl Judge {
             Packet::PubRel(ack) => self.watch_pubrel(id, ack),
             Packet::SubAck(suback) => self.on_suback_written(id, suback),
             Packet::UnsubAck(unsuback) => self.on_unsuback_written(id, unsuback),
-            Packet::Disconnect(disconnect) => self.watch_disconnect(id, disconnect.reason_code),
+            Packet::Disconnect(disconnect) => {
+                self.watch_disconnect(id, disconnect.reason_code);
+                self.watch_login_disconnect(id, disconnect.reason_code);
+            }
             _ => {}
         }
     }

@@ -66,6 +66,9 @@ pub enum Promise {
     Takeover,
     /// What the rules forbid is refused, and nobody gets it; what they allow is not (promise 9).
     Rights,
+    /// Who is let in has proved who he is, stays no longer than that counts, and gets at his own
+    /// sessions only (promise 9).
+    Login,
 }
 
 /// A promise that was broken.

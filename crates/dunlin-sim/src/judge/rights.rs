@@ -77,6 +77,8 @@ pub(super) struct Receiving {
 impl Receiving {
     /// Without rules.
     const ALL: Self = Self { presence: Presence::Certain, least: QoS::ExactlyOnce };
+    /// When it is not known who is judged.
+    const UNSURE: Self = Self { presence: Presence::Possible, least: QoS::AtMostOnce };
 }
 
 impl Rights {
@@ -176,10 +178,10 @@ pub(super) struct Subscribable {
 
 impl Judge {
     /// Who asks for a connection; `None` without rules.
-    pub(super) fn subject_of(&mut self, connect: &Connect) -> Option<SubjectId> {
+    pub(super) fn subject_of(&mut self, id: ConnectionId, connect: &Connect) -> Option<SubjectId> {
         let rights = self.rights.as_mut()?;
-        let name = connect.client_identifier.as_str();
-        let user = Some(name).filter(|name| self.rules.authenticates && !name.is_empty());
+        let login = self.connections.get(&id).map(|connection| &connection.login);
+        let user = login.and_then(|login| login.user.as_deref());
         let identity = Identity::new(user, []).unwrap_or_default();
         let client_identifier: Text = connect.client_identifier.detached();
         Some(rights.subject(Subject::new(Arc::new(identity), client_identifier)))
@@ -254,6 +256,9 @@ impl Judge {
     ) -> Receiving {
         let Some(subject) = self.sessions.life(life).subject else { return Receiving::ALL };
         let Some(rights) = &self.rights else { return Receiving::ALL };
+        if self.sessions.life(life).is_subject_unsure {
+            return Receiving::UNSURE;
+        }
         let names = &self.names;
         let mut least = QoS::ExactlyOnce;
         let presence = Rights::together(rights.possible(from, to).map(|at| {
@@ -286,6 +291,9 @@ impl Judge {
             cuts[usize::from(granted.value())] = true;
             return cuts;
         };
+        if self.sessions.life(life).is_subject_unsure {
+            return [true; 3];
+        }
         let names = &self.names;
         let group = version.is_shared.then_some(version.filter);
         // What was granted is not known before SUBACK.
@@ -323,6 +331,9 @@ impl Judge {
         };
         let Some(subject) = self.sessions.life(life).subject else { return all };
         let Some(rights) = &self.rights else { return all };
+        if self.sessions.life(life).is_subject_unsure {
+            return Subscribable { presence: Presence::Possible, ..all };
+        }
         let (mut least, mut most) = (QoS::ExactlyOnce, QoS::AtMostOnce);
         let names = &self.names;
         let presence = Rights::together(rights.possible(now, now).map(|at| {
@@ -427,9 +438,10 @@ impl Judge {
         asked: Instant,
         reason_code: ReasonCode,
     ) {
-        if self.rights.is_none() || self.is_stranger(id) {
+        if (self.rights.is_none() && self.rules.login_limit.is_none()) || self.is_stranger(id) {
             return;
         }
+        let is_let_in = self.is_let_in(id);
         let will = self.connections.get(&id).and_then(|connection| connection.will.as_ref());
         let number = will.map(|will| will.number);
         let now = self.moment.at;
@@ -440,7 +452,12 @@ impl Judge {
             Presence::Absent if !reason_code.is_error() => {
                 format!("Will {number:?} is taken, and the rules forbid it")
             }
-            Presence::Certain if reason_code == ReasonCode::NotAuthorized => {
+            Presence::Certain
+                if reason_code == ReasonCode::NotAuthorized
+                    && is_let_in
+                    && !self.may_be_late(id)
+                    && !self.may_be_foreign(id) =>
+            {
                 "CONNECT is refused, and the rules allow it".to_owned()
             }
             _ => return,

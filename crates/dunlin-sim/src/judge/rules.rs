@@ -20,8 +20,8 @@ pub struct Rules {
     pub lateness: Duration,
     /// The rules that are in force at the start, if there are any.
     pub rights: Option<Arc<RightsRules>>,
-    /// Whether Clients log in, each as the user of its Client Identifier's name.
-    pub authenticates: bool,
+    /// How long the broker waits until it knows who a Client is; without it nobody is asked.
+    pub login_limit: Option<Duration>,
     /// Devices that don't keep to the protocol, or don't tell what they are given: nothing is owed
     /// to them, and what they send may be anything.
     pub strangers: BTreeSet<DeviceId>,
@@ -35,7 +35,7 @@ impl Rules {
             stores: false,
             lateness: Duration::from_millis(200),
             rights: None,
-            authenticates: false,
+            login_limit: None,
             strangers: BTreeSet::new(),
         }
     }

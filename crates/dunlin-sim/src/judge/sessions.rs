@@ -1,5 +1,6 @@
 //! Sessions at the broker: when each may have begun and ended, and what it has.
 
+use super::login::User;
 use super::messages::{Exchange, Receipt, Received};
 use super::moment::{Moment, Presence};
 use super::names::{FilterId, TopicId};
@@ -51,6 +52,10 @@ pub(super) struct Life {
     pub(super) device: DeviceId,
     /// Who uses it, if there are rules.
     pub(super) subject: Option<SubjectId>,
+    /// Or somebody else.
+    pub(super) is_subject_unsure: bool,
+    /// Whose it is; `None` if that is not known, or nobody asks.
+    pub(super) owner: Option<User>,
     /// Several devices use it, each with a Session of its own at its end: what the applications
     /// see proves nothing then.
     pub(super) is_mixed: bool,
@@ -203,6 +208,8 @@ impl Life {
             client,
             device,
             subject: None,
+            is_subject_unsure: false,
+            owner: None,
             is_mixed: false,
             is_merged: false,
             in_doubt: false,

@@ -4,6 +4,7 @@ mod content;
 mod delivery;
 mod ends;
 mod retained;
+mod rights;
 mod room;
 mod shared;
 mod wires;

@@ -221,6 +221,15 @@ impl Judge {
         self.begin_will(id);
     }
 
+    /// A CONNECT that was taken then may have ended its Session, and had it published.
+    pub(super) fn note_will_ended(&mut self, id: ConnectionId, asked: Moment) {
+        if let Some(will) = self.will(id)
+            && matches!(will.status, Status::Armed | Status::Waiting { .. })
+        {
+            will.ended_since.get_or_insert(asked);
+        }
+    }
+
     /// As [`Judge::maybe_will`], for all.
     pub(super) fn maybe_all_wills(&mut self) {
         for client in 0..self.sessions.clients.len() {

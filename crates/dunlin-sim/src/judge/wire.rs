@@ -161,7 +161,8 @@ impl Judge {
             PacketType::ConnAck => {
                 stage == Stage::Connecting || (stage == Stage::Open && is_malformed)
             }
-            PacketType::Auth => matches!(stage, Stage::Connecting | Stage::Accepted),
+            // A CONNECT is taken once it is known who has sent it.
+            PacketType::Auth => stage != Stage::Refused,
             _ => stage == Stage::Accepted,
         };
         if !is_in_place {

@@ -90,6 +90,8 @@ pub enum Action {
         /// How long it is away.
         micros: u64,
     },
+    /// Proves anew who it is.
+    Reauthenticate,
     /// The file of rules has this text from now on. A broker that is away reads it at its start.
     Rules(String),
 }

@@ -126,6 +126,7 @@ fn any(random: &mut Random, options: &Options) -> Action {
         mix.crash,
         mix.stop,
         mix.rules,
+        mix.reauthenticate,
     ];
     match weighted(random, &weights) {
         0 => Action::Connect(connect(random, options)),
@@ -168,7 +169,8 @@ fn any(random: &mut Random, options: &Options) -> Action {
         14 => Action::StallStore { micros: random.between(1_000..=5_000_000) },
         15 => Action::Crash { micros: random.between(0..=3_000_000) },
         16 => Action::Stop { micros: random.between(0..=3_000_000) },
-        _ => Action::Rules(super::rights::rules(random, options)),
+        17 => Action::Rules(super::rights::rules(random, options)),
+        _ => Action::Reauthenticate,
     }
 }
 

@@ -7,7 +7,7 @@ mod options;
 mod rights;
 
 pub use action::{Action, ConnectPlan, FilterPlan, Planned, PublishPlan, SubscribePlan, WillPlan};
-pub use options::{Micros, Mix, Options};
+pub use options::{Logins, Micros, Mix, Options};
 
 use crate::chance::{Purpose, random};
 
@@ -28,6 +28,7 @@ impl Plan {
         let mut options = Options::draw(&mut random(seed, Purpose::Options, 0));
         options.draw_queues(&mut random(seed, Purpose::Queues, 0));
         options.draw_rights(&mut random(seed, Purpose::Rights, 0));
+        options.draw_logins(&mut random(seed, Purpose::Logins, 0));
         let actions = draw::actions(seed, &options, steps);
         Self { seed, options, actions }
     }

@@ -92,12 +92,34 @@ pub struct Options {
     /// Whether at the end all devices begin anew at once, as after a power cut.
     pub boots: bool,
     /// Whether the broker asks who Clients are; the answers come by mail. Each is the user of its
-    /// Client Identifier's name, so nobody is turned away and no session is another's.
+    /// Client Identifier's name, unless `logins` says otherwise.
     pub authenticates: bool,
+    /// What logins come to. Without it the answers come at once, nobody is turned away, and no
+    /// session is another's.
+    pub logins: Option<Logins>,
     /// The text of the file of rules at the start; without one, everybody may do everything.
     pub rules: Option<String>,
     /// How frequent each kind of action is.
     pub mix: Mix,
+}
+
+/// What logins come to; how frequent something is, in a hundred.
+#[derive(Clone, Debug)]
+pub struct Logins {
+    /// How long an answer takes.
+    pub delay: Micros,
+    /// There is never an answer.
+    pub silent: u64,
+    /// The Client is turned away.
+    pub denied: u64,
+    /// It is let in as another user, or as nobody in particular.
+    pub other: u64,
+    /// It is let in for a time.
+    pub limited: u64,
+    /// How long that is.
+    pub lasts: Micros,
+    /// Devices of MQTT 5.0 that prove who they are in steps.
+    pub enhanced: u64,
 }
 
 /// How frequent each kind of action is, compared with the others.
@@ -122,6 +144,7 @@ pub struct Mix {
     pub crash: u64,
     pub stop: u64,
     pub rules: u64,
+    pub reauthenticate: u64,
 }
 
 impl Options {
@@ -169,6 +192,7 @@ impl Options {
             boots: false,
             authenticates: false,
             rules: None,
+            logins: None,
             mix: Mix {
                 connect: 8,
                 publish: 50,
@@ -188,6 +212,7 @@ impl Options {
                 crash: 0,
                 stop: 0,
                 rules: 0,
+                reauthenticate: 0,
             },
         }
     }
@@ -271,6 +296,30 @@ impl Options {
         self.authenticates = random.chance(30);
     }
 
+    /// Draws what concerns logins.
+    pub(super) fn draw_logins(&mut self, random: &mut Random) {
+        if !random.chance(if self.authenticates { 60 } else { 15 }) {
+            return;
+        }
+        self.authenticates = true;
+        self.logins = Some(Logins {
+            delay: *random.pick(&[
+                (0, 0),
+                (0, 1_000),
+                (0, 100_000),
+                (0, 3_000_000),
+                (0, 15_000_000),
+            ]),
+            silent: *random.pick(&[0, 0, 5, 20]),
+            denied: *random.pick(&[0, 5, 30]),
+            other: *random.pick(&[0, 0, 10, 30]),
+            limited: *random.pick(&[0, 20, 70]),
+            lasts: *random.pick(&[(0, 50_000), (0, 3_000_000), (1_000_000, 30_000_000)]),
+            enhanced: *random.pick(&[0, 40, 100]),
+        });
+        self.mix.reauthenticate = *random.pick(&[0, 5, 5, 20]);
+    }
+
     /// Draws what concerns rights.
     pub(super) fn draw_rights(&mut self, random: &mut Random) {
         if !random.chance(40) {
@@ -279,7 +328,7 @@ impl Options {
         // Without a user's name few rules are about anybody.
         self.authenticates |= random.chance(80);
         self.rules = Some(super::rights::rules(random, self));
-        self.mix.rules = *random.pick(&[0, 2, 5, 5, 30]);
+        self.mix.rules = *random.pick(&[0, 3, 8, 15, 40]);
     }
 }
 

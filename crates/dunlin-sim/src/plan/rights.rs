@@ -13,6 +13,18 @@ pub(super) const OWN: &str = "own";
 /// The text of a file of rules.
 pub(super) fn rules(random: &mut Random, options: &Options) -> String {
     let mut text = format!("groups = {{ even = [{}] }}\n", evens(options));
+    // Somebody loses all of it at once, or what he has as a member of a group.
+    let lost = match random.below(8) {
+        0 | 1 => Some("#"),
+        2 => Some("$share/+/#"),
+        _ => None,
+    };
+    if let Some(topic) = lost {
+        let name = name(random, options);
+        text.push_str(&format!(
+            "[[rule]]\ndeny = [\"subscribe\"]\ntopics = [\"{topic}\"]\nclient = \"{name}\"\n"
+        ));
+    }
     for _ in 0..random.below(4) {
         text.push_str(&rule(random, options));
     }

@@ -85,6 +85,7 @@ impl World {
             Action::FailStore => self.fail_store(),
             Action::Crash { micros } => self.crash(micros),
             Action::Stop { micros } => self.stop(micros),
+            Action::Reauthenticate => self.reauthenticate(device),
             Action::Rules(text) => self.change_rules(&text),
         }
     }

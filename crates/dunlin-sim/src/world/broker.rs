@@ -1,5 +1,6 @@
 //! The broker's process: its start, its end, and the turns of its workers.
 
+use super::login::LOGIN_TIMEOUT;
 use super::station::{Mail, Station};
 use super::{About, Event, Happening, World, connection_id, note};
 use crate::chance::{Purpose, random};
@@ -7,11 +8,10 @@ use crate::pipe::Part;
 use core::time::Duration;
 use dunlin_broker::QueuePolicy;
 use dunlin_broker::core::{
-    ConnectionKey, Core, CoreConfig, Decision, Durability, DurabilityRules, Grant, Identity,
-    Output, RetainedStore, WorkerNumber, owner,
+    ConnectionKey, Core, CoreConfig, Durability, DurabilityRules, Output, RetainedStore,
+    WorkerNumber, owner,
 };
 use dunlin_protocol::Instant;
-use dunlin_protocol::codec::ReasonCode;
 use std::sync::Arc;
 
 /// How long a closed connection waits for its peer to close too.
@@ -22,8 +22,6 @@ const WRITES_PER_TURN: usize = 8;
 const TURNS_PER_CHECK: u64 = 64;
 /// Rounds after which recovered workers have told each other what they need.
 const ROUNDS_OF_START: usize = 4;
-/// How long the broker waits until it knows who a Client is; mail is never so late.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl World {
     pub(super) fn start_broker(&mut self) {
@@ -224,15 +222,7 @@ impl World {
                 }
                 Mail::Adopt(wire, client) => self.stations[worker].adopted.push((wire, client)),
                 Mail::Decided(key, exchange, decision) => {
-                    // Who is turned away does not move to the worker that would tell of it.
-                    if matches!(decision, Decision::Deny(_))
-                        && let Some(wire) = self.wire_of(worker, key)
-                        && let Some((packet, len)) = self.wires[wire as usize].broker.moving.take()
-                    {
-                        self.tell_packet(wire, &packet, len);
-                    }
-                    let core = &mut self.stations[worker].core;
-                    core.handle_decision(self.now, key, exchange, decision);
+                    self.decide(worker, key, exchange, decision);
                 }
                 Mail::Rules(number, rules) => self.take_rules(worker, number, rules),
                 Mail::Stop => self.stations[worker].core.stop(self.now),
@@ -277,12 +267,7 @@ impl World {
             match output {
                 Output::Close(key) => self.close(worker, key),
                 Output::Authenticate { connection, exchange, login } => {
-                    let user = Some(login.client_identifier).filter(|name| !name.is_empty());
-                    let decision = match Identity::new(user.as_deref(), []) {
-                        Ok(identity) => Decision::Allow(Grant::of(identity)),
-                        Err(_) => Decision::Deny(ReasonCode::BadUserNameOrPassword),
-                    };
-                    self.post(worker, Mail::Decided(connection, exchange, decision));
+                    self.ask(worker, connection, exchange, &login);
                 }
                 Output::Move { connection, worker: to, client } => {
                     // Its socket may have gone meanwhile, and its place to another one.

@@ -3,6 +3,7 @@
 use super::device::{Device, Live};
 use super::finish::CALM;
 use super::input::head;
+use super::login::{BEGIN, METHOD};
 use super::wire::Wire;
 use super::{Event, Happening, World, connection_id, note};
 use crate::chance::{Purpose, random};
@@ -65,6 +66,10 @@ impl World {
                 version,
                 is_twin,
                 is_malformed,
+                is_enhanced: version.is_v5()
+                    && self.options.logins.as_ref().is_some_and(|logins| {
+                        crate::chance::mix(self.seed ^ u64::from(number)) % 100 < logins.enhanced
+                    }),
                 always_clean: (version == ProtocolVersion::V3_1)
                     .then(|| random.chance(40) || expires),
                 session: Session::new(),
@@ -408,6 +413,14 @@ impl World {
                     self.tell_acknowledged(wire, number);
                 }
             }
+            ClientEvent::Auth(auth) => {
+                if auth.reason_code == ReasonCode::ContinueAuthentication
+                    && let Some(answer) = self.draw_auth(wire, &auth)
+                {
+                    // The connection may be over by now.
+                    let _ = live.connection.auth(self.now, answer, &mut live.out);
+                }
+            }
             ClientEvent::Acknowledged(acknowledged) => {
                 let identifier = acknowledged.packet_identifier.value();
                 let entry = owner.under_way.remove(&identifier);
@@ -587,6 +600,8 @@ impl Device {
             maximum_packet_size: plan.maximum_packet_size,
             topic_alias_maximum: plan.topic_alias_maximum,
             request_problem_information: plan.request_problem_information,
+            authentication_method: self.is_enhanced.then(|| Text::from_static(METHOD)),
+            authentication_data: self.is_enhanced.then(|| Bytes::from_static(BEGIN)),
             ..ConnectProperties::default()
         };
         let mut properties = if is_v5 { properties } else { ConnectProperties::default() };

@@ -14,6 +14,8 @@ pub(super) struct Device {
     pub(super) version: ProtocolVersion,
     pub(super) is_twin: bool,
     pub(super) is_malformed: bool,
+    /// Whether it proves who it is in steps.
+    pub(super) is_enhanced: bool,
     /// MQTT 3.1 can't tell whether a Session is there: such a device always has one, or never.
     pub(super) always_clean: Option<bool>,
     pub(super) session: Session,

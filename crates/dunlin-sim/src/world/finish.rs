@@ -102,6 +102,8 @@ impl World {
                         .is_none_or(|live| live.owed.is_empty() && live.out.is_empty())
             })
             && self.counters().queued == 0
+            // The broker gives up whoever does not finish its login.
+            && self.wires.iter().all(|wire| wire.broker.key.is_none() || wire.broker.moving.is_none())
     }
 
     pub(super) fn who_has_work(&self) -> String {

@@ -1,9 +1,10 @@
 //! Bytes into the broker: accepting, reading, and telling the judge of each packet that is taken.
 
+use super::login::moves;
 use super::{Event, Happening, World, connection_id, note};
 use crate::pipe::Part;
 use bytes::BytesMut;
-use dunlin_broker::core::{ConnectingClient, InputState, owner};
+use dunlin_broker::core::{ConnectingClient, InputState};
 use dunlin_codec::Packet;
 use dunlin_protocol::ConnectionEnd;
 use dunlin_protocol::Violation;
@@ -37,9 +38,7 @@ impl World {
 
     pub(super) fn adopt(&mut self, worker: usize, wire: u32, client: ConnectingClient) {
         let at = wire as usize;
-        if let Some((packet, len)) = self.wires[at].broker.moving.take() {
-            self.tell_packet(wire, &packet, len);
-        }
+        self.tell_connect(wire);
         let core = &mut self.stations[worker].core;
         let key = core.adopt(self.now, client);
         let is_fresh = !core.has_session(key);
@@ -248,8 +247,8 @@ impl World {
                 end.decoder.set_packet_size_max(self.limits.packet_size_max);
                 end.written_decoder.set_version(version);
                 let identifier = &connect.client_identifier;
-                let owner = owner(identifier, self.stations.len() as u8, self.seed);
-                if !identifier.is_empty() && usize::from(owner.0) != worker {
+                end.moves = moves(identifier, self.stations.len(), self.seed, worker);
+                if end.moves || self.options.authenticates {
                     end.moving = Some((packet, len));
                     continue;
                 }
@@ -260,6 +259,13 @@ impl World {
         let end = self.stations[worker].core.end(key);
         if matches!(end, Some(ConnectionEnd::Violation(Violation::Decode(_)))) {
             self.tell_malformed(wire);
+        }
+    }
+
+    /// Tells of a CONNECT that is decided about now.
+    pub(super) fn tell_connect(&mut self, wire: u32) {
+        if let Some((packet, len)) = self.wires[wire as usize].broker.moving.take() {
+            self.tell_packet(wire, &packet, len);
         }
     }
 

@@ -7,6 +7,7 @@ mod client;
 mod device;
 mod finish;
 mod input;
+mod login;
 mod output;
 mod rights;
 mod station;
@@ -23,6 +24,7 @@ use core::time::Duration;
 use device::Device;
 use dunlin_broker::Limits;
 use dunlin_protocol::Instant;
+use login::{Authenticator, LOGIN_TIMEOUT};
 use rights::RulesFile;
 use station::Station;
 use std::collections::BTreeSet;
@@ -60,6 +62,7 @@ pub(crate) struct World {
     options: Options,
     limits: Arc<Limits>,
     rules: Option<RulesFile>,
+    authenticator: Authenticator,
     plan: Vec<crate::plan::Planned>,
     now: Instant,
     schedule: Schedule,
@@ -113,6 +116,7 @@ impl World {
             judge: Judge::new(judged),
             limits,
             rules: rights,
+            authenticator: Authenticator::default(),
             plan: plan.actions.clone(),
             now: Instant::ZERO,
             schedule: Schedule::new(plan.seed),
@@ -202,6 +206,7 @@ impl World {
             Happening::Synced { start } => self.synced(start),
             Happening::Fetched { start } => self.fetched(start),
             Happening::Mended { start } => self.mend_store(start),
+            Happening::Answered(number) => self.answered(number),
             Happening::Restart => self.restart(),
         }
         self.watch_for_work_without_end();
@@ -265,7 +270,7 @@ fn rules(options: &Options) -> Rules {
         stores: options.stores,
         lateness: Duration::from_micros(200_000 + turns_micros),
         rights: None,
-        authenticates: options.authenticates,
+        login_limit: options.authenticates.then_some(LOGIN_TIMEOUT),
         strangers: (first_stranger..first_stranger + options.malformed).map(DeviceId).collect(),
     }
 }

@@ -4,6 +4,7 @@ use super::input::head;
 use super::{Event, Happening, World, connection_id, note};
 use crate::pipe::Part;
 use dunlin_broker::core::ConnectionKey;
+use dunlin_codec::Packet;
 
 /// Pieces of output that are looked at together.
 const PIECES: usize = 16;
@@ -154,6 +155,10 @@ impl World {
             let len = before - end.written.len();
             end.written_len += len as u64;
             let place = end.written_len;
+            // Turned away before anybody has said who it is, or when that took too long.
+            if matches!(packet, Packet::ConnAck(_)) {
+                self.tell_connect(wire);
+            }
             self.operations += 1;
             note!(self, self.about(wire), "written  {packet}{}", head(&packet));
             let connection = connection_id(wire);

@@ -42,8 +42,12 @@ pub(super) struct BrokerEnd {
     /// The same bytes as `rest`, from which packets are read as the broker takes them.
     pub(super) untold: BytesMut,
     pub(super) decoder: Decoder,
-    /// A CONNECT that another worker is to take, with its length.
+    /// A CONNECT that another worker is to take, or that waits for its login, with its length.
     pub(super) moving: Option<(Packet, usize)>,
+    /// Whether its session is with another worker than the one that has read it.
+    pub(super) moves: bool,
+    /// The question about its login that is not answered.
+    pub(super) asked: Option<u32>,
     pub(super) has_connect: bool,
     pub(super) malformed: bool,
     /// Whether something waits that the network did not take.
@@ -90,6 +94,8 @@ impl Wire {
                 untold: BytesMut::new(),
                 decoder: Decoder::new(ProtocolVersion::V3_1_1, size_max),
                 moving: None,
+                moves: false,
+                asked: None,
                 has_connect: false,
                 malformed: false,
                 is_blocked: false,
