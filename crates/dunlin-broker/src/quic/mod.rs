@@ -17,9 +17,10 @@ use crate::worker::Peer;
 use door::Door;
 use gate::Gate;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -65,17 +66,22 @@ impl Quic {
     /// # Errors
     /// What the system says, or that a certificate is of no use for QUIC.
     pub(crate) fn start(parts: QuicParts) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (phase, stopped) = watch::channel(Phase::Runs);
-        let gate = Gate::new(&parts, stopped.clone());
-        let doors = {
-            let _entered = runtime.enter();
-            let doors = parts.doors.into_iter();
-            doors.map(|door| Door::open(door, gate.clone())).collect::<io::Result<Vec<_>>>()?
-        };
-        let thread = std::thread::Builder::new()
-            .name("dunlin-quic".to_owned())
-            .spawn(move || runtime.block_on(run(doors, stopped)))?;
+        let (opened, is_open) = mpsc::channel();
+        // The runtime begins and ends there: whoever starts a broker may be within another one.
+        let thread =
+            std::thread::Builder::new().name("dunlin-quic".to_owned()).spawn(move || {
+                // Who asked waits for it.
+                let _ = match open(parts, &stopped) {
+                    Ok((runtime, doors)) => {
+                        let told = opened.send(Ok(()));
+                        runtime.block_on(run(doors, stopped));
+                        told
+                    }
+                    Err(error) => opened.send(Err(error)),
+                };
+            })?;
+        is_open.recv().map_err(io::Error::other)??;
         Ok(Self { phase, thread })
     }
 
@@ -89,6 +95,16 @@ impl Quic {
         self.phase.send_replace(Phase::Ends);
         self.thread.join()
     }
+}
+
+fn open(parts: QuicParts, stopped: &watch::Receiver<Phase>) -> io::Result<(Runtime, Vec<Door>)> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let gate = Gate::new(&parts, stopped.clone());
+    let entered = runtime.enter();
+    let doors = parts.doors.into_iter().map(|door| Door::open(door, gate.clone()));
+    let doors = doors.collect::<io::Result<_>>()?;
+    drop(entered);
+    Ok((runtime, doors))
 }
 
 async fn run(doors: Vec<Door>, mut stopped: watch::Receiver<Phase>) {
