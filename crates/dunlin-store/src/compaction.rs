@@ -36,12 +36,15 @@ pub(crate) struct Compaction {
     rewritten: Option<(Clock, u32)>,
     /// Of which table files were replaced, and how often to try to delete them.
     replaced: Option<(Table, u32)>,
+    /// How often memory was to be given back since something was written.
+    released: u32,
 }
 
 impl Compaction {
     /// Something was written.
     pub(crate) const fn written(&mut self) {
         self.is_due = true;
+        self.released = 0;
     }
 
     /// How long to wait at most before looking again; `None` when there is no reason to.
@@ -81,6 +84,14 @@ impl Compaction {
         }
         let Some((table, rows)) = drained(engine, index) else {
             self.rewritten = None;
+            if engine.holds_memtables() && self.released < DELETE_TRIES {
+                self.released += 1;
+                self.start(engine, |engine| {
+                    if let Err(error) = engine.delete_replaced() {
+                        tracing::warn!(error = %Cause(&error), "memory of the store is not free yet");
+                    }
+                });
+            }
             return;
         };
         let (rewritten, count) = self.rewritten.unzip();

@@ -91,15 +91,31 @@ impl Engine {
         if self.memtable_bytes >= MEMTABLES_MIB * MIB {
             return Ok(());
         }
-        for (table, keyspace) in Table::ALL.into_iter().zip(&self.tables) {
-            let bytes_max = self.memtable_bytes * memtable_mib(table) / MEMTABLES_MIB;
-            if keyspace.tree.active_memtable().size() > bytes_max
-                && keyspace.sealed_memtable_count() < SEALED_MAX
-            {
+        for keyspace in self.large_memtables() {
+            if keyspace.sealed_memtable_count() < SEALED_MAX {
                 keyspace.rotate_memtable()?;
             }
         }
         Ok(())
+    }
+
+    /// The tables whose memtable has grown to its part of what all may have, those included that wait to
+    /// be written.
+    fn large_memtables(&self) -> impl Iterator<Item = &Keyspace> {
+        let all_bytes = self.memtable_bytes / (SEALED_MAX as u64 + 1);
+        let tables = Table::ALL.into_iter().zip(&self.tables);
+        tables
+            .filter(move |(table, keyspace)| {
+                let bytes_max = all_bytes * memtable_mib(*table) / MEMTABLES_MIB;
+                keyspace.tree.active_memtable().size() > bytes_max
+            })
+            .map(|(_, keyspace)| keyspace)
+    }
+
+    /// Whether a memtable of a small process can't be closed before others are written.
+    fn has_large_memtable(&self) -> bool {
+        self.memtable_bytes < MEMTABLES_MIB * MIB
+            && self.large_memtables().any(|table| table.sealed_memtable_count() >= SEALED_MAX)
     }
 
     /// Puts all that was committed on the disk.
@@ -113,7 +129,7 @@ impl Engine {
         loop {
             let is_full = self.tables.iter().any(|table| {
                 table.sealed_memtable_count() > SEALED_MAX || table.l0_table_count() > UNMERGED_MAX
-            });
+            }) || self.has_large_memtable();
             if !is_full {
                 return Ok(());
             }
@@ -158,6 +174,13 @@ impl Engine {
     /// Whether files of a table were replaced and are still there.
     pub(crate) fn has_replaced(&self, table: Table) -> bool {
         self.table(table).tree.version_free_list_len() > 0
+    }
+
+    /// Whether memtables that are in tables by now may still be in memory, in a small process: earlier
+    /// states of the tables hold them until [`Engine::delete_replaced`].
+    pub(crate) fn holds_memtables(&self) -> bool {
+        self.memtable_bytes < MEMTABLES_MIB * MIB
+            && Table::ALL.into_iter().any(|table| self.has_replaced(table))
     }
 
     /// Deletes the files of all tables that others have replaced, but for those that a snapshot
