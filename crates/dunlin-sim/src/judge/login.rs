@@ -10,6 +10,10 @@ use crate::history::{ConnectionId, LoginAnswer};
 use dunlin_codec::{Auth, ReasonCode};
 use dunlin_protocol::Instant;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long nothing is read of a Client that has authenticated again.
+const REST: Duration = Duration::from_millis(100);
 
 /// A user; `None` is anybody who is anonymous.
 pub(super) type User = Option<Arc<str>>;
@@ -93,6 +97,11 @@ impl Judge {
             login.user = user;
         }
         login.is_allowed = true;
+        if is_accepted {
+            // The broker does not read it for a while: its silence is the broker's own until then.
+            connection.last_heard = self.moment.at + REST;
+        }
+        let login = &mut connection.login;
         login.until = until;
         if let Some(until) = until {
             let at = until.max(self.moment.at) + self.rules.lateness;

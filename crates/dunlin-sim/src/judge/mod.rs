@@ -29,6 +29,10 @@
 //! certain. A crash takes back what nobody was told: with a store, what was acknowledged stays
 //! certain, and the rest may have been or not; without one, everything is over.
 //!
+//! Rules and logins are seen in the same way: rules are possible from the moment they are told and
+//! certain once every worker goes by them, and a CONNECT counts from the moment at which it is known
+//! who has sent it.
+//!
 //! What is owed is kept until an application is given it, and judged at the end, when the world is
 //! at rest: [`Judge::finish`].
 //!
