@@ -32,9 +32,16 @@ fn secrets_are_in_no_log() {
     fs::write(&file, "o1-OpenSesame\n").expect("written");
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("its owner's");
     let bearer = format!("auth.http.bearer_file={}", file.display());
+    for asked in ["trace,ureq=trace", "info, ureq_proto::util=trace"] {
+        let ended = run(&["--set", &url, "--set", &bearer, "--log", asked]);
+        assert_eq!(ended.code, Some(2), "{asked}: {ended:?}");
+        assert!(
+            ended.stderr.contains("would write the secret of auth.http.bearer_file"),
+            "{ended:?}"
+        );
+    }
     // Not even if somebody asks for all there is.
-    let log = "trace,ureq=trace,ureq_proto=trace";
-    let broker = Broker::start(&["--set", &url, "--set", &bearer, "--log", log]);
+    let broker = Broker::start(&["--set", &url, "--set", &bearer, "--log", "trace"]);
     let to = ["pub", "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1", "-V", "5"];
     let ended = run(&[&to[..], &["-u", "gauge", "-P", "o2-OpenBarley"]].concat());
     assert_eq!(ended.code, Some(0), "{ended:?}");
