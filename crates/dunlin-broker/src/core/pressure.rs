@@ -51,9 +51,10 @@ const HELD_BYTES_MAX: usize = 16 * 1024;
 /// An unfinished packet of at least so much counts among those that are ended to make room: hardly an
 /// acknowledgement is that long.
 const UNFINISHED_COUNTED: usize = 256;
-/// While messages are refused, all unfinished packets of a worker together may be so many times what it
-/// may take up: they make no room by themselves, and could hold the level for ever.
-const UNFINISHED_TIMES: u64 = 2;
+/// While nobody is let in, and while messages are refused, all unfinished packets of a worker together
+/// may be so many times what it may take up: they make no room by themselves, and could hold the level
+/// for ever.
+const UNFINISHED_TIMES: [u64; 2] = [4, 2];
 
 /// While nobody is let in without a session, so many connections of a worker may be without one: those
 /// who have one come by these.
@@ -152,9 +153,13 @@ impl Core {
             self.timers.set(now + LEVEL_LASTS, Timer::Pressure);
         }
         self.press(pressure);
-        if pressure.level >= PressureLevel::Refuse {
-            self.end_largest_unfinished(now, UNFINISHED_TIMES * pressure.spare);
-        }
+        let [closed, refuse] = UNFINISHED_TIMES;
+        let times = match pressure.level {
+            PressureLevel::None | PressureLevel::Slow => return,
+            PressureLevel::Closed => closed,
+            PressureLevel::Refuse | PressureLevel::Last => refuse,
+        };
+        self.end_largest_unfinished(now, pressure.spare.saturating_mul(times));
     }
 
     fn press(&mut self, pressure: Pressure) {

@@ -298,12 +298,12 @@ fn unfinished_packets_hold_no_level_for_ever() {
     };
     unfinished(&mut broker, [200, 9_000, 5_000]);
     unfinished(&mut broker, [200, 9_000, 200_000]);
-    for level in [PressureLevel::Slow, PressureLevel::Closed] {
-        press(&mut broker, level, 0);
+    press(&mut broker, PressureLevel::Slow, 0);
+    assert_eq!(closed(&mut broker), [false; 3]);
+    for (level, spare) in [(PressureLevel::Closed, 53_000), (PressureLevel::Refuse, 105_000)] {
+        press(&mut broker, level, spare);
         assert_eq!(closed(&mut broker), [false; 3], "{level:?}");
     }
-    press(&mut broker, PressureLevel::Refuse, 150_000);
-    assert_eq!(closed(&mut broker), [false; 3]);
     press(&mut broker, PressureLevel::Refuse, 50_000);
     assert_eq!(closed(&mut broker), [false, false, true]);
     assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 1);
@@ -317,6 +317,25 @@ fn unfinished_packets_hold_no_level_for_ever() {
     unfinished(&mut broker, [200, 256, 0]);
     press(&mut broker, PressureLevel::Refuse, 0);
     assert_eq!(closed(&mut broker), [false, true, true]);
+}
+
+#[test]
+fn many_unfinished_packets_keep_nobody_out_for_ever() {
+    let mut broker = broker();
+    let links: Vec<_> = (0..60).map(|at| broker.client(&format!("client-{at}"))).collect();
+    broker.core(0).look_after(1 << 20);
+    for link in &links {
+        let key = broker.key(*link).expect("open");
+        broker.core(0).count_unfinished(key, 14 << 20, 14 << 20);
+    }
+    press(&mut broker, PressureLevel::Closed, 25 << 20);
+    broker.run();
+    let open = links.iter().filter(|link| !broker.is_closed(**link)).count();
+    assert_eq!(open, 7, "as many as make up half of what is left");
+    assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 53);
+    press(&mut broker, PressureLevel::Closed, 25 << 20);
+    broker.run();
+    assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 53);
 }
 
 #[test]
