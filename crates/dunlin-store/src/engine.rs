@@ -177,10 +177,11 @@ impl Engine {
     }
 
     /// Whether memtables that are in tables by now may still be in memory, in a small process: earlier
-    /// states of the tables hold them until [`Engine::delete_replaced`].
+    /// states of the tables hold them until [`Engine::delete_replaced`], which leaves one to the table
+    /// of the counters itself.
     pub(crate) fn holds_memtables(&self) -> bool {
-        self.memtable_bytes < MEMTABLES_MIB * MIB
-            && Table::ALL.into_iter().any(|table| self.has_replaced(table))
+        let mut tables = Table::ALL.into_iter().filter(|table| *table != Table::Meta);
+        self.memtable_bytes < MEMTABLES_MIB * MIB && tables.any(|table| self.has_replaced(table))
     }
 
     /// Deletes the files of all tables that others have replaced, but for those that a snapshot

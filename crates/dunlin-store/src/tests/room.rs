@@ -127,6 +127,23 @@ fn memtables_keep_to_what_a_small_process_has_for_them() {
 }
 
 #[test]
+fn the_counters_alone_are_not_written_to_a_table_again_and_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let options = Options { memtable_bytes: 1 << 20, ..Options::default() };
+    let engine = Engine::open(folder.path(), &options).expect("a new database");
+    for _ in 0..3 {
+        let counters = counters(&Index::default().counters);
+        engine.commit(&[counters], PersistMode::Buffer).expect("a working disk");
+        // Waits for what the one before has closed.
+        engine.delete_replaced().expect("a working disk");
+    }
+    assert!(!engine.holds_memtables(), "with each commit there would be something to do");
+    change(&engine, Some(&[1; 500]));
+    engine.compact(Table::Queue).expect("a working disk");
+    assert!(engine.holds_memtables());
+}
+
+#[test]
 fn a_small_process_leaves_most_of_its_memory_to_others() {
     assert_eq!(Options::within(8 << 30), Options::default());
     let Options { cache_bytes, memtable_bytes, backlog_bytes_max } = Options::within(64 << 20);
