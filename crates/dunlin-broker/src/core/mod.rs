@@ -358,10 +358,18 @@ impl Core {
                     self.endpoints.stall(key);
                     return InputState::Paused;
                 }
-                Progress::NeedInput => return InputState::NeedInput,
-                Progress::Packet => self.endpoints.counters.packets_received += 1,
+                Progress::NeedInput => {
+                    self.count_unfinished(key, input.len());
+                    return InputState::NeedInput;
+                }
+                Progress::Packet => {
+                    self.endpoints.counters.packets_received += 1;
+                    self.count_unfinished(key, 0);
+                }
                 Progress::Event(event) => {
                     self.endpoints.counters.packets_received += 1;
+                    // It may have been whole with the last bytes alone, and what follows may wait.
+                    self.count_unfinished(key, 0);
                     self.handle_event(now, key, event);
                 }
                 Progress::Closed => {

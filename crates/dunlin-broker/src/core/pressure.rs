@@ -73,7 +73,7 @@ pub(super) struct UnderPressure {
     /// looks by the clock a fast network brings more than there may be left.
     look_after: u64,
     /// The unfinished packets of connections, those that count, and their sum.
-    unfinished: HashMap<ConnectionKey, usize>,
+    pub(super) unfinished: HashMap<ConnectionKey, usize>,
     unfinished_bytes: u64,
     /// When it was told last, as long as there is pressure; a timer is set then.
     told_at: Option<Instant>,
@@ -100,16 +100,19 @@ impl Default for UnderPressure {
 }
 
 impl UnderPressure {
-    /// Remembers how much of an unfinished packet there is of a connection.
-    fn note_unfinished(&mut self, key: ConnectionKey, unfinished: usize) {
+    /// Remembers how much of an unfinished packet there is of a connection; how much there was, if
+    /// that counted.
+    fn note_unfinished(&mut self, key: ConnectionKey, unfinished: usize) -> usize {
         let before = match unfinished >= UNFINISHED_COUNTED {
             true => self.unfinished.insert(key, unfinished),
             false => self.unfinished.remove(&key),
         };
-        self.unfinished_bytes -= before.unwrap_or(0) as u64;
+        let before = before.unwrap_or(0);
+        self.unfinished_bytes -= before as u64;
         if unfinished >= UNFINISHED_COUNTED {
             self.unfinished_bytes += unfinished as u64;
         }
+        before
     }
 
     /// A connection is gone.
@@ -300,21 +303,26 @@ impl Core {
     /// A connection has brought so many bytes that take memory: of a message, or of an unfinished
     /// packet. Acknowledgements are none, so that who makes room for others goes on.
     #[inline]
-    pub fn count_brought(&mut self, key: ConnectionKey, bytes: usize) {
+    pub(super) fn count_brought(&mut self, key: ConnectionKey, bytes: usize) {
         if self.pressure.pressure.level > PressureLevel::None {
             *self.pressure.brought.entry(key).or_insert(0) += bytes as u64;
         }
     }
 
-    /// So much of an unfinished packet there is now of a connection, and that has grown by so much.
+    /// A connection has this much of an unfinished packet by now.
     #[inline]
-    pub fn count_unfinished(&mut self, key: ConnectionKey, unfinished: usize, grown: usize) {
+    pub(super) fn count_unfinished(&mut self, key: ConnectionKey, unfinished: usize) {
         let is_watched = self.pressure.look_after < u64::MAX;
         if is_watched && (unfinished >= UNFINISHED_COUNTED || !self.pressure.unfinished.is_empty())
         {
-            self.pressure.note_unfinished(key, unfinished);
+            self.count_grown(key, unfinished);
         }
+    }
+
+    fn count_grown(&mut self, key: ConnectionKey, unfinished: usize) {
+        let before = self.pressure.note_unfinished(key, unfinished);
         if unfinished >= UNFINISHED_LEN_MAX {
+            let grown = unfinished.saturating_sub(before);
             self.endpoints.grown += grown as u64;
             self.count_brought(key, grown);
         }

@@ -150,11 +150,8 @@ impl Worker {
                 self.drop_socket(now, key);
             }
             Reading::Bytes(bytes) => {
-                let len = bytes.len();
-                self.parts.core.count_received(len);
+                self.parts.core.count_received(bytes.len());
                 self.unwritten_input += bytes.len();
-                // What was unfinished may be whole now.
-                self.parts.core.count_unfinished(key, 0, 0);
                 if socket.rest.is_empty() {
                     self.handle_input(now, key, bytes, Source::Buffer);
                 } else {
@@ -162,9 +159,6 @@ impl Worker {
                     self.handle_rest(now, key);
                 }
                 let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-                // What waits for us may be whole packets.
-                let unfinished = if socket.is_paused { 0 } else { socket.rest.len() };
-                self.parts.core.count_unfinished(key, unfinished, len);
                 if socket.is_readable && !socket.is_paused {
                     self.to_read.list(socket);
                 }

@@ -184,15 +184,17 @@ fn who_has_brought_its_share_rests() {
     assert!(broker.is_closed(links[0]));
 
     // So does who brings an unfinished packet; acknowledgements and such bring nothing.
-    broker.core(0).count_unfinished(keys[1], 4_000, 4_000);
+    broker.core(0).look_after(1 << 20);
+    broker.core(0).count_unfinished(keys[1], 4_000);
     broker.send_bytes(links[1], &bytes_of(&Packet::PingReq, ProtocolVersion::V5).repeat(9_000));
     broker.receive(links[1]);
     assert_eq!(may_read(&mut broker, 1, 4_000), Some(10_000));
-    broker.core(0).count_unfinished(keys[1], 8_000, 4_000);
+    broker.core(0).count_unfinished(keys[1], 4_000);
+    broker.core(0).count_unfinished(keys[1], 8_000);
     assert_eq!(may_read(&mut broker, 1, 8_000), Some(6_000));
     // At last it is ended, unless what it has begun may be an acknowledgement.
-    press(&mut broker, PressureLevel::Last, 0);
-    assert_eq!(may_read(&mut broker, 1, 4_000), Some(1024));
+    press(&mut broker, PressureLevel::Last, 4_100);
+    assert_eq!(may_read(&mut broker, 1, 4_000), Some(4_100));
     assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 0);
     assert_eq!(may_read(&mut broker, 1, 8_000), Some(0));
     assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 1);
@@ -289,7 +291,7 @@ fn unfinished_packets_hold_no_level_for_ever() {
     broker.core(0).look_after(1 << 20);
     let unfinished = |broker: &mut Broker, lens: [usize; 3]| {
         for (key, len) in keys.into_iter().zip(lens) {
-            broker.core(0).count_unfinished(key, len, len);
+            broker.core(0).count_unfinished(key, len);
         }
     };
     let closed = |broker: &mut Broker| {
@@ -326,7 +328,7 @@ fn many_unfinished_packets_keep_nobody_out_for_ever() {
     broker.core(0).look_after(1 << 20);
     for link in &links {
         let key = broker.key(*link).expect("open");
-        broker.core(0).count_unfinished(key, 14 << 20, 14 << 20);
+        broker.core(0).count_unfinished(key, 14 << 20);
     }
     press(&mut broker, PressureLevel::Closed, 25 << 20);
     broker.run();
@@ -336,6 +338,47 @@ fn many_unfinished_packets_keep_nobody_out_for_ever() {
     press(&mut broker, PressureLevel::Closed, 25 << 20);
     broker.run();
     assert_eq!(broker.counters().limited_by(LimitCause::MemoryEnded), 53);
+}
+
+#[test]
+fn what_is_unfinished_counts_wherever_it_was_kept() {
+    let limits = Limits { sys_interval_secs: 0, publish_rate_max: 1, ..Limits::default() };
+    let mut broker = Broker::with(2, limits);
+    let unfinished = |broker: &mut Broker, link| {
+        let worker = broker.worker_of(link);
+        let key = broker.key(link).expect("open");
+        broker.core(worker).pressure.unfinished.get(&key).copied()
+    };
+    for worker in 0..2 {
+        broker.core(worker).look_after(1 << 20);
+    }
+    let large = Packet::Publish(publish("a", &"x".repeat(50_000), QoS::AtMostOnce, 1));
+    let large = bytes_of(&large, ProtocolVersion::V5);
+    let (begun, rest) = large.split_at(40_000);
+    // Behind CONNECT, wherever the session lives.
+    let mut workers: Vec<_> = (0..8)
+        .map(|at| {
+            let connect = Packet::Connect(Box::new(connect(&format!("client-{at}"))));
+            let link = broker.open();
+            broker.send_bytes(link, &[&bytes_of(&connect, ProtocolVersion::V5), begun].concat());
+            assert_eq!(unfinished(&mut broker, link), Some(40_000), "{at}");
+            broker.worker_of(link)
+        })
+        .collect();
+    workers.sort_unstable();
+    workers.dedup();
+    assert_eq!(workers, [0, 1], "some were moved");
+    // Behind what is too fast.
+    let link = broker.client("hasty");
+    let small =
+        bytes_of(&Packet::Publish(publish("a", "", QoS::AtMostOnce, 1)), ProtocolVersion::V5);
+    broker.send_bytes(link, &[&small.repeat(3), begun].concat());
+    assert!(broker.is_paused(link));
+    assert_eq!(unfinished(&mut broker, link), None, "it may be whole packets");
+    broker.advance_secs(3);
+    assert_eq!(unfinished(&mut broker, link), Some(40_000));
+    broker.send_bytes(link, rest);
+    assert_eq!(unfinished(&mut broker, link), None);
 }
 
 #[test]
@@ -411,7 +454,7 @@ fn memory_is_looked_at_after_what_was_taken_up() {
     assert_eq!((0..100).map(|_| send(&mut broker, 1)).sum::<usize>(), 2);
     press(&mut broker, PressureLevel::None, 0);
     let key = broker.key(publisher).expect("open");
-    broker.core(0).count_unfinished(key, 10_000, 10_000);
+    broker.core(0).count_unfinished(key, 10_000);
     assert!(broker.core(0).wants_look());
 }
 
