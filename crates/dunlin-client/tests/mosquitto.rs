@@ -15,7 +15,7 @@ const V5: ProtocolVersion = ProtocolVersion::V5;
 use QoS::{AtLeastOnce, AtMostOnce, ExactlyOnce};
 
 /// How long anything may take before a test gives up.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A broker of its own for each test; killed with it.
 struct Mosquitto {

@@ -119,7 +119,7 @@ fn an_answer_is_taken_by_its_letter() {
 
 #[test]
 fn a_login_ends_when_the_back_end_says_so() {
-    let (_back_end, broker) = answered(r#"{"allow": true, "expires_in": 1}"#);
+    let (_back_end, broker) = answered(r#"{"allow": true, "expires_in": 3}"#);
     let (mut peer, reason_code) = gauge(&broker);
     assert_eq!(reason_code, ReasonCode::Success);
     match peer.receive() {

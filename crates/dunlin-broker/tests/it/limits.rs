@@ -157,7 +157,7 @@ fn handshakes_beyond_their_number_wait_and_are_counted() {
 #[test]
 fn handshakes_that_take_too_long_are_ended_and_counted() {
     const N: usize = 3;
-    let site = Site::new(false, Limits { handshake_timeout_secs: 1, ..limits() }, |_| {});
+    let site = Site::new(false, Limits { handshake_timeout_secs: 5, ..limits() }, |_| {});
     let mut watcher = Watcher::new(&site.broker, "handshake_timeout_secs");
     watcher.wait_for(0);
     let mut prompt = site.join("prompt");

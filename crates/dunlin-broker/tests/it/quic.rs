@@ -461,8 +461,9 @@ fn one_stream_is_granted_and_nothing_beside_it() {
 fn who_opens_no_stream_or_says_nothing_makes_room_in_time() {
     let limits = Limits {
         half_open_max: 2,
-        handshake_timeout_secs: 1,
-        connect_timeout_secs: 1,
+        // Time enough for the one that is let in.
+        handshake_timeout_secs: 5,
+        connect_timeout_secs: 5,
         sys_interval_secs: 1,
         ..Limits::default()
     };
@@ -669,7 +670,8 @@ fn a_certificate_that_has_ended_lets_nobody_in_by_an_earlier_session() {
         files.client_certificate = ClientCertificate::Required;
     });
     let mut params = CertificateParams::default();
-    params.not_after = (SystemTime::now() + Duration::from_secs(3)).into();
+    // The first connections have to be made while it is valid.
+    params.not_after = (SystemTime::now() + Duration::from_secs(10)).into();
     let (certificate, key) = bed.authority.sign_these(&params);
     // One connector keeps the tickets of its connections.
     let connector = bed.tls().client_certificate_pem(certificate, key).connector();

@@ -230,7 +230,7 @@ fn who_asks_for_a_backup_and_then_nothing_does_not_hold_up_the_end() {
         drop(worker);
         sender.send(()).expect("the test waits");
     });
-    ended.recv_timeout(std::time::Duration::from_secs(20)).expect("it ends by itself");
+    ended.recv_timeout(std::time::Duration::from_secs(60)).expect("it ends by itself");
     ending.join().expect("it has ended");
     drop(silent);
 }

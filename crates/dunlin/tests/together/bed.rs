@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// How long a whole scenario may take. Only one that hangs takes so long.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(300);
 
 /// What a scenario is played with.
 #[derive(Clone, Copy, Debug)]

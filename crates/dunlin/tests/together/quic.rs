@@ -175,7 +175,7 @@ fn messages_of_every_qos_and_length_cross() {
 fn a_client_comes_back_when_the_broker_does() {
     play(async |bed| {
         let builder = Client::builder(&bed.url()).expect("a URL").tls(bed.tls());
-        let builder = builder.client_identifier("c").connect_timeout(Duration::from_secs(1));
+        let builder = builder.client_identifier("c").connect_timeout(Duration::from_secs(10));
         let (client, mut events) = builder.connect().await.expect("a connection");
         let mut messages = client.subscribe("a", QoS::AtLeastOnce).await.expect("granted");
         bed.stop().await;
@@ -233,8 +233,8 @@ fn the_keep_alive_of_mqtt_decides_who_is_gone() {
         let (watcher, _) = watcher.connect().await.expect("a connection");
         let mut wills = watcher.subscribe("wills", QoS::AtLeastOnce).await.expect("granted");
         let builder = Client::builder(&way.url()).expect("a URL").tls(bed.tls());
-        let builder = builder.keep_alive(Duration::from_secs(1));
-        let builder = builder.connect_timeout(Duration::from_secs(1));
+        let builder = builder.keep_alive(Duration::from_secs(3));
+        let builder = builder.connect_timeout(Duration::from_secs(10));
         let builder = builder.will(Will::new("wills", "gone"));
         let (client, mut events) = builder.connect().await.expect("a connection");
         way.open(false);

@@ -20,7 +20,7 @@ fn report(qos: &str, plot: Plot, code: i32, options: &[&str]) -> Value {
     let broker = Broker::start(&[]);
     let port = liar::start(&broker.port, plot);
     let usual = ["--messages", "1000", "--warm-up", "0", "--publishers", "1", "--subscribers", "1"];
-    let usual = [&usual[..], &["--patience", "1", "--qos", qos, "--window", "20"]].concat();
+    let usual = [&usual[..], &["--patience", "3", "--qos", qos, "--window", "20"]].concat();
     let (ended, report) = bench(&port, "fan-in", &[&usual[..], options].concat());
     assert_eq!(ended.code, Some(code), "{plot:?} at QoS {qos}: {report:#}");
     report
@@ -31,7 +31,7 @@ fn report(qos: &str, plot: Plot, code: i32, options: &[&str]) -> Value {
 fn soak(plot: Plot, options: &[&str]) -> Value {
     let broker = Broker::start(&["--workers", "2"]);
     let port = liar::start(&broker.port, plot);
-    let usual = ["--duration", "2", "--warm-up", "0", "--patience", "2", "--rate", "500"];
+    let usual = ["--duration", "2", "--warm-up", "0", "--patience", "3", "--rate", "500"];
     let (ended, report) = bench(&port, "soak", &[&usual[..], options].concat());
     assert_eq!(ended.code, Some(1), "{plot:?}: {report:#}");
     report
@@ -92,7 +92,7 @@ fn what_comes_to_two_of_a_group_is_doubled() {
         let port = liar::start(&broker.port, ten(Lie::Double));
         let options =
             ["--messages", "1000", "--warm-up", "0", "--publishers", "1", "--window", "20"];
-        let sides = ["--subscribers", "3", "--qos", qos, "--patience", "1"];
+        let sides = ["--subscribers", "3", "--qos", qos, "--patience", "3"];
         let (ended, report) = bench(&port, "shared", &[&options[..], &sides].concat());
         assert_eq!(ended.code, Some(1), "{report:#}");
         assert_eq!(report["faults"][format!("qos{qos}")]["doubled"], 10, "{report:#}");
@@ -173,7 +173,7 @@ fn silence_ends_the_run_with_what_is_missing() {
     let report = report("0", plot, 1, &[]);
     assert_eq!(report["delivered"], 700);
     let complaints = report["complaints"].to_string();
-    assert!(complaints.contains("nothing has come for 1 s, and missing are "), "{complaints}");
+    assert!(complaints.contains("nothing has come for 3 s, and missing are "), "{complaints}");
     assert!(complaints.contains("1 clients have got no PINGRESP"), "{complaints}");
 }
 
@@ -220,7 +220,7 @@ fn a_session_that_is_gone_is_told() {
     let options = ["--cut", "100@0.1", "--duration", "0.3", "--rate", "1000"];
     let broker = Broker::start(&[]);
     let port = liar::start(&broker.port, plot);
-    let sides = ["--publishers", "1", "--subscribers", "1", "--warm-up", "0", "--patience", "2"];
+    let sides = ["--publishers", "1", "--subscribers", "1", "--warm-up", "0", "--patience", "3"];
     let (ended, report) = bench(&port, "fan-in", &[&options[..], &sides].concat());
     assert_eq!(ended.code, Some(1));
     let expected = json!(["a client came back, and its Session was gone (2 times)"]);
