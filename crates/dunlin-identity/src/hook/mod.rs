@@ -118,7 +118,7 @@ pub enum InvalidAnswer {
     /// It has more than [`ANSWER_LEN_MAX`] bytes.
     #[error("the answer is longer than {} KiB", ANSWER_LEN_MAX >> 10)]
     TooLong,
-    /// It is not an object of JSON, or has a member twice.
+    /// It is not an object of JSON, or one in it has a member twice.
     #[error("the answer is no JSON object, or has a member twice")]
     NotAnObject,
     /// It does not say whether the client may come in.

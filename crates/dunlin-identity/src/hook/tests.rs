@@ -79,6 +79,10 @@ fn answers_that_allow() {
     assert_eq!(vouched.groups.iter().map(UserName::as_str).collect::<Vec<_>>(), ["pumps", "x"]);
     assert_eq!(vouched.rules, Some(json!([{"allow": ["publish"]}])));
     assert_eq!(vouched.expires_in_secs, Some(60));
+    // What is in rules is for who reads rules.
+    let rules = r#"[null,true,-1,18446744073709551615,1.5,"a",[],{"a":{"b":[{"a":1},{"a":2}]}}]"#;
+    let read = allowed(&format!(r#"{{"allow":true,"rules":{rules}}}"#)).rules;
+    assert_eq!(read, Some(serde_json::from_str(rules).expect("JSON")));
     let nothing = Vouched { user: None, groups: Vec::new(), rules: None, expires_in_secs: None };
     for json in [r#"{"allow":true}"#, r#" {"allow":true,"groups":[]} "#] {
         assert_eq!(allowed(json), nothing, "{json}");
@@ -103,6 +107,8 @@ fn answers_that_are_none() {
         (r#"{"allow":true"#, Wrong::NotAnObject),
         (r#"{"allow":true} x"#, Wrong::NotAnObject),
         (r#"{"allow":false,"allow":true}"#, Wrong::NotAnObject),
+        (r#"{"allow":true,"rules":[{"allow":[],"allow":["publish"]}]}"#, Wrong::NotAnObject),
+        (r#"{"allow":false,"why":{"a":[{"b":{"c":1,"\u0063":1}}]}}"#, Wrong::NotAnObject),
         ("{}", Wrong::Missing),
         (r#"{"allow":true,"user":null}"#, Wrong::WrongType("user")),
         (r#"{"allow":true,"groups":null}"#, Wrong::WrongType("groups")),

@@ -1,14 +1,12 @@
 //! The claims of a token, each at most once and of the type that is asked for.
 
 use super::JwtError;
-use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
-use serde_json::Value;
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
 use std::fmt;
 
 /// The claims by name.
-pub(crate) struct Claims(BTreeMap<String, Value>);
+pub(crate) struct Claims(Map<String, Value>);
 
 impl Claims {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, JwtError> {
@@ -60,15 +58,74 @@ impl<'de> Visitor<'de> for ClaimsVisitor {
         f.write_str("an object whose members are there once")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
-        let mut claims = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            match claims.entry(name) {
-                Entry::Vacant(place) => place.insert(value),
-                // Readers differ in which one they take, so that it would mean two things.
-                Entry::Occupied(_) => return Err(A::Error::custom("a member is there twice")),
-            };
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Claims, A::Error> {
+        members(map).map(Claims)
+    }
+}
+
+/// The members of an object.
+fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<Map<String, Value>, A::Error> {
+    let mut members = Map::new();
+    while let Some((name, Once(value))) = map.next_entry()? {
+        // Readers differ in which one they take, so that it would mean two things.
+        if members.insert(name, value).is_some() {
+            return Err(A::Error::custom("a member is there twice"));
         }
-        Ok(Claims(claims))
+    }
+    Ok(members)
+}
+
+/// A value in which no object has a member twice, however deep it lies.
+struct Once(Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OnceVisitor).map(Self)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value of JSON")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(Once(value)) = values.next_element()? {
+            array.push(value);
+        }
+        Ok(array.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        members(map).map(Value::Object)
     }
 }
