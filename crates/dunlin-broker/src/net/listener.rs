@@ -1,6 +1,7 @@
 //! Listening sockets.
 
 use super::Stream;
+use super::file_lock::FileLock;
 use crate::config::SocketFile;
 use crate::core::Durability;
 use mio::event::Source;
@@ -47,7 +48,10 @@ pub(crate) struct BoundFile {
 
 impl Drop for BoundFile {
     fn drop(&mut self) {
-        if place_of(&self.path).ok() == Some(self.place)
+        // Who has the lock is about to replace it.
+        let lock = FileLock::take(&self.path);
+        if lock.is_ok()
+            && place_of(&self.path).ok() == Some(self.place)
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::warn!("{}: {error}", self.path.display());
@@ -55,16 +59,20 @@ impl Drop for BoundFile {
     }
 }
 
-fn place_of(path: &Path) -> io::Result<(u64, u64)> {
+/// Which file it is, whatever its name.
+pub(super) fn place_of(path: &Path) -> io::Result<(u64, u64)> {
     fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-/// Listens by a file in the file system. One that nobody listens by is replaced.
+/// Listens by a file in the file system. One that nobody listens by is replaced, by one of those who
+/// try to at the same time.
 ///
 /// # Errors
-/// What the system says; [`ErrorKind::AddrInUse`] also where there is a file that is no socket.
+/// What the system says; [`ErrorKind::AddrInUse`] also where there is a file that is no socket, or
+/// another one is about to listen there.
 pub(crate) fn bind_file(file: &SocketFile) -> io::Result<Listening> {
     let path = &file.path;
+    let _lock = FileLock::take(path)?;
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.file_type().is_socket() => {
             return Err(ErrorKind::AddrInUse.into());

@@ -1,5 +1,6 @@
 //! Sockets: where connections come from and how their bytes move.
 
+mod file_lock;
 mod layers;
 mod listener;
 mod origin;

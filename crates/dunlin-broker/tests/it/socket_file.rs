@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::Barrier;
 
 fn start(path: &Path, options: &str) -> Result<Broker, StartError> {
     let url = format!("unix://{}{options}", path.display());
@@ -80,6 +81,47 @@ fn a_file_that_nobody_listens_by_is_replaced_and_no_other() {
     in_use(start(&path, ""));
     first.stop();
     assert_eq!(fs::read_to_string(&path).expect("it is there"), "important");
+}
+
+#[test]
+fn of_those_who_replace_a_file_at_the_same_time_one_listens() {
+    const ROUNDS: usize = 60;
+    const MANY: usize = 4;
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s");
+    for _ in 0..ROUNDS {
+        drop(UnixListener::bind(&path).expect("it can listen"));
+        let begin = Barrier::new(MANY);
+        let started: Vec<_> = std::thread::scope(|scope| {
+            let start = || {
+                begin.wait();
+                start(&path, "")
+            };
+            let threads = [(); MANY].map(|()| scope.spawn(start));
+            threads.map(|thread| thread.join().expect("no panic")).into()
+        });
+        let (brokers, refused): (Vec<_>, Vec<_>) = started.into_iter().partition(Result::is_ok);
+        assert_eq!(brokers.len(), 1);
+        refused.into_iter().for_each(in_use);
+        join(&path, "served");
+        for broker in brokers {
+            broker.expect("it listens").stop();
+        }
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+}
+
+#[test]
+fn who_is_about_to_listen_is_not_disturbed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("s");
+    let lock = fs::File::create(folder.path().join("s.lock")).expect("a file");
+    lock.lock().expect("nobody has it");
+    in_use(start(&path, ""));
+    // One who was killed then has left it.
+    drop(lock);
+    start(&path, "").expect("nobody listens there").stop();
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
 }
 
 #[test]
