@@ -170,6 +170,8 @@ impl AsyncRead for QuicStream {
     ) -> Poll<io::Result<()>> {
         match ready!(self.recv.poll_read_buf(cx, out)) {
             Err(quinn::ReadError::ConnectionLost(error)) if is_over(&error) => Poll::Ready(Ok(())),
+            // Why it is lost: silence is one thing, a Server that knows nothing of it another.
+            Err(quinn::ReadError::ConnectionLost(error)) => Poll::Ready(Err(error.into())),
             read => Poll::Ready(read.map_err(io::Error::from)),
         }
     }
@@ -187,7 +189,10 @@ impl AsyncWrite for QuicStream {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.send).poll_write(cx, bytes).map_err(io::Error::from)
+        Pin::new(&mut self.send).poll_write(cx, bytes).map_err(|error| match error {
+            quinn::WriteError::ConnectionLost(error) => error.into(),
+            error => error.into(),
+        })
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {

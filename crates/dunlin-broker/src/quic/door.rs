@@ -1,7 +1,7 @@
 //! A listener's endpoint: who comes, its handshake, and its first stream.
 
 use super::gate::{Gate, Place, Reception, Visitor};
-use super::{Phase, relay};
+use super::{Phase, identity, relay};
 use crate::core::{Durability, LimitCause};
 use crate::front::Certificates;
 use crate::net::{Relayed, Stream, Transport};
@@ -11,8 +11,8 @@ use dunlin_transport::tls::ServerTls;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{
-    Connection, Endpoint, EndpointConfig, IdleTimeout, Incoming, RecvStream, SendStream,
-    ServerConfig, TokioRuntime, TransportConfig, VarInt,
+    Connection, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
+    TokioRuntime, TransportConfig, VarInt,
 };
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -79,7 +79,7 @@ impl Door {
         let tls = certificates.current();
         let config = Arc::new(server_config(&tls, &transport)?);
         let endpoint = Endpoint::new(
-            EndpointConfig::default(),
+            identity::endpoint_config(&tls, socket.local_addr()?),
             Some(config.as_ref().clone()),
             socket,
             Arc::new(TokioRuntime),

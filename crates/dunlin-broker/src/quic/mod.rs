@@ -8,6 +8,7 @@
 
 mod door;
 mod gate;
+mod identity;
 mod relay;
 
 pub(crate) use door::DoorParts;

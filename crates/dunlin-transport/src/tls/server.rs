@@ -5,6 +5,7 @@ use super::named::Named;
 use super::session::{TlsSession, check_client};
 use super::{ClientCertificate, ServerFiles, TlsError, TlsFileError, Validity};
 use aws_lc_rs::digest::Digest;
+use aws_lc_rs::hkdf::{HKDF_SHA256, Prk, Salt};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{Ticketer, default_provider};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
@@ -34,6 +35,8 @@ pub struct ServerTls {
     contents: Digest,
     /// The same for those that say who is let in.
     trust: Digest,
+    /// What other keys are derived from.
+    derivation: Prk,
     validities: Vec<Validity>,
 }
 
@@ -101,8 +104,10 @@ impl ServerTls {
                 TlsFileError::new(&files.key, format!("no key for tickets can be made: {error}"))
             })?,
         };
+        let secret = key_of(&files.key, &read.key)?;
+        let derivation = Salt::new(HKDF_SHA256, b"dunlin").extract(secret.secret_der());
         let (files, config) = (files.clone(), Arc::new(config));
-        Ok(Self { files, protocol, config, verifier, contents, trust, validities })
+        Ok(Self { files, protocol, config, verifier, contents, trust, derivation, validities })
     }
 
     /// The server's side of a connection.
@@ -129,6 +134,17 @@ impl ServerTls {
             Some(verifier) => check_client(&**verifier, certificates),
             None => Ok(()),
         }
+    }
+
+    /// A key for something else than TLS, by HKDF (RFC 5869) from the private key of the first
+    /// certificate: the same as long as that is, and no way back to it. `purpose` names what it is
+    /// for, in parts that are taken one after the other.
+    pub fn derive_key(&self, purpose: &[&[u8]]) -> [u8; 32] {
+        let mut key = [0; 32];
+        let derived = self.derivation.expand(purpose, HKDF_SHA256);
+        let filled = derived.and_then(|derived| derived.fill(&mut key));
+        filled.expect("the length is that of the hash");
+        key
     }
 
     /// This one's key for tickets with whom another one lets in.

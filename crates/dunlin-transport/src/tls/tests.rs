@@ -416,6 +416,20 @@ fn dates_are_those_of_the_files() {
 }
 
 #[test]
+fn keys_for_other_purposes_last_as_long_as_the_private_key() {
+    let files = Files::new();
+    files.issue("localhost");
+    let load = || files.server().load(ALPN_MQTT).expect("a configuration");
+    let before = load();
+    let key = before.derive_key(&[b"a", b"b"]);
+    assert_eq!(load().derive_key(&[b"a", b"b"]), key);
+    assert_ne!(before.derive_key(&[b"a", b"c"]), key);
+    files.issue("localhost");
+    let after = before.reload().expect("of use").expect("it has changed");
+    assert_ne!(after.derive_key(&[b"a", b"b"]), key);
+}
+
+#[test]
 fn who_comes_back_is_looked_at_again() {
     let files = Files::new();
     ["localhost", "lamp", "gauge"].into_iter().for_each(|name| files.issue(name));

@@ -254,6 +254,33 @@ fn the_keep_alive_of_mqtt_decides_who_is_gone() {
 }
 
 #[test]
+fn a_broker_that_died_without_a_word_says_so_when_it_is_back() {
+    play(async |bed| {
+        let way = Way::to(bed.address).await;
+        let builder = Client::builder(&way.url()).expect("a URL").tls(bed.tls());
+        // Neither this nor the idle timeout of QUIC, of minutes, can end the connection in time.
+        let builder = builder.client_identifier("c").keep_alive(Duration::ZERO);
+        let builder = builder.connect_timeout(Duration::from_secs(1));
+        let (client, mut events) = builder.connect().await.expect("a connection");
+        let mut messages = client.subscribe("a", QoS::AtLeastOnce).await.expect("granted");
+        // Nothing of what it says at its end gets through, as if it were killed.
+        way.open(false);
+        bed.stop().await;
+        bed.start();
+        way.open(true);
+        client.publish("a", "again").qos(QoS::AtLeastOnce).await.expect("taken");
+        assert_eq!(messages.next().await.expect("a message").payload(), "again");
+        let cause = loop {
+            if let Event::Disconnected { cause, .. } = events.next().await.expect("an event") {
+                break cause;
+            }
+        };
+        let DisconnectCause::Transport(error) = &cause else { panic!("{cause:?}") };
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
+    });
+}
+
+#[test]
 fn what_is_wrong_is_told_by_its_kind() {
     play(async |bed| {
         let fault = async |tls: Tls| {
