@@ -484,6 +484,12 @@ impl ServerConnection {
         self.engine.forgo(now, ack, out);
     }
 
+    /// From now on input of an MQTT 3.x Client waits for no acknowledgements: the owner gives up, by
+    /// [`ServerConnection::forgo`], each message that comes, before it takes more input.
+    pub const fn forgo_further(&mut self) {
+        self.engine.forgoes = true;
+    }
+
     /// Refuses a QoS 2 message, by a Reason Code of 0x80 or above, whose Client has closed its side
     /// and can't be told: it is told when it sends the message again, see
     /// [`Session::refuse_received`]. A QoS 1 message is refused as ever.

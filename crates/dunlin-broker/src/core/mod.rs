@@ -355,6 +355,9 @@ impl Core {
             match progress {
                 Progress::NeedInput if waits_for_us => {
                     // So many acknowledgements are owed that nothing more is taken.
+                    if self.pending.held.contains_key(&key) && !self.hold_input(key) {
+                        continue;
+                    }
                     self.endpoints.stall(key);
                     return InputState::Paused;
                 }

@@ -468,11 +468,17 @@ impl Core {
     /// acknowledge something, which makes room: it may do so behind publishes that there is no room for,
     /// and everybody may wait for such acknowledgements. It is read on then, and what it publishes is
     /// given up. Once those that wait are taken its connection ends, so that it sends the others again.
-    fn hold_input(&mut self, key: ConnectionKey) {
+    ///
+    /// Gives whether nothing is read.
+    pub(super) fn hold_input(&mut self, key: ConnectionKey) -> bool {
         let makes_room = self.pressure.refuses();
-        let Some(connection) = self.endpoints.connection(key) else { return };
+        let Some(connection) = self.endpoints.connection(key) else { return true };
         connection.forgoes |= makes_room && connection.protocol.in_flight() > 0;
         connection.held = !connection.forgoes;
+        if connection.forgoes {
+            connection.protocol.forgo_further();
+        }
+        connection.held
     }
 
     /// Takes the held publishes of a Client for which there is room by now.
@@ -499,8 +505,9 @@ impl Core {
             self.take_acknowledged(now, key, session, &mut outgoing, ack);
         }
         let bytes = self.pending.held.get(&key).map_or(0, HeldPublishes::bytes);
-        let is_full = bytes > 0 && bytes >= self.held_bytes_max();
+        let bytes_max = self.held_bytes_max();
         let Some(connection) = self.endpoints.connection(key) else { return };
+        let is_full = bytes > 0 && (bytes >= bytes_max || connection.protocol.waits_for_owner());
         if bytes == 0 && connection.forgoes && !connection.is_gone {
             self.disconnect(now, key, ReasonCode::QuotaExceeded);
             return;
@@ -515,6 +522,7 @@ impl Core {
             connection.held = false;
         }
         if let Some(connection) = self.endpoints.connection(key).filter(|found| !found.held) {
+            connection.stalled = false;
             connection.read_again_at = now;
             self.resume(now, key);
         }

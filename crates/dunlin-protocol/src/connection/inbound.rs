@@ -88,7 +88,9 @@ impl Engine {
     /// Whether so many acknowledgements are owed that no more input is taken until some are given.
     #[inline]
     pub(crate) fn is_holding(&self) -> bool {
-        self.pending_acks.len() >= usize::from(self.receive_maximum) && !self.version().is_v5()
+        self.pending_acks.len() >= usize::from(self.receive_maximum)
+            && !self.version().is_v5()
+            && !self.forgoes
     }
 
     /// A QoS 2 message came again: it is not delivered again [MQTT-4.3.3-10], and PUBREC goes out

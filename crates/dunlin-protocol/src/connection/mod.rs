@@ -40,6 +40,8 @@ pub(crate) struct Engine {
     /// Our own Receive Maximum, and how much of it the peer uses.
     receive_maximum: u16,
     receiving: u16,
+    /// Whether the owner forgoes what is published, so that input need not wait for acknowledgements.
+    pub(crate) forgoes: bool,
     /// PUBLISH packets of a resumed Session that were not yet sent again, and where to look for
     /// the first of them.
     resend_left: u16,
@@ -81,6 +83,7 @@ impl Engine {
             sending: 0,
             receive_maximum: u16::MAX,
             receiving: 0,
+            forgoes: false,
             resend_left: 0,
             resend_hint: 0,
             resend_pubrels: false,

@@ -149,16 +149,7 @@ fn an_owner_that_holds_the_input_back_blames_nobody() {
     // MQTT 3.x has no Receive Maximum that a Client could keep to: its input waits instead.
     let config = ServerConfig { receive_maximum: 1, ..Default::default() };
     let mut server = Scripted::accepted(connect(ProtocolVersion::V3_1_1), config, Session::new());
-    let packet_identifier = PacketIdentifier::FIRST;
-    server.send(&Packet::Publish(Publish {
-        delivery: Delivery::AtLeastOnce { packet_identifier, dup: false },
-        retain: false,
-        topic: PublishTopic::Name(TopicName::from_static("t")),
-        message_expiry_interval: None,
-        subscription_identifiers: Vec::new(),
-        properties: None,
-        payload: "first".into(),
-    }));
+    server.send(&Packet::Publish(first()));
     server.send(&Packet::PingReq);
     assert_eq!(server.packets(), []);
     assert!(server.end.connection.waits_for_owner());
@@ -170,4 +161,32 @@ fn an_owner_that_holds_the_input_back_blames_nobody() {
     assert!(matches!(server.packets()[..], [Packet::PubAck(_), Packet::PingResp]));
     server.advance(Duration::from_secs(90));
     assert_eq!(server.end.connection.end(), Some(&ConnectionEnd::KeepAliveTimeout));
+}
+
+fn first() -> Publish {
+    Publish {
+        delivery: Delivery::AtLeastOnce { packet_identifier: PacketIdentifier::FIRST, dup: false },
+        retain: false,
+        topic: PublishTopic::Name(TopicName::from_static("t")),
+        message_expiry_interval: None,
+        subscription_identifiers: Vec::new(),
+        properties: None,
+        payload: "first".into(),
+    }
+}
+
+#[test]
+fn an_owner_that_gives_up_what_comes_holds_no_input_back() {
+    let config = ServerConfig { receive_maximum: 1, ..Default::default() };
+    let mut server = Scripted::accepted(connect(ProtocolVersion::V3_1_1), config, Session::new());
+    server.send(&Packet::Publish(first()));
+    server.send(&Packet::PingReq);
+    assert_eq!(server.packets(), []);
+    server.end.connection.forgo_further();
+    assert!(!server.end.connection.waits_for_owner());
+    server.run();
+    assert!(matches!(server.packets()[..], [Packet::PingResp]));
+    server.end.acknowledge_all(server.clock.now());
+    server.run();
+    assert!(matches!(server.packets()[..], [Packet::PubAck(_)]));
 }

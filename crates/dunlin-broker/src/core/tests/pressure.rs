@@ -263,6 +263,59 @@ fn what_a_client_takes_is_acknowledged_behind_what_it_publishes() {
 }
 
 #[test]
+fn acknowledgements_are_read_behind_as_many_publishes_as_may_wait() {
+    let limits = Limits { sys_interval_secs: 0, receive_maximum: 4, ..Limits::default() };
+    let mut broker = Broker::with(1, limits);
+    let new = broker.client("new");
+    let in_flight = |broker: &mut Broker, link| {
+        let key = broker.key(link).expect("open");
+        broker.core(0).endpoints.connection(key).expect("open").protocol.in_flight()
+    };
+    let held = |broker: &mut Broker, link| {
+        let key = broker.key(link).expect("open");
+        broker.core(0).pending.held[&key].iter().count()
+    };
+    let small = |at| Packet::Publish(publish(&format!("b/{at}"), "", QoS::AtLeastOnce, at));
+    // Those who have something to acknowledge before memory is scarce, and while it is.
+    for is_late in [false, true] {
+        let old = broker.join(connect_v311("old", true)).0;
+        broker.send(old, subscribe(&["a"], QoS::AtLeastOnce));
+        assert!(matches!(broker.receive_one(old), Packet::SubAck(_)));
+        let give = |broker: &mut Broker| {
+            // Of a Will, say.
+            let now = broker.now;
+            let mut message = Message::new("a".parse().expect("legal"), "taken");
+            message.qos = QoS::AtLeastOnce;
+            broker.core(0).publish_own(now, None, message);
+            broker.run();
+        };
+        if !is_late {
+            give(&mut broker);
+        }
+        press(&mut broker, PressureLevel::Refuse, 0);
+        (1..=6).for_each(|at| broker.send(old, small(at)));
+        if is_late {
+            assert!(broker.is_paused(old));
+            give(&mut broker);
+        }
+        let taken = broker.messages(old);
+        assert_eq!((taken.len(), in_flight(&mut broker, old)), (1, 1));
+        broker.send(old, Packet::PubAck(ack(taken[0].packet_identifier())));
+        press(&mut broker, PressureLevel::Refuse, 0);
+        broker.advance(Duration::from_millis(200));
+        assert_eq!(in_flight(&mut broker, old), 0, "it is read on");
+        assert_eq!(held(&mut broker, old), 4);
+        // What waited is taken, and of the rest nothing.
+        broker.send(new, subscribe(&["b/#"], QoS::AtMostOnce));
+        press(&mut broker, PressureLevel::None, 0);
+        broker.advance(Duration::from_millis(200));
+        let acks: Vec<_> = broker.receive(old);
+        assert_eq!(acks, [1, 2, 3, 4].map(|at| Packet::PubAck(ack(identifier(at)))));
+        assert!(broker.is_closed(old));
+    }
+}
+
+#[test]
 fn who_begins_to_take_something_while_its_publishes_wait_is_read_again() {
     let mut broker = broker();
     let old = broker.join(connect_v311("old", true)).0;
