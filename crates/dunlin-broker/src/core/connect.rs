@@ -25,6 +25,7 @@ pub struct ConnectingClient {
 
 impl Core {
     pub(super) fn handle_connect(&mut self, now: Instant, key: ConnectionKey, connect: Connect) {
+        self.endpoints.newcomer_speaks(key);
         if let Some(reason_code) = self.take_refusal(key) {
             self.reject(now, key, reason_code);
         } else if self.login_timeout.is_some() {
@@ -67,7 +68,8 @@ impl Core {
 
     /// Takes a connection that another worker accepted, with the CONNECT that it had read.
     pub fn adopt(&mut self, now: Instant, client: ConnectingClient) -> ConnectionKey {
-        let key = self.endpoints.open(client.protocol, client.durability);
+        let key = self.endpoints.open(now, client.protocol, client.durability);
+        self.endpoints.newcomer_speaks(key);
         if let Some(connection) = self.endpoints.connection(key) {
             // Its login, and the way here, are no silence of the Client.
             connection.read_again_at = now;
@@ -250,7 +252,7 @@ impl Core {
         let rejected =
             connection.protocol.reject(now, reason_code, properties, &mut connection.out);
         debug_assert!(rejected.is_ok(), "a CONNECT was just read");
-        self.outputs.push_back(Output::Close(key));
+        self.close(key);
     }
 
     /// A Client Identifier that nobody uses and that belongs to this worker [MQTT-3.1.3-6].
@@ -354,6 +356,7 @@ impl Core {
         if let Some(connection) = self.endpoints.connection(key) {
             connection.session = Some(session_key);
         }
+        self.endpoints.newcomer_leaves(key);
         self.endpoints.counters.clients_connected += 1;
     }
 

@@ -15,6 +15,7 @@ use super::durability::Durability;
 use super::fetch::Fetch;
 use super::granted::SessionKey;
 use super::login::LoginState;
+use super::newcomers::Newcomers;
 use super::queue::QueueHead;
 use super::record::{Record, RecordNumber};
 use super::retained::RetainedStore;
@@ -48,6 +49,8 @@ pub(super) struct Connection {
     pub(super) protocol: ServerConnection,
     pub(super) out: TransmitBuf,
     pub(super) session: Option<SessionKey>,
+    /// When it came, until it has a session or is over.
+    newcomer_since: Option<Instant>,
     /// How safe what must be before its Client relies on it.
     pub(super) durability: Durability,
     /// Whether it is in the list of those to be written at the end of the turn.
@@ -109,6 +112,7 @@ pub(super) struct Endpoints {
     pub(super) limits: Arc<Limits>,
     queue_head: QueueHead,
     pub(super) connections: Slab<Connection>,
+    pub(super) newcomers: Newcomers,
     pub(super) sessions: Slab<Session>,
     pub(super) counters: Counters,
     pub(super) drop_list: DropList,
@@ -172,6 +176,7 @@ impl Endpoints {
             limits,
             queue_head,
             connections: Slab::new(),
+            newcomers: Newcomers::default(),
             sessions: Slab::new(),
             counters: Counters::default(),
             drop_list: DropList::default(),
@@ -196,6 +201,7 @@ impl Endpoints {
 
     pub(super) fn open(
         &mut self,
+        now: Instant,
         protocol: ServerConnection,
         durability: Durability,
     ) -> ConnectionKey {
@@ -203,6 +209,7 @@ impl Endpoints {
             protocol,
             out: TransmitBuf::new(),
             session: None,
+            newcomer_since: Some(now),
             durability,
             touched: false,
             wants_room: false,
@@ -221,13 +228,32 @@ impl Endpoints {
             login_timer_at: Deadline::NEVER,
         });
         self.counters.connections += 1;
-        ConnectionKey { index, generation }
+        let key = ConnectionKey { index, generation };
+        self.newcomers.come(now, key);
+        key
+    }
+
+    /// A connection has sent CONNECT.
+    pub(super) fn newcomer_speaks(&mut self, key: ConnectionKey) {
+        let since = self.connection(key).and_then(|connection| connection.newcomer_since);
+        if let Some(since) = since {
+            self.newcomers.speak(since, key);
+        }
+    }
+
+    /// A connection has a session, or is over.
+    pub(super) fn newcomer_leaves(&mut self, key: ConnectionKey) {
+        let since = self.connection(key).and_then(|connection| connection.newcomer_since.take());
+        if let Some(since) = since {
+            self.newcomers.leave(since, key);
+        }
     }
 
     pub(super) fn release(&mut self, key: ConnectionKey) -> Option<Box<Connection>> {
         if !self.connections.is_current(key.index, key.generation) {
             return None;
         }
+        self.newcomer_leaves(key);
         self.counters.connections -= 1;
         self.connections.remove(key.index)
     }

@@ -38,6 +38,7 @@ mod inspect;
 mod limits;
 mod login;
 mod names;
+mod newcomers;
 mod notes;
 mod outgoing;
 mod pending;
@@ -75,6 +76,7 @@ pub use granted::{SessionKey, WorkerNumber};
 pub use image::Image;
 pub use limits::LimitCause;
 pub use login::{Decision, Enhanced, Grant, Login};
+pub use newcomers::Door;
 pub use pressure::{Pressure, PressureLevel};
 pub use queue::{QueueHead, QueuePart};
 pub use record::{Record, RecordNumber};
@@ -303,7 +305,7 @@ impl Core {
         self.endpoints.counters.connections_opened += 1;
         self.endpoints.grown += pressure::CONNECTION_LEN;
         let protocol = ServerConnection::new(now, self.server_config.clone());
-        let key = self.endpoints.open(protocol, durability);
+        let key = self.endpoints.open(now, protocol, durability);
         self.watch(now, key);
         key
     }
@@ -378,7 +380,7 @@ impl Core {
                 Progress::Closed => {
                     self.count_end(key);
                     self.detach(now, key);
-                    self.outputs.push_back(Output::Close(key));
+                    self.close(key);
                     return InputState::Closed;
                 }
             }
@@ -609,7 +611,7 @@ impl Core {
                 self.endpoints.touch(key.index);
                 self.count_end(key);
                 self.detach(now, key);
-                self.outputs.push_back(Output::Close(key));
+                self.close(key);
                 return;
             }
         }
@@ -626,8 +628,14 @@ impl Core {
         let Some(connection) = self.endpoints.connection(key) else { return };
         if connection.protocol.end().is_some() && connection.session.is_some() {
             self.detach(now, key);
-            self.outputs.push_back(Output::Close(key));
+            self.close(key);
         }
+    }
+
+    /// A connection is over: its last packets are written, and its socket is closed.
+    fn close(&mut self, key: ConnectionKey) {
+        self.endpoints.newcomer_leaves(key);
+        self.outputs.push_back(Output::Close(key));
     }
 
     /// Ends a connection from this side.
@@ -638,7 +646,7 @@ impl Core {
             let Some(connection) = self.endpoints.connection(key) else { return };
             connection.protocol.disconnect(now, &Disconnect::new(reason_code), &mut connection.out);
             self.detach(now, key);
-            self.outputs.push_back(Output::Close(key));
+            self.close(key);
         }
     }
 

@@ -56,10 +56,6 @@ const UNFINISHED_COUNTED: usize = 256;
 /// for ever.
 const UNFINISHED_TIMES: [u64; 2] = [4, 2];
 
-/// While nobody is let in without a session, so many connections of a worker may be without one: those
-/// who have one come by these.
-const FRESH_MAX: u64 = 256;
-
 /// What a connection takes; roughly.
 pub(super) const CONNECTION_LEN: u64 = 2048;
 /// What a message takes beside its size, and an entry of a queue; roughly.
@@ -203,14 +199,6 @@ impl Core {
         self.count_limit(LimitCause::MemoryEnded, 1);
         self.pressure.forget(key);
         self.disconnect(now, key, ReasonCode::QuotaExceeded);
-    }
-
-    /// Whether a further connection is closed at once: memory is scarce, and many that are there have no
-    /// session.
-    pub fn turns_away(&self) -> bool {
-        let counters = &self.endpoints.counters;
-        let fresh = counters.connections.saturating_sub(counters.clients_connected);
-        self.pressure.pressure.level >= PressureLevel::Closed && fresh >= FRESH_MAX
     }
 
     /// Lets the shell look at memory whenever so many bytes were taken up, roughly, and tell by

@@ -3,7 +3,7 @@
 use super::peer::{Opened, WorkerMessage};
 use super::{Worker, token};
 use crate::admission::Verdict;
-use crate::core::{ConnectionKey, LimitCause};
+use crate::core::{ConnectionKey, Door, LimitCause};
 use crate::log_rate::Cause;
 use crate::net::{Acceptance, Socket, Transport};
 use bytes::BytesMut;
@@ -69,9 +69,16 @@ impl Worker {
 
     pub(super) fn open(&mut self, now: Instant, opened: Opened) {
         let Opened { transport, rest, durability, listener } = opened;
-        if self.parts.core.turns_away() {
-            self.parts.core.count_limit(LimitCause::MemoryClosed, 1);
-            return;
+        match self.parts.core.door(now) {
+            Door::Open => {}
+            Door::InPlaceOf(key) => {
+                self.parts.core.count_limit(LimitCause::MemoryClosed, 1);
+                self.drop_socket(now, key);
+            }
+            Door::Shut => {
+                self.parts.core.count_limit(LimitCause::MemoryClosed, 1);
+                return;
+            }
         }
         let (verdict, permit) = self.parts.admission.admit(|| transport.counted_address());
         let core = &mut self.parts.core;

@@ -4,7 +4,7 @@
 use crate::peer::{PATIENCE, Peer, connect, publish, subscribe};
 use crate::web_client::Site;
 use crate::{join, start};
-use dunlin_broker::config::{Config, Listener};
+use dunlin_broker::config::{Config, Listener, Memory};
 use dunlin_broker::{Broker, Limits};
 use dunlin_protocol::codec::{Packet, QoS, ReasonCode};
 use std::io::Read as _;
@@ -137,6 +137,30 @@ fn connections_beyond_their_number_are_refused_and_counted() {
         watcher.wait_for(9 * N);
         peers.iter_mut().for_each(check_served);
     }
+}
+
+#[test]
+fn those_who_say_nothing_shut_nobody_out_while_memory_is_scarce() {
+    // Less than the process has. This is looked at after each turn in which something comes.
+    let memory = Memory { max: 64 << 10 };
+    let listeners = vec![Listener::tcp("127.0.0.1:0".parse().expect("an address"))];
+    let config = Config { listeners, workers: 1, limits: limits(), memory, ..Config::default() };
+    let broker = Broker::builder().config(config).start().expect("a free port");
+    let open = || {
+        let socket = TcpStream::connect(broker.addresses()[0]).expect("it listens");
+        socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        Peer::over(socket)
+    };
+    let mut first = open();
+    first.send(&connect("first"));
+    assert!(matches!(first.receive(), Some(Packet::ConnAck(_))));
+    let silent: Vec<_> = (0..256).map(|_| open()).collect();
+    for at in 0..300 {
+        let mut peer = open();
+        peer.send(&connect(&format!("peer-{at}")));
+        assert!(matches!(peer.receive(), Some(Packet::ConnAck(_))), "{at} is closed at once");
+    }
+    drop(silent);
 }
 
 #[test]

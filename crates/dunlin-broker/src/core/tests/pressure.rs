@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::{DropCause, LimitCause, Pressure, PressureLevel};
+use crate::core::{Door, DropCause, LimitCause, Pressure, PressureLevel};
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{Packet, ProtocolVersion, QoS, ReasonCode};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 fn broker() -> Broker {
@@ -514,17 +515,60 @@ fn memory_is_looked_at_after_what_was_taken_up() {
 #[test]
 fn connections_without_a_session_are_few() {
     let mut broker = broker();
+    let door = |broker: &mut Broker| {
+        let now = broker.now;
+        broker.core(0).door(now)
+    };
     let client = broker.client("client");
-    let fresh: Vec<_> = (0..256).map(|_| broker.open()).collect();
-    assert!(!broker.core(0).turns_away(), "there is enough memory");
+    let mut fresh: VecDeque<_> = (0..256).map(|_| broker.open()).collect();
+    assert_eq!(door(&mut broker), Door::Open, "there is enough memory");
     press(&mut broker, PressureLevel::Slow, 0);
-    assert!(!broker.core(0).turns_away());
+    assert_eq!(door(&mut broker), Door::Open);
     press(&mut broker, PressureLevel::Closed, 0);
-    assert!(broker.core(0).turns_away());
-    broker.cut(fresh[0]);
-    assert!(!broker.core(0).turns_away(), "who has a session does not count");
-    broker.open();
-    assert!(broker.core(0).turns_away());
+    assert_eq!(door(&mut broker), Door::Shut, "nothing was read of any of them");
+    broker.cut(fresh.pop_front().expect("one of many"));
+    assert_eq!(door(&mut broker), Door::Open, "who has a session does not count");
+    broker.advance(Duration::from_millis(1));
+    fresh.push_back(broker.open());
+
+    // The one that is silent for longest makes room.
+    for _ in 0..300 {
+        broker.advance(Duration::from_millis(1));
+        press(&mut broker, PressureLevel::Closed, 0);
+        let oldest = broker.key(fresh[0]).expect("open");
+        assert_eq!(door(&mut broker), Door::InPlaceOf(oldest));
+        broker.cut(fresh.pop_front().expect("one of many"));
+        fresh.push_back(broker.open());
+    }
+    // Who was refused, and is only to read that, takes no place.
+    broker.block(fresh[0], true);
+    broker.send(fresh[0], Packet::Connect(Box::new(connect("new"))));
+    assert_eq!(door(&mut broker), Door::Open);
+    fresh[0] = broker.open();
+    // A part of a CONNECT is none.
+    broker.advance(Duration::from_millis(1));
+    let part = &bytes_of(&Packet::Connect(Box::new(connect("new"))), ProtocolVersion::V5)[..9];
+    broker.send_bytes(fresh[1], part);
+    let oldest = broker.key(fresh[1]).expect("open");
+    assert_eq!(door(&mut broker), Door::InPlaceOf(oldest));
     broker.send(client, Packet::PingReq);
     assert!(matches!(broker.receive_one(client), Packet::PingResp));
+}
+
+#[test]
+fn who_has_sent_connect_is_not_put_out() {
+    let mut broker = broker().with_logins(Duration::from_secs(10));
+    let asked = broker.connect(connect("asked"));
+    let asked_key = broker.key(asked).expect("open");
+    let fresh: Vec<_> = (0..255).map(|_| broker.open()).collect();
+    broker.advance(Duration::from_millis(1));
+    press(&mut broker, PressureLevel::Closed, 0);
+    let now = broker.now;
+    let door = broker.core(0).door(now);
+    assert!(fresh.iter().any(|link| broker.key(*link).map(Door::InPlaceOf) == Some(door)));
+    for link in fresh {
+        broker.send(link, Packet::Connect(Box::new(connect("asks"))));
+    }
+    assert_eq!(broker.key(asked), Some(asked_key));
+    assert_eq!(broker.core(0).door(now), Door::Shut);
 }
