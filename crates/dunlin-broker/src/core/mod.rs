@@ -509,6 +509,7 @@ impl Core {
     pub fn handle_peer_gone(&mut self, now: Instant, key: ConnectionKey) {
         let held = self.pending.held.remove(&key);
         self.tell_publisher_gone(key);
+        self.leave_unread(now, key);
         let Some(connection) = self.endpoints.connection(key) else { return };
         connection.is_gone = true;
         connection.held = false;

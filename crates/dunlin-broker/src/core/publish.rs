@@ -91,12 +91,16 @@ impl Core {
         counters.publish_received += 1;
         counters.publish_bytes_received += message.payload.len() as u64;
         self.endpoints.grown += ENTRY_LEN + message.size() as u64;
-        self.count_rate(now, key, &message);
+        let is_taken = self.count_rate(now, key, &message);
         if let Some(reason_code) = self.forbidden(session, &message) {
             self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
             return;
         }
         let Some(ack) = ack else {
+            if !is_taken {
+                self.endpoints.counters.drop_one(DropCause::NotAllowed);
+                return;
+            }
             if self.refuses_for_memory(&message) {
                 self.endpoints.counters.drop_one(DropCause::MemoryFull);
                 return;

@@ -1,5 +1,5 @@
-//! How fast a Client may publish: who is faster is read later. Nothing is refused or lost. Who leaves
-//! and comes again goes on where it was.
+//! How fast a Client may publish: who is faster is read later, and loses nothing as long as it is
+//! there. Who leaves and comes again goes on where it was.
 
 use super::granted::SessionKey;
 use super::limits::LimitCause;
@@ -18,6 +18,14 @@ use std::time::Duration;
 /// at once.
 const AHEAD_MAX: Duration = Duration::from_secs(1);
 
+/// How far a Client is ahead of its rate at most, whatever it has sent: a single message may be worth
+/// hours of a low rate, and a Client that is not read for so long is as good as shut out.
+const DEBT_MAX: Duration = Duration::from_secs(60);
+
+/// How long what a Client has left behind is read at its rate: until that is done nobody learns that it
+/// is gone.
+const LEFT_MAX: Duration = Duration::from_secs(60);
+
 /// Clients that are remembered while they are away. Who is forgotten begins anew.
 const AWAY_MAX: usize = 16_384;
 
@@ -25,6 +33,8 @@ const AWAY_MAX: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Rates {
     buckets: HashMap<ConnectionKey, Bucket>,
+    /// Connections whose peer has closed its side before all was read, and since when that is known.
+    left: HashMap<ConnectionKey, Instant>,
     away: Away,
 }
 
@@ -57,7 +67,7 @@ fn take(until: &mut Instant, now: Instant, amount: u64, rate: u64) {
         return;
     }
     let takes = Duration::from_micros(amount.saturating_mul(1_000_000) / rate);
-    *until = (*until).max(now) + takes;
+    *until = ((*until).max(now) + takes).min(now + DEBT_MAX);
 }
 
 impl Bucket {
@@ -87,7 +97,7 @@ impl Rates {
             by_end: BTreeMap::new(),
             count: 0,
         };
-        Self { buckets: HashMap::new(), away }
+        Self { buckets: HashMap::new(), left: HashMap::new(), away }
     }
 
     /// A connection is gone.
@@ -95,6 +105,14 @@ impl Rates {
         if !self.buckets.is_empty() {
             self.buckets.remove(&key);
         }
+        if !self.left.is_empty() {
+            self.left.remove(&key);
+        }
+    }
+
+    /// Until when what a Client has left behind is read at its rate, if it is gone.
+    fn left_until(&self, key: ConnectionKey) -> Option<Instant> {
+        if self.left.is_empty() { None } else { self.left.get(&key).map(|at| *at + LEFT_MAX) }
     }
 
     /// A connection is quiet: nothing is to be known of a Client within its rates.
@@ -158,17 +176,27 @@ impl Away {
 
 impl Core {
     /// Counts a message against the rates of its Client, which is not read for a while if it is
-    /// ahead of them.
+    /// ahead of them. Whether the message is taken: of one that is gone for long it is not.
     #[inline]
-    pub(super) fn count_rate(&mut self, now: Instant, key: ConnectionKey, message: &Message) {
+    pub(super) fn count_rate(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        message: &Message,
+    ) -> bool {
         self.count_brought(key, message.payload.len());
         let limits = &self.endpoints.limits;
-        if limits.publish_rate_max > 0 || limits.bytes_rate_max > 0 {
-            self.count_rates(now, key, message.size() as u64);
-        }
+        let has_rate = limits.publish_rate_max > 0 || limits.bytes_rate_max > 0;
+        !has_rate || self.count_rates(now, key, message.size() as u64)
     }
 
-    fn count_rates(&mut self, now: Instant, key: ConnectionKey, bytes: u64) {
+    fn count_rates(&mut self, now: Instant, key: ConnectionKey, bytes: u64) -> bool {
+        if self.rates.left_until(key).is_some_and(|until| until <= now) {
+            if let Some(connection) = self.endpoints.connection(key) {
+                connection.forgoes = true;
+            }
+            return false;
+        }
         let limits = &self.endpoints.limits;
         let bucket = Bucket { messages_until: now, bytes_until: now };
         let bucket = self.rates.buckets.entry(key).or_insert(bucket);
@@ -176,12 +204,26 @@ impl Core {
         take(&mut bucket.bytes_until, now, bytes, limits.bytes_rate_max as u64);
         let bucket = *bucket;
         self.rest_if_ahead(now, key, &bucket);
+        true
     }
 
     fn rest_if_ahead(&mut self, now: Instant, key: ConnectionKey, bucket: &Bucket) {
         let (cause, ahead) = bucket.ahead(now);
-        if ahead > AHEAD_MAX && self.rest(now, key, now + (ahead - AHEAD_MAX)) {
+        if ahead <= AHEAD_MAX {
+            return;
+        }
+        let until = now + (ahead - AHEAD_MAX);
+        let until = self.rates.left_until(key).map_or(until, |left| left.min(until));
+        if self.rest(now, key, until) {
             self.count_limit(cause, 1);
+        }
+    }
+
+    /// A Client is gone, and not all is read that it has sent.
+    pub(super) fn leave_unread(&mut self, now: Instant, key: ConnectionKey) {
+        let limits = &self.endpoints.limits;
+        if limits.publish_rate_max > 0 || limits.bytes_rate_max > 0 {
+            self.rates.left.entry(key).or_insert(now);
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::LimitCause;
+use crate::core::{DropCause, LimitCause};
 use dunlin_protocol::Message;
 use dunlin_protocol::codec::{
     Connect, MessageProperties, Packet, ProtocolVersion, PublishTopic, QoS, ReasonCode, Text,
@@ -533,4 +533,59 @@ fn a_client_that_leaves_in_a_hurry_is_heard_at_its_rate() {
     broker.advance_secs(3);
     assert_eq!(broker.payloads(subscriber).len(), 19);
     assert!(broker.is_closed(link));
+}
+
+#[test]
+fn whatever_a_client_has_sent_it_is_read_again_within_a_minute() {
+    let limits = Limits { sys_interval_secs: 0, bytes_rate_max: 100, ..Limits::default() };
+    let mut broker = Broker::with(1, limits);
+    let subscriber = broker.client("subscriber");
+    broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
+    assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+    let link = broker.client("hasty");
+    // Worth a quarter of an hour.
+    broker.send(link, Packet::Publish(publish("a", &"x".repeat(90_000), QoS::AtMostOnce, 1)));
+    assert_eq!(broker.messages(subscriber).len(), 1);
+    broker.cut(link);
+    let link = broker.client("hasty");
+    broker.send(link, Packet::Publish(publish("a", "y", QoS::AtMostOnce, 1)));
+    broker.advance_secs(58);
+    assert!(broker.is_paused(link));
+    broker.advance_secs(2);
+    assert!(!broker.is_paused(link));
+    assert_eq!(broker.payloads(subscriber), ["y"]);
+}
+
+#[test]
+fn nobody_waits_for_more_than_a_minute_to_learn_that_a_client_is_gone() {
+    for qos in QOS {
+        let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
+        let mut broker = Broker::with(1, limits);
+        let subscriber = broker.client("subscriber");
+        broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
+        assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+        let link = broker.client("hasty");
+        let packets = (1..=900).map(|at| v5(&Packet::Publish(publish("a", "x", qos, at))));
+        let bytes: Vec<_> = packets.collect();
+        broker.send_bytes(link, &bytes.concat());
+        broker.send(link, disconnect(ReasonCode::Success));
+        broker.close_half(link);
+        let mut came = broker.messages(subscriber).len();
+        for _ in 0..59 {
+            broker.advance_secs(1);
+            assert!(!broker.is_closed(link));
+            came += broker.messages(subscriber).len();
+        }
+        broker.advance_secs(2);
+        assert!(broker.is_closed(link));
+        came += broker.messages(subscriber).len();
+        assert!((600..=620).contains(&came), "{came} at its rate");
+        let dropped = broker.counters().dropped_for(DropCause::NotAllowed);
+        let is_lost = qos == QoS::AtMostOnce;
+        assert_eq!(
+            dropped,
+            if is_lost { 900 - came as u64 } else { 0 },
+            "else it sends them again"
+        );
+    }
 }
