@@ -242,10 +242,15 @@ async fn shake_hands(
     tls: &ServerTls,
     place: &Place,
 ) -> Result<(Connection, (SendStream, RecvStream)), Failure> {
-    let connection = tokio::select! {
-        connection = incoming.accept_with(config)? => connection?,
-        () = place.silence() => return Err(Failure::GivenUp),
+    // Before the handshake is over it only tells what has come: nothing is sent by it.
+    let Ok((connection, shaken)) = incoming.accept_with(config)?.into_0rtt() else {
+        unreachable!("a server's connection is there from its first packet on")
     };
+    tokio::select! {
+        // If it came to nothing, there will be no stream either.
+        _ = shaken => {}
+        () = place.silence(|| connection.stats().udp_rx.datagrams) => return Err(Failure::GivenUp),
+    }
     if let Err(error) = tls.check_client(&certificates(&connection)) {
         connection.close(relay::NOT_LET_IN, b"the certificate is not accepted any more");
         return Err(error.into());

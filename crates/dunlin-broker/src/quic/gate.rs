@@ -23,10 +23,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 const WAITING_MAX: usize = 256;
 /// From this share of the places on, who comes has to show that it is where it says to be.
 const PROOF_SHARE: usize = 4;
-/// A client that is there has answered within this time: longer ones make room when others wait.
+/// A client that is there has answered within this time: who is silent for longer makes room when others
+/// wait.
 const SILENCE: Duration = Duration::from_secs(1);
-/// Who has shaken hands and opens no stream makes room after this time.
+/// So does who has no stream after this time.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often it is looked whether something came: nobody tells.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Counts the connections of all endpoints that have no stream yet.
 #[derive(Debug)]
@@ -197,18 +200,37 @@ impl Place {
         self.since + self.visitor.gate.timeout
     }
 
-    /// Waits until its handshake has taken so long that it makes room, if somebody wants that.
-    pub(super) async fn silence(&self) {
-        self.make_room(self.since + SILENCE).await;
+    /// Waits until its client has been silent in its handshake, or has taken so long for it, that it
+    /// makes room, if somebody wants that. `received` says how many datagrams have come of it.
+    pub(super) async fn silence(&self, received: impl Fn() -> u64) {
+        let until = self.since + PATIENCE;
+        let (mut count, mut heard) = (received(), self.since);
+        loop {
+            let now = Instant::now();
+            let counted = received();
+            if counted != count {
+                (count, heard) = (counted, now);
+            }
+            let silent = until.min(heard + SILENCE);
+            if now < silent {
+                sleep_until(silent.min(now + LOOK)).await;
+                continue;
+            }
+            tokio::select! {
+                biased;
+                () = self.make_room() => return,
+                () = sleep_until(now + LOOK) => {}
+            }
+        }
     }
 
-    /// The same for one that has shaken hands.
+    /// Waits until one that has shaken hands has opened no stream for so long.
     pub(super) async fn patience(&self) {
-        self.make_room(self.since + PATIENCE).await;
+        sleep_until(self.since + PATIENCE).await;
+        self.make_room().await;
     }
 
-    async fn make_room(&self, from: Instant) {
-        sleep_until(from).await;
+    async fn make_room(&self) {
         match self.visitor.gate.wanted.acquire().await {
             // One makes room for one.
             Ok(wish) => wish.forget(),

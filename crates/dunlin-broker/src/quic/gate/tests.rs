@@ -88,7 +88,7 @@ fn one_makes_room_for_each_that_waits_and_no_more() {
         let mut holders = tokio::task::JoinSet::new();
         for _ in 0..5 {
             let place = place(&gate, "10.0.0.1").await;
-            holders.spawn(async move { place.silence().await });
+            holders.spawn(async move { place.silence(|| 1).await });
             // Not all of them are silent for long enough at the same time.
             tokio::time::advance(STEP).await;
         }
@@ -109,6 +109,31 @@ fn one_makes_room_for_each_that_waits_and_no_more() {
         assert_eq!(gone, 3, "the others go on, as nobody waits");
         // Nor does a wish stay behind that another one would heed.
         assert_eq!(gate.wanted.available_permits(), 0);
+    });
+}
+
+#[test]
+fn who_goes_on_with_its_handshake_is_not_silent_and_has_its_time() {
+    run(async {
+        let gate = gate(1, 1000);
+        let began = Instant::now();
+        let place = place(&gate, "10.0.0.1").await;
+        let waiting = tokio::spawn(visitor(&gate, "10.0.0.2").place());
+        // Something comes of it again and again, and then nothing.
+        let last = 2 * SILENCE + STEP;
+        let received = || began.elapsed().min(last).as_millis() as u64 / STEP.as_millis() as u64;
+        place.silence(received).await;
+        let elapsed = began.elapsed();
+        assert!((last + SILENCE..=last + SILENCE + LOOK).contains(&elapsed), "{elapsed:?}");
+        drop(place);
+        let next = waiting.await.expect("no panic").expect("a place");
+        // However much comes of it.
+        let waiting = tokio::spawn(visitor(&gate, "10.0.0.1").place());
+        let began = Instant::now();
+        next.silence(|| began.elapsed().as_millis() as u64).await;
+        assert_eq!(began.elapsed().as_millis() / 10, PATIENCE.as_millis() / 10);
+        drop(next);
+        waiting.await.expect("no panic").expect("a place");
     });
 }
 
