@@ -1,5 +1,8 @@
 //! A listener's endpoint: who comes, its handshake, and its first stream.
 
+#[cfg(test)]
+mod tests;
+
 use super::gate::{Gate, Place, Reception, Visitor};
 use super::{Phase, identity, relay};
 use crate::core::{Durability, LimitCause};
@@ -11,8 +14,8 @@ use dunlin_transport::tls::ServerTls;
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::rustls::pki_types::CertificateDer;
 use quinn::{
-    Connection, Endpoint, IdleTimeout, Incoming, RecvStream, SendStream, ServerConfig,
-    TokioRuntime, TransportConfig, VarInt,
+    AsyncUdpSocket, Connection, Endpoint, IdleTimeout, Incoming, RecvStream, Runtime as _,
+    SendStream, ServerConfig, TokioRuntime, TransportConfig, VarInt,
 };
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
@@ -20,8 +23,9 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::timeout_at;
+use tokio::time::{sleep, timeout, timeout_at};
 
 /// Who comes at most before it is looked at, and what it may send by then.
 const INCOMING_MAX: usize = 1024;
@@ -37,6 +41,13 @@ const WINDOW: u32 = 256 * 1024;
 const PROBE_AFTER: Duration = Duration::from_secs(120);
 const GONE_AFTER_MILLIS: u32 = 390_000;
 
+/// How long an endpoint that has failed is left alone.
+const REST: Duration = Duration::from_millis(100);
+/// How long connections may take to say their last words when the broker stops, and the endpoint to tell
+/// those who did not.
+const FAREWELL: Duration = Duration::from_secs(1);
+const GOODBYE: Duration = Duration::from_millis(300);
+
 /// What an endpoint is made of.
 pub(crate) struct DoorParts {
     pub(crate) socket: UdpSocket,
@@ -48,6 +59,9 @@ pub(crate) struct DoorParts {
 
 pub(super) struct Door {
     endpoint: Endpoint,
+    /// For the next endpoint, if this one fails.
+    socket: UdpSocket,
+    driven: Driven,
     certificates: Arc<Certificates>,
     transport: Arc<TransportConfig>,
     /// What was made last, and of what.
@@ -56,6 +70,9 @@ pub(super) struct Door {
     listener: u16,
     gate: Arc<Gate>,
 }
+
+/// How a socket is read and written.
+type Driven = fn(UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>>;
 
 /// A connection that comes, with what its listener has said about it.
 struct Guest {
@@ -74,25 +91,31 @@ impl Door {
     /// # Errors
     /// What the system says, or that the certificate is of no use for QUIC.
     pub(super) fn open(parts: DoorParts, gate: Arc<Gate>) -> io::Result<Self> {
+        Self::open_driven(parts, gate, |socket| TokioRuntime.wrap_udp_socket(socket))
+    }
+
+    fn open_driven(parts: DoorParts, gate: Arc<Gate>, driven: Driven) -> io::Result<Self> {
         let DoorParts { socket, certificates, durability, listener } = parts;
         let transport = Arc::new(transport());
         let tls = certificates.current();
         let config = Arc::new(server_config(&tls, &transport)?);
-        let endpoint = Endpoint::new(
-            identity::endpoint_config(&tls, socket.local_addr()?),
-            Some(config.as_ref().clone()),
-            socket,
-            Arc::new(TokioRuntime),
-        )?;
         let current = (tls, config);
-        Ok(Self { endpoint, certificates, transport, current, durability, listener, gate })
+        let endpoint = endpoint(&socket, driven, &current)?;
+        Ok(Self {
+            endpoint,
+            socket,
+            driven,
+            certificates,
+            transport,
+            current,
+            durability,
+            listener,
+            gate,
+        })
     }
 
-    pub(super) fn endpoint(&self) -> Endpoint {
-        self.endpoint.clone()
-    }
-
-    /// Takes up whoever comes until the broker stops, then waits for those who are there.
+    /// Takes up whoever comes until the broker stops, then waits for those who are there, and has the
+    /// endpoint tell those who did not leave in time.
     pub(super) async fn run(mut self) {
         let mut guests = JoinSet::new();
         let mut stopped = self.gate.stopped.clone();
@@ -106,8 +129,12 @@ impl Door {
                 }
             };
             let Some(incoming) = incoming else {
-                tracing::error!("a listener of QUIC has failed: nobody can come by it any more");
-                break;
+                let listener = self.certificates.listener();
+                self.gate.tell_endpoint(listener, &"it has failed, and its connections are lost");
+                tokio::select! {
+                    () = self.begin_anew() => continue,
+                    _ = stopped.wait_for(|phase| *phase >= Phase::Closes) => break,
+                }
             };
             if let Some((guest, visitor)) = self.receive(incoming) {
                 tokio::select! {
@@ -118,8 +145,35 @@ impl Door {
             }
         }
         self.endpoint.set_server_config(None);
-        while let Some(ended) = guests.join_next().await {
-            note_panic(&ended);
+        let all = async {
+            while let Some(ended) = guests.join_next().await {
+                note_panic(&ended);
+            }
+        };
+        tokio::select! {
+            () = all => {}
+            () = farewell(stopped) => {
+                tracing::debug!("a client of QUIC did not take its last bytes in time");
+            }
+        }
+        self.endpoint.close(relay::NO_ERROR, b"");
+        // What tells them is under way; more is not waited for.
+        let _ = timeout(GOODBYE, self.endpoint.wait_idle()).await;
+    }
+
+    /// Makes another endpoint of the socket. The connections of the one before are lost, which it tells
+    /// whoever goes on with them.
+    async fn begin_anew(&mut self) {
+        loop {
+            sleep(REST).await;
+            let current = self.current();
+            match endpoint(&self.socket, self.driven, &current) {
+                Ok(endpoint) => {
+                    self.endpoint = endpoint;
+                    return;
+                }
+                Err(error) => self.gate.tell_endpoint(self.certificates.listener(), &error),
+            }
         }
     }
 
@@ -158,6 +212,26 @@ impl Door {
         }
         self.current.clone()
     }
+}
+
+/// Waits until the workers have ended, and what they said last was to be taken.
+async fn farewell(mut stopped: watch::Receiver<Phase>) {
+    // Without a sender the broker is gone.
+    let _ = stopped.wait_for(|phase| *phase >= Phase::Ends).await;
+    sleep(FAREWELL).await;
+}
+
+fn endpoint(
+    socket: &UdpSocket,
+    driven: Driven,
+    (tls, config): &(Arc<ServerTls>, Arc<ServerConfig>),
+) -> io::Result<Endpoint> {
+    Endpoint::new_with_abstract_socket(
+        identity::endpoint_config(tls, socket.local_addr()?),
+        Some(config.as_ref().clone()),
+        driven(socket.try_clone()?)?,
+        Arc::new(TokioRuntime),
+    )
 }
 
 fn note_panic(ended: &Result<(), tokio::task::JoinError>) {

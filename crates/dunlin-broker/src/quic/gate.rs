@@ -10,6 +10,7 @@ use crate::log_rate::{Cause, LogRates};
 use crate::net::network_of;
 use crate::worker::{Opened, Peer, WorkerMessage};
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -145,6 +146,14 @@ impl Gate {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(unsaid) = told.admit(Clock::now(), Cause::System) {
             tracing::warn!(%error, unsaid, "a connection of QUIC can't be handed to a worker");
+        }
+    }
+
+    /// Says that an endpoint has failed, or can't be made.
+    pub(super) fn tell_endpoint(&self, listener: &str, why: &dyn fmt::Display) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = told.admit(Clock::now(), Cause::System) {
+            tracing::error!(listener, unsaid, "the endpoint of QUIC begins anew: {why}");
         }
     }
 

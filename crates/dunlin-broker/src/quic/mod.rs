@@ -25,11 +25,6 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-/// How long connections may take to say their last words when the broker stops, and the endpoints to
-/// tell those who did not.
-const FAREWELL: Duration = Duration::from_secs(1);
-const GOODBYE: Duration = Duration::from_millis(300);
-
 /// What the thread is made of.
 pub(crate) struct QuicParts {
     pub(crate) doors: Vec<DoorParts>,
@@ -76,7 +71,7 @@ impl Quic {
                 let _ = match open(parts, &stopped) {
                     Ok((runtime, doors)) => {
                         let told = opened.send(Ok(()));
-                        runtime.block_on(run(doors, stopped));
+                        runtime.block_on(run(doors));
                         told
                     }
                     Err(error) => opened.send(Err(error)),
@@ -108,20 +103,11 @@ fn open(parts: QuicParts, stopped: &watch::Receiver<Phase>) -> io::Result<(Runti
     Ok((runtime, doors))
 }
 
-async fn run(doors: Vec<Door>, mut stopped: watch::Receiver<Phase>) {
-    let endpoints: Vec<_> = doors.iter().map(Door::endpoint).collect();
+async fn run(doors: Vec<Door>) {
     let mut running: JoinSet<()> = doors.into_iter().map(Door::run).collect();
-    // Without a sender the broker is gone.
-    let _ = stopped.wait_for(|phase| *phase >= Phase::Ends).await;
-    let all = async { while running.join_next().await.is_some() {} };
-    if tokio::time::timeout(FAREWELL, all).await.is_err() {
-        tracing::debug!("a client of QUIC did not take its last bytes in time");
-    }
-    for endpoint in &endpoints {
-        endpoint.close(relay::NO_ERROR, b"");
-    }
-    for endpoint in endpoints {
-        // What tells them is under way; more is not waited for.
-        let _ = tokio::time::timeout(GOODBYE, endpoint.wait_idle()).await;
+    while let Some(ended) = running.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!("nobody can come by a listener of QUIC any more: {error}");
+        }
     }
 }
