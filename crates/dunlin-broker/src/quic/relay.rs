@@ -1,16 +1,20 @@
 //! The bytes of a connection's stream, copied to its worker and back. Little is held: what one side
 //! does not take is not read of the other.
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
-use quinn::{Connection, RecvStream, SendStream, VarInt};
+use quinn::{Connection, RecvStream, SendStream, VarInt, WriteError};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::io::{self, ErrorKind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 /// What a connection is closed with: nothing is wrong. All else is said by MQTT.
@@ -20,6 +24,9 @@ pub(super) const NOT_LET_IN: VarInt = VarInt::from_u32(1);
 
 /// Bytes that are copied at once.
 const READ_LEN: usize = 16 * 1024;
+/// Pieces that a client has not acknowledged: each costs some 200 bytes, however short it is. With so many
+/// on their way nothing is read of the worker, and what it writes meanwhile is one piece then.
+const PIECES_MAX: usize = 512;
 /// How long a client may take for what is left when its worker has ended the connection.
 const DELIVERY: Duration = Duration::from_secs(10);
 /// How long it may take then to close, as it does when it has read a DISCONNECT: when we close, it may
@@ -38,7 +45,8 @@ pub(super) async fn relay(
 ) {
     let (from_worker, to_worker) = worker.into_split();
     let mut up = pin!(copy_up(recv, to_worker));
-    let mut down = pin!(copy_down(from_worker, send, leaving));
+    let pieces = Arc::new(Semaphore::new(PIECES_MAX));
+    let mut down = pin!(copy_down(from_worker, send, &pieces, leaving));
     let (is_up_over, place) = tokio::select! {
         () = &mut up => (true, down.await),
         leaves = &mut down => (false, leaves),
@@ -76,18 +84,19 @@ async fn copy_up(mut recv: RecvStream, mut to_worker: OwnedWriteHalf) {
 
 /// From the worker to the client, until the client has all of it, or has had its time; gives the place
 /// among those who leave, if there was one.
-async fn copy_down(
+async fn copy_down<'a>(
     from_worker: OwnedReadHalf,
     mut send: SendStream,
-    leaving: &Semaphore,
-) -> Option<SemaphorePermit<'_>> {
+    pieces: &Arc<Semaphore>,
+    leaving: &'a Semaphore,
+) -> Option<SemaphorePermit<'a>> {
     let mut leave = Leave { leaving, place: None, until: None };
     while let Ok(bytes) = read(&from_worker).await
         && !bytes.is_empty()
     {
         let is_taken = tokio::select! {
             biased;
-            written = send.write_chunk(bytes) => written.is_ok(),
+            written = write(&mut send, bytes, pieces) => written.is_ok(),
             () = leave.is_overdue(&from_worker) => return None,
         };
         if !is_taken {
@@ -100,6 +109,35 @@ async fn copy_down(
         let _ = timeout_at(until, send.stopped()).await;
     }
     leave.place
+}
+
+/// Writes all of it; what the client's window cuts off is a piece of its own.
+async fn write(
+    send: &mut SendStream,
+    mut bytes: Bytes,
+    pieces: &Arc<Semaphore>,
+) -> Result<(), WriteError> {
+    while !bytes.is_empty() {
+        let Ok(place) = pieces.clone().acquire_owned().await else {
+            unreachable!("the places for pieces are never closed")
+        };
+        let mut piece = [Bytes::from_owner(Piece { bytes, _place: place })];
+        send.write_chunks(&mut piece).await?;
+        bytes = Bytes::copy_from_slice(&piece[0]);
+    }
+    Ok(())
+}
+
+/// What is written at once, with its place among those that are not acknowledged.
+struct Piece {
+    bytes: Bytes,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 /// The last moments of a connection that its worker has ended.
