@@ -4,6 +4,7 @@ use crate::core::{Pressure, PressureLevel};
 use crate::worker::{Peer, WorkerMessage};
 use std::fs::File;
 use std::io;
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant as Clock};
@@ -12,9 +13,14 @@ use std::time::{Duration, Instant as Clock};
 const INTERVAL: Duration = Duration::from_millis(50);
 /// Of what is left so little may be taken up until the next look: memory fills up ever more slowly.
 const SPARE_PART: u64 = 8;
-/// Looks between two times that freed memory is given back to the system, while memory is scarce; and
-/// while it is not, so that a process which has had much to do does not keep what others could use.
-const GIVE_BACK_LOOKS: [u32; 2] = [4, 200];
+/// How often freed memory is given back to the system where it is not scarce, so that a process which
+/// has had much to do does not keep what others could use.
+const GIVE_BACK_INTERVAL: Duration = Duration::from_secs(10);
+/// Looks between two times that freed memory is given back while it is scarce: twice as many after each
+/// time that it was of no use.
+const GIVE_BACK_LOOKS: RangeInclusive<u32> = 4..=64;
+/// Giving back was of use if so small a part of the ceiling became free.
+const USE_PART: u64 = 64;
 /// How long a worker rests that has given back freed memory because it was scarce.
 const GIVE_BACK_REST: Duration = Duration::from_millis(200);
 /// A level ends when so many hundredths less than what it began with are in use.
@@ -145,24 +151,43 @@ pub(crate) struct Watch {
     level: PressureLevel,
     /// Whether the last look has failed.
     is_blind: bool,
-    /// What gives freed memory back to the system, and how often was looked since.
+    /// What gives freed memory back to the system.
     give_back: Option<fn()>,
+    /// Looks since it was called, how many have to be between two calls while memory is scarce, and
+    /// what was in use at the last one.
     looks: u32,
+    looks_due: u32,
+    used_then: u64,
 }
 
 impl Watch {
     pub(crate) const fn new(ceiling: Ceiling, give_back: Option<fn()>) -> Self {
-        Self { ceiling, level: PressureLevel::None, is_blind: false, give_back, looks: 0 }
+        Self {
+            ceiling,
+            level: PressureLevel::None,
+            is_blind: false,
+            give_back,
+            looks: 0,
+            looks_due: *GIVE_BACK_LOOKS.start(),
+            used_then: 0,
+        }
     }
 
-    /// What is to be called before the next look, if anything: freed memory counts until it is given
-    /// back, and without that a level would not end when the queues are empty.
-    fn due(&mut self) -> Option<fn()> {
-        let [scarce, plenty] = GIVE_BACK_LOOKS;
-        let looks = if self.level > PressureLevel::None { scarce } else { plenty };
+    /// What is to be called after a look that has found so much in use, if anything: freed memory
+    /// counts until it is given back, and without that a level would not end when the queues are empty.
+    fn due(&mut self, used: u64) -> Option<fn()> {
+        let give_back = self.give_back?;
+        let is_scarce = self.level > PressureLevel::None;
+        let plenty = GIVE_BACK_INTERVAL.div_duration_f64(INTERVAL) as u32;
         self.looks += 1;
-        let give_back = self.give_back.filter(|_| self.looks >= looks)?;
-        self.looks = 0;
+        if self.looks < if is_scarce { self.looks_due } else { plenty } {
+            return None;
+        }
+        let was_of_use = used < self.used_then.saturating_sub(self.ceiling.max / USE_PART);
+        let (least, most) = GIVE_BACK_LOOKS.into_inner();
+        self.looks_due =
+            if is_scarce && !was_of_use { most.min(self.looks_due * 2) } else { least };
+        (self.looks, self.used_then) = (0, used);
         Some(give_back)
     }
 
@@ -190,19 +215,41 @@ impl Watch {
     }
 
     /// Tells the workers of the pressure on memory until nobody holds the other end of `stop`.
-    pub(crate) fn run(mut self, statm: &Statm, peers: &[Peer], stop: &Receiver<()>) {
+    pub(crate) fn run(
+        mut self,
+        statm: &Statm,
+        peers: &[Peer],
+        callers: &[Caller],
+        stop: &Receiver<()>,
+    ) {
         while stop.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-            if let Some(give_back) = self.due() {
-                give_back();
-                for peer in peers {
-                    peer.send(WorkerMessage::GiveBack(give_back));
-                }
+            let used = statm.resident();
+            if let Some(give_back) = used.as_ref().ok().and_then(|used| self.due(*used)) {
+                everywhere(give_back, callers);
             }
-            let Some(pressure) = self.look(statm.resident(), peers.len()) else { continue };
+            let Some(pressure) = self.look(used, peers.len()) else { continue };
             for peer in peers {
                 peer.send(WorkerMessage::Pressure(pressure));
             }
         }
+    }
+}
+
+/// Gives back what was freed, where memory has no ceiling, until nobody holds the other end of `stop`.
+pub(crate) fn give_back_at_times(give_back: fn(), callers: &[Caller], stop: &Receiver<()>) {
+    while stop.recv_timeout(GIVE_BACK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+        everywhere(give_back, callers);
+    }
+}
+
+/// Lets a thread call something.
+pub(crate) type Caller = Box<dyn Fn(fn()) + Send>;
+
+/// Gives back what this thread and others have freed.
+fn everywhere(give_back: fn(), callers: &[Caller]) {
+    give_back();
+    for caller in callers {
+        caller(give_back);
     }
 }
 
@@ -276,11 +323,18 @@ mod tests {
     #[test]
     fn freed_memory_is_given_back_more_often_while_it_is_scarce() {
         let mut watch = Watch::new(Ceiling::new(1000, true), Some(|| {}));
-        let given = |watch: &mut Watch| (0..1_000).filter(|_| watch.due().is_some()).count();
-        assert_eq!(given(&mut watch), 5);
+        let given =
+            |watch: &mut Watch, used| (0..1_000).filter(|_| watch.due(used).is_some()).count();
+        assert_eq!(given(&mut watch, 0), 5);
         watch.look(Ok(700), 1);
-        assert_eq!(given(&mut watch), 250);
+        // After 4 looks, 8, 16, 32, and then every 64.
+        assert_eq!(given(&mut watch, 700), 4 + 940 / 64);
+        // As soon as it was of use, it is tried again early.
+        let looks_until = |watch: &mut Watch, used| (1..).find(|_| watch.due(used).is_some());
+        looks_until(&mut watch, 680);
+        assert_eq!(looks_until(&mut watch, 680), Some(4));
+        assert_eq!(looks_until(&mut watch, 680), Some(8));
         watch.give_back = None;
-        assert_eq!(given(&mut watch), 0);
+        assert_eq!(given(&mut watch, 680), 0);
     }
 }

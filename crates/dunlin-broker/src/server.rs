@@ -15,7 +15,7 @@ use crate::core::{
 };
 use crate::front::{Certificates, Door, Front, FrontParts, Watcher};
 use crate::net::{BoundFile, Stream, Transport};
-use crate::pressure::{Ceiling, Gauge, Statm, Watch};
+use crate::pressure::{self, Caller, Ceiling, Gauge, Statm, Watch};
 #[cfg(feature = "quic")]
 use crate::quic::{Quic, QuicParts};
 use crate::rights::RightsFile;
@@ -79,7 +79,8 @@ pub struct Broker {
 #[derive(Debug)]
 struct FrontHandle {
     is_stopping: Arc<AtomicBool>,
-    waker: Waker,
+    calls: Sender<fn()>,
+    waker: Arc<Waker>,
 }
 
 /// Collects what a broker needs to start.
@@ -113,8 +114,8 @@ impl Builder {
     }
 
     /// Sets what gives memory that was freed back to the system, where the allocator does not do so by
-    /// itself while nothing is asked of it. With a limit of memory every thread of workers and the one
-    /// that watches memory call it, several times a second while memory is scarce: what is freed then
+    /// itself while nothing is asked of it. Every thread of workers and the one that watches memory call
+    /// it every ten seconds, and up to five times a second while memory is scarce: what is freed then
     /// has to be seen.
     #[must_use]
     pub const fn give_back(mut self, give_back: fn()) -> Self {
@@ -375,14 +376,16 @@ impl Broker {
             return Ok(());
         }
         let poll = Poll::new()?;
-        let waker = Waker::new(poll.registry(), Token(usize::MAX))?;
+        let waker = Arc::new(Waker::new(poll.registry(), Token(usize::MAX))?);
         let is_stopping = Arc::new(AtomicBool::new(false));
+        let (calls, called) = mpsc::channel();
         let limits = config.limits_in_memory();
         let parts = FrontParts {
             poll,
             doors,
             peers: self.peers.clone(),
             is_stopping: is_stopping.clone(),
+            calls: called,
             admission: self.admission.clone(),
             half_open_max: limits.half_open_max,
             half_open_per_address_max: limits.half_open_per_address_max,
@@ -392,7 +395,7 @@ impl Broker {
             .name("dunlin-front".to_owned())
             .spawn(move || Front::new(parts).run())?;
         self.threads.push(thread);
-        self.front = Some(FrontHandle { is_stopping, waker });
+        self.front = Some(FrontHandle { is_stopping, calls, waker });
         Ok(())
     }
 
@@ -431,23 +434,45 @@ impl Broker {
         Ok(())
     }
 
-    /// Starts the thread that watches the memory of the process, if that has a limit.
+    /// What lets the threads of this broker call something that allocate most.
+    fn callers(&self) -> Vec<Caller> {
+        let peers = self.peers.iter().cloned();
+        let mut callers: Vec<Caller> = peers
+            .map(|peer| -> Caller {
+                Box::new(move |call| peer.send(WorkerMessage::GiveBack(call)))
+            })
+            .collect();
+        if let Some(FrontHandle { calls, waker, .. }) = &self.front {
+            let (calls, waker) = (calls.clone(), waker.clone());
+            // A front that has ended has nothing to do any more.
+            callers.push(Box::new(move |call| drop(calls.send(call).map(|()| waker.wake()))));
+        }
+        #[cfg(feature = "quic")]
+        callers.extend(self.quic.iter().map(|quic| -> Caller { Box::new(quic.caller()) }));
+        callers
+    }
+
+    /// Starts the thread that watches the memory of the process, if that has a limit, and that gives back
+    /// what was freed.
     fn watch_memory(
         &mut self,
         config: &Config,
         stores: bool,
         give_back: Option<fn()>,
     ) -> io::Result<()> {
-        if config.memory.max == 0 {
-            return Ok(());
-        }
-        let watch = Watch::new(Ceiling::new(config.memory.max, stores), give_back);
-        let statm = Statm::open()?;
         let (sender, stop) = mpsc::channel();
         let peers = self.peers.clone();
-        let thread = std::thread::Builder::new()
-            .name("dunlin-memory".to_owned())
-            .spawn(move || watch.run(&statm, &peers, &stop))?;
+        let callers = self.callers();
+        let thread = std::thread::Builder::new().name("dunlin-memory".to_owned());
+        let thread = if config.memory.max > 0 {
+            let watch = Watch::new(Ceiling::new(config.memory.max, stores), give_back);
+            let statm = Statm::open()?;
+            thread.spawn(move || watch.run(&statm, &peers, &callers, &stop))?
+        } else if let Some(give_back) = give_back {
+            thread.spawn(move || pressure::give_back_at_times(give_back, &callers, &stop))?
+        } else {
+            return Ok(());
+        };
         self.threads.push(thread);
         self.memory_watch = Some(sender);
         Ok(())
@@ -483,7 +508,7 @@ impl Broker {
         if self.threads.is_empty() {
             return;
         }
-        if let Some(FrontHandle { is_stopping, waker }) = &self.front {
+        if let Some(FrontHandle { is_stopping, waker, .. }) = &self.front {
             is_stopping.store(true, Ordering::Release);
             if let Err(error) = waker.wake() {
                 tracing::error!(%error, "the front can't be woken");

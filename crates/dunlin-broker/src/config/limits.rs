@@ -124,13 +124,13 @@ limits! {
     /// Seconds that the handshakes of a new connection may take together: that of TLS, and the
     /// request by which it becomes a WebSocket, or the stream that it opens over QUIC.
     handshake_timeout_secs: u32 [1, 3600] = 15;
-    /// Connections whose handshakes are under way at the same time; further ones wait with the system
-    /// until there is room. Who has been silent for a second, or here for five, has to make it then.
-    /// Those of quic:// are counted for themselves, and 256 of them wait.
+    /// Connections whose handshakes are under way at the same time; further ones wait until there is
+    /// room. Who has been silent for a second, or here for five, has to make it then. Those of quic://
+    /// are counted for themselves, and 256 of them wait.
     half_open_max: usize [1, 1_000_000] = 1_000;
-    /// The same for one address, of IPv6 for a network of 64 bits; further ones are closed at once, so
-    /// that others neither wait for them nor behind them. Where many clients come by one address,
-    /// through a NAT or a proxy, they share it.
+    /// The same for one address, of IPv6 for a network of 64 bits; further ones wait likewise. Addresses
+    /// take turns, so that nobody waits behind a crowd from another one. Over quic:// further ones are
+    /// closed at once.
     half_open_per_address_max: usize [1, 1_000_000] = 500;
     /// Connections at the same time; further ones are refused (Quota exceeded), or closed at once if
     /// there are many.

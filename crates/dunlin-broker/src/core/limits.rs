@@ -47,7 +47,7 @@ limit_causes! {
     HandshakeTimeout = "handshake_timeout_secs";
     /// Times that further handshakes had to wait for others.
     HalfOpen = "half_open_max";
-    /// Connections of an address that had too many handshakes under way.
+    /// Connections that waited for others of their address, or were closed because too many of it did.
     HalfOpenPerAddress = "half_open_per_address_max";
     /// Connections that were one too many.
     Connections = "connections_max";

@@ -1,10 +1,11 @@
 //! A connection whose handshakes are under way: the header of a proxy, TLS, then the upgrade to
 //! WebSocket, each if its listener has it.
 
+use super::Certificates;
+use super::waiting::Origin;
 use crate::core::Durability;
 use crate::net::{HeaderProgress, Transport};
 use bytes::BytesMut;
-use dunlin_transport::tls::TlsSession;
 use dunlin_transport::websocket::upgrade::{Policy, Refusal, ServerUpgrade};
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -19,8 +20,8 @@ pub(super) struct HalfOpen {
     pub(super) transport: Transport,
     /// How much of a PROXY header has come, while there has to be one.
     pub(super) proxy_header: Option<usize>,
-    /// The TLS that follows, until it begins.
-    pub(super) tls: Option<TlsSession>,
+    /// The TLS that follows, until it begins: a session is large.
+    pub(super) tls: Option<Arc<Certificates>>,
     pub(super) upgrade: Option<Upgrade>,
     pub(super) durability: Durability,
     /// Whose it is; nothing where that is a proxy, until it has said for whom it connects.
@@ -58,6 +59,10 @@ impl Upgrade {
 }
 
 impl HalfOpen {
+    pub(super) const fn origin(&self) -> Origin {
+        (self.listener, self.address)
+    }
+
     /// Reads and answers.
     ///
     /// # Errors
@@ -84,8 +89,9 @@ impl HalfOpen {
                 }
             }
         }
-        if let Some(tls) = self.tls.take() {
-            self.transport.begin_tls(tls);
+        if let Some(certificates) = self.tls.take() {
+            let session = certificates.current().session().map_err(io::Error::other)?;
+            self.transport.begin_tls(session);
         } else if self.upgrade.is_none() && !self.transport.has_tls() {
             // There was the header alone.
             return Ok(Progress::Finished { rest: BytesMut::new() });

@@ -6,6 +6,7 @@ mod certificates;
 mod half_open;
 #[cfg(test)]
 mod tests;
+mod waiting;
 mod watcher;
 
 pub(crate) use certificates::Certificates;
@@ -23,16 +24,24 @@ use half_open::{HalfOpen, Progress, Upgrade};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant as Clock};
+use waiting::WaitingRoom;
 
 /// How long accepting rests after the system had no descriptor left.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 /// Connections accepted before others go on with their handshakes.
 const ACCEPTS_PER_TURN: usize = 64;
+/// So many times as many handshakes as may be under way may wait for their turn.
+const WAITING_TIMES: usize = 4;
+/// Of the descriptors that the process may have, so small a part may be those of who waits.
+const WAITING_PART: usize = 4;
+/// How often it is looked whether somebody has to make room for who waits.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Who has sent nothing for so long makes room when there is none: a handshake takes a few
 /// milliseconds of each side, and the network's time.
 const SILENCE: Duration = Duration::from_secs(1);
@@ -54,8 +63,10 @@ pub(crate) struct FrontParts {
     pub(crate) doors: Vec<Door>,
     pub(crate) peers: Vec<Peer>,
     pub(crate) is_stopping: Arc<AtomicBool>,
+    /// What this thread is to call.
+    pub(crate) calls: Receiver<fn()>,
     pub(crate) admission: Arc<Admission>,
-    /// Connections whose handshakes are under way at most; others wait with the system.
+    /// Connections whose handshakes are under way at most; others wait.
     pub(crate) half_open_max: usize,
     /// The same for one address.
     pub(crate) half_open_per_address_max: usize,
@@ -84,6 +95,12 @@ pub(crate) struct Front {
     silent: VecDeque<(Clock, usize, u64)>,
     /// How many there are of each address.
     by_address: HashMap<IpAddr, usize>,
+    /// Who has been accepted and has no place yet.
+    waiting: WaitingRoom<HalfOpen>,
+    waiting_max: usize,
+    /// Of the last handshakes, those that came to an end, and those that were given up.
+    finished: usize,
+    given_up: usize,
     /// Which door is looked at first.
     first_door: usize,
     /// How many have come, to tell one in a place from others that had it.
@@ -99,7 +116,15 @@ pub(crate) struct Front {
 
 impl Front {
     pub(crate) fn new(parts: FrontParts) -> Self {
+        let descriptors = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let descriptors = descriptors.and_then(|count| usize::try_from(count).ok());
+        let waiting_max = WAITING_TIMES * parts.half_open_max;
         Self {
+            waiting: WaitingRoom::new(),
+            waiting_max: descriptors
+                .map_or(waiting_max, |count| waiting_max.min(count / WAITING_PART)),
+            finished: 0,
+            given_up: 0,
             parts,
             connections: Vec::new(),
             free: Vec::new(),
@@ -148,26 +173,34 @@ impl Front {
                     Token(at) => self.go_on(at),
                 }
             }
+            while let Ok(call) = self.parts.calls.try_recv() {
+                call();
+            }
             self.end_late();
             self.forget_gone();
             self.accept();
+            self.fill_places();
         }
     }
 
     fn timeout(&self) -> Option<Duration> {
         let is_ready = self.parts.doors.iter().any(|door| door.acceptor.is_ready);
-        let may_accept = self.accept_again_at.is_none() && is_ready;
-        if may_accept && self.has_room() {
+        if is_ready && self.accept_again_at.is_none() && self.may_wait() {
             return Some(Duration::ZERO);
         }
-        let arrival = self.arrivals.front().map(|(at, ..)| *at);
-        let late = arrival.map(|at| at + self.parts.timeout);
+        let now = Clock::now();
+        let late = self.arrivals.front().map(|(at, ..)| *at + self.parts.timeout);
         // When somebody may make room for who waits.
-        let silence =
-            self.silent.front().filter(|_| may_accept).map(|(since, ..)| *since + SILENCE);
-        let patience = arrival.filter(|_| may_accept).map(|at| at + PATIENCE);
-        let next = [late, silence, patience, self.accept_again_at].into_iter().flatten().min()?;
-        Some(next.saturating_duration_since(Clock::now()))
+        let look = (!self.waiting.is_empty()).then(|| now + LOOK_INTERVAL);
+        let next = [late, look, self.accept_again_at].into_iter().flatten().min()?;
+        Some(next.saturating_duration_since(now))
+    }
+
+    /// Whether a further connection may wait. If there is no room because handshakes take their time,
+    /// it waits with the system; if it is because they come to nothing, it is taken all the same, and
+    /// somebody of the largest crowd goes, so that others get their turn.
+    fn may_wait(&self) -> bool {
+        self.waiting.len() < self.waiting_max || self.given_up > self.finished
     }
 
     /// Whether another handshake may begin.
@@ -191,8 +224,7 @@ impl Front {
                 if !self.parts.doors[at].acceptor.is_ready {
                     break;
                 }
-                if !self.make_room() {
-                    self.note_full();
+                if !self.may_wait() {
                     return;
                 }
                 if let Err(wait) = self.parts.admission.may_accept() {
@@ -214,13 +246,8 @@ impl Front {
                         }
                         // All come from the proxy.
                         let address = proxies.is_empty().then(|| network_of(peer.ip()));
-                        if address.is_some_and(|address| !self.has_room_for(address)) {
-                            self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
-                            continue;
-                        }
-                        if let Err(error) = self.admit(at, stream, address) {
-                            tracing::warn!(%error, "a connection can't be watched");
-                        }
+                        let half_open = self.half_open(at, stream, address);
+                        self.admit(half_open);
                     }
                     Acceptance::Nobody => {
                         self.parts.admission.accepted_nobody();
@@ -237,52 +264,68 @@ impl Front {
                 }
             }
         }
-        // Nobody waits for a place any more.
+    }
+
+    /// Gives places to those who wait, as long as there are any, or somebody makes room.
+    fn fill_places(&mut self) {
+        while !self.waiting.is_empty() {
+            while self.has_room() {
+                let (by_address, max) = (&self.by_address, self.parts.half_open_per_address_max);
+                let next = self.waiting.next(|address| has_room_for(by_address, max, address));
+                let Some(half_open) = next else { break };
+                self.begin(half_open);
+            }
+            if !self.make_room() {
+                return;
+            }
+        }
         self.lets_wait = false;
     }
 
-    /// Gives up who has been silent for longest, or else who is here too long, if there is no room;
-    /// whether there is then.
+    /// Gives up who has been silent for longest, or else who is here too long, of those whose place
+    /// somebody who waits could have; whether there was one.
     fn make_room(&mut self) -> bool {
-        if self.has_room() {
-            return true;
-        }
+        let (by_address, max) = (&self.by_address, self.parts.half_open_per_address_max);
+        let may_any =
+            !self.has_room() && self.waiting.any(|address| has_room_for(by_address, max, address));
         let now = Clock::now();
-        for _ in 0..self.silent.len() {
-            let Some((since, at, number)) = self.silent.pop_front() else { break };
-            if !self.is_there(at, number) {
-                continue;
-            }
+        let mut at = 0;
+        while let Some((since, place, number)) = self.silent.get(at).copied() {
             if now < since + SILENCE {
-                self.silent.push_front((since, at, number));
                 break;
             }
+            let Some(half_open) = self.half_open_at(place, number) else {
+                self.silent.remove(at);
+                continue;
+            };
+            if !may_any && !self.waiting.holds(half_open.origin()) {
+                at += 1;
+                continue;
+            }
             // What it has sent while others were served counts.
-            self.go_on(at);
-            match self.connections[at].as_ref().filter(|half_open| half_open.number == number) {
-                Some(half_open) if now < half_open.heard_at + SILENCE => {
-                    self.silent.push_back((half_open.heard_at, at, number));
-                }
-                Some(_) => self.give_up(at, "it was silent, and others waited"),
-                None => {}
-            }
-            if self.has_room() {
+            self.go_on(place);
+            let Some(half_open) = self.half_open_at(place, number) else { return true };
+            let heard_at = half_open.heard_at;
+            self.silent.remove(at);
+            if now >= heard_at + SILENCE {
+                self.give_up(place, "it was silent, and others waited");
                 return true;
             }
+            self.silent.push_back((heard_at, place, number));
         }
-        while let Some((arrived, at, number)) = self.arrivals.front().copied() {
-            if self.is_there(at, number) {
-                if now < arrived + PATIENCE {
-                    break;
-                }
-                self.give_up(at, "it took long, and others waited");
-            }
-            self.arrivals.pop_front();
-            if self.has_room() {
-                return true;
-            }
+        let late = self.arrivals.iter().take_while(|(arrived, ..)| now >= *arrived + PATIENCE);
+        let late = late.copied().find(|(_, place, number)| {
+            self.half_open_at(*place, *number)
+                .is_some_and(|half_open| may_any || self.waiting.holds(half_open.origin()))
+        });
+        if let Some((_, place, _)) = late {
+            self.give_up(place, "it took long, and others waited");
         }
-        false
+        late.is_some()
+    }
+
+    fn half_open_at(&self, at: usize, number: u64) -> Option<&HalfOpen> {
+        self.connections[at].as_ref().filter(|half_open| half_open.number == number)
     }
 
     fn is_there(&self, at: usize, number: u64) -> bool {
@@ -294,31 +337,63 @@ impl Front {
             let peer = half_open.transport.peer();
             tracing::debug!(peer, "a handshake was given up: {cause}");
             self.tell_limited(LimitCause::HandshakeTimeout, 1);
+            self.note_end(false);
         }
     }
 
-    /// Whether another handshake of this address may begin.
-    fn has_room_for(&self, address: IpAddr) -> bool {
-        let count = self.by_address.get(&address).copied().unwrap_or_default();
-        count < self.parts.half_open_per_address_max
+    /// Counts whether a handshake came to an end: the last ones count most.
+    fn note_end(&mut self, is_finished: bool) {
+        *if is_finished { &mut self.finished } else { &mut self.given_up } += 1;
+        if self.finished + self.given_up > self.parts.half_open_max {
+            self.finished /= 2;
+            self.given_up /= 2;
+        }
     }
 
-    /// Takes up what has come in by a door.
-    fn admit(&mut self, door: usize, stream: Stream, address: Option<IpAddr>) -> io::Result<()> {
-        let now = Clock::now();
+    /// What has come in by a door.
+    fn half_open(&self, door: usize, stream: Stream, address: Option<IpAddr>) -> HalfOpen {
         let Door { acceptor, proxies, tls, web_socket } = &self.parts.doors[door];
-        let session = tls.as_ref().map(|certificates| certificates.current().session());
-        let mut half_open = HalfOpen {
+        HalfOpen {
             transport: Transport::plain(stream),
             proxy_header: (!proxies.is_empty()).then_some(0),
-            tls: session.transpose().map_err(io::Error::other)?,
+            tls: tls.clone(),
             upgrade: web_socket.clone().map(Upgrade::new),
             durability: acceptor.durability,
             address,
-            heard_at: now,
+            heard_at: Clock::now(),
             listener: acceptor.number,
-            number: self.count + 1,
-        };
+            number: 0,
+        }
+    }
+
+    /// Lets a connection begin its handshakes, now or when it is its turn.
+    fn admit(&mut self, half_open: HalfOpen) {
+        let max = self.parts.half_open_per_address_max;
+        let is_full = !self.has_room();
+        let is_full_for_it = !has_room_for(&self.by_address, max, half_open.address);
+        if !is_full && !is_full_for_it && !self.waiting.holds(half_open.origin()) {
+            self.begin(half_open);
+            return;
+        }
+        if is_full && !self.lets_wait {
+            self.lets_wait = true;
+            self.tell_limited(LimitCause::HalfOpen, 1);
+        } else if is_full_for_it {
+            self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
+        }
+        self.waiting.push(half_open.origin(), half_open);
+        if self.waiting.len() > self.waiting_max
+            && let Some(half_open) = self.waiting.first_of_the_largest()
+        {
+            let peer = half_open.transport.peer();
+            tracing::debug!(peer, "a connection was closed: too many wait for their handshakes");
+            self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
+        }
+    }
+
+    /// Gives a connection a place, and begins its handshakes.
+    fn begin(&mut self, mut half_open: HalfOpen) {
+        let now = Clock::now();
         let at = self.free.pop().unwrap_or_else(|| {
             self.connections.push(None);
             self.connections.len() - 1
@@ -327,17 +402,18 @@ impl Front {
         let registry = self.parts.poll.registry();
         if let Err(error) = registry.register(&mut half_open.transport, Token(at), interests) {
             self.free.push(at);
-            return Err(error);
+            tracing::warn!(%error, "a connection can't be watched");
+            return;
         }
         self.count += 1;
         self.arrivals.push_back((now, at, self.count));
         self.silent.push_back((now, at, self.count));
-        if let Some(address) = address {
+        if let Some(address) = half_open.address {
             *self.by_address.entry(address).or_default() += 1;
         }
+        (half_open.heard_at, half_open.number) = (now, self.count);
         self.connections[at] = Some(half_open);
         self.go_on(at);
-        Ok(())
     }
 
     /// Goes on with a handshake as far as the bytes go that are there.
@@ -353,6 +429,7 @@ impl Front {
                 }
                 Ok(Progress::Finished { rest }) => {
                     if let Some(half_open) = self.remove(at) {
+                        self.note_end(true);
                         let HalfOpen { transport, durability, listener, .. } = half_open;
                         let opened = Opened { transport, rest, durability, listener };
                         self.next = (self.next + 1) % self.parts.peers.len();
@@ -380,21 +457,22 @@ impl Front {
         }
     }
 
-    /// Counts a connection for the client that a proxy has announced; whether it may go on. What a
-    /// proxy says for itself counts for nobody.
+    /// Counts a connection for the client that a proxy has announced, which may have to wait for its
+    /// turn; whether it may go on. What a proxy says for itself counts for nobody.
     fn count_announced(&mut self, at: usize) -> bool {
         let Some(half_open) = self.connections[at].as_mut() else { return false };
         let Some(address) = half_open.transport.announced().map(network_of) else { return true };
-        let count = self.by_address.entry(address).or_default();
-        let has_room = *count < self.parts.half_open_per_address_max;
-        if has_room {
-            *count += 1;
+        let max = self.parts.half_open_per_address_max;
+        if has_room_for(&self.by_address, max, Some(address)) {
+            *self.by_address.entry(address).or_default() += 1;
             half_open.address = Some(address);
-        } else {
-            self.remove(at);
-            self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
+            return true;
         }
-        has_room
+        if let Some(mut half_open) = self.remove(at) {
+            half_open.address = Some(address);
+            self.admit(half_open);
+        }
+        false
     }
 
     fn remove(&mut self, at: usize) -> Option<HalfOpen> {
@@ -430,14 +508,6 @@ impl Front {
         }
     }
 
-    /// There is no room for a further handshake: if somebody may come, that counts, once.
-    fn note_full(&mut self) {
-        if !self.lets_wait && self.parts.doors.iter().any(|door| door.acceptor.is_ready) {
-            self.lets_wait = true;
-            self.tell_limited(LimitCause::HalfOpen, 1);
-        }
-    }
-
     /// Lets a worker count what a limit of the front has cost.
     fn tell_limited(&self, cause: LimitCause, count: u64) {
         if let Some(peer) = self.parts.peers.first() {
@@ -465,4 +535,10 @@ impl Front {
             self.tell_limited(LimitCause::HandshakeTimeout, ended);
         }
     }
+}
+
+/// Whether another handshake of this address may begin.
+fn has_room_for(by_address: &HashMap<IpAddr, usize>, max: usize, address: Option<IpAddr>) -> bool {
+    let count = address.and_then(|address| by_address.get(&address));
+    count.is_none_or(|count| *count < max)
 }

@@ -17,6 +17,7 @@ fn front() -> (Front, TcpListener) {
         doors: vec![Door { acceptor, proxies, tls: None, web_socket: None }],
         peers: Vec::new(),
         is_stopping: Arc::default(),
+        calls: std::sync::mpsc::channel().1,
         admission: Admission::new(&Limits::default()),
         half_open_max: 10,
         half_open_per_address_max: 10,
@@ -34,7 +35,8 @@ fn admit(front: &mut Front, listener: &TcpListener, closes: bool) -> TcpStream {
         assert_eq!(stream.peek(&mut [0]).unwrap(), 0);
     }
     stream.set_nonblocking(true).unwrap();
-    front.admit(0, Stream::Tcp(mio::net::TcpStream::from_std(stream)), None).unwrap();
+    let half_open = front.half_open(0, Stream::Tcp(mio::net::TcpStream::from_std(stream)), None);
+    front.admit(half_open);
     client
 }
 
@@ -53,4 +55,36 @@ fn who_has_gone_is_forgotten_though_one_stays_and_there_is_room() {
     let number = front.connections[0].as_ref().map(|half_open| half_open.number);
     assert!(front.silent.iter().any(|(_, at, of)| *at == 0 && Some(*of) == number));
     drop(stays);
+}
+
+#[test]
+fn who_waits_has_its_turn_though_a_crowd_came_first() {
+    let (mut front, listener) = front();
+    (front.parts.half_open_max, front.waiting_max) = (1, 10);
+    let mut clients = Vec::new();
+    let mut come = |front: &mut Front, address: [u8; 4]| {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
+        let half_open = front.half_open(0, stream, Some(address.into()));
+        front.admit(half_open);
+        clients.push(client);
+    };
+    for _ in 0..20 {
+        come(&mut front, [10, 0, 0, 1]);
+    }
+    assert_eq!(front.waiting.len(), 10, "one has a place, and the others are too many");
+    assert!(!front.may_wait());
+    come(&mut front, [10, 0, 0, 2]);
+    assert_eq!(front.waiting.len(), 10, "one of the crowd has left for it");
+    let turns: Vec<_> = (0..3)
+        .map(|_| {
+            front.give_up(0, "it has to make room");
+            front.fill_places();
+            front.connections[0].as_ref().and_then(|half_open| half_open.address).unwrap()
+        })
+        .collect();
+    assert_eq!(turns, [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 1]].map(IpAddr::from));
+    assert!(front.may_wait(), "who comes is taken while handshakes come to nothing");
 }

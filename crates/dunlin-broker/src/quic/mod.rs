@@ -21,7 +21,7 @@ use std::io;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -53,6 +53,7 @@ enum Phase {
 #[derive(Debug)]
 pub(crate) struct Quic {
     phase: watch::Sender<Phase>,
+    runtime: Handle,
     thread: JoinHandle<()>,
 }
 
@@ -70,15 +71,21 @@ impl Quic {
                 // Who asked waits for it.
                 let _ = match open(parts, &stopped) {
                     Ok((runtime, doors)) => {
-                        let told = opened.send(Ok(()));
+                        let told = opened.send(Ok(runtime.handle().clone()));
                         runtime.block_on(run(doors));
                         told
                     }
                     Err(error) => opened.send(Err(error)),
                 };
             })?;
-        is_open.recv().map_err(io::Error::other)??;
-        Ok(Self { phase, thread })
+        let runtime = is_open.recv().map_err(io::Error::other)??;
+        Ok(Self { phase, runtime, thread })
+    }
+
+    /// What lets the thread call something.
+    pub(crate) fn caller(&self) -> impl Fn(fn()) + Send + use<> {
+        let runtime = self.runtime.clone();
+        move |call| drop(runtime.spawn(async move { call() }))
     }
 
     /// Lets nobody else in.

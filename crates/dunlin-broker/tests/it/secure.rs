@@ -84,6 +84,11 @@ pub(crate) struct TlsStream {
 }
 
 impl TlsStream {
+    /// Waits until the broker has closed the connection.
+    pub(crate) fn expect_end(&self) {
+        std::io::copy(&mut &self.socket, &mut std::io::sink()).expect("an end");
+    }
+
     /// A handshake is made by what is written and read first.
     pub(crate) fn new(socket: TcpStream, connector: &TlsConnector) -> Self {
         let session = connector.session("localhost").expect("a session");

@@ -1,6 +1,7 @@
 //! Who connects and then says nothing, or next to nothing, before MQTT begins: nobody else waits long
 //! for them.
 
+use crate::limits::Watcher;
 use crate::peer::PATIENCE;
 use crate::web_client::Site;
 use dunlin_broker::config::{Config, Listener, WebSocketListener};
@@ -109,18 +110,22 @@ fn a_crowd_at_one_door_does_not_block_the_other() {
 
 #[test]
 fn an_address_has_no_more_handshakes_than_it_may() {
-    let limits = Limits { half_open_per_address_max: 2, ..limits(100) };
-    let site = Site::new(false, limits, |_| {});
+    const N: usize = 2;
+    let few = Limits { half_open_per_address_max: N, sys_interval_secs: 1, ..limits(100) };
+    let site = Site::new(false, few, |_| {});
+    let mut watcher = Watcher::new(&site.broker, "half_open_per_address_max");
     let to = site.broker.addresses()[0];
-    for from in [[127, 0, 0, 2], [127, 0, 0, 3]] {
-        let silent: Vec<_> = (0..2).map(|_| socket(from, to)).collect();
-        for _ in 0..20 {
-            assert_eq!(socket(from, to).read(&mut [0]).unwrap_or(0), 0, "one too many");
-        }
-        assert!(silent.iter().all(|socket| !is_closed(socket)));
-        // Whose handshake is over is not counted, and others have room of their own.
-        let clients: Vec<_> = (0..4).map(|at| site.join(&format!("c-{at}"))).collect();
-        drop(silent);
-        drop(clients);
+    let silent: Vec<_> = (0..N).map(|_| socket([127, 0, 0, 2], to)).collect();
+    watcher.wait_for(0);
+    // Others have room of their own, and whose handshake is over is not counted.
+    let _clients: Vec<_> = (0..2 * N).map(|at| site.join(&format!("c-{at}"))).collect();
+    assert!(silent.iter().all(|socket| !is_closed(socket)), "nobody waits for their places");
+    // Those beyond wait until the first of them make room.
+    let crowd: Vec<_> = (0..9 * N).map(|_| socket([127, 0, 0, 2], to)).collect();
+    watcher.wait_for(9 * N);
+    for mut socket in silent.iter().chain(&crowd[..N]) {
+        assert_eq!(socket.read(&mut [0]).expect("an end"), 0);
     }
+    assert!(!is_closed(&crowd[9 * N - 1]), "nobody waits for its place");
+    site.join("patient");
 }
