@@ -121,7 +121,7 @@ pub(super) struct Endpoints {
     pub(super) rights: Option<Box<Rights>>,
     touched: Vec<ConnectionKey>,
     urgent: Vec<ConnectionKey>,
-    spares: Spares,
+    pub(super) spares: Spares,
     /// Whether a store is there to take records.
     pub(super) stores: bool,
     pub(super) records: Vec<Record>,

@@ -144,6 +144,9 @@ impl UnderPressure {
     }
 }
 
+/// A table that was larger gives room back when so small a part of it is in use: that takes little time.
+pub(super) const SPARSE: usize = 8;
+
 impl Core {
     /// Memory is so scarce from now on. To be told again and again while there is pressure: what was
     /// said a second ago counts no longer.
@@ -159,6 +162,13 @@ impl Core {
             PressureLevel::Refuse | PressureLevel::Last => refuse,
         };
         self.end_largest_unfinished(now, pressure.spare.saturating_mul(times));
+    }
+
+    /// Frees what was kept for later and was not needed since the last time.
+    pub fn free_unused(&mut self) {
+        self.endpoints.spares.free_unused();
+        self.interest.shrink();
+        self.registry.shrink(&self.endpoints.sessions);
     }
 
     fn press(&mut self, pressure: Pressure) {

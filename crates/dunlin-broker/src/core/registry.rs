@@ -1,6 +1,7 @@
 //! Client Identifiers and their sessions.
 
 use super::SessionKey;
+use super::pressure::SPARSE;
 use super::session::Session;
 use super::slab::Slab;
 use dunlin_protocol::codec::Text;
@@ -49,6 +50,21 @@ impl Registry {
         let hash = self.hash(&sessions[key.0].client_identifier);
         if let Ok(entry) = self.table.find_entry(hash, |index| *index == key.0) {
             entry.remove();
+        }
+    }
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.table.capacity()
+    }
+
+    /// Gives back room that few of the sessions need which were here once.
+    pub(super) fn shrink(&mut self, sessions: &Slab<Session>) {
+        let len = self.table.len();
+        if len < self.table.capacity() / SPARSE {
+            let hasher = &self.hasher;
+            self.table.shrink_to(2 * len, |index| {
+                hasher.hash_one(sessions[*index].client_identifier.as_bytes().as_ref())
+            });
         }
     }
 }

@@ -14,17 +14,37 @@ const LARGE_MAX: usize = 32;
 /// processor, and the few connections with much output share the few large buffers.
 #[derive(Debug, Default)]
 pub(super) struct Spares {
-    small: Vec<Vec<u8>>,
-    large: Vec<Vec<u8>>,
+    small: Stack,
+    large: Stack,
+}
+
+#[derive(Debug, Default)]
+struct Stack {
+    buffers: Vec<Vec<u8>>,
+    /// How many of them, from the bottom, nobody has needed for a while.
+    unused: usize,
+}
+
+impl Stack {
+    fn take(&mut self) -> Option<Vec<u8>> {
+        let buffer = self.buffers.pop();
+        self.unused = self.unused.min(self.buffers.len());
+        buffer
+    }
+
+    fn free_unused(&mut self) {
+        self.buffers.drain(..self.unused);
+        self.unused = self.buffers.len();
+    }
 }
 
 impl Spares {
     pub(super) fn take_small(&mut self) -> Vec<u8> {
-        self.small.pop().unwrap_or_else(|| Vec::with_capacity(SMALL_CAPACITY))
+        self.small.take().unwrap_or_else(|| Vec::with_capacity(SMALL_CAPACITY))
     }
 
     pub(super) fn take_large(&mut self) -> Vec<u8> {
-        self.large.pop().unwrap_or_else(|| Vec::with_capacity(LARGE_CAPACITY))
+        self.large.take().unwrap_or_else(|| Vec::with_capacity(LARGE_CAPACITY))
     }
 
     /// Whether an output is about to need more than a small buffer.
@@ -36,16 +56,46 @@ impl Spares {
     /// Takes a buffer back; one that has become too large or too small to be of use is freed.
     pub(super) fn give(&mut self, storage: Vec<u8>) {
         match storage.capacity() {
-            SMALL_CAPACITY..LARGE_CAPACITY if self.small.len() < SMALL_MAX => {
-                self.small.push(storage);
+            SMALL_CAPACITY..LARGE_CAPACITY if self.small.buffers.len() < SMALL_MAX => {
+                self.small.buffers.push(storage);
             }
-            LARGE_CAPACITY..=LARGE_CAPACITY_MAX if self.large.len() < LARGE_MAX => {
-                self.large.push(storage);
+            LARGE_CAPACITY..=LARGE_CAPACITY_MAX if self.large.buffers.len() < LARGE_MAX => {
+                self.large.buffers.push(storage);
             }
             _ => {}
         }
+    }
+
+    /// Frees the buffers that nobody has needed since the last time.
+    pub(super) fn free_unused(&mut self) {
+        self.small.free_unused();
+        self.large.free_unused();
     }
 }
 
 /// Beyond this a buffer goes back to the system.
 const LARGE_CAPACITY_MAX: usize = 4 * LARGE_CAPACITY;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_that_nobody_needs_are_freed() {
+        let mut spares = Spares::default();
+        let taken: Vec<_> = (0..10).map(|_| spares.take_large()).collect();
+        taken.into_iter().for_each(|buffer| spares.give(buffer));
+        // They were in use until now.
+        spares.free_unused();
+        assert_eq!(spares.large.buffers.len(), 10);
+        for _ in 0..5 {
+            let taken: Vec<_> = (0..3).map(|_| spares.take_large()).collect();
+            taken.into_iter().for_each(|buffer| spares.give(buffer));
+        }
+        spares.free_unused();
+        assert_eq!(spares.large.buffers.len(), 3);
+        spares.free_unused();
+        assert_eq!(spares.large.buffers.len(), 0);
+        assert_eq!(spares.take_large().capacity(), LARGE_CAPACITY);
+    }
+}

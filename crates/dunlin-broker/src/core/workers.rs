@@ -3,6 +3,7 @@
 use super::GroupName;
 use super::forward::{Batch, Forward};
 use super::granted::{Granted, SessionKey, SubscriberKey};
+use super::pressure::SPARSE;
 use super::retained::RetainedCursor;
 use super::{ConnectionKey, Core, RecordNumber, WorkerNumber};
 use dunlin_protocol::Instant;
@@ -49,6 +50,21 @@ impl InterestState {
             taken: vec![0; workers],
             awaited: VecDeque::new(),
         }
+    }
+
+    /// Gives back room that few of the Topic Filters need which were here once.
+    pub(super) fn shrink(&mut self) {
+        if self.filters.len() < self.filters.capacity() / SPARSE {
+            self.filters.shrink_to(2 * self.filters.len());
+        }
+        if self.groups.len() < self.groups.capacity() / SPARSE {
+            self.groups.shrink_to(2 * self.groups.len());
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn capacities(&self) -> [usize; 2] {
+        [self.filters.capacity(), self.groups.capacity()]
     }
 
     /// How many SUBACKs wait.

@@ -163,7 +163,10 @@ impl Worker {
                 WorkerMessage::Pressure(pressure) => {
                     self.parts.core.handle_pressure(now, pressure);
                 }
-                WorkerMessage::GiveBack(give_back) => give_back(),
+                WorkerMessage::GiveBack(give_back) => {
+                    self.parts.core.free_unused();
+                    give_back();
+                }
                 WorkerMessage::Limited(cause, count) => self.parts.core.count_limit(cause, count),
                 WorkerMessage::Report(values) => self.parts.core.report(values),
                 WorkerMessage::Stop => {

@@ -572,3 +572,33 @@ fn who_has_sent_connect_is_not_put_out() {
     assert_eq!(broker.key(asked), Some(asked_key));
     assert_eq!(broker.core(0).door(now), Door::Shut);
 }
+
+#[test]
+fn tables_give_back_what_a_crowd_has_needed() {
+    let mut broker = Broker::with(2, Limits { sys_interval_secs: 0, ..Limits::default() });
+    let stays = broker.join(connect("stays").expiry(100)).0;
+    broker.send(stays, subscribe(&["stays", "$share/group/stays"], QoS::AtLeastOnce));
+    broker.receive(stays);
+    let crowd: Vec<_> = (0..200).map(|at| broker.client(&format!("crowd-{at}"))).collect();
+    for (at, link) in crowd.iter().enumerate() {
+        let filters = [format!("crowd/{at}"), format!("$share/{at}/crowd")];
+        broker.send(*link, subscribe(&filters.each_ref().map(String::as_str), QoS::AtMostOnce));
+    }
+    let capacities = |broker: &mut Broker| -> Vec<usize> {
+        let all = (0..2).flat_map(|worker| {
+            let core = broker.core(worker);
+            core.free_unused();
+            let [filters, groups] = core.interest.capacities();
+            [filters, groups, core.registry.capacity()]
+        });
+        all.collect()
+    };
+    assert!(capacities(&mut broker).iter().all(|capacity| *capacity > 50));
+    crowd.into_iter().for_each(|link| broker.cut(link));
+    broker.run();
+    assert!(capacities(&mut broker).iter().all(|capacity| *capacity < 10));
+    let (again, is_present) = broker.join(connect("stays").resume().expiry(100));
+    assert!(is_present, "it is found");
+    broker.send(again, Packet::Publish(publish("stays", "x", QoS::AtMostOnce, 1)));
+    assert_eq!(broker.payloads(again), ["x", "x"]);
+}
