@@ -105,7 +105,7 @@ pub enum ConnectError {
     Proxy {
         /// Host and port of the proxy.
         proxy: String,
-        /// What it says, or what is wrong with that.
+        /// What it says, what is wrong with that, or why it can't be reached.
         source: Arc<io::Error>,
     },
     /// There is no TLS with this server: it, or its certificate, is not what was asked for, or it

@@ -73,8 +73,14 @@ impl Proxy {
 
     /// A connection through which the server's bytes come, and nobody else's.
     pub(crate) async fn connect(&mut self, server: &Tcp) -> Result<TcpStream, ConnectError> {
-        let stream = self.tcp.connect().await?;
         let proxy = self.tcp.peer();
+        let stream = match self.tcp.connect().await {
+            // It is the proxy that can't be reached: of the server nothing is known.
+            Err(ConnectError::Transport { source, .. } | ConnectError::Resolve { source, .. }) => {
+                return Err(ConnectError::Proxy { proxy, source });
+            }
+            connected => connected?,
+        };
         let opened = self.open(stream, server).await;
         opened.map_err(|source| ConnectError::Proxy { proxy, source: Arc::new(source) })
     }
@@ -194,6 +200,21 @@ mod tests {
             Err(error) => panic!("{error:?}"),
         };
         (outcome, task.await.expect("it ends"))
+    }
+
+    #[tokio::test]
+    async fn a_proxy_that_is_not_there_is_named() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = gone.local_addr().expect("an address").to_string();
+        drop(gone);
+        let server = Tcp { host: "broker.example".to_owned(), port: 8883 };
+        for peer in [address.as_str(), "nowhere.invalid:1080"] {
+            let mut proxy = Proxy::parse(&format!("socks5://{peer}")).expect("a proxy");
+            match proxy.connect(&server).await {
+                Err(ConnectError::Proxy { proxy, .. }) => assert_eq!(proxy, peer),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 
     #[tokio::test]
