@@ -236,7 +236,9 @@ impl Subscriber {
                 _ => Interruption::Final(failure),
             });
         }
-        self.was_accepted = true;
+        if std::mem::replace(&mut self.was_accepted, true) && !self.args.connect.quiet {
+            eprintln!("connected again");
+        }
         let mut answers = self.subscribe(link)?;
         let mut to_acknowledge = Vec::new();
         // QoS 2 messages that were printed and not yet released.

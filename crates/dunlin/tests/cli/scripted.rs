@@ -120,7 +120,8 @@ fn a_subscriber_connects_again() {
     running.wait_for("the network connection was closed; connecting again");
     let message: &[u8] = &[0x30, 5, 0, 1, b'b', 0, b'x'];
     let _connection = script.answer(&[ACCEPTED, &[suback, message].concat()]);
-    assert_eq!(running.end().stdout, "x");
+    let ended = running.end();
+    assert_eq!((ended.stdout.as_str(), ended.stderr.as_str()), ("x", "connected again"));
 }
 
 #[test]
@@ -138,6 +139,7 @@ fn a_subscriber_waits_for_a_broker_that_is_away_for_a_while() {
     let _connection = script.answer(&[ACCEPTED, &[suback, message].concat()]);
     let ended = running.end();
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), "x"));
+    assert_eq!(ended.stderr, "connected again");
 }
 
 #[test]
