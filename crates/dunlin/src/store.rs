@@ -240,7 +240,8 @@ impl StoreArgs {
                 if lost > 0 {
                     eprintln!("warning: the store that was copied was damaged: {}", missing(lost));
                 }
-                print(&format!("{records} records were imported into {}\n", folder.display()))
+                let are = if records == 1 { "record was" } else { "records were" };
+                print(&format!("{records} {are} imported into {}\n", folder.display()))
             }
         }
     }
@@ -301,7 +302,8 @@ impl To {
         let place = if self.to == Path::new("-") {
             "standard output".to_owned()
         } else {
-            print(&format!("{records} records are in {}\n", self.to.display()))?;
+            let are = if records == 1 { "record is" } else { "records are" };
+            print(&format!("{records} {are} in {}\n", self.to.display()))?;
             self.to.display().to_string()
         };
         let task = format!("{place} has what is left of a damaged store: {}", missing(lost));

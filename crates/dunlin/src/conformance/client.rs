@@ -34,7 +34,8 @@ impl ConformanceArgs {
             if let Some(case) = silent.first() {
                 let count = silent.len();
                 let version = case.version;
-                notes.push(format!("{count} checks left out: it does not speak MQTT {version}"));
+                let checks = if count == 1 { "check" } else { "checks" };
+                notes.push(format!("{count} {checks} left out: it does not speak MQTT {version}"));
             }
         }
         let progress = super::Progress::new(asked.len());

@@ -162,11 +162,9 @@ impl ConformanceArgs {
         progress.end();
         let mut notes = target.capabilities.notes();
         if let Some(case) = silent.first() {
-            notes.push(format!(
-                "{} checks left out: it does not speak MQTT {}",
-                silent.len(),
-                case.version
-            ));
+            let (count, version) = (silent.len(), case.version);
+            let checks = if count == 1 { "check" } else { "checks" };
+            notes.push(format!("{count} {checks} left out: it does not speak MQTT {version}"));
         }
         let report = Report::new(format!("mqtt://{}", target.address), notes, findings);
         self.finish(&report, &target.is_interrupted)
@@ -284,6 +282,7 @@ fn list<B>(cases: &[dunlin_conformance::Case<B>]) -> String {
         let _ = writeln!(text, "{}: {}", case.name(), case.check.looks_for);
         let _ = writeln!(text, "    {}", statements.join(" "));
     }
-    let _ = writeln!(text, "{} checks", cases.len());
+    let checks = if cases.len() == 1 { "check" } else { "checks" };
+    let _ = writeln!(text, "{} {checks}", cases.len());
     text
 }

@@ -74,6 +74,8 @@ fn only_chooses_by_name_and_by_statement() {
         names.filter_map(|line| Some(line.split_once(": ")?.0.to_owned())).collect::<Vec<_>>()
     };
     assert!(names(&[]).len() > 100);
+    let one = run(&["conformance", "--list", "--only", "v5/connect/second-connect-closes"]);
+    assert!(one.stdout.ends_with("\n1 check\n"), "{one:?}");
     let both = ["v311/connect/second-connect-closes", "v5/connect/second-connect-closes"];
     assert_eq!(names(&["--only", "connect/second"]), both);
     assert_eq!(names(&["--only", "MQTT-3.1.0-2", "--only", "MQTT3-3.1.0-2"]), both);

@@ -236,6 +236,23 @@ fn a_broker_starts_with_what_is_left_counts_what_is_lost_and_refuses_what_is_gon
 }
 
 #[test]
+fn one_record_is_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    let broker = start(&from);
+    let address = ["-p", &broker.port, "-t", "a", "-q", "1"];
+    run(&[&["pub", "-r", "-m", "x"], &address[..]].concat()).check(0, "", "");
+    broker.running.signal("TERM");
+    assert_eq!(broker.running.end().code, Some(0));
+    let file = folder.path().join("export");
+    let (from, to, file) = (text(&from), text(&to), text(&file));
+    let exported = format!("1 record is in {file}\n");
+    run(&["store", "export", from, "--to", file]).check(0, &exported, "");
+    let imported = format!("1 record was imported into {to}\n");
+    run(&["store", "import", to, "--from", file]).check(0, &imported, "");
+}
+
+#[test]
 fn a_part_of_an_import_is_no_store() {
     let folder = tempfile::tempdir().expect("a folder");
     let (data, file) = (folder.path().join("data"), folder.path().join("export"));
