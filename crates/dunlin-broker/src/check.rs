@@ -1,50 +1,74 @@
 //! Looks at the files that a configuration names as a start would, and starts nothing.
 
 use crate::auth::{BackEnd, read_keys, read_passwords};
-use crate::config::{ConfigError, LoadedConfig};
+use crate::config::{ConfigError, Flag, LoadedConfig};
 use crate::rights;
 use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT};
+use std::collections::BTreeMap;
+use std::path::Path;
 
 impl LoadedConfig {
+    /// Loads a configuration as [`LoadedConfig::load`] does, and looks at its files as
+    /// [`LoadedConfig::check_files`] does, with all the operator's mistakes that can be told beside
+    /// each other. While there are any, what was loaded lacks what they are about.
+    pub fn check(
+        file: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+        flags: &[Flag],
+    ) -> (Self, Vec<ConfigError>) {
+        let (loaded, mut mistakes) = Self::load_all(file, environment, flags);
+        // The rest may be wrong only because a value is missing.
+        if mistakes.is_empty() {
+            mistakes = loaded.compare();
+            mistakes.extend(loaded.check_files());
+        }
+        (loaded, mistakes)
+    }
+
     /// Reads all files that a broker would read at its start but for the data folder: users, keys,
     /// secrets, rules, certificates. Whoever asks should be whom the broker runs as.
     ///
-    /// # Errors
-    /// The first that is of no use: the setting that names it and where that is set, the file, what
-    /// is wrong with it, and the mend.
-    pub fn check_files(&self) -> Result<(), ConfigError> {
+    /// Gives those that are of no use: of each the setting that names it and where that is set, the
+    /// file, what is wrong with it, and the mend.
+    pub fn check_files(&self) -> Vec<ConfigError> {
         let config = &self.config;
+        let mut mistakes = Vec::new();
         let wrong = |key, error: &dyn ToString| {
             let (origin, reason) = (self.origin(key).clone(), error.to_string());
             ConfigError::Value { origin, key, reason }
         };
-        read_passwords(config).map_err(|error| wrong("auth.password_file", &error))?;
-        if let Some(path) = &config.auth.jwt.key_file {
-            read_keys(path, &config.auth.jwt.algorithms)
-                .map_err(|error| wrong("auth.jwt.key_file", &error))?;
+        if let Err(error) = read_passwords(config) {
+            mistakes.push(wrong("auth.password_file", &error));
         }
-        BackEnd::read(&config.auth.http).map_err(|error| wrong(error.key, &error.fault()))?;
-        if let Some(path) = &config.rights.file {
-            rights::read(path).map_err(|error| wrong("rights.file", &error))?;
+        if let Some(path) = &config.auth.jwt.key_file
+            && let Err(error) = read_keys(path, &config.auth.jwt.algorithms)
+        {
+            mistakes.push(wrong("auth.jwt.key_file", &error));
+        }
+        if let Err(error) = BackEnd::read(&config.auth.http) {
+            mistakes.push(wrong(error.key, &error.fault()));
+        }
+        if let Some(path) = &config.rights.file
+            && let Err(error) = rights::read(path)
+        {
+            mistakes.push(wrong("rights.file", &error));
         }
         for listener in &config.listeners {
             let Some(files) = &listener.tls else { continue };
             let is_web = listener.web_socket.is_some();
-            files.load(if is_web { ALPN_HTTP } else { ALPN_MQTT }).map_err(|error| {
-                wrong("listeners", &format_args!("{}: {error}", listener.url()))
-            })?;
+            if let Err(error) = files.load(if is_web { ALPN_HTTP } else { ALPN_MQTT }) {
+                mistakes.push(wrong("listeners", &format_args!("{}: {error}", listener.url())));
+            }
         }
-        Ok(())
+        mistakes
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
     use tempfile::TempDir;
 
     fn write(folder: &TempDir, name: &str, text: &str) {
@@ -54,13 +78,14 @@ mod tests {
     }
 
     /// What is said of a configuration whose files are in a folder, without the folder's name.
-    fn checked(folder: &TempDir, text: &str) -> Result<(), String> {
+    fn checked(folder: &TempDir, text: &str) -> Vec<String> {
         let folder = folder.path().display().to_string();
         let text = text.replace('@', &folder);
         let loaded =
             LoadedConfig::from_layers(Some((Path::new("d.toml"), &text)), &BTreeMap::new(), &[]);
         let loaded = loaded.expect("legal");
-        loaded.check_files().map_err(|error| error.to_string().replace(&folder, "@"))
+        let mistakes = loaded.check_files();
+        mistakes.iter().map(|error| error.to_string().replace(&folder, "@")).collect()
     }
 
     #[test]
@@ -80,7 +105,7 @@ mod tests {
         let http = "[auth.http]\nurl = 'https://a'\nca_file = '@/certificate'\n\
                     bearer_file = '@/secret'";
         let all = format!("{tls}\n[rights]\nfile = '@/rules'\n{jwt}\n{http}\n");
-        assert_eq!(checked(&folder, &all), Ok(()));
+        assert_eq!(checked(&folder, &all), [""; 0]);
         let users = "[auth]\npassword_file = '@/missing'";
         for (text, message) in [
             (users.to_owned(), "d.toml:2: auth.password_file: @/missing: No such file"),
@@ -118,9 +143,18 @@ mod tests {
                 "d.toml:1: listeners: mqtts://127.0.0.1:8883: @/secret: there is no revocation list",
             ),
         ] {
-            let told = checked(&folder, &text).expect_err("of no use");
+            let [told] = &checked(&folder, &text)[..] else { panic!("one is of no use") };
             assert!(told.starts_with(message), "{message}\n{told}");
             assert!(!told.contains('\n'), "{told}");
+        }
+        let text = format!("{all}[auth]\npassword_file = '@/missing'\n");
+        let text = text.replace("@/public", "@/missing").replace("@/rules", "@/secret");
+        let text = text.replace("@/certificate&", "@/missing&");
+        let told = checked(&folder, &text);
+        let keys = ["auth.password_file", "auth.jwt.key_file", "rights.file", "listeners"];
+        assert_eq!(told.len(), keys.len(), "{told:?}");
+        for (told, key) in told.iter().zip(keys) {
+            assert!(told.contains(&format!(": {key}: ")), "{key}: {told}");
         }
     }
 }

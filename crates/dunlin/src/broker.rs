@@ -101,22 +101,16 @@ impl BrokerArgs {
             Some(Printed::Page) => return print(&config::reference_page()),
             None => {}
         }
-        let loaded = self.load(&environment())?;
-        let filter = log_filter(&loaded)?;
-        for warning in loaded.warnings() {
-            eprintln!("warning: {warning}");
-        }
+        let (file, environment, flags) = (self.config.as_deref(), environment(), self.flags()?);
         if self.check {
-            loaded.check_files().map_err(|error| Failure::usage(error.to_string()))?;
-            return print(&loaded.to_toml());
+            return check(LoadedConfig::check(file, &environment, &flags));
         }
+        let loaded =
+            LoadedConfig::load(file, &environment, &flags).map_err(|mistake| wrong(&mistake))?;
+        let filter = log_filter(&loaded).map_err(|mistake| wrong(&mistake))?;
+        warn(&loaded);
         start_logging(filter);
         serve(loaded.config)
-    }
-
-    fn load(&self, environment: &BTreeMap<String, String>) -> Result<LoadedConfig, Failure> {
-        LoadedConfig::load(self.config.as_deref(), environment, &self.flags()?)
-            .map_err(|error| Failure::usage(error.to_string()))
     }
 
     /// The settings that were given as flags.
@@ -161,7 +155,44 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
-fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
+/// Shows a configuration, or all mistakes of it.
+fn check((loaded, mut mistakes): (LoadedConfig, Vec<ConfigError>)) -> Result<(), Failure> {
+    mistakes.extend(log_filter(&loaded).err());
+    if mistakes.is_empty() {
+        warn(&loaded);
+        return print(&loaded.to_toml());
+    }
+    // Each in a line of its own, which begins like the first.
+    let mistakes: Vec<String> = mistakes.iter().map(ConfigError::to_string).collect();
+    Err(Failure::usage(mistakes.join("\nerror: ")))
+}
+
+fn wrong(mistake: &ConfigError) -> Failure {
+    Failure::usage(mistake.to_string())
+}
+
+fn warn(loaded: &LoadedConfig) {
+    for warning in loaded.warnings() {
+        eprintln!("warning: {warning}");
+    }
+}
+
+/// What may stand behind a target, or for all of them.
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// The part of a filter that is neither a level nor a target with one. The library takes a word
+/// alone for a target, so that a misspelt level would silence all others.
+fn misspelt_level(filter: &str) -> Option<&str> {
+    // Spans have syntax of their own.
+    let parts = filter.split(',').filter(|part| !part.contains(['[', ']', '{', '}']));
+    let levels = parts.map(|part| part.rsplit_once('=').map_or(part, |(_, level)| level).trim());
+    let is_level = |word: &str| LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level));
+    let is_number = |word: &str| matches!(word.as_bytes(), [b'0'..=b'5']);
+    let mut words = levels.filter(|word| !word.is_empty());
+    words.find(|word| !is_level(word) && !is_number(word))
+}
+
+fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, ConfigError> {
     let filter = &loaded.config.log;
     let of_requests = |part: &&str| part.trim_start().starts_with("ureq");
     if let Some(part) = filter.split(',').find(of_requests) {
@@ -169,16 +200,24 @@ fn log_filter(loaded: &LoadedConfig) -> Result<EnvFilter, Failure> {
         let reason = format!(
             "{part:?} would write the secret of auth.http.bearer_file into the log; leave it away"
         );
-        return Err(Failure::usage(ConfigError::Value { origin, key: "log", reason }.to_string()));
+        return Err(ConfigError::Value { origin, key: "log", reason });
     }
     // What the store's engine does is its own affair, unless somebody asks for it.
     // A block that can't be read is told of once by the store, and many times by lsm_tree.
     // What goes out to a back end of logins is nobody's to read, whatever is asked for.
     let quiet = format!("fjall=warn,lsm_tree=off,{filter},ureq=off,ureq_proto=off");
-    EnvFilter::try_new(filter).and_then(|_| EnvFilter::try_new(quiet)).map_err(|error| {
+    let parsed = match misspelt_level(filter) {
+        Some(word) => Err(format!("{word:?} is no level; the levels are {}", LEVELS.join(", "))),
+        None => EnvFilter::try_new(filter)
+            .and_then(|_| EnvFilter::try_new(quiet))
+            .map_err(|error| error.to_string()),
+    };
+    parsed.map_err(|error| {
         let origin = loaded.origin("log").clone();
-        let reason = format!("{filter:?} is no filter like \"info\": {error}");
-        Failure::usage(ConfigError::Value { origin, key: "log", reason }.to_string())
+        let reason = format!(
+            "{filter:?} is no filter like \"info\" or \"warn,dunlin_broker=debug\": {error}"
+        );
+        ConfigError::Value { origin, key: "log", reason }
     })
 }
 

@@ -177,7 +177,8 @@ const fn unknown(candidate: &Candidate) -> Verdict {
     match candidate.login.enhanced {
         Some(_) => Verdict::Deny(
             ReasonCode::BadAuthenticationMethod,
-            "nobody can log in by its Authentication Method",
+            "nobody can log in by its Authentication Method; for SCRAM `dunlin passwd --scram` adds \
+             what users need",
         ),
         None => Verdict::Deny(ReasonCode::BadUserNameOrPassword, "nobody of this name is known"),
     }

@@ -178,6 +178,17 @@ impl LoadedConfig {
         environment: &BTreeMap<String, String>,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
+        let (loaded, mistakes) = Self::load_all(file, environment, flags);
+        loaded.unless(mistakes)
+    }
+
+    /// The values alone, with all that are no values of their settings; such a setting is as if it was
+    /// not set. What does not go together [`LoadedConfig::compare`] tells.
+    pub(crate) fn load_all(
+        file: Option<&Path>,
+        environment: &BTreeMap<String, String>,
+        flags: &[Flag],
+    ) -> (Self, Vec<ConfigError>) {
         let named = match (file, environment.get(FILE_VARIABLE)) {
             (Some(path), _) => Some((path.to_owned(), Origin::Flag("--config".to_owned()))),
             (None, Some(path)) if !path.is_empty() => {
@@ -185,13 +196,17 @@ impl LoadedConfig {
             }
             _ => None,
         };
-        let Some((path, origin)) = named else {
-            return Self::from_layers(None, environment, flags);
-        };
-        match std::fs::read_to_string(&path) {
-            Ok(text) => Self::from_layers(Some((&path, &text)), environment, flags),
-            Err(reason) => Err(ConfigError::Unreadable { origin, path, reason }),
-        }
+        let mut mistakes = Vec::new();
+        let file = named.and_then(|(path, origin)| match std::fs::read_to_string(&path) {
+            Ok(text) => Some((path, text)),
+            Err(reason) => {
+                mistakes.push(ConfigError::Unreadable { origin, path, reason });
+                None
+            }
+        });
+        let file = file.as_ref().map(|(path, text)| (path.as_path(), text.as_str()));
+        let loaded = Self::put_together(file, environment, flags, &mut mistakes);
+        (loaded, mistakes)
     }
 
     /// Puts the layers together: the file's name and text, the environment, and the flags. Only
@@ -204,42 +219,65 @@ impl LoadedConfig {
         environment: &BTreeMap<String, String>,
         flags: &[Flag],
     ) -> Result<Self, ConfigError> {
+        let mut mistakes = Vec::new();
+        Self::put_together(file, environment, flags, &mut mistakes).unless(mistakes)
+    }
+
+    /// The operator's first mistake, or this.
+    fn unless(self, mut mistakes: Vec<ConfigError>) -> Result<Self, ConfigError> {
+        if mistakes.is_empty() {
+            mistakes = self.compare();
+        }
+        mistakes.into_iter().next().map_or(Ok(self), Err)
+    }
+
+    fn put_together(
+        file: Option<(&Path, &str)>,
+        environment: &BTreeMap<String, String>,
+        flags: &[Flag],
+        mistakes: &mut Vec<ConfigError>,
+    ) -> Self {
         let mut loaded =
             Self { config: Config::default(), origins: BTreeMap::new(), fixed: BTreeSet::new() };
         if let Some((path, text)) = file {
-            FileLayer { path, text }.apply(&mut loaded)?;
+            FileLayer { path, text }.apply(&mut loaded, mistakes);
         }
-        loaded.apply_environment(environment)?;
-        loaded.apply_flags(flags)?;
-        if let Some(listener) = loaded.config.exposed_listener() {
-            let (origin, listener) = (loaded.origin("listeners").clone(), listener.url());
-            return Err(ConfigError::Exposed { origin, listener });
+        loaded.apply_environment(environment, mistakes);
+        loaded.apply_flags(flags, mistakes);
+        loaded
+    }
+
+    /// Values that don't go together; one that is missing could be the cause.
+    pub(crate) fn compare(&self) -> Vec<ConfigError> {
+        let mut mistakes = Vec::new();
+        if let Some(listener) = self.config.exposed_listener() {
+            let (origin, listener) = (self.origin("listeners").clone(), listener.url());
+            mistakes.push(ConfigError::Exposed { origin, listener });
         }
-        if let Some(listener) = loaded.config.plaintext_listener() {
-            let (origin, listener) =
-                (loaded.origin("listeners").clone(), Box::new(listener.clone()));
-            return Err(ConfigError::Plaintext { origin, listener });
+        if let Some(listener) = self.config.plaintext_listener() {
+            let (origin, listener) = (self.origin("listeners").clone(), Box::new(listener.clone()));
+            mistakes.push(ConfigError::Plaintext { origin, listener });
         }
-        if let Some(listener) = loaded.config.closed_listener() {
-            let (origin, key) = (loaded.origin("allow_anonymous").clone(), "allow_anonymous");
+        if let Some(listener) = self.config.closed_listener() {
+            let (origin, key) = (self.origin("allow_anonymous").clone(), "allow_anonymous");
             let reason = format!(
                 "false lets nobody in by {}; name the users in an auth.password_file, give the \
                  listener a client_ca, or leave it out",
                 listener.url()
             );
-            return Err(ConfigError::Value { origin, key, reason });
+            mistakes.push(ConfigError::Value { origin, key, reason });
         }
-        if let Some((key, reason)) = loaded.config.auth.mistake() {
+        if let Some((key, reason)) = self.config.auth.mistake() {
             // If the setting itself was left out, one of its table was not.
             let table = settings().map(|setting| setting.key);
             let table = table.filter(|other| table_of(other) == table_of(key));
-            let mut origins = [key].into_iter().chain(table).map(|key| loaded.origin(key));
+            let mut origins = [key].into_iter().chain(table).map(|key| self.origin(key));
             let origin = origins.find(|origin| **origin != Origin::Default);
             let origin = origin.cloned().unwrap_or(Origin::Default);
             let reason = reason.to_owned();
-            return Err(ConfigError::Value { origin, key, reason });
+            mistakes.push(ConfigError::Value { origin, key, reason });
         }
-        Ok(loaded)
+        mistakes
     }
 
     /// Where the setting with this key was last set.
@@ -251,8 +289,14 @@ impl LoadedConfig {
     pub fn warnings(&self) -> Vec<String> {
         let Config { data, listeners, durability, .. } = &self.config;
         let by_listener = listeners.iter().any(|listener| listener.durability.is_some());
+        let is_given = match self.origin("durability") {
+            Origin::Default => false,
+            // A file with all settings has it at its default.
+            Origin::File(..) => durability.default != Config::default().durability.default,
+            Origin::Environment(_) | Origin::Flag(_) => true,
+        };
         let given = [
-            ("durability", *self.origin("durability") != Origin::Default),
+            ("durability", is_given),
             ("durability_by_topic", !durability.topics.is_empty()),
             ("listeners", by_listener),
         ];
@@ -293,7 +337,8 @@ impl LoadedConfig {
     fn apply_environment(
         &mut self,
         environment: &BTreeMap<String, String>,
-    ) -> Result<(), ConfigError> {
+        mistakes: &mut Vec<ConfigError>,
+    ) {
         let known: BTreeMap<String, &'static Setting> =
             settings().map(|setting| (setting.environment_variable(), setting)).collect();
         for (variable, value) in environment {
@@ -304,7 +349,8 @@ impl LoadedConfig {
             if let Some(setting) = known.get(variable) {
                 // An empty variable is how scripts say "not set".
                 if !value.is_empty() {
-                    self.set(setting, origin, setting.kind.read_text(value))?;
+                    let read = setting.kind.read_text(value);
+                    mistakes.extend(self.set(setting, origin, read).err());
                 }
                 continue;
             }
@@ -313,20 +359,18 @@ impl LoadedConfig {
             let nearest = nearest(variable, known.keys().map(String::as_str)).map(str::to_owned);
             let is_ours = OWN_PREFIXES.iter().any(|prefix| variable.starts_with(prefix));
             if nearest.is_some() || is_ours {
-                return Err(ConfigError::Unknown { origin, key: variable.clone(), nearest });
+                mistakes.push(ConfigError::Unknown { origin, key: variable.clone(), nearest });
             }
         }
-        Ok(())
     }
 
-    fn apply_flags(&mut self, flags: &[Flag]) -> Result<(), ConfigError> {
+    fn apply_flags(&mut self, flags: &[Flag], mistakes: &mut Vec<ConfigError>) {
         let mut lists = BTreeMap::<_, String>::new();
         for flag in flags {
             let origin = Origin::Flag(flag.name.clone());
             let Some(setting) = settings().find(|setting| setting.key == flag.key) else {
-                let nearest = nearest(&flag.key, settings().map(|setting| setting.key));
-                let (key, nearest) = (flag.key.clone(), nearest.map(str::to_owned));
-                return Err(ConfigError::Unknown { origin, key, nearest });
+                mistakes.push(unknown(origin, flag.key.clone()));
+                continue;
             };
             let value = match setting.kind {
                 // Given again, a flag adds to a list.
@@ -338,9 +382,8 @@ impl LoadedConfig {
                 }
                 kind => kind.read_text(&flag.value),
             };
-            self.set(setting, origin, value)?;
+            mistakes.extend(self.set(setting, origin, value).err());
         }
-        Ok(())
     }
 }
 
@@ -356,16 +399,20 @@ impl FileLayer<'_> {
         Origin::File(self.path.to_owned(), before.matches('\n').count() + 1)
     }
 
-    fn apply(&self, loaded: &mut LoadedConfig) -> Result<(), ConfigError> {
-        let document = DeTable::parse(self.text).map_err(|error| ConfigError::Syntax {
-            origin: self.origin(&error.span().unwrap_or(0..0)),
-            message: error.message().trim().replace('\n', "; "),
-        })?;
-        let mut mistakes = Vec::new();
-        self.apply_table(document.get_ref(), "", loaded, &mut mistakes);
+    fn apply(&self, loaded: &mut LoadedConfig, mistakes: &mut Vec<ConfigError>) {
+        let document = match DeTable::parse(self.text) {
+            Ok(document) => document,
+            Err(error) => {
+                let origin = self.origin(&error.span().unwrap_or(0..0));
+                let message = error.message().trim().replace('\n', "; ");
+                return mistakes.push(ConfigError::Syntax { origin, message });
+            }
+        };
+        let mut own = Vec::new();
+        self.apply_table(document.get_ref(), "", loaded, &mut own);
         // The table is sorted by name; the operator reads from the top.
-        let first = mistakes.into_iter().min_by_key(ConfigError::line);
-        first.map_or(Ok(()), Err)
+        own.sort_by_key(ConfigError::line);
+        mistakes.append(&mut own);
     }
 
     fn apply_table(
@@ -380,15 +427,18 @@ impl FileLayer<'_> {
             let origin = self.origin(&name.span());
             if let Some(setting) = settings().find(|setting| setting.key == key) {
                 let read = match (setting.kind, value.get_ref()) {
-                    (Kind::Listeners, DeValue::Array(items)) => self
-                        .listeners(items.iter())
-                        .map(|listeners| setting.kind.check_listeners(listeners)),
-                    (Kind::TopicDurability, DeValue::Array(items)) => self
-                        .topic_rules(setting.key, items.iter())
-                        .map(|rules| Ok(Value::TopicDurability(rules))),
-                    (kind, value) => Ok(kind.read_toml(value)),
+                    (Kind::Listeners, DeValue::Array(items)) => {
+                        gathered(items.iter().map(|item| self.listener(item)), mistakes)
+                            .map(|listeners| setting.kind.check_listeners(listeners))
+                    }
+                    (Kind::TopicDurability, DeValue::Array(items)) => {
+                        let rules = items.iter().map(|item| self.topic_rule(setting.key, item));
+                        gathered(rules, mistakes).map(|rules| Ok(Value::TopicDurability(rules)))
+                    }
+                    (kind, value) => Some(kind.read_toml(value)),
                 };
-                mistakes.extend(read.and_then(|read| loaded.set(setting, origin, read)).err());
+                let set = read.map_or(Ok(()), |read| loaded.set(setting, origin, read));
+                mistakes.extend(set.err());
                 continue;
             }
             let table_prefix = format!("{key}.");
@@ -396,58 +446,50 @@ impl FileLayer<'_> {
                 DeValue::Table(inner) if settings().any(|s| s.key.starts_with(&table_prefix)) => {
                     self.apply_table(inner, &table_prefix, loaded, mistakes);
                 }
+                DeValue::Table(_) => {
+                    let nearest = nearest(&key, settings().map(|setting| table_of(setting.key)));
+                    let nearest = nearest.map(str::to_owned);
+                    mistakes.push(ConfigError::Unknown { origin, key, nearest });
+                }
                 _ => mistakes.push(unknown(origin, key)),
             }
         }
     }
 
-    fn listeners<'t, 'i: 't>(
-        &self,
-        items: impl Iterator<Item = &'t Spanned<DeValue<'i>>>,
-    ) -> Result<Vec<Listener>, ConfigError> {
-        items.map(|item| self.listener(item)).collect()
-    }
-
-    fn topic_rules<'t, 'i: 't>(
+    fn topic_rule(
         &self,
         key: &'static str,
-        items: impl Iterator<Item = &'t Spanned<DeValue<'i>>>,
-    ) -> Result<Vec<(TopicFilter, Durability)>, ConfigError> {
-        items
-            .map(|item| {
-                // A table of its own has no place but those of its keys.
-                let mut span = item.span();
-                if let DeValue::Table(table) = item.get_ref() {
-                    const NAMES: [&str; 2] = ["topic_filter", "durability"];
-                    let mut names: Vec<_> = table.keys().collect();
-                    names.sort_by_key(|name| name.span().start);
-                    span = names.first().map_or(span, |name| name.span());
-                    if let Some(name) =
-                        names.into_iter().find(|name| !NAMES.contains(&name.get_ref().as_ref()))
-                    {
-                        let origin = self.origin(&name.span());
-                        let key = name.get_ref().to_string();
-                        let nearest = nearest(&key, NAMES).map(str::to_owned);
-                        return Err(ConfigError::Unknown { origin, key, nearest });
-                    }
-                }
-                let wrong = |reason| ConfigError::Value { origin: self.origin(&span), key, reason };
-                let text = |name| match item.get_ref() {
-                    DeValue::Table(table) => match table.get(name).map(Spanned::get_ref) {
-                        Some(DeValue::String(text)) if table.len() == 2 => Some(text),
-                        _ => None,
-                    },
-                    _ => None,
-                };
-                let (Some(topic_filter), Some(level)) = (text("topic_filter"), text("durability"))
-                else {
-                    let expected =
-                        "expected { topic_filter = \"telemetry/#\", durability = \"written\" }";
-                    return Err(wrong(expected.to_owned()));
-                };
-                topic_rule(topic_filter, level).map_err(wrong)
-            })
-            .collect()
+        item: &Spanned<DeValue<'_>>,
+    ) -> Result<(TopicFilter, Durability), ConfigError> {
+        // A table of its own has no place but those of its keys.
+        let mut span = item.span();
+        if let DeValue::Table(table) = item.get_ref() {
+            const NAMES: [&str; 2] = ["topic_filter", "durability"];
+            let mut names: Vec<_> = table.keys().collect();
+            names.sort_by_key(|name| name.span().start);
+            span = names.first().map_or(span, |name| name.span());
+            if let Some(name) =
+                names.into_iter().find(|name| !NAMES.contains(&name.get_ref().as_ref()))
+            {
+                let origin = self.origin(&name.span());
+                let key = name.get_ref().to_string();
+                let nearest = nearest(&key, NAMES).map(str::to_owned);
+                return Err(ConfigError::Unknown { origin, key, nearest });
+            }
+        }
+        let wrong = |reason| ConfigError::Value { origin: self.origin(&span), key, reason };
+        let text = |name| match item.get_ref() {
+            DeValue::Table(table) => match table.get(name).map(Spanned::get_ref) {
+                Some(DeValue::String(text)) if table.len() == 2 => Some(text),
+                _ => None,
+            },
+            _ => None,
+        };
+        let (Some(topic_filter), Some(level)) = (text("topic_filter"), text("durability")) else {
+            let expected = "expected { topic_filter = \"telemetry/#\", durability = \"written\" }";
+            return Err(wrong(expected.to_owned()));
+        };
+        topic_rule(topic_filter, level).map_err(wrong)
     }
 
     fn listener(&self, item: &Spanned<DeValue<'_>>) -> Result<Listener, ConfigError> {
@@ -485,6 +527,16 @@ impl FileLayer<'_> {
         Listener::parse(url, options)
             .map_err(|error: super::ListenerError| wrong(self.origin(&span), error.to_string()))
     }
+}
+
+/// All items, unless one has a mistake.
+fn gathered<T>(
+    items: impl Iterator<Item = Result<T, ConfigError>>,
+    mistakes: &mut Vec<ConfigError>,
+) -> Option<Vec<T>> {
+    let before = mistakes.len();
+    let good = items.filter_map(|item| item.map_err(|error| mistakes.push(error)).ok()).collect();
+    (mistakes.len() == before).then_some(good)
 }
 
 fn unknown(origin: Origin, key: String) -> ConfigError {

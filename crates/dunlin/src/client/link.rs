@@ -189,6 +189,13 @@ impl Link {
                 {
                     why.push_str("; try -V 311");
                 }
+                if connack.reason_code == ReasonCode::BadAuthenticationMethod
+                    && self.exchange.is_some()
+                {
+                    why.push_str(
+                        "; leave out --scram, or give the broker users for it (`dunlin passwd --scram`)",
+                    );
+                }
                 Err(Failure::refused(connack.reason_code, why))
             }
             Ok(ClientEvent::Auth(_)) => Err(Failure::new(

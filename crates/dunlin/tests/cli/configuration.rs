@@ -44,7 +44,7 @@ fn what_is_printed_is_a_configuration_file() {
     let file = folder.path().join("d.toml");
     fs::write(&file, run(&["--print-config"]).stdout).unwrap();
     let ended = run(&["--check", "--config", file.to_str().unwrap()]);
-    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
 }
 
 #[test]
@@ -69,27 +69,30 @@ fn the_configuration_to_copy_is_one() {
     let text = configuration.replace("/etc/dunlin", folder.path().to_str().unwrap());
     fs::write(path("d.toml"), text).unwrap();
     let check = || run(&["--check", "--config", path("d.toml").to_str().unwrap()]);
-    // One file after the other, each is told of that is not there.
-    let is_told_of = |name: &str| {
+    // All files are told of that are not there; of a listener the first.
+    let is_told_of = |names: &[&str]| {
         let ended = check();
         assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
-        let named = format!("{}: ", path(name).display());
-        assert!(ended.stderr.contains(&named), "{name}: {ended:?}");
-        assert_eq!(ended.stderr.lines().count(), 1, "{ended:?}");
+        let told: Vec<&str> = ended.stderr.lines().collect();
+        assert_eq!(told.len(), names.len(), "{ended:?}");
+        for (told, name) in told.into_iter().zip(names) {
+            let named = format!("{}: ", path(name).display());
+            assert!(told.starts_with("error: ") && told.contains(&named), "{name}: {ended:?}");
+        }
     };
-    is_told_of("passwords");
+    is_told_of(&["passwords", "rules.toml", "server.pem", "server.pem", "server.pem"]);
     passwd(&path("passwords"), "gauge", "open sesame").check(
         0,
         &format!("gauge added to {}\n", path("passwords").display()),
         "",
     );
-    is_told_of("rules.toml");
+    is_told_of(&["rules.toml", "server.pem", "server.pem", "server.pem"]);
     fs::write(path("rules.toml"), rules).unwrap();
-    is_told_of("server.pem");
+    is_told_of(&["server.pem"; 3]);
     run(&["cert", "--out", folder.path().to_str().unwrap()]);
-    is_told_of("devices-ca.pem");
+    is_told_of(&["devices-ca.pem"]);
     fs::copy(path("ca.pem"), path("devices-ca.pem")).unwrap();
-    is_told_of("devices.crl");
+    is_told_of(&["devices.crl"]);
     fs::write(path("devices.crl"), empty_list(folder.path())).unwrap();
     let ended = check();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
@@ -139,7 +142,53 @@ fn mistakes_are_one_line_and_exit_code_2() {
     let ended = run(&["--log", "a=b=c"]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.stderr.starts_with("error: --log: \"a=b=c\" is no filter"), "{ended:?}");
+    for (filter, word) in [("debg", "debg"), ("info,dunlin_broker=warning", "warning")] {
+        refused(
+            &["--log", filter],
+            &format!(
+                "--log: {filter:?} is no filter like \"info\" or \"warn,dunlin_broker=debug\": \
+                 {word:?} is no level; the levels are off, error, warn, info, debug, trace"
+            ),
+        );
+    }
+    for filter in ["", "INFO", "3", "warn,,dunlin_broker=debug", "info,[login{a=b}]=trace"] {
+        assert_eq!(run(&["--check", "--log", filter]).code, Some(0), "{filter:?}");
+    }
     assert_eq!(run(&["--no-such-flag"]).code, Some(2));
+}
+
+#[test]
+fn check_names_all_mistakes_in_their_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("d.toml");
+    let text = "listeners = ['mqtt://127.0.0.1', 'http://a', { url = 'mqtt://127.0.0.1:2', od = '' }]\n\
+                wrkers = 1\n[limts]\nreceive_maximum = 7\n[limits]\nreceive_maximum = 'x'\n";
+    fs::write(&file, text).unwrap();
+    let name = file.to_str().unwrap();
+    let output = command(&["--check", "--config", name, "--set", "receive_maximum=1"])
+        .env("DUNLIN_LIMITS_QUEUE", "1")
+        .env("DUNLIN_LOG", "debg")
+        .output();
+    let ended = Ended::of(output.unwrap());
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    let told: Vec<&str> = ended.stderr.lines().collect();
+    let expected = [
+        (format!("{name}:1: listeners: "), ""),
+        (format!("{name}:1: unknown setting `od`"), ""),
+        (format!("{name}:2: unknown setting `wrkers`"), "did you mean `workers`?"),
+        (format!("{name}:3: unknown setting `limts`"), "did you mean `limits`?"),
+        (format!("{name}:6: limits.receive_maximum: "), "string"),
+        ("DUNLIN_LIMITS_QUEUE: unknown setting".to_owned(), ""),
+        (
+            "--set: unknown setting `receive_maximum`".to_owned(),
+            "did you mean `limits.receive_maximum`?",
+        ),
+        ("DUNLIN_LOG: \"debg\" is no filter".to_owned(), ""),
+    ];
+    assert_eq!(told.len(), expected.len(), "{ended:?}");
+    for (told, (start, end)) in told.into_iter().zip(expected) {
+        assert!(told.starts_with(&format!("error: {start}")) && told.ends_with(end), "{told}");
+    }
 }
 
 #[test]

@@ -170,8 +170,22 @@ fn a_password_file_of_no_use_is_one_message_and_exit_code_2() {
     );
     ended.check(2, "", &message);
     let ended = run(&["--set", &setting, "--listen", "mqtt://0.0.0.0:0", "--check"]);
-    let message = "error: --listen: passwords that come by listener mqtt://0.0.0.0:0 can be read \
-                   on the way; use mqtts:// there, or set auth.allow_plaintext = true if that is \
-                   meant\n";
-    ended.check(2, "", message);
+    let plaintext = "error: --listen: passwords that come by listener mqtt://0.0.0.0:0 can be read \
+                     on the way; use mqtts:// there, or set auth.allow_plaintext = true if that is \
+                     meant\n";
+    ended.check(2, "", &format!("{plaintext}{}", message.replace("auth.", "--set: auth.")));
+}
+
+#[test]
+fn who_offers_scram_to_a_broker_without_it_is_told_how_to_get_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("passwords");
+    passwd(&file, "gauge", "open sesame");
+    let broker = Broker::start(&["--set", &format!("auth.password_file={}", file.display())]);
+    let login = ["-u", "gauge", "-P", "open sesame", "--scram"];
+    let ended = run(&[&["pub", "-p", &broker.port, "-t", "a", "-n"], &login[..]].concat());
+    // The Reason Code, 0x8C.
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(140), ""), "{ended:?}");
+    assert!(ended.stderr.contains("`dunlin passwd --scram`"), "{ended:?}");
+    broker.running.wait_for_within("`dunlin passwd --scram` adds what users need");
 }
