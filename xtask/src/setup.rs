@@ -143,6 +143,7 @@ fn print_versions(workspace: &Workspace, python: &Path) {
         ("haproxy", ask("haproxy", "-v")),
         ("python", output(Command::new(python).arg("--version"))),
         ("paho-mqtt", installed_version(python, "paho-mqtt")),
+        ("aioquic", installed_version(python, "aioquic")),
         ("node", ask("node", "--version")),
         ("chromium", ask("chromium", "--product-version")),
         ("valgrind", ask("valgrind", "--version")),

@@ -16,4 +16,6 @@ mod mosquitto_clients;
 mod mqttjs;
 mod paho;
 mod process;
+#[cfg(feature = "quic")]
+mod quic;
 mod tls;

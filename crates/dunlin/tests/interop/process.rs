@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
@@ -26,6 +27,18 @@ pub(crate) fn shorten_deadline() {
 
 /// How many lines are kept to be shown when a test fails.
 const HISTORY_LEN: usize = 30;
+
+/// The Python of the environment that the set-up step makes.
+pub(crate) fn environment_python() -> PathBuf {
+    let built = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("lies in target");
+    let python = built.join("peers-venv/bin/python");
+    assert!(
+        python.is_file(),
+        "{} is missing; type: cargo xtask test --only set-up",
+        python.display()
+    );
+    python
+}
 
 /// A running program; dropping it kills it.
 pub(crate) struct Process {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::message::{Message, from_hex};
-use crate::process::Process;
+use crate::process::{Process, environment_python};
 
 /// The running script with its clients.
 pub(crate) struct Paho {
@@ -25,15 +25,9 @@ pub(crate) struct Event {
 impl Paho {
     /// Starts the script in the Python environment that the set-up step makes.
     pub(crate) fn start() -> Self {
-        let built = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("lies in target");
-        let python = built.join("peers-venv/bin/python");
-        assert!(
-            python.is_file(),
-            "{} is missing; type: cargo xtask test --only set-up",
-            python.display()
-        );
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop/paho_peer.py");
-        let process = Process::spawn("paho", Command::new(python).arg("-B").arg(script));
+        let process =
+            Process::spawn("paho", Command::new(environment_python()).arg("-B").arg(script));
         Self { process, waiting: VecDeque::new() }
     }
 
