@@ -25,7 +25,6 @@ pub struct ConnectingClient {
 
 impl Core {
     pub(super) fn handle_connect(&mut self, now: Instant, key: ConnectionKey, connect: Connect) {
-        self.endpoints.newcomer_speaks(key);
         if let Some(reason_code) = self.take_refusal(key) {
             self.reject(now, key, reason_code);
         } else if self.login_timeout.is_some() {
@@ -57,6 +56,7 @@ impl Core {
         admitted: Admitted,
     ) {
         let placeholder = ServerConnection::new(now, self.server_config.clone());
+        self.endpoints.newcomer_leaves(key);
         let Some(connection) = self.endpoints.connection(key) else { return };
         // Nothing more is taken from it here.
         connection.held = true;
@@ -69,7 +69,6 @@ impl Core {
     /// Takes a connection that another worker accepted, with the CONNECT that it had read.
     pub fn adopt(&mut self, now: Instant, client: ConnectingClient) -> ConnectionKey {
         let key = self.endpoints.open(now, client.protocol, client.durability);
-        self.endpoints.newcomer_speaks(key);
         if let Some(connection) = self.endpoints.connection(key) {
             // Its login, and the way here, are no silence of the Client.
             connection.read_again_at = now;

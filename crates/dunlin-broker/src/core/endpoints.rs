@@ -49,8 +49,8 @@ pub(super) struct Connection {
     pub(super) protocol: ServerConnection,
     pub(super) out: TransmitBuf,
     pub(super) session: Option<SessionKey>,
-    /// When it came, until it has a session or is over.
-    newcomer_since: Option<Instant>,
+    /// Whether it has no session yet, and is not over.
+    pub(super) is_newcomer: bool,
     /// How safe what must be before its Client relies on it.
     pub(super) durability: Durability,
     /// Whether it is in the list of those to be written at the end of the turn.
@@ -209,7 +209,7 @@ impl Endpoints {
             protocol,
             out: TransmitBuf::new(),
             session: None,
-            newcomer_since: Some(now),
+            is_newcomer: true,
             durability,
             touched: false,
             wants_room: false,
@@ -229,24 +229,8 @@ impl Endpoints {
         });
         self.counters.connections += 1;
         let key = ConnectionKey { index, generation };
-        self.newcomers.come(now, key);
+        self.newcomer_comes(now, key);
         key
-    }
-
-    /// A connection has sent CONNECT.
-    pub(super) fn newcomer_speaks(&mut self, key: ConnectionKey) {
-        let since = self.connection(key).and_then(|connection| connection.newcomer_since);
-        if let Some(since) = since {
-            self.newcomers.speak(since, key);
-        }
-    }
-
-    /// A connection has a session, or is over.
-    pub(super) fn newcomer_leaves(&mut self, key: ConnectionKey) {
-        let since = self.connection(key).and_then(|connection| connection.newcomer_since.take());
-        if let Some(since) = since {
-            self.newcomers.leave(since, key);
-        }
     }
 
     pub(super) fn release(&mut self, key: ConnectionKey) -> Option<Box<Connection>> {

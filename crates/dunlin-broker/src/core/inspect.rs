@@ -60,14 +60,7 @@ impl Core {
         assert_eq!(counters.subscriptions, subscriptions as u64, "subscriptions");
         let connections = &self.endpoints.connections;
         assert_eq!(counters.connections, connections.len() as u64, "connections");
-        let protocols = connections.indices().filter_map(|index| {
-            let connection = &connections[index];
-            connection.session.is_none().then_some(&connection.protocol)
-        });
-        let newcomers: Vec<_> = protocols.filter(|protocol| protocol.end().is_none()).collect();
-        let silent = newcomers.iter().filter(|protocol| protocol.awaits_connect());
-        let lens = (newcomers.len(), silent.count());
-        assert_eq!(self.endpoints.newcomers.lens(), lens, "connections without a session");
+        self.endpoints.check_newcomers();
         let mut connected = 0;
         for index in self.endpoints.sessions.indices() {
             let session = &self.endpoints.sessions[index];

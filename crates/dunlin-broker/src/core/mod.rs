@@ -357,11 +357,10 @@ impl Core {
             match progress {
                 Progress::NeedInput if waits_for_us => {
                     // So many acknowledgements are owed that nothing more is taken.
-                    if self.pending.held.contains_key(&key) && !self.hold_input(key) {
-                        continue;
+                    if self.stall_owing(key) {
+                        return InputState::Paused;
                     }
-                    self.endpoints.stall(key);
-                    return InputState::Paused;
+                    continue;
                 }
                 Progress::NeedInput => {
                     self.count_unfinished(key, input.len());
@@ -369,12 +368,12 @@ impl Core {
                 }
                 Progress::Packet => {
                     self.endpoints.counters.packets_received += 1;
-                    self.count_unfinished(key, 0);
+                    self.forget_unfinished(key);
                 }
                 Progress::Event(event) => {
                     self.endpoints.counters.packets_received += 1;
                     // It may have been whole with the last bytes alone, and what follows may wait.
-                    self.count_unfinished(key, 0);
+                    self.forget_unfinished(key);
                     self.handle_event(now, key, event);
                 }
                 Progress::Closed => {
@@ -634,6 +633,7 @@ impl Core {
     }
 
     /// A connection is over: its last packets are written, and its socket is closed.
+    #[cold]
     fn close(&mut self, key: ConnectionKey) {
         self.endpoints.newcomer_leaves(key);
         self.outputs.push_back(Output::Close(key));

@@ -317,6 +317,16 @@ impl Core {
         }
     }
 
+    /// What was unfinished of a connection is a whole packet now.
+    #[inline]
+    pub(super) fn forget_unfinished(&mut self, key: ConnectionKey) {
+        if !self.pressure.unfinished.is_empty() {
+            self.count_grown(key, 0);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
     fn count_grown(&mut self, key: ConnectionKey, unfinished: usize) {
         let before = self.pressure.note_unfinished(key, unfinished);
         if unfinished >= UNFINISHED_LEN_MAX {

@@ -474,7 +474,7 @@ impl Core {
     /// given up. Once those that wait are taken its connection ends, so that it sends the others again.
     ///
     /// Gives whether nothing is read.
-    pub(super) fn hold_input(&mut self, key: ConnectionKey) -> bool {
+    fn hold_input(&mut self, key: ConnectionKey) -> bool {
         let makes_room = self.pressure.refuses();
         let Some(connection) = self.endpoints.connection(key) else { return true };
         connection.forgoes |= makes_room && connection.protocol.in_flight() > 0;
@@ -483,6 +483,18 @@ impl Core {
             connection.protocol.forgo_further();
         }
         connection.held
+    }
+
+    /// So many acknowledgements are owed that nothing more is taken of a Client: some of them perhaps
+    /// since publishes wait. Gives whether nothing is read.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn stall_owing(&mut self, key: ConnectionKey) -> bool {
+        let stalls = !self.pending.held.contains_key(&key) || self.hold_input(key);
+        if stalls {
+            self.endpoints.stall(key);
+        }
+        stalls
     }
 
     /// Takes the held publishes of a Client for which there is room by now.
