@@ -50,6 +50,10 @@ pub(crate) enum Cause {
     Ended(ReasonCode),
     /// It is a page of another origin.
     Origin,
+    /// Its certificate does not let it in.
+    Certificate,
+    /// It speaks something else than its listener.
+    Foreign,
     /// The system could not let it in.
     System,
 }

@@ -268,6 +268,7 @@ fn assemble(
             started_at,
             authentication: None,
             listeners: (rules.is_some() || config.auth.http.is_on()).then(|| names.clone()),
+            urls: names.clone(),
             lag_max: Duration::from_millis(u64::from(limits.lag_max_millis)),
             admission: admission.clone(),
             gauge: None,
@@ -370,7 +371,9 @@ impl Broker {
         for bound in bound.iter().filter(|bound| bound.has_handshake() && !bound.is_quic()) {
             let acceptor = bound.acceptor()?;
             let (tls, web_socket) = (bound.tls.clone(), bound.web_socket.clone());
-            doors.push(Door { acceptor, proxies: bound.proxies.clone(), tls, web_socket });
+            let url = self.listeners.get(usize::from(acceptor.number)).map(Listener::url);
+            let (url, proxies) = (url.unwrap_or_default(), bound.proxies.clone());
+            doors.push(Door { acceptor, url, proxies, tls, web_socket });
         }
         if doors.is_empty() {
             return Ok(());

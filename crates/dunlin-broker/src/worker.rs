@@ -70,6 +70,8 @@ pub(crate) struct WorkerParts {
     pub(crate) authentication: Option<Authentication>,
     /// The names of the listeners, if rules or a back end may ask for them.
     pub(crate) listeners: Option<Arc<[Arc<str>]>>,
+    /// The URLs of all listeners, for the log.
+    pub(crate) urls: Arc<[Arc<str>]>,
     /// How long a turn may take.
     pub(crate) lag_max: Duration,
     /// Who may come in, for the whole broker.
@@ -371,12 +373,19 @@ impl Worker {
     /// Says why a connection ended; loudly when its Client broke the protocol, since an MQTT 3.x
     /// Client can't be told, but not any number of times.
     fn log_end(&mut self, key: ConnectionKey) {
-        let peer = socket_of(&mut self.sockets, key).map(|socket| socket.transport.peer());
-        let peer = peer.unwrap_or_default();
+        let socket = socket_of(&mut self.sockets, key);
+        let (peer, listener, foreign) = socket.map_or_else(Default::default, |socket| {
+            (socket.transport.peer(), usize::from(socket.listener), socket.foreign)
+        });
         if self.tell_stranger(key, &peer) {
             return;
         }
         match self.parts.core.end(key) {
+            Some(ConnectionEnd::Violation(_)) if let Some(foreign) = foreign => {
+                let Some(unsaid) = self.told.admit(Clock::now(), Cause::Foreign) else { return };
+                let listener = self.parts.urls.get(listener).map(|url| &**url);
+                tracing::warn!(peer, listener, unsaid, "{foreign}");
+            }
             Some(ConnectionEnd::Violation(violation)) => {
                 let statement = violation.statement();
                 let admitted = self.told.admit(Clock::now(), Cause::Statement(statement));

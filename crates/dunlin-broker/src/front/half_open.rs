@@ -4,7 +4,7 @@
 use super::Certificates;
 use super::waiting::Origin;
 use crate::core::Durability;
-use crate::net::{HeaderProgress, Transport};
+use crate::net::{Foreign, HeaderProgress, Transport};
 use bytes::BytesMut;
 use dunlin_transport::websocket::upgrade::{Policy, Refusal, ServerUpgrade};
 use std::io::{self, ErrorKind};
@@ -112,6 +112,10 @@ impl HalfOpen {
                 return Ok(Progress::Finished { rest: BytesMut::from(&buffer[..taken.len]) });
             };
             upgrade.input.extend_from_slice(&buffer[..taken.len]);
+            // Nothing is waited for that can't come.
+            if let Some(foreign) = Foreign::to_web_socket(&upgrade.input) {
+                return Err(io::Error::other(foreign));
+            }
             let mut answer = BytesMut::new();
             match upgrade.server.handle_input(&mut upgrade.input, &upgrade.policy, &mut answer) {
                 Ok(None) => {}

@@ -16,15 +16,15 @@ use crate::admission::Admission;
 use crate::config::Network;
 use crate::core::LimitCause;
 use crate::log_rate::{Cause, LogRates};
-use crate::net::{Acceptance, Acceptor, Stream, Transport, network_of};
+use crate::net::{Acceptance, Acceptor, Foreign, Stream, Transport, network_of};
 use crate::worker::{Opened, Peer, WorkerMessage};
-use dunlin_transport::tls::HEADROOM;
+use dunlin_transport::tls::{HEADROOM, TlsError};
 use dunlin_transport::websocket::upgrade::{Policy, Refusal};
 use half_open::{HalfOpen, Progress, Upgrade};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,6 +77,8 @@ pub(crate) struct FrontParts {
 /// A listening socket and what is behind it.
 pub(crate) struct Door {
     pub(crate) acceptor: Acceptor,
+    /// How it is called in the log.
+    pub(crate) url: String,
     /// The proxies that say for whom they connect; if there are any, nobody else is served.
     pub(crate) proxies: Vec<Network>,
     pub(crate) tls: Option<Arc<Certificates>>,
@@ -352,7 +354,7 @@ impl Front {
 
     /// What has come in by a door.
     fn half_open(&self, door: usize, stream: Stream, address: Option<IpAddr>) -> HalfOpen {
-        let Door { acceptor, proxies, tls, web_socket } = &self.parts.doors[door];
+        let Door { acceptor, proxies, tls, web_socket, .. } = &self.parts.doors[door];
         HalfOpen {
             transport: Transport::plain(stream),
             proxy_header: (!proxies.is_empty()).then_some(0),
@@ -438,22 +440,45 @@ impl Front {
                     return;
                 }
                 Err(error) => {
-                    let peer = half_open.transport.peer();
-                    let refusal = error.get_ref().and_then(|error| error.downcast_ref());
-                    if let Some(Refusal::Origin(origin)) = refusal
-                        && let Some(unsaid) = self.told.admit(Clock::now(), Cause::Origin)
-                    {
-                        tracing::warn!(
-                            peer,
-                            unsaid,
-                            "a web page of {origin} was refused; if it may connect, name it in `origins` of the listener"
-                        );
-                    }
-                    tracing::debug!(peer, "a handshake failed: {error}");
+                    let (peer, listener) = (half_open.transport.peer(), half_open.listener);
                     self.remove(at);
+                    self.tell_failed(&peer, listener, &error);
                     return;
                 }
             }
+        }
+    }
+
+    /// Says why a handshake failed; loudly where somebody has to do something about it, but not any
+    /// number of times.
+    fn tell_failed(&mut self, peer: &str, listener: u16, error: &io::Error) {
+        tracing::debug!(peer, "a handshake failed: {error}");
+        let door = self.parts.doors.iter().find(|door| door.acceptor.number == listener);
+        let listener = door.map(|door| door.url.as_str());
+        let Some(cause) = error.get_ref() else { return };
+        let (cause, words) = if let Some(Refusal::Origin(origin)) = cause.downcast_ref() {
+            let words = format!(
+                "a web page of {origin} was refused; if it may connect, name it in `origins` of \
+                 the listener"
+            );
+            (Cause::Origin, words)
+        } else if let Some(foreign) = cause.downcast_ref::<Foreign>() {
+            (Cause::Foreign, foreign.to_string())
+        } else if let Some(error) = cause.downcast_ref::<TlsError>() {
+            if error.is_of_certificate() {
+                (Cause::Certificate, format!("a client was refused for its certificate: {error}"))
+            } else if error.is_no_tls() {
+                let words = "a client without TLS came to a listener with TLS; clients have to use \
+                             mqtts:// or wss:// there";
+                (Cause::Foreign, words.to_owned())
+            } else {
+                return;
+            }
+        } else {
+            return;
+        };
+        if let Some(unsaid) = self.told.admit(Clock::now(), cause) {
+            tracing::warn!(peer, listener, unsaid, "{words}");
         }
     }
 

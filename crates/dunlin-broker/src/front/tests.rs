@@ -14,7 +14,7 @@ fn front() -> (Front, TcpListener) {
     let proxies = vec!["127.0.0.0/8".parse().unwrap()];
     let front = Front::new(FrontParts {
         poll: Poll::new().unwrap(),
-        doors: vec![Door { acceptor, proxies, tls: None, web_socket: None }],
+        doors: vec![Door { acceptor, url: String::new(), proxies, tls: None, web_socket: None }],
         peers: Vec::new(),
         is_stopping: Arc::default(),
         calls: std::sync::mpsc::channel().1,

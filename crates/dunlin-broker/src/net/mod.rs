@@ -1,6 +1,7 @@
 //! Sockets: where connections come from and how their bytes move.
 
 mod file_lock;
+mod foreign;
 mod layers;
 mod listener;
 mod origin;
@@ -8,6 +9,7 @@ mod socket;
 mod stream;
 mod transport;
 
+pub(crate) use foreign::Foreign;
 pub(crate) use listener::{
     Acceptance, Acceptor, BoundFile, Listening, bind, bind_datagrams, bind_file,
 };

@@ -1,7 +1,7 @@
 //! The socket of a connection: reads into the worker's buffer, writes what the core has for it.
 
-use super::Transport;
 use super::transport::{Taken, Written};
+use super::{Foreign, Transport};
 use crate::admission::Permit;
 use crate::core::ConnectionKey;
 use bytes::BytesMut;
@@ -36,6 +36,8 @@ pub(crate) struct Socket {
     pub(crate) is_writable: bool,
     /// Whether it has no session yet.
     pub(crate) is_fresh: bool,
+    /// What its client speaks, if that is something else.
+    pub(crate) foreign: Option<Foreign>,
     /// Held while a login waits for its turn, which is left out when this is gone.
     pub(crate) login: Option<Arc<()>>,
     /// Whether it is in the list of those to be read.
@@ -91,6 +93,7 @@ impl Socket {
             is_readable: true,
             is_read_closed: false,
             is_fresh: true,
+            foreign: None,
             login: None,
             is_listed: false,
             is_paused: false,

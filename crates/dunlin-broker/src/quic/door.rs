@@ -253,6 +253,9 @@ impl Guest {
             Ok(begun) => begun,
             Err(failure) => {
                 tracing::debug!(%peer, "a connection of QUIC came to nothing: {failure}");
+                if failure.is_of_certificate() {
+                    gate.tell_certificate(peer, &failure);
+                }
                 if failure.is_late() {
                     gate.tell_limited(LimitCause::HandshakeTimeout);
                 }
@@ -273,6 +276,10 @@ impl Guest {
     }
 }
 
+/// What we end a connection with whose certificate is not accepted, is for something else, was revoked,
+/// has ended, is of an unknown authority, or is missing: alerts of TLS (RFC 9001, section 4.8).
+const CERTIFICATE_ALERTS: [u64; 7] = [0x12a, 0x12b, 0x12c, 0x12d, 0x12e, 0x130, 0x174];
+
 /// Why a connection never had a stream.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -289,6 +296,17 @@ enum Failure {
 }
 
 impl Failure {
+    /// Whether we have refused the client's certificate, or that it has none.
+    fn is_of_certificate(&self) -> bool {
+        match self {
+            Self::Certificate(error) => error.is_of_certificate(),
+            Self::Connection(quinn::ConnectionError::TransportError(error)) => {
+                CERTIFICATE_ALERTS.contains(&u64::from(error.code))
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it has taken too long.
     const fn is_late(&self) -> bool {
         matches!(self, Self::Late | Self::GivenUp)

@@ -12,7 +12,7 @@ use crate::worker::{Opened, Peer, WorkerMessage};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
@@ -154,6 +154,14 @@ impl Gate {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(unsaid) = told.admit(Clock::now(), Cause::System) {
             tracing::error!(listener, unsaid, "the endpoint of QUIC begins anew: {why}");
+        }
+    }
+
+    /// Says that a client's certificate does not let it in, but not any number of times.
+    pub(super) fn tell_certificate(&self, peer: SocketAddr, why: &dyn std::fmt::Display) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(unsaid) = told.admit(Clock::now(), Cause::Certificate) {
+            tracing::warn!(%peer, unsaid, "a client of QUIC was refused for its certificate: {why}");
         }
     }
 

@@ -3,7 +3,7 @@
 use super::peer::Adopted;
 use super::{Worker, socket_of};
 use crate::core::{ConnectionKey, InputState};
-use crate::net::{Reading, Socket};
+use crate::net::{Foreign, Reading, Socket};
 use bytes::BytesMut;
 use dunlin_protocol::Instant;
 use mio::Events;
@@ -181,6 +181,12 @@ impl Worker {
         mut input: BytesMut,
         source: Source,
     ) -> bool {
+        if let Some(socket) = socket_of(&mut self.sockets, key)
+            && socket.is_fresh
+            && socket.login.is_none()
+        {
+            socket.foreign = Foreign::to_mqtt(&input);
+        }
         let mut was_told = false;
         let state = loop {
             match self.parts.core.handle_input(now, key, &mut input) {

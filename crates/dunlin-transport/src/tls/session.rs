@@ -4,7 +4,7 @@
 use rustls::pki_types::{CertificateDer, UnixTime};
 #[cfg(feature = "tls-server")]
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{ClientConnection, Connection, HandshakeKind};
+use rustls::{ClientConnection, Connection, Error, HandshakeKind, InvalidMessage};
 #[cfg(feature = "tls-server")]
 use rustls::{ServerConfig, ServerConnection};
 use std::fmt;
@@ -49,12 +49,51 @@ pub struct Decrypted {
 
 /// Why a session is over: the peer broke the protocol, or is not whom it has to be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct TlsError(String);
+#[error("{text}")]
+pub struct TlsError {
+    text: String,
+    fault: Fault,
+}
+
+/// What is wrong with the peer, as far as somebody has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    /// Its certificate, or that it has shown none.
+    Certificate,
+    /// It speaks something else.
+    NoTls,
+    Other,
+}
 
 impl TlsError {
     pub(super) fn new(error: &impl fmt::Display) -> Self {
-        Self(error.to_string())
+        Self { text: error.to_string(), fault: Fault::Other }
+    }
+
+    fn of(error: &Error) -> Self {
+        let fault = match error {
+            Error::InvalidCertificate(_)
+            | Error::InvalidCertRevocationList(_)
+            | Error::NoCertificatesPresented => Fault::Certificate,
+            Error::InvalidMessage(InvalidMessage::InvalidContentType) => Fault::NoTls,
+            _ => Fault::Other,
+        };
+        match fault {
+            Fault::NoTls => Self { text: "the peer does not speak TLS".to_owned(), fault },
+            _ => Self { text: error.to_string(), fault },
+        }
+    }
+
+    /// Whether the peer was turned away for its certificate, or for showing none.
+    #[must_use]
+    pub fn is_of_certificate(&self) -> bool {
+        self.fault == Fault::Certificate
+    }
+
+    /// Whether what came is no TLS.
+    #[must_use]
+    pub fn is_no_tls(&self) -> bool {
+        self.fault == Fault::NoTls
     }
 }
 
@@ -151,7 +190,7 @@ impl TlsSession {
     /// Takes up what has been read.
     fn process(&mut self) -> Result<(), TlsError> {
         let state = self.connection.process_new_packets();
-        self.is_closed = state.map_err(|error| TlsError::new(&error))?.peer_has_closed();
+        self.is_closed = state.map_err(|error| TlsError::of(&error))?.peer_has_closed();
         #[cfg(feature = "tls-server")]
         if !self.connection.is_handshaking()
             && let Some(verifier) = self.verifier.take()
@@ -238,13 +277,14 @@ pub(super) fn check_client(
 ) -> Result<(), TlsError> {
     match certificates {
         [] if verifier.client_auth_mandatory() => {
-            Err(TlsError("the session that is resumed has no certificate".to_owned()))
+            let text = "the session that is resumed has no certificate".to_owned();
+            Err(TlsError { text, fault: Fault::Certificate })
         }
         [] => Ok(()),
         [first, others @ ..] => verifier
             .verify_client_cert(first, others, UnixTime::now())
             .map(drop)
-            .map_err(|error| TlsError::new(&error)),
+            .map_err(|error| TlsError::of(&error)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `dunlin pub --session-file`: publishes through the async client, whose Session lives in a file.
 
 use super::args::Target;
+use super::link::not_connected;
 use super::publish::Contents;
 use super::stop_signal;
 use crate::failure::Failure;
@@ -164,7 +165,7 @@ fn connect_failure(error: &ConnectError, version: ProtocolVersion) -> Failure {
             Failure::new(format!("the broker does not support MQTT {version}; try -V 311"))
         }
         ConnectError::Config(error) => Failure::usage(error.to_string()),
-        error => Failure::of(error),
+        error => not_connected(error),
     }
 }
 

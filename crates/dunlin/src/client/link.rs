@@ -3,7 +3,7 @@
 use super::args::ScramLogin;
 use super::args::Target;
 use super::trace::Trace;
-use crate::failure::Failure;
+use crate::failure::{Failure, causes};
 use bytes::{Bytes, BytesMut};
 use dunlin_client::{Authenticator as _, ByteStream, ConnectError, Scram, Transport as _};
 use dunlin_codec::{Auth, AuthProperties, ConnAck, Disconnect, ReasonCode, Text, TransmitBuf};
@@ -25,6 +25,8 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// How the answer of TLS to anything else begins. In MQTT it is of no type that a broker sends.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
+/// How the answer of HTTP begins.
+const HTTP_ANSWER: &[u8] = b"HTTP/";
 
 /// A connection to a broker.
 pub(super) struct Link {
@@ -43,6 +45,10 @@ pub(super) struct Link {
     failure: Option<String>,
     /// Whether what came looks like TLS, which was not asked for.
     meets_tls: bool,
+    /// Whether what came looks like an answer of HTTP.
+    meets_http: bool,
+    /// Whether anything of MQTT came.
+    is_answered: bool,
 }
 
 impl Link {
@@ -96,6 +102,8 @@ impl Link {
             peer,
             failure: None,
             meets_tls: false,
+            meets_http: false,
+            is_answered: false,
         })
     }
 
@@ -109,7 +117,10 @@ impl Link {
         loop {
             let now = self.now();
             match self.connection.handle_input(now, &mut self.input, &mut self.output) {
-                Progress::Event(event) => return Some(Ok(event)),
+                Progress::Event(event) => {
+                    self.is_answered = true;
+                    return Some(Ok(event));
+                }
                 Progress::Packet => {}
                 Progress::NeedInput => break,
                 Progress::Closed => {
@@ -226,6 +237,12 @@ impl Link {
                 disconnect.reason_code,
                 format!("the broker ended the connection: {}", disconnect.reason_code),
             ),
+            ConnectionEnd::Violation(_) | ConnectionEnd::Network if self.meets_http => {
+                Failure::new(format!(
+                    "{}: a server of HTTP answers there; write ws:// for MQTT over WebSocket",
+                    self.peer
+                ))
+            }
             ConnectionEnd::Violation(_) if self.meets_tls => Failure::new(format!(
                 "{}: the broker speaks TLS there; write mqtts:// or --cafile FILE",
                 self.peer
@@ -340,7 +357,10 @@ impl Link {
         if let Some(trace) = &mut self.trace {
             trace.received(&self.input[before..]);
         }
-        self.meets_tls |= self.input.starts_with(&TLS_ALERT);
+        if !self.is_answered {
+            self.meets_tls |= self.input.starts_with(&TLS_ALERT);
+            self.meets_http |= self.input.starts_with(HTTP_ANSWER);
+        }
         Poll::Ready(Ok(()))
     }
 }
@@ -363,6 +383,23 @@ fn unreachable(peer: &str, error: &ConnectError) -> Failure {
         }
         ConnectError::Transport { source, .. } | ConnectError::Resolve { source, .. } => {
             Failure::new(format!("can't connect to {peer}: {source}"))
+        }
+        error => not_connected(error),
+    }
+}
+
+/// Why there is no connection, with what may help.
+pub(super) fn not_connected(error: &ConnectError) -> Failure {
+    match error {
+        // So does one end who does not know what the greeting of TLS means.
+        ConnectError::Tls { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+            ) =>
+        {
+            let why = causes(error);
+            Failure::new(format!("{why}; if the broker has no TLS there, write mqtt://"))
         }
         error => Failure::of(error),
     }

@@ -101,12 +101,12 @@ impl Running {
         panic!("ended before it said {start:?}")
     }
 
-    /// Reads standard error up to a line with this in it.
+    /// Reads standard error up to a line with this in it, and gives the line.
     #[track_caller]
-    pub(crate) fn wait_for_within(&self, words: &str) {
+    pub(crate) fn wait_for_within(&self, words: &str) -> String {
         while let Some(line) = next(&self.stderr) {
             if line.contains(words) {
-                return;
+                return line;
             }
         }
         panic!("ended before it said {words:?}")

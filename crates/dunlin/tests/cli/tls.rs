@@ -2,6 +2,8 @@
 
 use crate::program::{Ended, Running, command, run};
 use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tempfile::TempDir;
@@ -87,7 +89,7 @@ fn a_message_crosses_with_tls_on_both_sides() {
 fn who_is_not_trusted_is_told_why() {
     let certificates = Certificates::new();
     let mutual = format!("&client_ca={}", certificates.path("certs/ca.pem"));
-    let (_broker, ports) = broker(&certificates, &["", &mutual]);
+    let (broker, ports) = broker(&certificates, &["", &mutual]);
     let (ca, strange) = (certificates.path("certs/ca.pem"), certificates.path("strange/ca.pem"));
     let (cert, key) =
         (certificates.path("strange/client.pem"), certificates.path("strange/client.key"));
@@ -101,9 +103,91 @@ fn who_is_not_trusted_is_told_why() {
     fails(&["-p", &ports[0], "--tls-use-os-certs"], "invalid peer certificate");
     fails(&["-p", &ports[0], "-h", "127.0.0.2", "--cafile", &ca], "nobody listens");
     fails(&["-p", &ports[1], "--cafile", &ca], "CertificateRequired");
+    broker.wait_for_within("a client was refused for its certificate: peer sent no certificates");
     let shown = ["-p", &ports[1], "--cafile", &ca, "--cert", &cert, "--key", &key];
     fails(&shown, "received fatal alert");
+    let refused = "a client was refused for its certificate: invalid peer certificate: ";
+    let line = broker.wait_for_within(refused);
+    assert!(line.contains("peer=\"127.0.0.1:") && line.contains("listener=\"mqtts://"), "{line}");
     fails(&["-p", &ports[0]], "the broker speaks TLS there; write mqtts:// or --cafile FILE");
+}
+
+#[cfg(feature = "quic")]
+#[test]
+fn who_is_refused_by_quic_for_its_certificate_is_told_of() {
+    let certificates = Certificates::new();
+    let (ca, certificate, key) = (
+        certificates.path("certs/ca.pem"),
+        certificates.path("certs/server.pem"),
+        certificates.path("certs/server.key"),
+    );
+    let url = format!("quic://127.0.0.1:0?certificate={certificate}&key={key}&client_ca={ca}");
+    let broker = Running::start(&["broker", "--listen", &url]);
+    assert!(broker.line().unwrap().starts_with("dunlin "));
+    let line = broker.line().unwrap();
+    let address = line.strip_prefix("listening on ").expect(&line);
+    let ended = run(&["pub", "-L", address, "--cafile", &ca, "-t", "a", "-m", "b", "-q", "1"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    broker.wait_for_within("a client of QUIC was refused for its certificate: ");
+}
+
+/// What both sides say of clients that speak something else than their listener.
+#[test]
+fn who_comes_to_the_wrong_listener_is_told_so_in_plain_words() {
+    let certificates = Certificates::new();
+    let (certificate, key) =
+        (certificates.path("certs/server.pem"), certificates.path("certs/server.key"));
+    let secure = format!("mqtts://127.0.0.1:0?certificate={certificate}&key={key}");
+    let urls = ["mqtt://127.0.0.1:0", &secure, "ws://127.0.0.1:0"];
+    let broker =
+        Running::start(&[&["broker"], &urls.map(|url| ["--listen", url]).concat()[..]].concat());
+    assert!(broker.line().unwrap().starts_with("dunlin "));
+    let port = |_| {
+        let line = broker.line().unwrap();
+        line.rsplit(':').next().expect("a port").to_owned()
+    };
+    let [plain, secure, web] = urls.map(port);
+    let says = |scheme: &str, port: &str, words: &str| {
+        let url = format!("{scheme}://localhost:{port}");
+        let secure = if scheme == "mqtts" { &["--insecure"][..] } else { &[] };
+        let ended = run(&[&["pub", "-L", &url, "-t", "a", "-m", "b", "-q", "1"], secure].concat());
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(ended.stderr.contains(words), "{ended:?}");
+    };
+    let told = |listener: &str, port: &str, words: &str| {
+        let line = broker.wait_for_within(words);
+        assert!(line.contains(&format!("listener=\"{listener}://127.0.0.1:{port}\"")), "{line}");
+        assert!(line.contains("peer=\"127.0.0.1:"), "{line}");
+    };
+    says("mqtts", &plain, "if the broker has no TLS there, write mqtt://");
+    told("mqtt", &plain, "a TLS client came to a listener without TLS");
+    says("ws", &plain, "no WebSocket with");
+    told("mqtt", &plain, "an HTTP client came to a listener of MQTT");
+    says("mqtt", &secure, "the broker speaks TLS there; write mqtts:// or --cafile FILE");
+    told("mqtts", &secure, "a client without TLS came to a listener with TLS");
+    says("mqtt", &web, "the network connection was closed");
+    told("ws", &web, "a client of MQTT without WebSocket came to a listener for WebSocket");
+    says("mqtts", &web, "if the broker has no TLS there, write mqtt://");
+    told("ws", &web, "a TLS client came to a listener without TLS");
+}
+
+#[test]
+fn a_server_of_http_is_named_as_one() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port().to_string();
+    let serving = std::thread::spawn(move || {
+        let (mut client, _) = server.accept().unwrap();
+        let read = client.read(&mut [0; 256]).unwrap();
+        assert!(read > 0);
+        client.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").unwrap();
+    });
+    let ended = run(&["pub", "-p", &port, "-t", "a", "-m", "b"]);
+    let message = format!(
+        "error: localhost:{port}: a server of HTTP answers there; write ws:// for MQTT over \
+         WebSocket\n"
+    );
+    ended.check(1, "", &message);
+    serving.join().unwrap();
 }
 
 #[test]
