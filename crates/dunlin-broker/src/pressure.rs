@@ -259,7 +259,7 @@ const fn told(level: PressureLevel) -> &'static str {
         PressureLevel::Slow => "clients that publish are read more slowly",
         PressureLevel::Closed => "nobody is let in who has no session",
         PressureLevel::Refuse => "messages are refused",
-        PressureLevel::Last => "connections with unfinished packets are ended",
+        PressureLevel::Last => "who goes on with an unfinished packet loses its connection",
     }
 }
 

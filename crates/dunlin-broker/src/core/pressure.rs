@@ -21,7 +21,7 @@ pub enum PressureLevel {
     Closed,
     /// Messages are refused.
     Refuse,
-    /// Connections with unfinished packets are ended.
+    /// Who goes on with an unfinished packet of some KiB loses its connection.
     Last,
 }
 

@@ -42,6 +42,8 @@ pub(crate) struct Socket {
     pub(crate) login: Option<Arc<()>>,
     /// Whether it is in the list of those to be read.
     pub(crate) is_listed: bool,
+    /// For how many reads it is still one whose input takes long.
+    pub(crate) dear_reads: u8,
     /// Whether nothing is read for now.
     pub(crate) is_paused: bool,
     /// The connection is over: what is left of its output is written, then the peer may close.
@@ -96,6 +98,7 @@ impl Socket {
             foreign: None,
             login: None,
             is_listed: false,
+            dear_reads: 0,
             is_paused: false,
             is_closing: false,
             is_broken: false,

@@ -9,7 +9,7 @@ use dunlin_protocol::Instant;
 use mio::Events;
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::time::Duration;
+use std::time::{Duration, Instant as Clock};
 
 /// Bytes read from one connection before others have their turn.
 const READ_LEN_MAX: usize = 64 * 1024;
@@ -22,6 +22,10 @@ const READ_BUFFER_LEN: usize = 512 * 1024;
 const WRITE_AFTER_LEN: usize = 256 * 1024;
 /// How often established connections are read before a new one is taken up.
 const READS_BEFORE_FRESH: usize = 16;
+/// How long a turn goes on with connections whose input takes long.
+const DEAR_TIME: Duration = Duration::from_millis(1);
+/// For how many reads a connection whose input has once taken long is held to be one of those.
+const DEAR_READS: u8 = 16;
 
 /// Connections that may have something to read.
 ///
@@ -31,13 +35,20 @@ const READS_BEFORE_FRESH: usize = 16;
 pub(super) struct ToRead {
     /// Those that have a session.
     established: VecDeque<ConnectionKey>,
+    /// Those of them whose input takes long: thousands of subscriptions, or Topic Names that match
+    /// thousands of Topic Filters. They wait for the others, and for each other, and nobody for them.
+    dear: VecDeque<ConnectionKey>,
     /// Those that have not sent CONNECT, or not with success.
     fresh: VecDeque<ConnectionKey>,
 }
 
 impl ToRead {
     pub(super) fn is_empty(&self) -> bool {
-        self.established.is_empty() && self.fresh.is_empty()
+        !self.has_established() && self.fresh.is_empty()
+    }
+
+    fn has_established(&self) -> bool {
+        !self.established.is_empty() || !self.dear.is_empty()
     }
 
     /// Whether a new connection may have something to read.
@@ -49,7 +60,11 @@ impl ToRead {
     pub(super) fn list(&mut self, socket: &mut Socket) {
         if !socket.is_listed {
             socket.is_listed = true;
-            let list = if socket.is_fresh { &mut self.fresh } else { &mut self.established };
+            let list = match socket {
+                Socket { is_fresh: true, .. } => &mut self.fresh,
+                Socket { dear_reads: 0, .. } => &mut self.established,
+                _ => &mut self.dear,
+            };
             list.push_back(socket.key);
         }
     }
@@ -65,7 +80,8 @@ pub(super) enum Source {
 }
 
 impl Worker {
-    /// Reads each connection with a session once.
+    /// Reads each connection with a session once, but of those whose input takes long only as many as
+    /// there is time for.
     pub(super) fn read_established(&mut self, now: Instant) {
         if self.is_backlogged() {
             return;
@@ -75,6 +91,17 @@ impl Worker {
             self.read_connection(now, key);
             if self.unwritten_input >= WRITE_AFTER_LEN {
                 self.write_early(now);
+            }
+        }
+        if self.to_read.dear.is_empty() {
+            return;
+        }
+        let began = Clock::now();
+        for _ in 0..self.to_read.dear.len() {
+            let Some(key) = self.to_read.dear.pop_front() else { break };
+            self.read_connection(now, key);
+            if began.elapsed() >= DEAR_TIME {
+                return;
             }
         }
     }
@@ -95,7 +122,7 @@ impl Worker {
         let fresh = std::mem::take(&mut self.to_read.fresh);
         self.note(events, writable);
         for _ in 0..READS_BEFORE_FRESH {
-            if self.to_read.established.is_empty() || self.is_backlogged() {
+            if !self.to_read.has_established() || self.is_backlogged() {
                 break;
             }
             self.read_established(now);
@@ -152,6 +179,7 @@ impl Worker {
             Reading::Bytes(bytes) => {
                 self.parts.core.count_received(bytes.len());
                 self.unwritten_input += bytes.len();
+                let before = ticks();
                 if socket.rest.is_empty() {
                     self.handle_input(now, key, bytes, Source::Buffer);
                 } else {
@@ -159,6 +187,9 @@ impl Worker {
                     self.handle_rest(now, key);
                 }
                 let Some(socket) = socket_of(&mut self.sockets, key) else { return };
+                let was_dear = ticks() != before;
+                socket.dear_reads =
+                    if was_dear { DEAR_READS } else { socket.dear_reads.saturating_sub(1) };
                 if socket.is_readable && !socket.is_paused {
                     self.to_read.list(socket);
                 }
@@ -258,6 +289,13 @@ impl Worker {
             self.to_read.list(socket);
         }
     }
+}
+
+/// A clock that costs next to nothing and goes on every few milliseconds. Input that takes longer is
+/// always seen to, and what takes less seldom, with no harm.
+fn ticks() -> (i64, i64) {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
+    (time.tv_sec, time.tv_nsec)
 }
 
 /// Makes the worker's buffer ready for a read. It is used again and again, since nothing that was
