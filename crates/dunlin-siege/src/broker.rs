@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -30,6 +30,7 @@ pub(crate) struct Doors {
     pub(crate) mqtt: SocketAddr,
     pub(crate) mqtts: SocketAddr,
     pub(crate) ws: SocketAddr,
+    pub(crate) quic: SocketAddr,
 }
 
 /// A broker that runs; dropping it ends it.
@@ -73,6 +74,8 @@ impl Broker {
         command.arg("--listen");
         command.arg(format!("mqtts://{}?certificate={certificate}&key={key}", doors.mqtts));
         command.arg("--listen").arg(format!("ws://{}", doors.ws));
+        command.arg("--listen");
+        command.arg(format!("quic://{}?certificate={certificate}&key={key}", doors.quic));
         // The counters are read soon after a scene.
         for setting in ["limits.sys_interval_secs=1", "log=warn"].iter().chain(settings) {
             command.arg("--set").arg(setting);
@@ -171,7 +174,13 @@ impl Doors {
         let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port");
         let sockets = [bind()?, bind()?, bind()?];
         let [mqtt, mqtts, ws] = &sockets;
-        Ok(Self { mqtt: mqtt.local_addr()?, mqtts: mqtts.local_addr()?, ws: ws.local_addr()? })
+        let quic = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).context("finding a free port")?;
+        Ok(Self {
+            mqtt: mqtt.local_addr()?,
+            mqtts: mqtts.local_addr()?,
+            ws: ws.local_addr()?,
+            quic: quic.local_addr()?,
+        })
     }
 }
 

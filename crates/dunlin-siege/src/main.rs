@@ -6,6 +6,7 @@ mod broker;
 mod counters;
 mod mqtt;
 mod pair;
+mod quic;
 mod report;
 mod run;
 mod scene;

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result};
+use quinn_proto::crypto::rustls::QuicClientConfig;
 use rustls::client::{ClientSessionStore, Resumption, Tls12ClientSessionValue};
 use rustls::client::{Tls12Resumption, Tls13ClientSessionValue};
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group};
@@ -71,6 +72,17 @@ impl Clients {
     pub(crate) fn connect(&self) -> Result<ClientConnection> {
         let name = ServerName::try_from(SERVER_NAME)?;
         Ok(ClientConnection::new(Arc::clone(&self.config), name)?)
+    }
+
+    /// The same over QUIC.
+    ///
+    /// # Errors
+    /// Those of the library.
+    pub(crate) fn quic(&self) -> Result<quinn_proto::ClientConfig> {
+        let mut config = (*self.config).clone();
+        config.alpn_protocols = vec![b"mqtt".to_vec()];
+        let crypto = QuicClientConfig::try_from(config)?;
+        Ok(quinn_proto::ClientConfig::new(Arc::new(crypto)))
     }
 
     /// What a client says first.

@@ -5,6 +5,7 @@ mod deaf;
 mod half_sent;
 mod handshakes;
 mod properties;
+mod quic;
 mod slow;
 pub(crate) mod storm;
 mod subscriptions;
@@ -70,10 +71,11 @@ impl Stage<'_> {
 }
 
 /// All scenes, in the order in which they are played.
-pub(crate) const SCENES: [Scene; 11] = [
+pub(crate) const SCENES: [Scene; 12] = [
     half_sent::SCENE,
     slow::SCENE,
     handshakes::SCENE,
+    quic::SCENE,
     properties::SCENE,
     topics::SCENE,
     subscriptions::SCENE,
