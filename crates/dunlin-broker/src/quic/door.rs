@@ -4,6 +4,7 @@
 mod tests;
 
 use super::gate::{Gate, Place, Reception, Visitor};
+use super::pace::{Handshake, Pace, PacedRuntime};
 use super::{Phase, identity, relay};
 use crate::core::{Durability, LimitCause};
 use crate::front::Certificates;
@@ -100,7 +101,7 @@ impl Door {
         let tls = certificates.current();
         let config = Arc::new(server_config(&tls, &transport)?);
         let current = (tls, config);
-        let endpoint = endpoint(&socket, driven, &current)?;
+        let endpoint = endpoint(&socket, driven, &gate, &current)?;
         Ok(Self {
             endpoint,
             socket,
@@ -167,7 +168,7 @@ impl Door {
         loop {
             sleep(REST).await;
             let current = self.current();
-            match endpoint(&self.socket, self.driven, &current) {
+            match endpoint(&self.socket, self.driven, &self.gate, &current) {
                 Ok(endpoint) => {
                     self.endpoint = endpoint;
                     return;
@@ -224,13 +225,14 @@ async fn farewell(mut stopped: watch::Receiver<Phase>) {
 fn endpoint(
     socket: &UdpSocket,
     driven: Driven,
+    gate: &Gate,
     (tls, config): &(Arc<ServerTls>, Arc<ServerConfig>),
 ) -> io::Result<Endpoint> {
     Endpoint::new_with_abstract_socket(
         identity::endpoint_config(tls, socket.local_addr()?),
         Some(config.as_ref().clone()),
         driven(socket.try_clone()?)?,
-        Arc::new(TokioRuntime),
+        Arc::new(PacedRuntime(gate.pace.clone())),
     )
 }
 
@@ -320,11 +322,12 @@ async fn begin(
     tls: &ServerTls,
     visitor: Visitor,
 ) -> Result<(Connection, (SendStream, RecvStream)), Failure> {
+    let pace = visitor.pace();
     let Some(place) = visitor.place().await else {
         incoming.ignore();
         return Err(Failure::NoPlace);
     };
-    let handshake = shake_hands(incoming, config, tls, &place);
+    let handshake = shake_hands(incoming, config, tls, &pace, &place);
     timeout_at(place.until(), handshake).await.unwrap_or(Err(Failure::Late))
 }
 
@@ -332,10 +335,13 @@ async fn shake_hands(
     incoming: Incoming,
     config: Arc<ServerConfig>,
     tls: &ServerTls,
+    pace: &Pace,
     place: &Place,
 ) -> Result<(Connection, (SendStream, RecvStream)), Failure> {
+    let handshake = Arc::new(Handshake::default());
+    let connecting = pace.accept(&handshake, || incoming.accept_with(config)).await?;
     // Before the handshake is over it only tells what has come: nothing is sent by it.
-    let Ok((connection, shaken)) = incoming.accept_with(config)?.into_0rtt() else {
+    let Ok((connection, shaken)) = connecting.into_0rtt() else {
         unreachable!("a server's connection is there from its first packet on")
     };
     tokio::select! {
@@ -343,6 +349,7 @@ async fn shake_hands(
         _ = shaken => {}
         () = place.silence(|| connection.stats().udp_rx.datagrams) => return Err(Failure::GivenUp),
     }
+    handshake.end();
     if let Err(error) = tls.check_client(&certificates(&connection)) {
         connection.close(relay::NOT_LET_IN, b"the certificate is not accepted any more");
         return Err(error.into());

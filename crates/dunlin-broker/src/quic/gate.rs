@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::pace::Pace;
 use super::{Phase, QuicParts};
 use crate::admission::Admission;
 use crate::core::LimitCause;
@@ -46,6 +47,8 @@ pub(super) struct Gate {
     by_address: Mutex<HashMap<IpAddr, usize>>,
     /// Places for connections that their workers have ended, and that take their last bytes.
     pub(super) leaving: Semaphore,
+    /// How fast handshakes go on.
+    pub(super) pace: Arc<Pace>,
     /// How long a connection may wait for a place, and then take.
     timeout: Duration,
     admission: Arc<Admission>,
@@ -93,6 +96,7 @@ impl Gate {
             per_address_max: parts.half_open_per_address_max,
             by_address: Mutex::default(),
             leaving: Semaphore::new(places_max),
+            pace: Pace::new(),
             timeout: parts.timeout,
             admission: parts.admission.clone(),
             peers: parts.peers.clone(),
@@ -174,6 +178,10 @@ impl Gate {
 }
 
 impl Visitor {
+    pub(super) fn pace(&self) -> Arc<Pace> {
+        self.gate.pace.clone()
+    }
+
     /// Waits for a place; nothing if there is none in time, or too many wait.
     pub(super) async fn place(self) -> Option<Place> {
         let gate = self.gate.clone();

@@ -9,6 +9,7 @@
 mod door;
 mod gate;
 mod identity;
+mod pace;
 mod relay;
 
 pub(crate) use door::DoorParts;
