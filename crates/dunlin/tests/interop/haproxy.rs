@@ -106,11 +106,12 @@ fn start_haproxy(folder: &TempDir, servers: [u16; 2]) -> (Process, [u16; 4]) {
                         option log-health-checks\n timeout connect 30s\n timeout client 60s\n \
                         timeout server 60s\n"
             .to_owned();
+        // A check that is late on a busy machine must not take a server away.
         for (way, (port, (version, is_tls))) in ports.iter().zip(WAYS).enumerate() {
             let server = servers[usize::from(is_tls)];
             text += &format!(
                 "listen way{way}\n bind 127.0.0.1:{port}\n server broker 127.0.0.1:{server} \
-                 {version} source {PROXY} check inter 20ms rise 1 fall 1\n"
+                 {version} source {PROXY} check inter 200ms rise 1 fall 50\n"
             );
         }
         let file = folder.path().join("haproxy.cfg");

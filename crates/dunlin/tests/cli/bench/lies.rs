@@ -217,7 +217,8 @@ fn a_connection_that_the_broker_closes_is_told() {
 fn a_session_that_is_gone_is_told() {
     // The third and fourth CONNACK are those after the cut; their first byte says Session Present.
     let plot = Plot { lie: Lie::Alter(2), packet_type: CONNACK, holding: "", first: 2, every: 1 };
-    let options = ["--cut", "100@0.1", "--duration", "0.3", "--rate", "1000"];
+    // So long before the end that a busy machine comes to it.
+    let options = ["--cut", "100@0.5", "--duration", "4", "--rate", "1000"];
     let broker = Broker::start(&[]);
     let port = liar::start(&broker.port, plot);
     let sides = ["--publishers", "1", "--subscribers", "1", "--warm-up", "0", "--patience", "3"];
