@@ -583,8 +583,10 @@ fn a_port_of_udp_that_is_taken_is_named() {
         }
         started => panic!("{started:?}"),
     }
-    // The ports of TCP are others.
-    start(Listener::tls(bed.address, files)).expect("a free port");
+    // The ports of TCP are others; at this address nobody else has any.
+    let here = "127.83.0.1:0".parse().expect("an address");
+    let quic = start(Listener::quic(here, files.clone())).expect("a free port");
+    start(Listener::tls(quic.addresses()[0], files)).expect("a free port");
 }
 
 /// The first datagrams of a handshake with somebody who does not answer.
