@@ -209,6 +209,7 @@ impl Watch {
         let pressure = self.ceiling.pressure(used, before, workers);
         self.level = pressure.level;
         if pressure.level != before {
+            self.looks_due = *GIVE_BACK_LOOKS.start();
             tracing::warn!(used, max = self.ceiling.max, "memory: {}", told(pressure.level));
         }
         (pressure.level != before || before > PressureLevel::None).then_some(pressure)
@@ -235,10 +236,16 @@ impl Watch {
     }
 }
 
-/// Gives back what was freed, where memory has no ceiling, until nobody holds the other end of `stop`.
+/// Gives back what was freed, where memory has no ceiling, until nobody holds the other end of `stop`:
+/// one thread after the other, so that not all of them are held up at once.
 pub(crate) fn give_back_at_times(give_back: fn(), callers: &[Caller], stop: &Receiver<()>) {
-    while stop.recv_timeout(GIVE_BACK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-        everywhere(give_back, callers);
+    let interval = GIVE_BACK_INTERVAL / u32::try_from(callers.len()).unwrap_or(u32::MAX).max(1);
+    for caller in callers.iter().cycle() {
+        if stop.recv_timeout(interval) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
+        caller(give_back);
+        give_back();
     }
 }
 
@@ -334,6 +341,12 @@ mod tests {
         looks_until(&mut watch, 680);
         assert_eq!(looks_until(&mut watch, 680), Some(4));
         assert_eq!(looks_until(&mut watch, 680), Some(8));
+        // So it is when memory becomes scarce anew.
+        given(&mut watch, 680);
+        watch.look(Ok(0), 1);
+        watch.look(Ok(700), 1);
+        watch.looks = 0;
+        assert_eq!(looks_until(&mut watch, 700), Some(4));
         watch.give_back = None;
         assert_eq!(given(&mut watch, 680), 0);
     }

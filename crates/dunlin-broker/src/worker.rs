@@ -208,11 +208,15 @@ impl Worker {
         if self.to_read.has_fresh() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
         }
+        self.read_dear(now);
         self.look_at_memory(now);
         // After reading, so that nobody is blamed for silence whose packets were there.
         if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now)
             && !self.is_backlogged()
         {
+            for key in self.to_read.dear() {
+                self.parts.core.excuse(now, key);
+            }
             self.parts.core.handle_timeout(now);
         }
         for key in writable {

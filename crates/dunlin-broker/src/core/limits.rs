@@ -45,7 +45,7 @@ limit_causes! {
     ConnectTimeout = "connect_timeout_secs";
     /// Connections whose handshakes were not over in time.
     HandshakeTimeout = "handshake_timeout_secs";
-    /// Times that further handshakes had to wait for others.
+    /// Times that further handshakes had to wait for others, and connections closed because too many did.
     HalfOpen = "half_open_max";
     /// Connections that waited for others of their address, or were closed because too many of it did.
     HalfOpenPerAddress = "half_open_per_address_max";

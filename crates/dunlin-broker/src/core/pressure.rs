@@ -156,12 +156,13 @@ impl Core {
         }
         self.press(pressure);
         let [closed, refuse] = UNFINISHED_TIMES;
-        let times = match pressure.level {
+        // A message that is larger than the bound gets through while messages are taken.
+        let (times, kept) = match pressure.level {
             PressureLevel::None | PressureLevel::Slow => return,
-            PressureLevel::Closed => closed,
-            PressureLevel::Refuse | PressureLevel::Last => refuse,
+            PressureLevel::Closed => (closed, 1),
+            PressureLevel::Refuse | PressureLevel::Last => (refuse, 0),
         };
-        self.end_largest_unfinished(now, pressure.spare.saturating_mul(times));
+        self.end_largest_unfinished(now, pressure.spare.saturating_mul(times), kept);
     }
 
     /// Frees what was kept for later and was not needed since the last time.
@@ -190,8 +191,8 @@ impl Core {
     }
 
     /// Ends connections until the unfinished packets of all together are no more than so many bytes,
-    /// those with the largest first.
-    fn end_largest_unfinished(&mut self, now: Instant, bytes_max: u64) {
+    /// those with the largest first, but the last `kept` of them.
+    fn end_largest_unfinished(&mut self, now: Instant, bytes_max: u64, kept: usize) {
         if self.pressure.unfinished_bytes <= bytes_max {
             return;
         }
@@ -199,6 +200,7 @@ impl Core {
         let mut largest: Vec<_> = unfinished.map(|(key, len)| (*len, *key)).collect();
         largest.sort_unstable();
         while self.pressure.unfinished_bytes > bytes_max
+            && largest.len() > kept
             && let Some((_, key)) = largest.pop()
         {
             self.end_unfinished(now, key);

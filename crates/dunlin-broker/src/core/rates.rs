@@ -252,6 +252,13 @@ impl Core {
         true
     }
 
+    /// What a connection has sent by now waits to be read: it is not blamed for silence.
+    pub fn excuse(&mut self, now: Instant, key: ConnectionKey) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.read_again_at = now;
+        }
+    }
+
     /// A connection that has rested is read again.
     pub(super) fn end_rest(&mut self, now: Instant, key: ConnectionKey, until: Instant) {
         if now < until {

@@ -100,9 +100,11 @@ pub(crate) struct Front {
     /// Who has been accepted and has no place yet.
     waiting: WaitingRoom<HalfOpen>,
     waiting_max: usize,
-    /// Of the last handshakes, those that came to an end, and those that were given up.
+    /// Of the last handshakes, those that came to an end, and those that came to nothing.
     finished: usize,
     given_up: usize,
+    /// Whether there is a place for somebody who waits.
+    has_place: bool,
     /// Which door is looked at first.
     first_door: usize,
     /// How many have come, to tell one in a place from others that had it.
@@ -127,6 +129,7 @@ impl Front {
                 .map_or(waiting_max, |count| waiting_max.min(count / WAITING_PART)),
             finished: 0,
             given_up: 0,
+            has_place: false,
             parts,
             connections: Vec::new(),
             free: Vec::new(),
@@ -187,7 +190,8 @@ impl Front {
 
     fn timeout(&self) -> Option<Duration> {
         let is_ready = self.parts.doors.iter().any(|door| door.acceptor.is_ready);
-        if is_ready && self.accept_again_at.is_none() && self.may_wait() {
+        let may_accept = is_ready && self.accept_again_at.is_none() && self.may_wait();
+        if may_accept || self.has_place {
             return Some(Duration::ZERO);
         }
         let now = Clock::now();
@@ -198,11 +202,12 @@ impl Front {
         Some(next.saturating_duration_since(now))
     }
 
-    /// Whether a further connection may wait. If there is no room because handshakes take their time,
-    /// it waits with the system; if it is because they come to nothing, it is taken all the same, and
-    /// somebody of the largest crowd goes, so that others get their turn.
+    /// Whether a further connection is taken. If all have to wait because handshakes take their time, it
+    /// waits with the system; if it is because they come to nothing, or those of one address do, it is
+    /// taken all the same, and somebody of the largest crowd goes, so that others get their turn.
     fn may_wait(&self) -> bool {
-        self.waiting.len() < self.waiting_max || self.given_up > self.finished
+        let waiting_has_room = self.waiting.len() < self.waiting_max;
+        waiting_has_room || self.has_room() || self.given_up > self.finished
     }
 
     /// Whether another handshake may begin.
@@ -268,20 +273,34 @@ impl Front {
         }
     }
 
-    /// Gives places to those who wait, as long as there are any, or somebody makes room.
+    /// Gives places to those who wait, as long as there are any, or somebody makes room; but not to more
+    /// than others have patience for.
     fn fill_places(&mut self) {
+        let mut begun = 0;
+        self.has_place = false;
         while !self.waiting.is_empty() {
             while self.has_room() {
+                if begun == ACCEPTS_PER_TURN {
+                    self.has_place = true;
+                    return;
+                }
                 let (by_address, max) = (&self.by_address, self.parts.half_open_per_address_max);
                 let next = self.waiting.next(|address| has_room_for(by_address, max, address));
                 let Some(half_open) = next else { break };
                 self.begin(half_open);
+                begun += 1;
             }
             if !self.make_room() {
                 return;
             }
         }
         self.lets_wait = false;
+    }
+
+    /// Whether somebody of this address waits.
+    fn waits(&self, address: Option<IpAddr>) -> bool {
+        let mut doors = self.parts.doors.iter();
+        doors.any(|door| self.waiting.holds((door.acceptor.number, address)))
     }
 
     /// Gives up who has been silent for longest, or else who is here too long, of those whose place
@@ -300,7 +319,7 @@ impl Front {
                 self.silent.remove(at);
                 continue;
             };
-            if !may_any && !self.waiting.holds(half_open.origin()) {
+            if !may_any && !self.waits(half_open.address) {
                 at += 1;
                 continue;
             }
@@ -318,7 +337,7 @@ impl Front {
         let late = self.arrivals.iter().take_while(|(arrived, ..)| now >= *arrived + PATIENCE);
         let late = late.copied().find(|(_, place, number)| {
             self.half_open_at(*place, *number)
-                .is_some_and(|half_open| may_any || self.waiting.holds(half_open.origin()))
+                .is_some_and(|half_open| may_any || self.waits(half_open.address))
         });
         if let Some((_, place, _)) = late {
             self.give_up(place, "it took long, and others waited");
@@ -389,7 +408,10 @@ impl Front {
         {
             let peer = half_open.transport.peer();
             tracing::debug!(peer, "a connection was closed: too many wait for their handshakes");
-            self.tell_limited(LimitCause::HalfOpenPerAddress, 1);
+            let is_its_own = !has_room_for(&self.by_address, max, half_open.address);
+            let own =
+                if is_its_own { LimitCause::HalfOpenPerAddress } else { LimitCause::HalfOpen };
+            self.tell_limited(own, 1);
         }
     }
 
@@ -553,6 +575,7 @@ impl Front {
             if is_there && let Some(half_open) = self.remove(at) {
                 let peer = half_open.transport.peer();
                 tracing::debug!(peer, "a handshake took longer than limits.handshake_timeout_secs");
+                self.note_end(false);
                 ended += 1;
             }
         }

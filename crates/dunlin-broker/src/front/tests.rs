@@ -62,21 +62,12 @@ fn who_waits_has_its_turn_though_a_crowd_came_first() {
     let (mut front, listener) = front();
     (front.parts.half_open_max, front.waiting_max) = (1, 10);
     let mut clients = Vec::new();
-    let mut come = |front: &mut Front, address: [u8; 4]| {
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (stream, _) = listener.accept().unwrap();
-        stream.set_nonblocking(true).unwrap();
-        let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
-        let half_open = front.half_open(0, stream, Some(address.into()));
-        front.admit(half_open);
-        clients.push(client);
-    };
     for _ in 0..20 {
-        come(&mut front, [10, 0, 0, 1]);
+        clients.push(come(&mut front, &listener, 1));
     }
     assert_eq!(front.waiting.len(), 10, "one has a place, and the others are too many");
     assert!(!front.may_wait());
-    come(&mut front, [10, 0, 0, 2]);
+    clients.push(come(&mut front, &listener, 2));
     assert_eq!(front.waiting.len(), 10, "one of the crowd has left for it");
     let turns: Vec<_> = (0..3)
         .map(|_| {
@@ -87,4 +78,38 @@ fn who_waits_has_its_turn_though_a_crowd_came_first() {
         .collect();
     assert_eq!(turns, [[10, 0, 0, 1], [10, 0, 0, 2], [10, 0, 0, 1]].map(IpAddr::from));
     assert!(front.may_wait(), "who comes is taken while handshakes come to nothing");
+}
+
+#[test]
+fn places_are_for_others_though_a_crowd_fills_the_queue() {
+    let (mut front, listener) = front();
+    (front.parts.half_open_max, front.waiting_max) = (4, 3);
+    front.parts.half_open_per_address_max = 2;
+    let mut clients = Vec::new();
+    for _ in 0..9 {
+        clients.push(come(&mut front, &listener, 1));
+    }
+    let here = |front: &Front| front.connections.iter().flatten().count();
+    assert_eq!((here(&front), front.waiting.len()), (2, 3));
+    assert!(front.may_wait(), "others may have the places that are left");
+    clients.push(come(&mut front, &listener, 2));
+    assert_eq!((here(&front), front.waiting.len()), (3, 3));
+    clients.push(come(&mut front, &listener, 3));
+    assert!(!front.may_wait(), "no place is left");
+    // What comes to nothing by itself counts as well.
+    clients.clear();
+    for at in 0..4 {
+        front.go_on(at);
+    }
+    assert!(front.may_wait());
+}
+
+fn come(front: &mut Front, listener: &TcpListener, last: u8) -> TcpStream {
+    let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
+    let half_open = front.half_open(0, stream, Some([10, 0, 0, last].into()));
+    front.admit(half_open);
+    client
 }

@@ -22,6 +22,8 @@ const READ_BUFFER_LEN: usize = 512 * 1024;
 const WRITE_AFTER_LEN: usize = 256 * 1024;
 /// How often established connections are read before a new one is taken up.
 const READS_BEFORE_FRESH: usize = 16;
+/// Input takes long if it takes longer than this.
+const DEAR_INPUT: Duration = Duration::from_millis(4);
 /// How long a turn goes on with connections whose input takes long.
 const DEAR_TIME: Duration = Duration::from_millis(1);
 /// For how many reads a connection whose input has once taken long is held to be one of those.
@@ -38,22 +40,46 @@ pub(super) struct ToRead {
     /// Those of them whose input takes long: thousands of subscriptions, or Topic Names that match
     /// thousands of Topic Filters. They wait for the others, and for each other, and nobody for them.
     dear: VecDeque<ConnectionKey>,
+    /// How many of those have been read.
+    dear_count: u64,
     /// Those that have not sent CONNECT, or not with success.
     fresh: VecDeque<ConnectionKey>,
+    /// The same, once it is known how many of `dear` came before them.
+    behind_dear: VecDeque<(u64, VecDeque<ConnectionKey>)>,
 }
 
 impl ToRead {
     pub(super) fn is_empty(&self) -> bool {
-        !self.has_established() && self.fresh.is_empty()
-    }
-
-    fn has_established(&self) -> bool {
-        !self.established.is_empty() || !self.dear.is_empty()
+        self.established.is_empty() && self.dear.is_empty() && !self.has_fresh()
     }
 
     /// Whether a new connection may have something to read.
     pub(super) fn has_fresh(&self) -> bool {
-        !self.fresh.is_empty()
+        !self.fresh.is_empty() || !self.behind_dear.is_empty()
+    }
+
+    /// Those whose input takes long and has to wait.
+    pub(super) fn dear(&self) -> impl Iterator<Item = ConnectionKey> {
+        self.dear.iter().copied()
+    }
+
+    fn pop_dear(&mut self) -> Option<ConnectionKey> {
+        self.dear_count += 1;
+        self.dear.pop_front()
+    }
+
+    /// The new connections before which all have been read that had something before them, after
+    /// those that have been `noted` just now.
+    fn pop_fresh(&mut self, noted: VecDeque<ConnectionKey>) -> Option<VecDeque<ConnectionKey>> {
+        if !noted.is_empty() {
+            let before = self.dear_count + self.dear.len() as u64;
+            self.behind_dear.push_back((before, noted));
+        }
+        let (before, _) = self.behind_dear.front()?;
+        if *before > self.dear_count {
+            return None;
+        }
+        self.behind_dear.pop_front().map(|(_, fresh)| fresh)
     }
 
     /// Lists a connection, once.
@@ -80,8 +106,7 @@ pub(super) enum Source {
 }
 
 impl Worker {
-    /// Reads each connection with a session once, but of those whose input takes long only as many as
-    /// there is time for.
+    /// Reads each connection with a session once, but for those whose input takes long.
     pub(super) fn read_established(&mut self, now: Instant) {
         if self.is_backlogged() {
             return;
@@ -93,13 +118,20 @@ impl Worker {
                 self.write_early(now);
             }
         }
-        if self.to_read.dear.is_empty() {
+    }
+
+    /// Reads of those whose input takes long as many as there is time for, at most once each.
+    pub(super) fn read_dear(&mut self, now: Instant) {
+        if self.to_read.dear.is_empty() || self.is_backlogged() {
             return;
         }
         let began = Clock::now();
         for _ in 0..self.to_read.dear.len() {
-            let Some(key) = self.to_read.dear.pop_front() else { break };
+            let Some(key) = self.to_read.pop_dear() else { break };
             self.read_connection(now, key);
+            if self.unwritten_input >= WRITE_AFTER_LEN {
+                self.write_early(now);
+            }
             if began.elapsed() >= DEAR_TIME {
                 return;
             }
@@ -122,13 +154,16 @@ impl Worker {
         let fresh = std::mem::take(&mut self.to_read.fresh);
         self.note(events, writable);
         for _ in 0..READS_BEFORE_FRESH {
-            if !self.to_read.has_established() || self.is_backlogged() {
+            if self.to_read.established.is_empty() || self.is_backlogged() {
                 break;
             }
             self.read_established(now);
         }
-        for key in fresh {
-            self.read_connection(now, key);
+        let mut noted = fresh;
+        while let Some(fresh) = self.to_read.pop_fresh(std::mem::take(&mut noted)) {
+            for key in fresh {
+                self.read_connection(now, key);
+            }
         }
         for Adopted { transport, permit, rest, listener, client } in
             std::mem::take(&mut self.adopted)
@@ -140,7 +175,18 @@ impl Worker {
         }
     }
 
-    pub(super) fn read_connection(&mut self, now: Instant, key: ConnectionKey) {
+    /// Reads a connection once, and notes whether what came of it took long.
+    fn read_connection(&mut self, now: Instant, key: ConnectionKey) {
+        let began = coarse_clock();
+        self.read_once(now, key);
+        let was_dear = coarse_clock().saturating_sub(began) > DEAR_INPUT;
+        if let Some(socket) = socket_of(&mut self.sockets, key) {
+            socket.dear_reads =
+                if was_dear { DEAR_READS } else { socket.dear_reads.saturating_sub(1) };
+        }
+    }
+
+    fn read_once(&mut self, now: Instant, key: ConnectionKey) {
         let Some(socket) = socket_of(&mut self.sockets, key) else { return };
         socket.is_listed = false;
         if socket.is_closing {
@@ -179,7 +225,6 @@ impl Worker {
             Reading::Bytes(bytes) => {
                 self.parts.core.count_received(bytes.len());
                 self.unwritten_input += bytes.len();
-                let before = ticks();
                 if socket.rest.is_empty() {
                     self.handle_input(now, key, bytes, Source::Buffer);
                 } else {
@@ -187,9 +232,6 @@ impl Worker {
                     self.handle_rest(now, key);
                 }
                 let Some(socket) = socket_of(&mut self.sockets, key) else { return };
-                let was_dear = ticks() != before;
-                socket.dear_reads =
-                    if was_dear { DEAR_READS } else { socket.dear_reads.saturating_sub(1) };
                 if socket.is_readable && !socket.is_paused {
                     self.to_read.list(socket);
                 }
@@ -291,11 +333,12 @@ impl Worker {
     }
 }
 
-/// A clock that costs next to nothing and goes on every few milliseconds. Input that takes longer is
-/// always seen to, and what takes less seldom, with no harm.
-fn ticks() -> (i64, i64) {
+/// A clock that costs next to nothing, and goes on every few milliseconds.
+fn coarse_clock() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::MonotonicCoarse);
-    (time.tv_sec, time.tv_nsec)
+    let secs = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::from_secs(secs)
+        + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Makes the worker's buffer ready for a read. It is used again and again, since nothing that was
@@ -314,5 +357,30 @@ fn kept(input: BytesMut, source: Source) -> BytesMut {
         _ if input.is_empty() => BytesMut::new(),
         Source::Buffer => BytesMut::from(&input[..]),
         Source::Rest => input,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_connections_come_after_those_that_had_something_to_read_before() {
+        let keys = |indices: &[u32]| indices.iter().copied().map(ConnectionKey::at).collect();
+        let mut to_read = ToRead::default();
+        assert_eq!(to_read.pop_fresh(keys(&[1])), Some(keys(&[1])));
+        assert!(!to_read.has_fresh());
+        to_read.dear = keys(&[2, 3]);
+        assert_eq!(to_read.pop_fresh(keys(&[4])), None);
+        to_read.pop_dear();
+        to_read.dear.push_back(ConnectionKey::at(2));
+        assert_eq!(to_read.pop_fresh(keys(&[5])), None);
+        assert!(to_read.has_fresh() && !to_read.is_empty());
+        to_read.pop_dear();
+        assert_eq!(to_read.pop_fresh(VecDeque::new()), Some(keys(&[4])));
+        assert_eq!(to_read.pop_fresh(VecDeque::new()), None);
+        to_read.pop_dear();
+        assert_eq!(to_read.pop_fresh(VecDeque::new()), Some(keys(&[5])));
+        assert!(to_read.is_empty());
     }
 }

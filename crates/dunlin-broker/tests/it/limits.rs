@@ -171,8 +171,10 @@ fn handshakes_beyond_their_number_wait_and_are_counted() {
     watcher.wait_for(0);
     let socket = || TcpStream::connect(site.broker.addresses()[0]).expect("it listens");
     let mut silent: Vec<_> = (0..N).map(|_| socket()).collect();
-    silent.extend((0..9 * N).map(|_| socket()));
+    silent.extend((0..4 * N).map(|_| socket()));
     watcher.wait_for(1);
+    // No more than four times as many wait here.
+    silent.extend((0..5 * N).map(|_| socket()));
     // As each of them goes, another one comes to its turn: that is the same wait.
     drop(silent);
     site.join("patient");

@@ -32,10 +32,12 @@ const HOME: [u8; 4] = [127, 0, 0, 1];
 /// Whether the broker has closed it.
 fn is_closed(mut socket: &TcpStream) -> bool {
     socket.set_nonblocking(true).expect("an option");
-    match socket.read(&mut [0]) {
+    let is_closed = match socket.read(&mut [0]) {
         Ok(len) => len == 0,
         Err(error) => error.kind() != ErrorKind::WouldBlock,
-    }
+    };
+    socket.set_nonblocking(false).expect("an option");
+    is_closed
 }
 
 #[test]

@@ -376,6 +376,27 @@ fn unfinished_packets_hold_no_level_for_ever() {
 }
 
 #[test]
+fn a_message_that_is_larger_than_the_bound_gets_through_while_messages_are_taken() {
+    let mut broker = broker();
+    let link = broker.client("large");
+    broker.core(0).look_after(1 << 20);
+    let message = Packet::Publish(publish("a", &"x".repeat(100_000), QoS::AtLeastOnce, 1));
+    let bytes = bytes_of(&message, ProtocolVersion::V5);
+    for level in [PressureLevel::Closed, PressureLevel::Refuse] {
+        press(&mut broker, PressureLevel::Closed, 10_000);
+        broker.send_bytes(link, &bytes[..50_000]);
+        press(&mut broker, level, 10_000);
+        broker.run();
+        if !broker.is_closed(link) {
+            broker.send_bytes(link, &bytes[50_000..]);
+            broker.advance_secs(2);
+            assert!(matches!(broker.receive_one(link), Packet::PubAck(_)), "{level:?}");
+        }
+    }
+    assert!(broker.is_closed(link), "what is refused anyway need not come");
+}
+
+#[test]
 fn many_unfinished_packets_keep_nobody_out_for_ever() {
     let mut broker = broker();
     let links: Vec<_> = (0..60).map(|at| broker.client(&format!("client-{at}"))).collect();
