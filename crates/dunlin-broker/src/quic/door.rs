@@ -342,12 +342,15 @@ async fn shake_hands(
     let connecting = pace.accept(&handshake, || incoming.accept_with(config)).await?;
     // Before the handshake is over it only tells what has come: nothing is sent by it.
     let Ok((connection, shaken)) = connecting.into_0rtt() else {
-        unreachable!("a server's connection is there from its first packet on")
+        // A server's connection is there from its first packet on.
+        return Err(Failure::Late);
     };
     tokio::select! {
-        // If it came to nothing, there will be no stream either.
         _ = shaken => {}
         () = place.silence(|| connection.stats().udp_rx.datagrams) => return Err(Failure::GivenUp),
+    }
+    if let Some(error) = connection.close_reason() {
+        return Err(error.into());
     }
     handshake.end();
     if let Err(error) = tls.check_client(&certificates(&connection)) {
