@@ -3,6 +3,7 @@
 use super::JwtError;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The claims by name.
@@ -10,7 +11,8 @@ pub(crate) struct Claims(Map<String, Value>);
 
 impl Claims {
     pub(crate) fn parse(json: &[u8]) -> Result<Self, JwtError> {
-        serde_json::from_slice(json).map_err(|_| JwtError::Claims)
+        let Once = serde_json::from_slice(json).map_err(|_| JwtError::Claims)?;
+        serde_json::from_slice(json).map(Self).map_err(|_| JwtError::Claims)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
@@ -43,89 +45,62 @@ impl Claims {
     }
 }
 
-impl<'de> Deserialize<'de> for Claims {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ClaimsVisitor)
-    }
-}
-
-struct ClaimsVisitor;
-
-impl<'de> Visitor<'de> for ClaimsVisitor {
-    type Value = Claims;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object whose members are there once")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Claims, A::Error> {
-        members(map).map(Claims)
-    }
-}
-
-/// The members of an object.
-fn members<'de, A: MapAccess<'de>>(mut map: A) -> Result<Map<String, Value>, A::Error> {
-    let mut members = Map::new();
-    while let Some((name, Once(value))) = map.next_entry()? {
-        // Readers differ in which one they take, so that it would mean two things.
-        if members.insert(name, value).is_some() {
-            return Err(A::Error::custom("a member is there twice"));
-        }
-    }
-    Ok(members)
-}
-
-/// A value in which no object has a member twice, however deep it lies.
-struct Once(Value);
+/// JSON in which no object has a member twice, however deep it lies. Nothing is kept of it: how numbers
+/// are read is not the same in every build of the library.
+struct Once;
 
 impl<'de> Deserialize<'de> for Once {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(OnceVisitor).map(Self)
+        deserializer.deserialize_any(OnceVisitor)
     }
 }
 
 struct OnceVisitor;
 
 impl<'de> Visitor<'de> for OnceVisitor {
-    type Value = Value;
+    type Value = Once;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value of JSON")
     }
 
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once)
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_bool<E>(self, _: bool) -> Result<Once, E> {
+        Ok(Once)
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_i64<E>(self, _: i64) -> Result<Once, E> {
+        Ok(Once)
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_u64<E>(self, _: u64) -> Result<Once, E> {
+        Ok(Once)
     }
 
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_f64<E>(self, _: f64) -> Result<Once, E> {
+        Ok(Once)
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
+    fn visit_str<E>(self, _: &str) -> Result<Once, E> {
+        Ok(Once)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(Once(value)) = values.next_element()? {
-            array.push(value);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Once, A::Error> {
+        while values.next_element::<Once>()?.is_some() {}
+        Ok(Once)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+        let mut names = BTreeSet::new();
+        while let Some((name, Once)) = map.next_entry::<String, _>()? {
+            // Readers differ in which one they take, so that it would mean two things.
+            if !names.insert(name) {
+                return Err(A::Error::custom("a member is there twice"));
+            }
         }
-        Ok(array.into())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
-        members(map).map(Value::Object)
+        Ok(Once)
     }
 }
