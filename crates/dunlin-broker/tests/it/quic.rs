@@ -261,7 +261,9 @@ fn a_reader_that_comes_late_gets_all_of_it() {
 
 #[test]
 fn who_reads_no_answers_is_not_read_without_end() {
-    let bed = Bed::new(1, Limits { output_bytes_max: 64 * 1024, ..Limits::default() });
+    // What is asked takes a busy machine long, and who comes then would be told so.
+    let limits = Limits { output_bytes_max: 64 * 1024, lag_max_millis: 0, ..Limits::default() };
+    let bed = Bed::new(1, limits);
     let mut stream = bed.stream();
     stream.write_all(&encode(ProtocolVersion::V5, &connect("deaf"))).expect("it is read");
     let asked = encode(ProtocolVersion::V5, &subscribe("a", QoS::AtMostOnce)).repeat(4096);
@@ -561,10 +563,11 @@ fn one_address_has_so_many_handshakes_under_way_and_gets_them_back() {
 
 #[test]
 fn who_comes_faster_than_allowed_waits_and_is_let_in() {
-    let limits = Limits { connects_per_second_max: 10, sys_interval_secs: 1, ..Limits::default() };
+    // Handshakes take longer on a busy machine, but not a second each.
+    let limits = Limits { connects_per_second_max: 1, sys_interval_secs: 1, ..Limits::default() };
     let bed = Bed::new(1, limits);
     let mut waited = Watcher::new(&bed.broker, "connects_per_second_max");
-    let _peers: Vec<_> = (0..14).map(|at| bed.join(&format!("c-{at}"))).collect();
+    let _peers: Vec<_> = (0..4).map(|at| bed.join(&format!("c-{at}"))).collect();
     waited.wait_for_more();
 }
 
