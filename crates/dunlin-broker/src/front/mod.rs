@@ -45,6 +45,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Who has sent nothing for so long makes room when there is none: a handshake takes a few
 /// milliseconds of each side, and the network's time.
 const SILENCE: Duration = Duration::from_secs(1);
+/// The same where handshakes come to nothing, for those of an address that has more than its share of
+/// all places, when somebody waits whose address has none.
+const CROWD_SILENCE: Duration = Duration::from_millis(100);
 /// Who has been here for so long makes room when nobody is silent.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Entries of connections that are gone which a queue may keep in any case.
@@ -184,7 +187,7 @@ impl Front {
             self.end_late();
             self.forget_gone();
             self.accept();
-            self.fill_places();
+            self.fill_places(Clock::now());
         }
     }
 
@@ -206,8 +209,12 @@ impl Front {
     /// waits with the system; if it is because they come to nothing, or those of one address do, it is
     /// taken all the same, and somebody of the largest crowd goes, so that others get their turn.
     fn may_wait(&self) -> bool {
-        let waiting_has_room = self.waiting.len() < self.waiting_max;
-        waiting_has_room || self.has_room() || self.given_up > self.finished
+        self.waiting.len() < self.waiting_max || self.has_room() || self.is_besieged()
+    }
+
+    /// Whether most of the last handshakes came to nothing.
+    const fn is_besieged(&self) -> bool {
+        self.given_up > self.finished
     }
 
     /// Whether another handshake may begin.
@@ -275,7 +282,7 @@ impl Front {
 
     /// Gives places to those who wait, as long as there are any, or somebody makes room; but not to more
     /// than others have patience for.
-    fn fill_places(&mut self) {
+    fn fill_places(&mut self, now: Clock) {
         let mut begun = 0;
         self.has_place = false;
         while !self.waiting.is_empty() {
@@ -290,7 +297,7 @@ impl Front {
                 self.begin(half_open);
                 begun += 1;
             }
-            if !self.make_room() {
+            if !self.make_room(now) {
                 return;
             }
         }
@@ -305,21 +312,28 @@ impl Front {
 
     /// Gives up who has been silent for longest, or else who is here too long, of those whose place
     /// somebody who waits could have; whether there was one.
-    fn make_room(&mut self) -> bool {
+    fn make_room(&mut self, now: Clock) -> bool {
         let (by_address, max) = (&self.by_address, self.parts.half_open_per_address_max);
         let may_any =
             !self.has_room() && self.waiting.any(|address| has_room_for(by_address, max, address));
-        let now = Clock::now();
+        let has_none = |address: Option<IpAddr>| {
+            address.is_some_and(|address| !by_address.contains_key(&address))
+        };
+        let is_urgent = may_any && self.is_besieged() && self.waiting.any(has_none);
+        let share = self.parts.half_open_max / (by_address.len() + 1);
         let mut at = 0;
         while let Some((since, place, number)) = self.silent.get(at).copied() {
-            if now < since + SILENCE {
+            if now < since + if is_urgent { CROWD_SILENCE } else { SILENCE } {
                 break;
             }
             let Some(half_open) = self.half_open_at(place, number) else {
                 self.silent.remove(at);
                 continue;
             };
-            if !may_any && !self.waits(half_open.address) {
+            let is_of_crowd =
+                is_urgent && !has_room_for(&self.by_address, share + 1, half_open.address);
+            let silence = if is_of_crowd { CROWD_SILENCE } else { SILENCE };
+            if now < since + silence || !may_any && !self.waits(half_open.address) {
                 at += 1;
                 continue;
             }
@@ -328,7 +342,7 @@ impl Front {
             let Some(half_open) = self.half_open_at(place, number) else { return true };
             let heard_at = half_open.heard_at;
             self.silent.remove(at);
-            if now >= heard_at + SILENCE {
+            if now >= heard_at + silence {
                 self.give_up(place, "it was silent, and others waited");
                 return true;
             }

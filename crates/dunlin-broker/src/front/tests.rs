@@ -72,7 +72,7 @@ fn who_waits_has_its_turn_though_a_crowd_came_first() {
     let turns: Vec<_> = (0..3)
         .map(|_| {
             front.give_up(0, "it has to make room");
-            front.fill_places();
+            front.fill_places(Clock::now());
             front.connections[0].as_ref().and_then(|half_open| half_open.address).unwrap()
         })
         .collect();
@@ -102,6 +102,35 @@ fn places_are_for_others_though_a_crowd_fills_the_queue() {
         front.go_on(at);
     }
     assert!(front.may_wait());
+}
+
+#[test]
+fn a_crowd_makes_room_early_for_an_address_that_has_none() {
+    let (mut front, listener) = front();
+    (front.parts.half_open_max, front.waiting_max) = (4, 10);
+    let mut clients: Vec<_> = (0..6).map(|_| come(&mut front, &listener, 1)).collect();
+    let base = Clock::now();
+    let pass = |front: &mut Front, millis| {
+        front.silent.iter_mut().for_each(|(since, ..)| *since = base);
+        front.connections.iter_mut().flatten().for_each(|half_open| half_open.heard_at = base);
+        front.fill_places(base + Duration::from_millis(millis));
+    };
+    let has_place =
+        |front: &Front, last| front.by_address.contains_key(&IpAddr::from([10, 0, 0, last]));
+    clients.push(come(&mut front, &listener, 2));
+    pass(&mut front, 150);
+    assert!(!has_place(&front, 2), "handshakes may just take their time");
+    front.note_end(false);
+    pass(&mut front, 99);
+    assert!(!has_place(&front, 2));
+    pass(&mut front, 150);
+    assert!(has_place(&front, 2));
+    // The others of the crowd wait as ever.
+    let waiting = front.waiting.len();
+    pass(&mut front, 150);
+    assert_eq!(front.waiting.len(), waiting);
+    pass(&mut front, 1_000);
+    assert!(front.waiting.len() < waiting);
 }
 
 fn come(front: &mut Front, listener: &TcpListener, last: u8) -> TcpStream {
