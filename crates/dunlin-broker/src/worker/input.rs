@@ -267,10 +267,6 @@ impl Worker {
                     self.look_at_memory(now);
                     self.write_urgent(now);
                 }
-                InputState::Paused if self.has_left_at_login(key) => {
-                    self.drop_socket(now, key);
-                    return false;
-                }
                 InputState::Paused if !was_told && self.is_gone(key) => {
                     self.parts.core.handle_peer_gone(now, key);
                     was_told = true;
@@ -312,14 +308,6 @@ impl Worker {
     pub(super) fn is_gone(&mut self, key: ConnectionKey) -> bool {
         socket_of(&mut self.sockets, key).is_some_and(|socket| socket.is_read_closed)
             && self.parts.core.has_session(key)
-    }
-
-    /// Whether the peer has closed its side while somebody thinks about its login: what it has sent
-    /// behind its CONNECT is nobody's, and the login need not be asked any more.
-    fn has_left_at_login(&mut self, key: ConnectionKey) -> bool {
-        socket_of(&mut self.sockets, key)
-            .is_some_and(|socket| socket.is_read_closed && socket.login.is_some())
-            && !self.parts.core.has_session(key)
     }
 
     pub(super) fn read_closing(&mut self, now: Instant, key: ConnectionKey) {

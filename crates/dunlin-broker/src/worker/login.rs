@@ -42,12 +42,6 @@ impl Worker {
                     _ => return,
                 }
             }
-            // It has left already, so nobody waits for the answer.
-            Course::Asks(_)
-                if socket.is_read_closed && !self.parts.core.has_session(connection) =>
-            {
-                return self.drop_socket(now, connection);
-            }
             Course::Asks(method) => {
                 socket.login = Some(waits);
                 let until = clock + *timeout;

@@ -2,17 +2,16 @@
 //! else is kept waiting.
 
 use super::back_end::{BackEnd, Mood, bad_moods};
-use super::peer::{PATIENCE, Peer, connect, encode, publish, subscribe};
+use super::peer::{PATIENCE, Peer, connect, publish, subscribe};
 use super::tokens::{Folder, Issuer, claims, log_in, log_in_at};
 use dunlin_broker::Broker;
 use dunlin_broker::config::{Auth, Config, Http, Jwt, Limits, Listener};
 use dunlin_identity::jwt::Algorithm;
 use dunlin_identity::password_file::{Cost, set_password};
-use dunlin_protocol::codec::{Packet, ProtocolVersion, PublishTopic, QoS, ReasonCode};
-use socket2::SockRef;
+use dunlin_protocol::codec::{Packet, PublishTopic, QoS, ReasonCode};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Where nobody listens any more.
 fn gone() -> SocketAddr {
@@ -21,16 +20,13 @@ fn gone() -> SocketAddr {
 
 /// A broker with two listeners that knows one user by the password file, and others by a back end.
 fn start(folder: &Folder, auth: Auth) -> Broker {
-    Broker::builder().config(config(folder, auth)).start().expect("it starts without its back end")
-}
-
-fn config(folder: &Folder, auth: Auth) -> Config {
     let cost = Cost::new(8, 1, 1).expect("next to none");
     let passwords = set_password("", "pump", b"swordfish", cost, &[7; 16]).expect("a user");
     let auth = Auth { password_file: Some(folder.write("passwords", passwords)), ..auth };
     let listeners = vec![Listener::tcp("127.0.0.1:0".parse().expect("an address")); 2];
     let limits = Limits { sys_interval_secs: 1, ..Limits::default() };
-    Config { listeners, workers: 2, auth, limits, ..Config::default() }
+    let config = Config { listeners, workers: 2, auth, limits, ..Config::default() };
+    Broker::builder().config(config).start().expect("it starts without its back end")
 }
 
 fn with_keys_at(folder: &Folder, keys_at: SocketAddr) -> Broker {
@@ -205,59 +201,6 @@ fn a_back_end_that_hangs_keeps_no_more_waiting_than_there_is_room_for() {
 }
 
 #[test]
-fn who_has_left_is_not_asked_about_whatever_it_sent_behind_its_connect() {
-    let folder = Folder::new();
-    let back_end = BackEnd::new(Mood::Hangs);
-    let mut auth = asking(back_end.address, 60_000);
-    (auth.timeout_secs, auth.http.requests_max) = (60, 1);
-    let config = Config { workers: 1, ..config(&folder, auth) };
-    let broker = Broker::builder().config(config).start().expect("it starts");
-    let address = broker.addresses()[0];
-    let mut witness = Bystanders::new(&broker).publisher;
-    // Once it is answered, what came before it was noticed.
-    let mut settle = || {
-        for _ in 0..2 {
-            witness.send(&Packet::PingReq);
-            assert!(matches!(witness.receive(), Some(Packet::PingResp)));
-        }
-    };
-    std::thread::scope(|scope| {
-        // The only request that there may be at once.
-        let broker = &broker;
-        let first = scope.spawn(move || by_back_end(broker, "first"));
-        back_end.next();
-        let mut later = Vec::new();
-        for (at, behind) in [&[][..], &[0xC0, 0x00], &[0x82]].into_iter().enumerate() {
-            for (is_reset, at_once) in [(false, false), (false, true), (true, false), (true, true)]
-            {
-                let socket = TcpStream::connect(address).expect("a broker");
-                if is_reset {
-                    SockRef::from(&socket).set_linger(Some(Duration::ZERO)).expect("an option");
-                }
-                let mut leaver = Peer::over(socket);
-                let connect =
-                    encode(ProtocolVersion::V5, &connect(&format!("{at}-{is_reset}-{at_once}")));
-                leaver.send_bytes(&[&connect, behind].concat());
-                later.extend((!at_once).then_some(leaver));
-            }
-        }
-        // These leave while their logins wait.
-        settle();
-        drop(later);
-        settle();
-        let last = scope.spawn(move || by_back_end(broker, "last"));
-        back_end.set(Mood::answers("200 OK", r#"{"allow": true}"#));
-        let asked = back_end.next();
-        assert!(asked.body.contains(r#""last""#), "{asked:?}");
-        for login in [first, last] {
-            assert_eq!(login.join().expect("no panic"), ReasonCode::Success);
-        }
-    });
-    assert!(!back_end.was_asked_more());
-    broker.stop();
-}
-
-#[test]
 fn the_end_of_a_broker_does_not_wait_for_a_back_end() {
     let folder = Folder::new();
     let back_end = BackEnd::new(Mood::Hangs);
@@ -287,8 +230,7 @@ fn the_circuit_closes_whenever_the_back_end_is_well_again() {
     let folder = Folder::new();
     let allow = || Mood::Decides(|_| r#"{"allow": true}"#.to_owned());
     let back_end = BackEnd::new(allow());
-    // One that is well is never late, however busy the machine is.
-    let broker = start(&folder, asking(back_end.address, 2_000));
+    let broker = start(&folder, asking(back_end.address, 200));
     let (mut watcher, reason_code) =
         log_in_at(broker.addresses()[1], "watcher", Some("pump"), "swordfish", None);
     assert_eq!(reason_code, ReasonCode::Success);
