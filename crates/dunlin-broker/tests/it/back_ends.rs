@@ -2,13 +2,13 @@
 //! else is kept waiting.
 
 use super::back_end::{BackEnd, Mood, bad_moods};
-use super::peer::{PATIENCE, Peer, connect, publish, subscribe};
+use super::peer::{PATIENCE, Peer, connect, encode, publish, subscribe};
 use super::tokens::{Folder, Issuer, claims, log_in, log_in_at};
 use dunlin_broker::Broker;
 use dunlin_broker::config::{Auth, Config, Http, Jwt, Limits, Listener};
 use dunlin_identity::jwt::Algorithm;
 use dunlin_identity::password_file::{Cost, set_password};
-use dunlin_protocol::codec::{Packet, PublishTopic, QoS, ReasonCode};
+use dunlin_protocol::codec::{Packet, ProtocolVersion, PublishTopic, QoS, ReasonCode};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::time::Instant;
@@ -200,6 +200,31 @@ fn a_back_end_that_hangs_keeps_no_more_waiting_than_there_is_room_for() {
     broker.stop();
 }
 
+/// A Client may send what it has behind its CONNECT, and leave [MQTT-3.1.4-5].
+#[test]
+fn what_was_sent_behind_connect_is_taken_once_its_client_is_known_though_it_has_left() {
+    let folder = Folder::new();
+    let back_end = BackEnd::new(Mood::Hangs);
+    let auth = Auth { timeout_secs: 60, ..asking(back_end.address, 60_000) };
+    let broker = start(&folder, auth);
+    let mut bystanders = Bystanders::new(&broker);
+    let mut connect = connect("leaves");
+    if let Packet::Connect(connect) = &mut connect {
+        connect.user_name = Some("leaves".parse().expect("text"));
+        connect.password = Some(b"sesame".to_vec().into());
+    }
+    let mut leaver = Peer::over(TcpStream::connect(broker.addresses()[0]).expect("a broker"));
+    let message = publish("a", b"behind", QoS::AtMostOnce);
+    let [connect, message] = [connect, message].map(|packet| encode(ProtocolVersion::V5, &packet));
+    let disconnect = [0xE0, 0x00];
+    leaver.send_bytes(&[&connect[..], &message, &disconnect].concat());
+    drop(leaver);
+    back_end.next();
+    back_end.set(Mood::answers("200 OK", r#"{"allow": true}"#));
+    assert_eq!(bystanders.subscriber.take_message().payload[..], b"behind"[..]);
+    broker.stop();
+}
+
 #[test]
 fn the_end_of_a_broker_does_not_wait_for_a_back_end() {
     let folder = Folder::new();
@@ -230,7 +255,8 @@ fn the_circuit_closes_whenever_the_back_end_is_well_again() {
     let folder = Folder::new();
     let allow = || Mood::Decides(|_| r#"{"allow": true}"#.to_owned());
     let back_end = BackEnd::new(allow());
-    let broker = start(&folder, asking(back_end.address, 200));
+    // One that is well is never late, however busy the machine is.
+    let broker = start(&folder, asking(back_end.address, 2_000));
     let (mut watcher, reason_code) =
         log_in_at(broker.addresses()[1], "watcher", Some("pump"), "swordfish", None);
     assert_eq!(reason_code, ReasonCode::Success);
