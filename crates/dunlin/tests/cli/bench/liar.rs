@@ -14,7 +14,7 @@ pub(super) enum Lie {
     Double,
     /// Sends it again behind the next PINGRESP.
     DoubleLate,
-    /// Sends it behind the next one.
+    /// Sends it behind the next one of its type.
     Swap,
     /// Alters the byte that lies so far before its end.
     Alter(usize),
@@ -129,7 +129,10 @@ fn carry(
         if !is_silent {
             let mut client = client.lock().unwrap();
             client.write_all(&frame)?;
-            client.write_all(&held.take().unwrap_or_default())?;
+            // A PUBREL between the two does not change their order.
+            if frame[0] >> 4 == plot.packet_type {
+                client.write_all(&held.take().unwrap_or_default())?;
+            }
         }
     }
 }
