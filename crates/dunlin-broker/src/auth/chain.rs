@@ -21,6 +21,8 @@ pub(crate) struct Candidate {
     pub(crate) address: Option<SocketAddr>,
     /// The URL of its listener, if somebody may ask for that.
     pub(crate) listener: Option<Arc<str>>,
+    /// The number of its listener.
+    pub(crate) listener_number: u16,
     /// One moment by two clocks: the system's, and the one that the core reckons with.
     pub(crate) clocks: (Clock, Instant),
 }
@@ -195,9 +197,11 @@ fn decided(answer: Answer) -> Option<Verdict> {
     }
 }
 
-/// Clients that have shown a certificate: its Common Name is the user.
+/// Clients that have shown a certificate: a part of it is the user.
 #[derive(Debug)]
 pub(crate) struct Certificate {
+    /// Which part, for each listener.
+    pub(crate) fields: Vec<CertificateField>,
     /// Whether another method checks User Name and Password: who sends them is known by them, and
     /// the certificate has only opened the way.
     pub(crate) yields_to_names: bool,
@@ -213,14 +217,26 @@ impl Method for Certificate {
         if self.yields_to_names && has_names(&candidate.login) {
             return Answer::NotMine;
         }
-        match CertificateField::CommonName.user(certificate) {
+        let field = self.fields.get(usize::from(candidate.listener_number));
+        let field = field.copied().unwrap_or_default();
+        match field.user(certificate) {
             Ok(user) => allowed(&user),
             Err(error) => {
-                tracing::debug!("a client certificate names no user by its Common Name: {error}");
-                let why = "the certificate names no user by its Common Name";
-                Answer::Deny(ReasonCode::NotAuthorized, why)
+                let part = field.name();
+                tracing::debug!("a client certificate names no user by its {part}: {error}");
+                Answer::Deny(ReasonCode::NotAuthorized, nameless(field))
             }
         }
+    }
+}
+
+const fn nameless(field: CertificateField) -> &'static str {
+    match field {
+        CertificateField::Dns => "the certificate names no user by a DNS name",
+        CertificateField::Uri => "the certificate names no user by a URI",
+        CertificateField::Email => "the certificate names no user by an e-mail address",
+        CertificateField::Subject => "the certificate names no user by its subject",
+        _ => "the certificate names no user by its Common Name",
     }
 }
 

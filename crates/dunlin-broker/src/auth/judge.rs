@@ -162,7 +162,14 @@ mod tests {
         };
         let address = address.map(|address| address.parse().unwrap());
         let clocks = (Clock::now(), Instant::ZERO);
-        Candidate { login: Box::new(login), certificate: None, address, listener: None, clocks }
+        Candidate {
+            login: Box::new(login),
+            certificate: None,
+            address,
+            listener: None,
+            listener_number: 0,
+            clocks,
+        }
     }
 
     /// The ruling that takes no effort.

@@ -83,7 +83,8 @@ impl Methods {
         if let Some(hook) = &hook {
             chain.push(hook.clone());
         }
-        chain.push(chain::Certificate { yields_to_names: checks_names });
+        let fields = config.listeners.iter().map(|listener| listener.certificate_user).collect();
+        chain.push(chain::Certificate { fields, yields_to_names: checks_names });
         if config.allows_anonymous() {
             chain.push(chain::Anonymous { ignores_names: !checks_names });
         }
@@ -139,6 +140,7 @@ mod tests {
             certificate: None,
             address: None,
             listener: None,
+            listener_number: 0,
             clocks: (Clock::now(), Instant::ZERO),
         };
         // The file's place is the first; that of the back end comes after SCRAM.

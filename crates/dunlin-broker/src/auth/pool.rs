@@ -289,6 +289,7 @@ mod tests {
                 certificate: None,
                 address: None,
                 listener: None,
+                listener_number: 0,
                 clocks: (self.now, Instant::ZERO),
             };
             Job {

@@ -2,6 +2,7 @@
 
 use super::{Endpoint, InvalidNetwork, Network, SocketFile, WebSocketListener};
 use crate::core::Durability;
+use dunlin_identity::certificate::CertificateField;
 use dunlin_transport::tls::{CertificateFiles, ClientCertificate, ServerFiles};
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
@@ -35,11 +36,13 @@ pub struct Listener {
     pub proxy_from: Vec<Network>,
     /// What an acknowledgement means to those who come by it; the broker's default if unset.
     pub durability: Option<Durability>,
+    /// Which part of a client's certificate is its user, unless it is known by something else.
+    pub certificate_user: CertificateField,
 }
 
 impl Listener {
     /// The options that its URL may have after the `?`, and its table in the file beside `url`.
-    pub(super) const OPTIONS: [&str; 11] = [
+    pub(super) const OPTIONS: [&str; 12] = [
         "durability",
         "mode",
         "certificate",
@@ -48,6 +51,7 @@ impl Listener {
         "client_crl",
         "client_certificate",
         "old_crl",
+        "certificate_user",
         "proxy_from",
         "path",
         "origins",
@@ -62,6 +66,7 @@ impl Listener {
             is_quic: false,
             proxy_from: Vec::new(),
             durability: None,
+            certificate_user: CertificateField::CommonName,
         }
     }
 
@@ -92,6 +97,13 @@ impl Listener {
     #[must_use]
     pub fn with_web_socket(mut self, web_socket: WebSocketListener) -> Self {
         self.web_socket = Some(web_socket);
+        self
+    }
+
+    /// The same listener, where this part of a client's certificate is its user.
+    #[must_use]
+    pub const fn with_certificate_user(mut self, field: CertificateField) -> Self {
+        self.certificate_user = field;
         self
     }
 
@@ -253,6 +265,10 @@ impl Listener {
             "key" => set_each(files, value, |files| &mut files.key),
             "client_ca" => files.client_ca = Some(value.into()),
             "client_crl" => files.client_crl = Some(value.into()),
+            "certificate_user" => {
+                self.certificate_user =
+                    value.parse().map_err(|_| ListenerError::CertificateUser(value.to_owned()))?;
+            }
             "old_crl" => {
                 files.accepts_old_crl = match value {
                     "accept" => true,
@@ -283,6 +299,9 @@ impl Listener {
         }
         if files.client_ca.is_some() && !is_asked {
             return Err(ListenerError::UnusedClientCa);
+        }
+        if files.client_ca.is_none() && self.certificate_user != CertificateField::default() {
+            return Err(ListenerError::NoClientCa);
         }
         Ok(())
     }
@@ -326,6 +345,9 @@ impl fmt::Display for Listener {
             }
             if files.accepts_old_crl {
                 options.push(("old_crl", "accept".to_owned()));
+            }
+            if self.certificate_user != CertificateField::default() {
+                options.push(("certificate_user", self.certificate_user.name().to_owned()));
             }
         }
         if let Some(WebSocketListener { origins, .. }) = &self.web_socket
@@ -423,12 +445,16 @@ pub enum ListenerError {
     KeysAndCertificates,
     /// Client certificates are asked for, and nobody says whose.
     #[error(
-        "client_certificate and client_crl need client_ca=FILE, whose certificates clients may show"
+        "client_certificate, client_crl and certificate_user need client_ca=FILE, whose certificates \
+         clients may show"
     )]
     NoClientCa,
     /// It is said whose certificates clients may show, and that none is asked for.
     #[error("client_ca is of no use with client_certificate=none; leave one of them out")]
     UnusedClientCa,
+    /// No part of a certificate that a user could be.
+    #[error("{0:?} is no certificate_user; there are cn, dns, uri, email and subject")]
+    CertificateUser(String),
     /// There is no such way with a list that is past its date.
     #[error("{0:?} is no old_crl; there are refuse and accept")]
     OldCrl(String),

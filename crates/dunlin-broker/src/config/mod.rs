@@ -31,6 +31,8 @@ mod tests;
 mod web_socket;
 
 #[cfg(feature = "server")]
+pub use dunlin_identity::certificate::CertificateField;
+#[cfg(feature = "server")]
 pub use dunlin_transport::tls::{CertificateFiles, ClientCertificate, ServerFiles};
 pub use limits::{Limits, QueuePolicy};
 #[cfg(feature = "server")]

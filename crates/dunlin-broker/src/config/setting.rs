@@ -358,7 +358,9 @@ const BROKER: &[Setting] = &[
              rather than by a wildcard, or else the first that it can verify; with client_ca = \"FILE\" \
              it lets in who shows a certificate of that authority, or others as well if \
              client_certificate = \"optional\", and none that client_crl = \"FILE\" lists; a list that \
-             is past its nextUpdate lets nobody in, unless old_crl = \"accept\". One with \
+             is past its nextUpdate lets nobody in, unless old_crl = \"accept\". The user of such a client \
+             is the Common Name of its certificate, or what certificate_user says: \"dns\", \"uri\" or \
+             \"email\" among its alternative names, or \"subject\". One with \
              proxy_from = \"10.0.0.0/8 192.0.2.1\" serves proxies at these addresses alone, which say by \
              a PROXY header (version 1 or 2) for whom they connect. unix:///run/dunlin.sock is a socket in \
              the file system, whose mode = \"0660\" says who may connect, by default its owner. One for \

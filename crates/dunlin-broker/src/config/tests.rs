@@ -271,13 +271,13 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
         ("mqtt://127.0.0.1?key=a", "key is for TLS, and mqtt:// has none; use mqtts://"),
         (
             "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=optional",
-            "client_certificate and client_crl need client_ca=FILE, whose certificates clients may \
-             show",
+            "client_certificate, client_crl and certificate_user need client_ca=FILE, whose \
+             certificates clients may show",
         ),
         (
             "mqtts://127.0.0.1?certificate=a&key=b&client_crl=c",
-            "client_certificate and client_crl need client_ca=FILE, whose certificates clients may \
-             show",
+            "client_certificate, client_crl and certificate_user need client_ca=FILE, whose \
+             certificates clients may show",
         ),
         (
             "mqtts://127.0.0.1?certificate=a&key=b&client_ca=c&client_certificate=none",
@@ -292,13 +292,23 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
             "\"yes\" is no old_crl; there are refuse and accept",
         ),
         (
+            "mqtts://127.0.0.1?certificate=a&key=b&client_ca=c&certificate_user=name",
+            "\"name\" is no certificate_user; there are cn, dns, uri, email and subject",
+        ),
+        (
+            "mqtts://127.0.0.1?certificate=a&key=b&certificate_user=uri",
+            "client_certificate, client_crl and certificate_user need client_ca=FILE, whose certificates \
+             clients may show",
+        ),
+        (
             "mqtts://127.0.0.1?certificate=a&key=b&client_certificate=yes",
             "\"yes\" is no client_certificate; there are none, optional and required",
         ),
         (
             "mqtts://127.0.0.1?certificate=%4",
             "\"certificate=%4\" is no option of a listener; there are durability, mode, certificate, \
-             key, client_ca, client_crl, client_certificate, old_crl, proxy_from, path, origins",
+             key, client_ca, client_crl, client_certificate, old_crl, certificate_user, proxy_from, path, \
+             origins",
         ),
         (
             "mqtt://127.0.0.1:99999",
@@ -339,13 +349,13 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
 #[test]
 fn a_listener_with_tls_prints_as_what_it_was_read_from() {
     let text = "[[listeners]]\nurl = 'mqtts://0.0.0.0'\ncertificate = 'a b,c.pem'\nkey = 'k&%.pem'\n\
-                client_ca = 'ca.pem'\nold_crl = 'accept'\nproxy_from = '10.0.0.0/8 ::1'\ndurability = 'written'";
+                client_ca = 'ca.pem'\nold_crl = 'accept'\ncertificate_user = 'uri'\nproxy_from = '10.0.0.0/8 ::1'\ndurability = 'written'";
     let loaded = from_file(text).expect("its clients are known by certificates");
     let [listener] = &loaded.config.listeners[..] else { panic!("one listener") };
     assert_eq!(
         listener.to_string(),
         "mqtts://0.0.0.0:8883?certificate=a b%2Cc.pem&key=k%26%25.pem&client_ca=ca.pem&\
-         client_certificate=required&old_crl=accept&proxy_from=10.0.0.0/8|::1/128&durability=written"
+         client_certificate=required&old_crl=accept&certificate_user=uri&proxy_from=10.0.0.0/8|::1/128&durability=written"
     );
     let again: Listener = listener.to_string().parse().expect("it can be read again");
     assert_eq!(&again, listener);

@@ -163,7 +163,11 @@ impl Certificates {
     }
 
     fn read(&self, watched: &mut Watched) {
-        let error = match self.current().reload() {
+        let read = self.current().reload().and_then(|tls| match tls {
+            Some(tls) => newly_ended(&self.current(), &tls, now_secs()).map_or(Ok(Some(tls)), Err),
+            None => Ok(None),
+        });
+        let error = match read {
             Ok(tls) => {
                 if let Some(tls) = tls {
                     *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(tls);
@@ -236,6 +240,21 @@ impl Certificates {
             }
         }
     }
+}
+
+/// Why a certificate is of no use that would take the place of one: no client takes one that has
+/// ended, and that one has not.
+fn newly_ended(before: &ServerTls, after: &ServerTls, now: i64) -> Option<TlsFileError> {
+    let is_over = |validity: &&Validity| Urgency::of(validity.until, now) == Urgency::Over;
+    let mut over = after.shown().iter().filter(is_over);
+    let is_new = |validity: &&Validity| {
+        let mut earlier = before.shown().iter().filter(is_over);
+        !earlier.any(|earlier| earlier.path == validity.path)
+    };
+    over.find(is_new).map(|validity| TlsFileError {
+        path: validity.path.clone(),
+        reason: format!("its certificate has ended at {validity}; put one there that is valid"),
+    })
 }
 
 /// The earliest end of what some listeners have, in seconds since 1970.

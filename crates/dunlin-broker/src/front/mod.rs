@@ -38,6 +38,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const ACCEPTS_PER_TURN: usize = 64;
 /// So many times as many handshakes as may be under way may wait for their turn.
 const WAITING_TIMES: usize = 4;
+/// So many times as many handshakes as may be under way are remembered for what became of them.
+const RECENT_TIMES: usize = 4;
 /// Of the descriptors that the process may have, so small a part may be those of who waits.
 const WAITING_PART: usize = 4;
 /// How often it is looked whether somebody has to make room for who waits.
@@ -212,9 +214,10 @@ impl Front {
         self.waiting.len() < self.waiting_max || self.has_room() || self.is_besieged()
     }
 
-    /// Whether most of the last handshakes came to nothing.
+    /// Whether most of the last handshakes came to nothing, and so many that it is not just a crowd that
+    /// was slow to answer when it came.
     const fn is_besieged(&self) -> bool {
-        self.given_up > self.finished
+        self.given_up > self.finished + self.parts.half_open_max
     }
 
     /// Whether another handshake may begin.
@@ -379,7 +382,7 @@ impl Front {
     /// Counts whether a handshake came to an end: the last ones count most.
     fn note_end(&mut self, is_finished: bool) {
         *if is_finished { &mut self.finished } else { &mut self.given_up } += 1;
-        if self.finished + self.given_up > self.parts.half_open_max {
+        if self.finished + self.given_up > RECENT_TIMES * self.parts.half_open_max {
             self.finished /= 2;
             self.given_up /= 2;
         }
@@ -478,6 +481,7 @@ impl Front {
                 Err(error) => {
                     let (peer, listener) = (half_open.transport.peer(), half_open.listener);
                     self.remove(at);
+                    self.note_end(false);
                     self.tell_failed(&peer, listener, &error);
                     return;
                 }

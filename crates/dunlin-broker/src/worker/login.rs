@@ -20,10 +20,12 @@ impl Worker {
         let Some(socket) = socket_of(&mut self.sockets, connection) else { return };
         let certificate = socket.transport.certificate().map(Into::into);
         let address = socket.transport.peer_address();
-        let listener = usize::from(socket.listener);
-        let listener = self.parts.listeners.as_ref().and_then(|names| names.get(listener).cloned());
+        let listener_number = socket.listener;
+        let names = self.parts.listeners.as_ref();
+        let listener = names.and_then(|names| names.get(usize::from(listener_number)).cloned());
         let clocks = self.parts.started_at;
-        let candidate = Candidate { login, certificate, address, listener, clocks };
+        let candidate =
+            Candidate { login, certificate, address, listener, listener_number, clocks };
         let waits = Arc::new(());
         let wanted = Arc::downgrade(&waits);
         let worker = usize::from(self.parts.number.0);

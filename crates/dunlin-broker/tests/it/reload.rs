@@ -84,8 +84,14 @@ impl Bed {
 
 /// A certificate and its key in a folder of their own.
 fn write_new(folder: &TempDir, name: &str, ca: &CertifiedIssuer<'static, KeyPair>) {
+    write_until(folder, name, ca, 4096);
+}
+
+/// The same, of use until this year begins.
+fn write_until(folder: &TempDir, name: &str, ca: &CertifiedIssuer<'static, KeyPair>, year: i32) {
     let folder = folder.path().join(name);
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    params.not_after = rcgen::date_time_ymd(year, 1, 1);
     let key = KeyPair::generate().expect("a key");
     let certificate = params.signed_by(&key, ca).expect("a certificate");
     fs::create_dir(&folder).expect("a folder");
@@ -133,6 +139,16 @@ fn files_that_are_of_no_use_change_nothing() {
         }
         assert_eq!(bed.shown(), first);
     }
+    write_until(&bed.folder, "ended", &bed.ca, 2020);
+    bed.turn_to("ended");
+    match bed.broker.reload() {
+        Err(ReloadError::Tls { source, .. }) => {
+            assert_eq!(source.path, bed.path("server.pem"));
+            assert!(source.reason.contains("has ended"), "{source}");
+        }
+        reloaded => panic!("no fault but {reloaded:?}"),
+    }
+    assert_eq!(bed.shown(), first);
     fs::remove_file(bed.path("data")).expect("a link");
     assert!(bed.broker.reload().is_err());
     assert_eq!(bed.shown(), first);

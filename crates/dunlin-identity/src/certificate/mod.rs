@@ -11,10 +11,11 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 
 /// Which part of a certificate is the user's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificateField {
     /// The Common Name of the subject.
+    #[default]
     CommonName,
     /// The DNS name among the Subject Alternative Names.
     Dns,
@@ -54,6 +55,17 @@ pub enum CertificateError {
 }
 
 impl CertificateField {
+    /// What it is called in a configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::CommonName => "cn",
+            Self::Dns => "dns",
+            Self::Uri => "uri",
+            Self::Email => "email",
+            Self::Subject => "subject",
+        }
+    }
+
     /// The user that the certificate names.
     ///
     /// # Errors

@@ -38,6 +38,8 @@ pub struct ServerTls {
     /// What other keys are derived from.
     derivation: Prk,
     validities: Vec<Validity>,
+    /// The same of the certificates that it shows, without those that lead to them.
+    shown: Vec<Validity>,
 }
 
 impl ServerTls {
@@ -69,19 +71,19 @@ impl ServerTls {
     ) -> Result<Self, TlsFileError> {
         let provider = Arc::new(default_provider());
         let path = &files.certificate;
-        let mut validities = Vec::new();
+        let (mut validities, mut shown) = (Vec::new(), Vec::new());
         let mut named = vec![certified_key(
             (path, &read.certificate),
             (&files.key, &read.key),
             &provider,
-            &mut validities,
+            [&mut validities, &mut shown],
         )?];
         for (files, [certificate, key]) in files.further.iter().zip(&read.further) {
             named.push(certified_key(
                 (&files.certificate, certificate),
                 (&files.key, key),
                 &provider,
-                &mut validities,
+                [&mut validities, &mut shown],
             )?);
         }
         let verifier = client_verifier(files, read, &provider, &mut validities)?;
@@ -107,7 +109,17 @@ impl ServerTls {
         let secret = key_of(&files.key, &read.key)?;
         let derivation = Salt::new(HKDF_SHA256, b"dunlin").extract(secret.secret_der());
         let (files, config) = (files.clone(), Arc::new(config));
-        Ok(Self { files, protocol, config, verifier, contents, trust, derivation, validities })
+        Ok(Self {
+            files,
+            protocol,
+            config,
+            verifier,
+            contents,
+            trust,
+            derivation,
+            validities,
+            shown,
+        })
     }
 
     /// The server's side of a connection.
@@ -163,6 +175,11 @@ impl ServerTls {
     pub fn validities(&self) -> &[Validity] {
         &self.validities
     }
+
+    /// The same of each certificate that it shows, without those that lead to it.
+    pub fn shown(&self) -> &[Validity] {
+        &self.shown
+    }
 }
 
 impl fmt::Debug for ServerTls {
@@ -176,14 +193,22 @@ fn certified_key(
     (certificate_path, certificate): (&Path, &[u8]),
     (key_path, key): (&Path, &[u8]),
     provider: &CryptoProvider,
-    validities: &mut Vec<Validity>,
+    [validities, shown]: [&mut Vec<Validity>; 2],
 ) -> Result<Arc<CertifiedKey>, TlsFileError> {
     let chain: Vec<CertificateDer<'static>> = all_of(certificate_path, certificate, "certificate")?;
     validities.extend(Validity::of_certificates(certificate_path, chain.iter().map(|der| &**der)));
+    let own = chain.first().map(|der| &**der);
+    shown.extend(Validity::of_certificates(certificate_path, own));
     let key = key_of(key_path, key)?;
-    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
-        let reason = format!("it is not the key of {}: {error}", certificate_path.display());
-        TlsFileError::new(key_path, reason)
+    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+        rustls::Error::InvalidCertificate(error) => {
+            let reason = format!("it is no certificate that a server can show: {error}");
+            TlsFileError::new(certificate_path, reason)
+        }
+        error => {
+            let reason = format!("it is not the key of {}: {error}", certificate_path.display());
+            TlsFileError::new(key_path, reason)
+        }
     })?;
     Ok(Arc::new(certified))
 }
