@@ -24,7 +24,7 @@ use crate::store::Store;
 use bytes::BytesMut;
 use dunlin_protocol::codec::ReasonCode;
 use dunlin_protocol::{ConnectionEnd, Instant};
-use input::ToRead;
+use input::{DEAR_TIME, ToRead};
 use lag::Lag;
 use mio::{Events, Interest, Poll, Token};
 use peer::Adopted;
@@ -208,7 +208,7 @@ impl Worker {
         if self.to_read.has_fresh() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
         }
-        self.read_dear(now);
+        self.read_dear(now, DEAR_TIME);
         self.look_at_memory(now);
         // After reading, so that nobody is blamed for silence whose packets were there.
         if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now)

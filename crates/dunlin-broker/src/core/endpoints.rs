@@ -37,11 +37,6 @@ pub struct ConnectionKey {
 }
 
 impl ConnectionKey {
-    #[cfg(test)]
-    pub(crate) const fn at(index: u32) -> Self {
-        Self { index, generation: 0 }
-    }
-
     /// The place; free for another connection once this one was released.
     pub const fn index(self) -> usize {
         self.index as usize

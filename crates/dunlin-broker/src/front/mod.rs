@@ -38,6 +38,8 @@ const ACCEPT_REST: Duration = Duration::from_millis(100);
 const ACCEPTS_PER_TURN: usize = 64;
 /// So many times as many handshakes as may be under way may wait for their turn.
 const WAITING_TIMES: usize = 4;
+/// In how many seconds what became of handshakes counts half as much.
+const AGE_SECS: u64 = 10;
 /// So many times as many handshakes as may be under way are remembered for what became of them.
 const RECENT_TIMES: usize = 4;
 /// Of the descriptors that the process may have, so small a part may be those of who waits.
@@ -108,6 +110,8 @@ pub(crate) struct Front {
     /// Of the last handshakes, those that came to an end, and those that came to nothing.
     finished: usize,
     given_up: usize,
+    /// When what is remembered of them was last halved.
+    aged_at: Clock,
     /// Whether there is a place for somebody who waits.
     has_place: bool,
     /// Which door is looked at first.
@@ -134,6 +138,7 @@ impl Front {
                 .map_or(waiting_max, |count| waiting_max.min(count / WAITING_PART)),
             finished: 0,
             given_up: 0,
+            aged_at: Clock::now(),
             has_place: false,
             parts,
             connections: Vec::new(),
@@ -189,7 +194,9 @@ impl Front {
             self.end_late();
             self.forget_gone();
             self.accept();
-            self.fill_places(Clock::now());
+            let now = Clock::now();
+            self.age(now);
+            self.fill_places(now);
         }
     }
 
@@ -323,7 +330,7 @@ impl Front {
             address.is_some_and(|address| !by_address.contains_key(&address))
         };
         let is_urgent = may_any && self.is_besieged() && self.waiting.any(has_none);
-        let share = self.parts.half_open_max / (by_address.len() + 1);
+        let share = (self.parts.half_open_max / (by_address.len() + 1)).max(1);
         let mut at = 0;
         while let Some((since, place, number)) = self.silent.get(at).copied() {
             if now < since + if is_urgent { CROWD_SILENCE } else { SILENCE } {
@@ -376,6 +383,17 @@ impl Front {
             tracing::debug!(peer, "a handshake was given up: {cause}");
             self.tell_limited(LimitCause::HandshakeTimeout, 1);
             self.note_end(false);
+        }
+    }
+
+    /// Lets count less what is long ago.
+    fn age(&mut self, now: Clock) {
+        let intervals = now.saturating_duration_since(self.aged_at).as_secs() / AGE_SECS;
+        if intervals > 0 {
+            let halved = u32::try_from(intervals).unwrap_or(u32::MAX);
+            self.finished = self.finished.checked_shr(halved).unwrap_or(0);
+            self.given_up = self.given_up.checked_shr(halved).unwrap_or(0);
+            self.aged_at = now;
         }
     }
 

@@ -98,13 +98,22 @@ fn places_are_for_others_though_a_crowd_fills_the_queue() {
     assert!(!front.may_wait(), "no place is left");
     // What comes to nothing by itself counts as well.
     clients.clear();
-    for at in 0..4 {
-        front.go_on(at);
+    let end_all = |front: &mut Front| {
+        // Their ends may be on their way.
+        while here(front) > 0 {
+            (0..4).for_each(|at| front.go_on(at));
+        }
+    };
+    end_all(&mut front);
+    assert_eq!(front.given_up, 4);
+    while !front.waiting.is_empty() {
+        front.fill_places(Clock::now());
+        end_all(&mut front);
     }
-    assert_eq!((here(&front), front.given_up), (0, 4));
-    front.fill_places(Clock::now());
-    front.go_on(0);
-    assert!(front.is_besieged());
+    assert!(front.given_up == 7 && front.is_besieged());
+    let later = front.aged_at + Duration::from_secs(10);
+    front.age(later);
+    assert!(front.given_up == 3 && !front.is_besieged());
 }
 
 #[test]
@@ -134,6 +143,13 @@ fn a_crowd_makes_room_early_for_an_address_that_has_none() {
     assert_eq!(front.waiting.len(), waiting);
     pass(&mut front, 1_000);
     assert!(front.waiting.len() < waiting);
+    // Where each has one place nobody is a crowd.
+    let (mut front, listener) = self::front();
+    front.parts.half_open_max = 4;
+    clients.extend((1..=5).map(|last| come(&mut front, &listener, last)));
+    (0..5).for_each(|_| front.note_end(false));
+    pass(&mut front, 150);
+    assert!((1..=4).all(|last| has_place(&front, last)));
 }
 
 fn come(front: &mut Front, listener: &TcpListener, last: u8) -> TcpStream {

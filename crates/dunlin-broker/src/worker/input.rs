@@ -22,10 +22,10 @@ const READ_BUFFER_LEN: usize = 512 * 1024;
 const WRITE_AFTER_LEN: usize = 256 * 1024;
 /// How often established connections are read before a new one is taken up.
 const READS_BEFORE_FRESH: usize = 16;
-/// Input takes long if it takes longer than this.
-const DEAR_INPUT: Duration = Duration::from_millis(4);
+/// Input takes long if it takes longer than this, which is more than two steps of the coarse clock.
+const DEAR_INPUT: Duration = Duration::from_millis(10);
 /// How long a turn goes on with connections whose input takes long.
-const DEAR_TIME: Duration = Duration::from_millis(1);
+pub(super) const DEAR_TIME: Duration = Duration::from_millis(1);
 /// For how many reads a connection whose input has once taken long is held to be one of those.
 const DEAR_READS: u8 = 16;
 
@@ -38,48 +38,29 @@ pub(super) struct ToRead {
     /// Those that have a session.
     established: VecDeque<ConnectionKey>,
     /// Those of them whose input takes long: thousands of subscriptions, or Topic Names that match
-    /// thousands of Topic Filters. They wait for the others, and for each other, and nobody for them.
+    /// thousands of Topic Filters. They wait for the others, and nobody with a session for them.
     dear: VecDeque<ConnectionKey>,
-    /// How many of those have been read.
-    dear_count: u64,
     /// Those that have not sent CONNECT, or not with success.
     fresh: VecDeque<ConnectionKey>,
-    /// The same, once it is known how many of `dear` came before them.
-    behind_dear: VecDeque<(u64, VecDeque<ConnectionKey>)>,
 }
 
 impl ToRead {
     pub(super) fn is_empty(&self) -> bool {
-        self.established.is_empty() && self.dear.is_empty() && !self.has_fresh()
+        !self.has_established() && self.fresh.is_empty()
+    }
+
+    fn has_established(&self) -> bool {
+        !self.established.is_empty() || !self.dear.is_empty()
     }
 
     /// Whether a new connection may have something to read.
     pub(super) fn has_fresh(&self) -> bool {
-        !self.fresh.is_empty() || !self.behind_dear.is_empty()
+        !self.fresh.is_empty()
     }
 
     /// Those whose input takes long and has to wait.
     pub(super) fn dear(&self) -> impl Iterator<Item = ConnectionKey> {
         self.dear.iter().copied()
-    }
-
-    fn pop_dear(&mut self) -> Option<ConnectionKey> {
-        self.dear_count += 1;
-        self.dear.pop_front()
-    }
-
-    /// The new connections before which all have been read that had something before them, after
-    /// those that have been `noted` just now.
-    fn pop_fresh(&mut self, noted: VecDeque<ConnectionKey>) -> Option<VecDeque<ConnectionKey>> {
-        if !noted.is_empty() {
-            let before = self.dear_count + self.dear.len() as u64;
-            self.behind_dear.push_back((before, noted));
-        }
-        let (before, _) = self.behind_dear.front()?;
-        if *before > self.dear_count {
-            return None;
-        }
-        self.behind_dear.pop_front().map(|(_, fresh)| fresh)
     }
 
     /// Lists a connection, once.
@@ -120,19 +101,19 @@ impl Worker {
         }
     }
 
-    /// Reads of those whose input takes long as many as there is time for, at most once each.
-    pub(super) fn read_dear(&mut self, now: Instant) {
+    /// Reads those whose input takes long, each at most once, until so much time has passed.
+    pub(super) fn read_dear(&mut self, now: Instant, time: Duration) {
         if self.to_read.dear.is_empty() || self.is_backlogged() {
             return;
         }
         let began = Clock::now();
         for _ in 0..self.to_read.dear.len() {
-            let Some(key) = self.to_read.pop_dear() else { break };
+            let Some(key) = self.to_read.dear.pop_front() else { break };
             self.read_connection(now, key);
             if self.unwritten_input >= WRITE_AFTER_LEN {
                 self.write_early(now);
             }
-            if began.elapsed() >= DEAR_TIME {
+            if began.elapsed() >= time {
                 return;
             }
         }
@@ -154,16 +135,14 @@ impl Worker {
         let fresh = std::mem::take(&mut self.to_read.fresh);
         self.note(events, writable);
         for _ in 0..READS_BEFORE_FRESH {
-            if self.to_read.established.is_empty() || self.is_backlogged() {
+            if !self.to_read.has_established() || self.is_backlogged() {
                 break;
             }
             self.read_established(now);
+            self.read_dear(now, Duration::MAX);
         }
-        let mut noted = fresh;
-        while let Some(fresh) = self.to_read.pop_fresh(std::mem::take(&mut noted)) {
-            for key in fresh {
-                self.read_connection(now, key);
-            }
+        for key in fresh {
+            self.read_connection(now, key);
         }
         for Adopted { transport, permit, rest, listener, client } in
             std::mem::take(&mut self.adopted)
@@ -345,30 +324,5 @@ fn kept(input: BytesMut, source: Source) -> BytesMut {
         _ if input.is_empty() => BytesMut::new(),
         Source::Buffer => BytesMut::from(&input[..]),
         Source::Rest => input,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn new_connections_come_after_those_that_had_something_to_read_before() {
-        let keys = |indices: &[u32]| indices.iter().copied().map(ConnectionKey::at).collect();
-        let mut to_read = ToRead::default();
-        assert_eq!(to_read.pop_fresh(keys(&[1])), Some(keys(&[1])));
-        assert!(!to_read.has_fresh());
-        to_read.dear = keys(&[2, 3]);
-        assert_eq!(to_read.pop_fresh(keys(&[4])), None);
-        to_read.pop_dear();
-        to_read.dear.push_back(ConnectionKey::at(2));
-        assert_eq!(to_read.pop_fresh(keys(&[5])), None);
-        assert!(to_read.has_fresh() && !to_read.is_empty());
-        to_read.pop_dear();
-        assert_eq!(to_read.pop_fresh(VecDeque::new()), Some(keys(&[4])));
-        assert_eq!(to_read.pop_fresh(VecDeque::new()), None);
-        to_read.pop_dear();
-        assert_eq!(to_read.pop_fresh(VecDeque::new()), Some(keys(&[5])));
-        assert!(to_read.is_empty());
     }
 }
