@@ -193,9 +193,11 @@ impl Front {
             }
             self.end_late();
             self.forget_gone();
-            self.accept();
             let now = Clock::now();
             self.age(now);
+            // Before others come, and for those who have come.
+            self.fill_places(now);
+            self.accept();
             self.fill_places(now);
         }
     }
@@ -218,7 +220,9 @@ impl Front {
     /// waits with the system; if it is because they come to nothing, or those of one address do, it is
     /// taken all the same, and somebody of the largest crowd goes, so that others get their turn.
     fn may_wait(&self) -> bool {
-        self.waiting.len() < self.waiting_max || self.has_room() || self.is_besieged()
+        // What room is left then is for none of those who wait.
+        let has_room = self.has_room() && !self.has_place;
+        self.waiting.len() < self.waiting_max || has_room || self.is_besieged()
     }
 
     /// Whether most of the last handshakes came to nothing, and so many that it is not just a crowd that

@@ -152,6 +152,24 @@ fn a_crowd_makes_room_early_for_an_address_that_has_none() {
     assert!((1..=4).all(|last| has_place(&front, last)));
 }
 
+#[test]
+fn nobody_has_to_go_while_there_are_places_for_those_who_wait() {
+    let (mut front, listener) = front();
+    (front.parts.half_open_max, front.waiting_max) = (100, 100);
+    front.parts.half_open_per_address_max = 100;
+    let _clients: Vec<_> = (0..200).map(|_| come(&mut front, &listener, 1)).collect();
+    assert!(front.waiting.len() == 100 && !front.may_wait());
+    for at in 0..100 {
+        front.remove(at);
+    }
+    front.fill_places(Clock::now());
+    assert_eq!(front.waiting.len(), 100 - ACCEPTS_PER_TURN);
+    front.waiting_max = front.waiting.len();
+    assert!(front.has_room() && !front.may_wait(), "the others are for those who wait");
+    front.fill_places(Clock::now());
+    assert!(front.waiting.is_empty() && front.may_wait());
+}
+
 fn come(front: &mut Front, listener: &TcpListener, last: u8) -> TcpStream {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (stream, _) = listener.accept().unwrap();
