@@ -5,6 +5,7 @@ use dunlin_identity::UserName;
 use dunlin_identity::certificate::CertificateField;
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,15 +47,18 @@ impl Candidate {
     }
 }
 
+/// Why a Client is turned away: for the log alone, the Client is never told.
+pub(crate) type Why = Cow<'static, str>;
+
 /// What one method says of a Client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Allow(Grant),
     /// It is turned away; the log tells why. A method that fails says this, too: a back end that is
     /// down must not open what comes after it.
-    Deny(ReasonCode, &'static str),
+    Deny(ReasonCode, Why),
     /// It has proved who it is, but not in its time: it is turned away, and was no guess.
-    Lapsed(&'static str),
+    Lapsed(Why),
     /// The exchange goes on.
     Challenge {
         data: Vec<u8>,
@@ -66,14 +70,20 @@ pub(crate) enum Answer {
     NotMine,
 }
 
+impl Answer {
+    pub(super) fn deny(reason_code: ReasonCode, why: impl Into<Why>) -> Self {
+        Self::Deny(reason_code, why.into())
+    }
+}
+
 /// What a chain says of a Client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Allow(Grant),
     AllowWith(Grant, Vec<u8>),
     Challenge { data: Vec<u8>, state: Box<[u8]> },
-    Deny(ReasonCode, &'static str),
-    Lapsed(&'static str),
+    Deny(ReasonCode, Why),
+    Lapsed(Why),
 }
 
 impl From<Verdict> for Decision {
@@ -179,10 +189,15 @@ const fn unknown(candidate: &Candidate) -> Verdict {
     match candidate.login.enhanced {
         Some(_) => Verdict::Deny(
             ReasonCode::BadAuthenticationMethod,
-            "nobody can log in by its Authentication Method; for SCRAM `dunlin passwd --scram` adds \
-             what users need",
+            Why::Borrowed(
+                "nobody can log in by its Authentication Method; for SCRAM `dunlin passwd --scram` \
+                 adds what users need",
+            ),
         ),
-        None => Verdict::Deny(ReasonCode::BadUserNameOrPassword, "nobody of this name is known"),
+        None => Verdict::Deny(
+            ReasonCode::BadUserNameOrPassword,
+            Why::Borrowed("nobody of this name is known"),
+        ),
     }
 }
 
@@ -224,7 +239,7 @@ impl Method for Certificate {
             Err(error) => {
                 let part = field.name();
                 tracing::debug!("a client certificate names no user by its {part}: {error}");
-                Answer::Deny(ReasonCode::NotAuthorized, nameless(field))
+                Answer::deny(ReasonCode::NotAuthorized, nameless(field))
             }
         }
     }
@@ -245,7 +260,7 @@ pub(super) fn allowed(user: &UserName) -> Answer {
     match Identity::new(Some(user.as_text()), []) {
         Ok(identity) => Answer::Allow(Grant::of(identity)),
         // Both have the same rules for names.
-        Err(_) => Answer::Deny(ReasonCode::BadUserNameOrPassword, "the user has no legal name"),
+        Err(_) => Answer::deny(ReasonCode::BadUserNameOrPassword, "the user has no legal name"),
     }
 }
 

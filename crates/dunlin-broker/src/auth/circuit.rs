@@ -12,8 +12,6 @@ pub(super) const FAILURES_MAX: u32 = 5;
 const PAUSE: Duration = Duration::from_secs(1);
 /// How much longer it stays open for the network that has tried last, so that others can try.
 const PAUSE_AGAIN: Duration = Duration::from_secs(4);
-/// The log tells of failures at most so often.
-const TELL_PERIOD: Duration = Duration::from_secs(1);
 
 /// The circuit in front of one back end.
 #[derive(Debug)]
@@ -35,7 +33,6 @@ struct State {
     tried: Option<Network>,
     /// Times that it has opened.
     generation: u64,
-    told_at: Option<Clock>,
     counts: Counts,
     has_news: bool,
 }
@@ -104,10 +101,12 @@ pub(super) enum Outcome {
 /// What the end of an attempt is to be told of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    /// Nothing is new, or it was told a moment ago.
+    /// It says nothing of how the back end is.
     None,
     /// It failed.
     Failed,
+    /// It failed, and so had those before it, for which the circuit is open.
+    StillFails,
     /// It failed once too often.
     Opened,
     /// The back end is well again.
@@ -136,15 +135,6 @@ impl State {
         }
         (self.counts.is_open, self.has_news) = (false, true);
         Turn::Closed
-    }
-
-    /// Something has failed that the log may hear of.
-    fn mention(&mut self, now: Clock) -> Turn {
-        if self.told_at.is_some_and(|told_at| now < told_at + TELL_PERIOD) {
-            return Turn::None;
-        }
-        self.told_at = Some(now);
-        Turn::Failed
     }
 }
 
@@ -197,9 +187,9 @@ impl Circuit {
             Outcome::Well => Turn::None,
             Outcome::Refused if counts && is_trial => {
                 state.close();
-                state.mention(now)
+                Turn::Failed
             }
-            Outcome::Refused => state.mention(now),
+            Outcome::Refused => Turn::Failed,
             Outcome::Failed | Outcome::Unreachable if !counts => Turn::None,
             Outcome::Failed | Outcome::Unreachable => {
                 state.suspects = match outcome {
@@ -211,13 +201,13 @@ impl Circuit {
                         state.open_until = Some(now + PAUSE);
                         state.tried = Some(network);
                     }
-                    return Turn::None;
+                    return Turn::StillFails;
                 }
                 state.failures += 1;
                 if state.failures >= FAILURES_MAX {
                     return state.open(now);
                 }
-                state.mention(now)
+                Turn::Failed
             }
         }
     }
@@ -242,11 +232,7 @@ mod tests {
         let circuit = Circuit::new(TIMEOUT);
         for failure in 1..=FAILURES_MAX {
             let attempt = circuit.begin(now, HERE).expect("closed");
-            let expected = match failure {
-                1 => Turn::Failed,
-                FAILURES_MAX => Turn::Opened,
-                _ => Turn::None,
-            };
+            let expected = if failure < FAILURES_MAX { Turn::Failed } else { Turn::Opened };
             assert_eq!(circuit.end(now, attempt, Outcome::Failed), expected, "{failure}");
         }
         circuit
@@ -285,7 +271,7 @@ mod tests {
                 circuit.is_open(later, HERE) && circuit.begin(later, HERE).is_none(),
                 "another"
             );
-            assert_eq!(circuit.end(later, trial, Outcome::Failed), Turn::None);
+            assert_eq!(circuit.end(later, trial, Outcome::Failed), Turn::StillFails);
             assert!(circuit.begin(later, HERE).is_none(), "it is open as before");
         }
         let later = later + 100 * PAUSE;
@@ -363,7 +349,7 @@ mod tests {
         assert!(circuit.is_open(now, HERE), "that says nothing of what fails");
         // But who fails as well shows that it is not the one network's doing.
         let other = circuit.begin(now, ELSEWHERE).expect("not suspected");
-        assert_eq!(circuit.end(now, other, Outcome::Failed), Turn::None);
+        assert_eq!(circuit.end(now, other, Outcome::Failed), Turn::StillFails);
         assert!(circuit.is_open(now, ELSEWHERE) && circuit.begin(now, ELSEWHERE).is_none());
     }
 
@@ -391,10 +377,9 @@ mod tests {
     fn a_back_end_that_refuses_is_there() {
         let now = Clock::now();
         let circuit = Circuit::new(TIMEOUT);
-        for attempt in 0..3 * FAILURES_MAX {
+        for _ in 0..3 * FAILURES_MAX {
             let begun = circuit.begin(now, HERE).expect("closed");
-            let expected = if attempt == 0 { Turn::Failed } else { Turn::None };
-            assert_eq!(circuit.end(now, begun, Outcome::Refused), expected, "told once");
+            assert_eq!(circuit.end(now, begun, Outcome::Refused), Turn::Failed);
         }
         let expected = Counts { is_open: false, opened: 0, failed: u64::from(3 * FAILURES_MAX) };
         assert_eq!(circuit.news(), Some(expected));

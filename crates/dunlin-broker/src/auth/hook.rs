@@ -1,9 +1,10 @@
 //! A back end over HTTP that is asked about each login. Whatever goes wrong with it denies: only its
 //! own word lets somebody in, or leaves it to the methods after it.
 
-use super::chain::{Answer, Bulkhead, Candidate, Method};
+use super::chain::{Answer, Bulkhead, Candidate, Method, Why};
 use super::circuit::{Circuit, FAILURES_MAX, Network, Outcome, Turn};
-use super::http_client::{HttpAnswer, HttpClient};
+use super::faults::FaultLog;
+use super::http_client::{HttpAnswer, HttpClient, HttpError};
 use super::vouched::{self, Unvouched};
 use crate::config::{Config, Http};
 use crate::core::Grant;
@@ -16,9 +17,8 @@ use dunlin_identity::{USER_NAME_LEN_MAX, UserName};
 use dunlin_protocol::codec::ReasonCode;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant as Clock};
 use ureq::http::HeaderValue;
 use ureq::tls::Certificate;
@@ -28,8 +28,11 @@ const SECRET_LEN_MAX: usize = 4 << 10;
 /// Bytes that the file of certificates may have.
 const CERTIFICATES_LEN_MAX: usize = 1 << 20;
 
-/// What is said of all whom the back end could have let in.
-const DOWN: Answer = Answer::Deny(ReasonCode::ServerUnavailable, "auth.http could not be asked");
+/// What is said of all whom the back end could have let in while it is left alone.
+const LEFT_ALONE: Answer = Answer::Deny(
+    ReasonCode::ServerUnavailable,
+    Why::Borrowed("auth.http is not asked for a moment, since it has failed again and again"),
+);
 
 /// Why a file for the back end of logins is of no use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,6 +62,7 @@ pub(crate) struct Hook {
     heeds_rules: bool,
     back_end: RwLock<Arc<BackEnd>>,
     circuit: Circuit,
+    faults: Mutex<FaultLog>,
 }
 
 /// What was read from files, made ready for use.
@@ -72,35 +76,35 @@ pub(crate) struct BackEnd {
 /// Why the back end has not decided.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
+    #[error("no whole answer has come within auth.http.timeout_millis, {} ms", .0.as_millis())]
+    Timeout(Duration),
     #[error(transparent)]
-    Http(#[from] ureq::Error),
-    #[error("the answer has the status {0}")]
+    Http(HttpError),
+    #[error("the answer has the status {0}, neither 200 nor 204")]
     Status(u16),
     #[error(transparent)]
     Answer(#[from] InvalidAnswer),
 }
 
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        match error {
+            HttpError::Timeout(timeout) => Self::Timeout(timeout),
+            error => Self::Http(error),
+        }
+    }
+}
+
 impl Failure {
     /// What it says of the back end.
     fn outcome(&self) -> Outcome {
-        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable};
         match self {
             Self::Answer(InvalidAnswer::Name(_)) => Outcome::Well,
             // It asks to be left alone, or to be asked later.
             Self::Status(408 | 429) => Outcome::Failed,
             Self::Status(400..=499) => Outcome::Refused,
-            Self::Http(ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
-                Outcome::Unreachable
-            }
-            Self::Http(ureq::Error::Io(error))
-                if matches!(
-                    error.kind(),
-                    ConnectionRefused | HostUnreachable | NetworkUnreachable
-                ) =>
-            {
-                Outcome::Unreachable
-            }
-            Self::Http(_) | Self::Status(_) | Self::Answer(_) => Outcome::Failed,
+            Self::Http(HttpError::Unreachable(_)) => Outcome::Unreachable,
+            Self::Timeout(_) | Self::Http(_) | Self::Status(_) | Self::Answer(_) => Outcome::Failed,
         }
     }
 }
@@ -149,7 +153,8 @@ impl Hook {
         let back_end = RwLock::new(Arc::new(back_end));
         let circuit = Circuit::new(timeout(&settings));
         let heeds_rules = config.rights.file.is_some();
-        Ok(Some(Self { settings, heeds_rules, back_end, circuit }))
+        let faults = Mutex::new(FaultLog::new(Clock::now()));
+        Ok(Some(Self { settings, heeds_rules, back_end, circuit, faults }))
     }
 
     /// Reads the files again, also those of the authorities that this machine trusts; whether there
@@ -167,7 +172,7 @@ impl Hook {
 
     fn ask(&self, candidate: &Candidate) -> Answer {
         let Some(attempt) = self.circuit.begin(Clock::now(), network(candidate)) else {
-            return DOWN;
+            return LEFT_ALONE;
         };
         let asked = self.back_end().ask(candidate);
         let outcome = asked.as_ref().err().map_or(Outcome::Well, Failure::outcome);
@@ -176,17 +181,15 @@ impl Hook {
         match asked {
             Ok(Some(hook::Answer::Allow(vouched))) => self.allow(candidate, &vouched),
             Ok(Some(hook::Answer::Deny)) => {
-                Answer::Deny(ReasonCode::BadUserNameOrPassword, "auth.http has denied it")
+                Answer::deny(ReasonCode::BadUserNameOrPassword, "auth.http has denied it")
             }
             Ok(None) => Answer::NotMine,
-            Err(Failure::Answer(InvalidAnswer::Name(_))) => {
-                not_authorized("a name in the answer of auth.http is not legal")
+            Err(failure @ Failure::Answer(InvalidAnswer::Name(_))) => {
+                not_authorized(format!("auth.http: {failure}"))
             }
-            Err(Failure::Status(_)) => Answer::Deny(
-                ReasonCode::ServerUnavailable,
-                "the answer of auth.http is neither 200 nor 204",
-            ),
-            Err(_) => DOWN,
+            Err(failure) => {
+                Answer::deny(ReasonCode::ServerUnavailable, format!("auth.http: {failure}"))
+            }
         }
     }
 
@@ -215,20 +218,34 @@ impl Hook {
 
     fn tell(&self, turn: Turn, failure: Option<&Failure>) {
         let url = self.settings.url.as_deref().unwrap_or_default();
-        match (turn, failure) {
-            (Turn::Opened, Some(failure)) => tracing::error!(
-                "auth.http is not asked for a moment: {FAILURES_MAX} times in a row {url} has \
-                 failed: {failure}"
-            ),
-            (Turn::Failed, Some(failure)) => tracing::error!("auth.http: {url}: {failure}"),
-            (Turn::Closed, _) => tracing::info!("auth.http answers again: {url}"),
+        // Nobody waits for the log.
+        let faults = || self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        match (turn, failure.map(ToString::to_string)) {
+            (Turn::Opened, Some(fault)) => {
+                faults().note(Clock::now(), &fault);
+                tracing::error!(
+                    "auth.http is not asked for a moment: {FAILURES_MAX} times in a row {url} has \
+                     failed: {fault}"
+                );
+            }
+            (Turn::Failed | Turn::StillFails, Some(fault)) => {
+                let lasts = turn == Turn::StillFails;
+                let admitted = faults().admit(Clock::now(), &fault, lasts);
+                if let Some(unsaid) = admitted {
+                    tracing::error!(unsaid, "auth.http: {url}: {fault}");
+                }
+            }
+            (Turn::Closed, _) => {
+                faults().forget();
+                tracing::info!("auth.http answers again: {url}");
+            }
             _ => {}
         }
     }
 }
 
-const fn not_authorized(why: &'static str) -> Answer {
-    Answer::Deny(ReasonCode::NotAuthorized, why)
+fn not_authorized(why: impl Into<Why>) -> Answer {
+    Answer::deny(ReasonCode::NotAuthorized, why)
 }
 
 /// The certificates of authorities in a file of PEM.
@@ -294,13 +311,13 @@ impl Method for Arc<Hook> {
             || password_len > PASSWORD_LEN_MAX
         {
             let why = "the user name or password is too long for auth.http";
-            return Some(Answer::Deny(ReasonCode::BadUserNameOrPassword, why));
+            return Some(Answer::deny(ReasonCode::BadUserNameOrPassword, why));
         }
         if login.client_identifier.len() > CLIENT_IDENTIFIER_LEN_MAX {
             let why = "the client identifier is too long for auth.http";
-            return Some(Answer::Deny(ReasonCode::ClientIdentifierNotValid, why));
+            return Some(Answer::deny(ReasonCode::ClientIdentifierNotValid, why));
         }
-        self.circuit.is_open(Clock::now(), network(candidate)).then_some(DOWN)
+        self.circuit.is_open(Clock::now(), network(candidate)).then_some(LEFT_ALONE)
     }
 
     fn answer(&self, candidate: &Candidate) -> Answer {
@@ -325,7 +342,11 @@ impl Method for Arc<Hook> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::Login;
+    use dunlin_protocol::Instant;
     use std::fs;
+    use std::io::{Read as _, Write as _};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
     use std::os::unix::fs::PermissionsExt as _;
     use tempfile::TempDir;
 
@@ -382,5 +403,107 @@ mod tests {
             let error = count(&text).expect_err("of no use");
             assert!(error.contains("auth.http.ca_file") && error.contains(expected), "{error}");
         }
+    }
+
+    /// A back end that answers each question with these bytes, and leaves; it never answers if there
+    /// are none.
+    fn serve(answer: Option<Vec<u8>>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        std::thread::spawn(move || {
+            let mut waiting: Vec<TcpStream> = Vec::new();
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { continue };
+                let (mut request, mut byte) = (Vec::new(), [0]);
+                // The object of the question has no other in it.
+                while !request.ends_with(b"}") && stream.read_exact(&mut byte).is_ok() {
+                    request.push(byte[0]);
+                }
+                match &answer {
+                    // Who has heard enough closes before the end.
+                    Some(answer) => drop(stream.write_all(answer)),
+                    None => waiting.push(stream),
+                }
+            }
+        });
+        address
+    }
+
+    fn hook(address: SocketAddr, timeout_millis: u32) -> Arc<Hook> {
+        let mut config = Config::default();
+        config.auth.http.url = Some(format!("http://{address}/"));
+        config.auth.http.timeout_millis = timeout_millis;
+        Arc::new(Hook::read(&config).expect("no files").expect("a URL"))
+    }
+
+    fn candidate() -> Candidate {
+        let login = Login {
+            client_identifier: "one".parse().expect("text"),
+            user_name: Some("gauge".parse().expect("text")),
+            password: Some(b"open sesame"[..].into()),
+            enhanced: None,
+        };
+        Candidate {
+            login: Box::new(login),
+            certificate: None,
+            address: None,
+            listener: None,
+            listener_number: 0,
+            clocks: (Clock::now(), Instant::ZERO),
+        }
+    }
+
+    /// Why the back end lets nobody in.
+    fn why(hook: &Arc<Hook>) -> String {
+        match hook.answer(&candidate()) {
+            Answer::Deny(_, why) => why.into_owned(),
+            answer => panic!("not denied: {answer:?}"),
+        }
+    }
+
+    fn ok(body: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    }
+
+    #[test]
+    fn a_refusal_says_what_was_wrong_with_the_answer() {
+        let error = "HTTP/1.1 503 Oh\r\nContent-Length: 0\r\n\r\n";
+        let cut = ok(r#"{"allow": true}"#).replace(": true}", "");
+        let endless_head = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(1 << 20));
+        let long = ok(&" ".repeat(ANSWER_LEN_MAX + 1));
+        for (answer, expected) in [
+            (error, "auth.http: the answer has the status 503, neither 200 nor 204"),
+            (&ok("lies"), "auth.http: the answer is no JSON object, or has a member twice"),
+            (&ok("{}"), "auth.http: the answer has no `allow`"),
+            (&ok(r#"{"allow": 1}"#), "auth.http: `allow` of the answer is of the wrong type"),
+            (
+                &ok(r#"{"allow": true, "user": ""}"#),
+                "auth.http: a name in the answer is not legal: the name is empty",
+            ),
+            ("\x16\x03\x01 garbage\r\n\r\n", "auth.http: its answer is no HTTP/1.1: "),
+            (&long, "auth.http: its answer is longer than 16384 bytes"),
+            (&endless_head, "auth.http: the head of its answer is longer than 16384 bytes"),
+            (&cut, "auth.http: it has closed the connection before its answer was whole"),
+            ("", "auth.http: it has closed the connection before its answer was whole"),
+        ] {
+            let address = serve(Some(answer.as_bytes().to_vec()));
+            let told = why(&hook(address, 60_000));
+            assert!(told.starts_with(expected), "{expected}\n{told}");
+        }
+        let told = why(&hook(serve(None), 50));
+        assert_eq!(
+            told,
+            "auth.http: no whole answer has come within auth.http.timeout_millis, 50 ms"
+        );
+        let gone = TcpListener::bind("127.0.0.1:0").and_then(|gone| gone.local_addr());
+        let hook = hook(gone.expect("a port"), 60_000);
+        for _ in 0..FAILURES_MAX {
+            let told = why(&hook);
+            assert!(
+                told.starts_with("auth.http: it can't be reached: Connection refused"),
+                "{told}"
+            );
+        }
+        assert!(why(&hook).starts_with("auth.http is not asked for a moment"), "left alone");
     }
 }

@@ -1,6 +1,7 @@
 //! Requests to back ends of logins, on the thread that asks: bounded in time and size, not redirected
 //! and by no proxy.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as Clock};
@@ -22,7 +23,64 @@ const ADDRESS_AGE_MAX: Duration = Duration::from_secs(30);
 pub(super) struct HttpClient {
     agent: Agent,
     url: String,
+    timeout: Duration,
     answer_len_max: usize,
+}
+
+/// Why nothing of use came back.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum HttpError {
+    /// Nobody is there, whatever is asked.
+    #[error("it can't be reached: {0}")]
+    Unreachable(String),
+    /// What a request may take.
+    #[error("no whole answer has come within {0:?}")]
+    Timeout(Duration),
+    #[error("it has closed the connection before its answer was whole")]
+    Closed,
+    /// More than so many bytes.
+    #[error("its answer is longer than {0} bytes")]
+    TooLong(u64),
+    #[error("the head of its answer is longer than {HEAD_LEN_MAX} bytes")]
+    HeadTooLong,
+    #[error("its answer is no HTTP/1.1: {0}")]
+    NotHttp(String),
+    #[error("TLS with it has failed: {0}")]
+    Tls(String),
+    #[error("{0}")]
+    Other(String),
+}
+
+impl HttpError {
+    /// What the library says of a request that may take so long.
+    fn of(error: &ureq::Error, timeout: Duration) -> Self {
+        use io::ErrorKind::{
+            BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset, HostUnreachable,
+            NetworkUnreachable, UnexpectedEof,
+        };
+        match error {
+            ureq::Error::Timeout(_) => Self::Timeout(timeout),
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => {
+                Self::Unreachable(error.to_string())
+            }
+            ureq::Error::BodyExceedsLimit(len) => Self::TooLong(*len),
+            ureq::Error::LargeResponseHeader(..) => Self::HeadTooLong,
+            ureq::Error::Protocol(error) => Self::NotHttp(error.to_string()),
+            ureq::Error::Rustls(error) => Self::Tls(error.to_string()),
+            ureq::Error::Tls(error) => Self::Tls((*error).to_owned()),
+            ureq::Error::Io(error) => match error.kind() {
+                ConnectionRefused | HostUnreachable | NetworkUnreachable => {
+                    Self::Unreachable(error.to_string())
+                }
+                UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Self::Closed,
+                _ if matches!(error.get_ref(), Some(cause) if cause.is::<rustls::Error>()) => {
+                    Self::Tls(error.to_string())
+                }
+                _ => Self::Other(error.to_string()),
+            },
+            _ => Self::Other(error.to_string()),
+        }
+    }
 }
 
 /// What came back.
@@ -59,11 +117,11 @@ impl HttpClient {
             .timeout_global(Some(timeout))
             .build();
         let agent = Agent::with_parts(config, DefaultConnector::new(), OnThisThread::default());
-        Self { agent, url: url.to_owned(), answer_len_max }
+        Self { agent, url: url.to_owned(), timeout, answer_len_max }
     }
 
-    pub(super) fn get(&self) -> Result<HttpAnswer, ureq::Error> {
-        self.read(self.agent.get(&self.url).call()?)
+    pub(super) fn get(&self) -> Result<HttpAnswer, HttpError> {
+        self.read(self.agent.get(&self.url).call())
     }
 
     /// Sends JSON, with an `Authorization` if there is one.
@@ -71,24 +129,30 @@ impl HttpClient {
         &self,
         json: &str,
         authorization: Option<&HeaderValue>,
-    ) -> Result<HttpAnswer, ureq::Error> {
+    ) -> Result<HttpAnswer, HttpError> {
         let mut request = self.agent.post(&self.url).header("Content-Type", "application/json");
         if let Some(authorization) = authorization {
             request = request.header("Authorization", authorization);
         }
-        self.read(request.send(json)?)
+        self.read(request.send(json))
     }
 
-    fn read(&self, mut answer: Response<ureq::Body>) -> Result<HttpAnswer, ureq::Error> {
-        let status = answer.status().as_u16();
-        let body = match status {
-            200 => {
-                let body = answer.body_mut().with_config();
-                body.limit(self.answer_len_max as u64).read_to_vec()?
-            }
-            _ => Vec::new(),
-        };
-        Ok(HttpAnswer { status, body })
+    fn read(
+        &self,
+        answer: Result<Response<ureq::Body>, ureq::Error>,
+    ) -> Result<HttpAnswer, HttpError> {
+        let whole = answer.and_then(|mut answer| {
+            let status = answer.status().as_u16();
+            let body = match status {
+                200 => {
+                    let body = answer.body_mut().with_config();
+                    body.limit(self.answer_len_max as u64).read_to_vec()?
+                }
+                _ => Vec::new(),
+            };
+            Ok(HttpAnswer { status, body })
+        });
+        whole.map_err(|error| HttpError::of(&error, self.timeout))
     }
 }
 

@@ -3,7 +3,7 @@
 //! No login waits for a fetch: who comes while no key is known, or with one that is not known yet,
 //! is told that the server is unavailable, and may try again.
 
-use super::http_client::HttpClient;
+use super::http_client::{HttpClient, HttpError};
 use dunlin_identity::jwks::{InvalidKeySet, KeySetCache, SET_LEN_MAX, Timing, parse};
 use dunlin_identity::jwt::{Algorithm, KeySet};
 use std::io;
@@ -18,7 +18,7 @@ const FETCH_TIMEOUT: Duration = Duration::from_secs(10);
 enum FetchError {
     /// No answer, or one that is cut short.
     #[error(transparent)]
-    Http(#[from] ureq::Error),
+    Http(#[from] HttpError),
     /// An answer of another kind; redirections are not followed.
     #[error("the answer has the status {0}, not 200")]
     Status(u16),
@@ -50,13 +50,15 @@ struct State {
     /// Fetches that have ended, and of these, in a row up to now, such as failed.
     fetches: u64,
     failures: u64,
+    /// What the log has told of the last one that failed.
+    told: Option<String>,
 }
 
 impl Issuer {
     /// Begins to fetch from a URL.
     pub(super) fn start(url: &str, algorithms: &[Algorithm], timing: Timing) -> io::Result<Self> {
         let cache = KeySetCache::new(timing);
-        let state = State { cache, is_stopping: false, fetches: 0, failures: 0 };
+        let state = State { cache, is_stopping: false, fetches: 0, failures: 0, told: None };
         let shared = Arc::new(Shared {
             url: url.to_owned(),
             algorithms: algorithms.to_vec(),
@@ -127,12 +129,13 @@ impl State {
             Ok(keys) if self.fetches == 1 || self.failures > 0 => {
                 tracing::info!(keys = keys.len(), "the keys of tokens were fetched from {url}");
             }
-            // Of a failure that lasts the log tells once.
-            Err(error) if self.failures == 0 => {
+            // Of a failure that lasts the log tells once, until it is another one.
+            Err(error) if self.told != Some(error.to_string()) => {
                 tracing::error!("the keys of tokens can't be fetched from {url}: {error}");
             }
             _ => {}
         }
+        self.told = fetched.as_ref().err().map(ToString::to_string);
         self.failures = if fetched.is_ok() { 0 } else { self.failures + 1 };
         self.cache.handle_fetched(now, fetched.ok());
     }
@@ -282,7 +285,7 @@ mod tests {
             let _ = stream.write_all(response("200 OK", SET).as_bytes());
         });
         let fetched = fetch(&client(&format!("https://{address}/")), &ALGORITHMS);
-        assert!(matches!(fetched, Err(FetchError::Http(_))), "{fetched:?}");
+        assert!(matches!(fetched, Err(FetchError::Http(HttpError::Tls(_)))), "{fetched:?}");
         server.join().expect("asked");
     }
 

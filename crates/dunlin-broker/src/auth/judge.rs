@@ -1,6 +1,6 @@
 //! Judges logins by a chain, tells of those that fail, and slows those that fail again and again.
 
-use super::chain::{Candidate, Chain, Step, Verdict};
+use super::chain::{Candidate, Chain, Step, Verdict, Why};
 use super::damping::Damping;
 use super::refusals::RefusalLog;
 use crate::core::Decision;
@@ -31,8 +31,10 @@ pub(crate) enum Course {
 }
 
 /// Whose address is refused.
-const BANNED: Verdict =
-    Verdict::Deny(ReasonCode::Banned, "too many logins from its address have failed");
+const BANNED: Verdict = Verdict::Deny(
+    ReasonCode::Banned,
+    Why::Borrowed("too many logins from its address have failed"),
+);
 
 impl Judge {
     pub(crate) fn new(chain: Chain, damping: Option<Damping>, now: Clock) -> Self {
@@ -83,7 +85,7 @@ impl Judge {
     }
 
     fn pronounce(&self, now: Clock, candidate: &Candidate, verdict: Verdict) -> Ruling {
-        if let Verdict::Deny(_, why) | Verdict::Lapsed(why) = verdict {
+        if let Verdict::Deny(_, why) | Verdict::Lapsed(why) = &verdict {
             self.refusals.tell(candidate, why);
         }
         let mut delay = Duration::ZERO;
@@ -128,10 +130,10 @@ mod tests {
                 Some(b"right") => {
                     return Answer::Allow(Grant::of(Identity::new(Some("gauge"), []).unwrap()));
                 }
-                Some(b"old") => return Answer::Lapsed("it was right"),
+                Some(b"old") => return Answer::Lapsed("it was right".into()),
                 _ => {}
             }
-            Answer::Deny(ReasonCode::BadUserNameOrPassword, "wrong")
+            Answer::deny(ReasonCode::BadUserNameOrPassword, "wrong")
         }
     }
 

@@ -1,7 +1,7 @@
 //! JSON Web Tokens as passwords: the keys are read at start, and again when that is asked for, or
 //! fetched from their issuer.
 
-use super::chain::{Answer, Bulkhead, Candidate, Method};
+use super::chain::{Answer, Bulkhead, Candidate, Method, Why};
 use super::issuer::Issuer;
 use super::vouched::{self, Unvouched};
 use crate::config::Config;
@@ -132,7 +132,7 @@ impl Tokens {
 
     /// What is to be said of a token; `now` is the time since 1970.
     fn check(&self, now: Duration, token: &[u8], candidate: &Candidate) -> Answer {
-        let unavailable = |why| Answer::Deny(ReasonCode::ServerUnavailable, why);
+        let unavailable = |why| Answer::deny(ReasonCode::ServerUnavailable, why);
         let Some(keys) = self.keys() else {
             return unavailable("the keys of tokens could not be fetched");
         };
@@ -164,7 +164,7 @@ impl Tokens {
                     }
                     Unvouched::Rules => "the rules of the token are not legal",
                 };
-                return Answer::Deny(ReasonCode::NotAuthorized, why);
+                return Answer::deny(ReasonCode::NotAuthorized, why);
             }
         };
         let left = Duration::from_secs(verified.expires_at).saturating_sub(now);
@@ -217,7 +217,7 @@ fn read_file(path: &Path, is_secret: bool) -> Result<Vec<u8>, KeyFileError> {
 }
 
 /// What a Client is told, and the log, of a token that is no login.
-const fn refusal(error: &JwtError) -> Answer {
+fn refusal(error: &JwtError) -> Answer {
     let why = match error {
         JwtError::TooLong => "the token is too long",
         JwtError::Header => "the header of the token is not legal",
@@ -227,19 +227,19 @@ const fn refusal(error: &JwtError) -> Answer {
         JwtError::Missing(_) => "the token lacks a claim, such as exp, sub, aud or iss",
         JwtError::WrongType(_) => "a claim of the token is of the wrong type",
         // Its signature was right: nobody has guessed.
-        JwtError::Expired => return Answer::Lapsed("the token has expired"),
-        JwtError::NotYet => return Answer::Lapsed("the token is not valid yet"),
+        JwtError::Expired => return Answer::Lapsed(Why::Borrowed("the token has expired")),
+        JwtError::NotYet => return Answer::Lapsed(Why::Borrowed("the token is not valid yet")),
         JwtError::Audience => "the token was made for another audience",
         JwtError::Issuer => "the token was made by another issuer",
         JwtError::Name(_) | JwtError::TooManyGroups => "a name in the token is not legal",
         JwtError::UserName => "the token is for another user name",
         JwtError::ClientIdentifier => {
             let why = "the token is for another client identifier";
-            return Answer::Deny(ReasonCode::NotAuthorized, why);
+            return Answer::deny(ReasonCode::NotAuthorized, why);
         }
         _ => "the token is not legal",
     };
-    Answer::Deny(ReasonCode::BadUserNameOrPassword, why)
+    Answer::deny(ReasonCode::BadUserNameOrPassword, why)
 }
 
 impl Method for Arc<Tokens> {
@@ -259,7 +259,7 @@ impl Method for Arc<Tokens> {
         }
         match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
             Ok(now) => self.check(now, token, candidate),
-            Err(_) => Answer::Deny(ReasonCode::ServerUnavailable, "nobody knows what time it is"),
+            Err(_) => Answer::deny(ReasonCode::ServerUnavailable, "nobody knows what time it is"),
         }
     }
 

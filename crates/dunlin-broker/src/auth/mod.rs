@@ -7,6 +7,7 @@
 mod chain;
 mod circuit;
 mod damping;
+mod faults;
 mod hook;
 mod http_client;
 mod issuer;

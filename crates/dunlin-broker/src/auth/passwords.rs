@@ -164,7 +164,7 @@ impl Method for Arc<Passwords> {
         match self.users().checker.check(user, password) {
             Verdict::Right => allowed(user),
             Verdict::Wrong => {
-                Answer::Deny(ReasonCode::BadUserNameOrPassword, "the password is wrong")
+                Answer::deny(ReasonCode::BadUserNameOrPassword, "the password is wrong")
             }
             Verdict::UnknownUser => Answer::NotMine,
         }

@@ -118,7 +118,7 @@ fn work(judge: &Judge, queue: &Queue<Job>, shared: &Weak<Shared>) {
         let now = Clock::now();
         let course = job.is_wanted(now).then(|| judge.ask(now, job.method, &job.candidate));
         if now >= job.until {
-            judge.refusals().tell(&job.candidate, "its turn did not come in time");
+            judge.refusals().tell(&job.candidate, "its turn did not come within auth.timeout_secs");
         }
         queue.finish(client);
         let Some(shared) = shared.upgrade() else { return };
@@ -136,7 +136,7 @@ impl Shared {
     fn submit(&self, job: Job) -> Option<Job> {
         let Some(Some(queue)) = self.queues.get(job.method) else { return Some(job) };
         let refused = queue.push(job.client(), job)?;
-        let why = "too many logins wait before it";
+        let why = "as many logins wait before it as auth.waiting_max allows";
         self.judge.refusals().tell(&refused.candidate, why);
         Some(refused)
     }

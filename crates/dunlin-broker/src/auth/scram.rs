@@ -39,14 +39,14 @@ impl Scram {
         let credentials = |user: &UserName| users.credentials(user.as_str(), mechanism);
         let Some(state) = &step.state else {
             let Ok(nonce) = self.nonce() else {
-                return Answer::Deny(ReasonCode::ServerUnavailable, "there is no randomness");
+                return Answer::deny(ReasonCode::ServerUnavailable, "there is no randomness");
             };
             return match server.begin(data, credentials, &nonce) {
                 Ok(challenge) => Answer::Challenge {
                     data: challenge.data,
                     state: challenge.state.as_bytes().into(),
                 },
-                Err(_) => Answer::Deny(ReasonCode::NotAuthorized, "its SCRAM message is wrong"),
+                Err(_) => Answer::deny(ReasonCode::NotAuthorized, "its SCRAM message is wrong"),
             };
         };
         match server.finish(&ServerState::from_bytes(state), data, credentials) {
@@ -54,7 +54,7 @@ impl Scram {
                 Answer::Allow(grant) => Answer::AllowWith(grant, login.data),
                 answer => answer,
             },
-            Err(_) => Answer::Deny(ReasonCode::NotAuthorized, "the SCRAM proof is wrong"),
+            Err(_) => Answer::deny(ReasonCode::NotAuthorized, "the SCRAM proof is wrong"),
         }
     }
 }
