@@ -378,10 +378,10 @@ impl Worker {
     /// Client can't be told, but not any number of times.
     fn log_end(&mut self, key: ConnectionKey) {
         let socket = socket_of(&mut self.sockets, key);
-        let (peer, listener, foreign) = socket.map_or_else(Default::default, |socket| {
-            (socket.transport.peer(), usize::from(socket.listener), socket.foreign)
-        });
-        if self.tell_stranger(key, &peer) {
+        let Some(socket) = socket else { return };
+        let (listener, foreign) = (usize::from(socket.listener), socket.foreign);
+        let (peer, is_refused) = (socket.transport.peer(), socket.is_refused);
+        if self.tell_turned_away(key, &peer) {
             return;
         }
         match self.parts.core.end(key) {
@@ -397,7 +397,7 @@ impl Worker {
                 let cause = causes(violation);
                 tracing::warn!(peer, statement, unsaid, "a client broke the protocol: {cause}");
             }
-            Some(ConnectionEnd::Local(ReasonCode::BadUserNameOrPassword | ReasonCode::Banned)) => {
+            Some(ConnectionEnd::Local(_)) if is_refused => {
                 tracing::debug!(peer, "connection ended: the login was refused");
             }
             Some(end @ ConnectionEnd::Local(reason_code)) if is_refusal(*reason_code) => {

@@ -160,9 +160,9 @@ impl Tokens {
                 let why = match error {
                     Unvouched::Name => "a name in the token is not legal",
                     Unvouched::Unheeded => {
-                        "the token has rules, which count beside a rights.file alone"
+                        "the token has the claim `rules`, which counts beside a rights.file alone"
                     }
-                    Unvouched::Rules => "the rules of the token are not legal",
+                    Unvouched::Rules => "the claim `rules` of the token is not legal",
                 };
                 return Answer::deny(ReasonCode::NotAuthorized, why);
             }
@@ -216,30 +216,23 @@ fn read_file(path: &Path, is_secret: bool) -> Result<Vec<u8>, KeyFileError> {
     Ok(file.bytes)
 }
 
-/// What a Client is told, and the log, of a token that is no login.
+/// What a Client is told, and the log, of a token that is no login. The log has the names of claims, and
+/// of settings, and nothing that the token says.
 fn refusal(error: &JwtError) -> Answer {
-    let why = match error {
-        JwtError::TooLong => "the token is too long",
-        JwtError::Header => "the header of the token is not legal",
-        JwtError::Algorithm(_) => "the token's algorithm is none of auth.jwt.algorithms",
-        JwtError::UnknownKey | JwtError::NoKey(_) => "there is no key for the token",
-        JwtError::Signature => "the token's signature is wrong",
-        JwtError::Missing(_) => "the token lacks a claim, such as exp, sub, aud or iss",
-        JwtError::WrongType(_) => "a claim of the token is of the wrong type",
-        // Its signature was right: nobody has guessed.
-        JwtError::Expired => return Answer::Lapsed(Why::Borrowed("the token has expired")),
-        JwtError::NotYet => return Answer::Lapsed(Why::Borrowed("the token is not valid yet")),
-        JwtError::Audience => "the token was made for another audience",
-        JwtError::Issuer => "the token was made by another issuer",
-        JwtError::Name(_) | JwtError::TooManyGroups => "a name in the token is not legal",
-        JwtError::UserName => "the token is for another user name",
-        JwtError::ClientIdentifier => {
-            let why = "the token is for another client identifier";
-            return Answer::deny(ReasonCode::NotAuthorized, why);
+    let why = Why::Owned(match error {
+        JwtError::Algorithm(algorithm) => {
+            format!("the token's algorithm, {algorithm}, is none of auth.jwt.algorithms")
         }
-        _ => "the token is not legal",
-    };
-    Answer::deny(ReasonCode::BadUserNameOrPassword, why)
+        JwtError::Audience => format!("{error}; auth.jwt.audience has none of these"),
+        JwtError::Issuer => format!("{error}; auth.jwt.issuer does not have it"),
+        error => error.to_string(),
+    });
+    match error {
+        // Its signature was right: nobody has guessed.
+        JwtError::Expired | JwtError::NotYet => Answer::Lapsed(why),
+        JwtError::ClientIdentifier(_) => Answer::Deny(ReasonCode::NotAuthorized, why),
+        _ => Answer::Deny(ReasonCode::BadUserNameOrPassword, why),
+    }
 }
 
 impl Method for Arc<Tokens> {
@@ -266,5 +259,105 @@ impl Method for Arc<Tokens> {
     /// Signatures take a fraction of a millisecond.
     fn bulkhead(&self) -> Option<Bulkhead> {
         Some(Bulkhead { name: "token", threads: 1, may_hang: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Login;
+    use aws_lc_rs::hmac;
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use dunlin_protocol::Instant;
+    use std::time::Instant as Clock;
+
+    const SECRET: &[u8] = b"a secret of more than 32 bytes, well kept";
+    const NOW: Duration = Duration::from_secs(1_000_000_000);
+
+    fn tokens() -> Tokens {
+        let mut rules = JwtRules::new(&[Algorithm::Hs256]);
+        rules.audiences = vec!["broker".to_owned()];
+        rules.issuers = vec!["https://id.example.org".to_owned()];
+        let key = VerificationKey::from_secret(SECRET).expect("long enough");
+        let set = RwLock::new(Arc::new(KeySet::new(vec![key])));
+        Tokens { rules, heeds_rules: true, keys: Keys::File { path: PathBuf::new(), set } }
+    }
+
+    fn token(header: &str, claims: &str, secret: &[u8]) -> String {
+        let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+        let message = format!("{header}.{claims}");
+        let signature = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), message.as_bytes());
+        format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    fn check(token: &str) -> Answer {
+        let login = Login {
+            client_identifier: "one".parse().expect("text"),
+            user_name: Some("gauge".parse().expect("text")),
+            password: Some(token.as_bytes().into()),
+            enhanced: None,
+        };
+        let candidate = Candidate {
+            login: Box::new(login),
+            certificate: None,
+            address: None,
+            listener: None,
+            listener_number: 0,
+            clocks: (Clock::now(), Instant::ZERO),
+        };
+        tokens().check(NOW, token.as_bytes(), &candidate)
+    }
+
+    #[test]
+    fn a_refusal_names_the_claim_and_nothing_that_the_token_says() {
+        const HEADER: &str = r#"{"alg":"HS256"}"#;
+        let good =
+            r#"{"sub":"gauge","exp":1000000060,"aud":"broker","iss":"https://id.example.org"}"#;
+        assert!(matches!(check(&token(HEADER, good, SECRET)), Answer::Allow(_)));
+        for (from, to, expected) in [
+            (r#""exp":1000000060,"#, "", "the claim `exp` is missing"),
+            (r#""sub":"gauge","#, "", "the claim `sub` is missing"),
+            (r#""aud":"broker","#, "", "the claim `aud` is missing"),
+            (r#","iss":"https://id.example.org""#, "", "the claim `iss` is missing"),
+            ("1000000060", r#""tomorrow""#, "the claim `exp` is of the wrong type"),
+            ("1000000060", "999999960", "the token has expired, by its claim `exp`"),
+            (r#""exp""#, r#""nbf":1000000050,"exp""#, "by its claim `nbf`"),
+            ("broker", "sesame", "by its claim `aud`; auth.jwt.audience has none of these"),
+            ("id.", "sesame.", "by its claim `iss`; auth.jwt.issuer does not have it"),
+            ("gauge", "sesame", "for another user name, by its claim `sub`"),
+            ("gauge", "sesame\\u0000", "a name in the claim `sub` is not legal"),
+            (r#""exp""#, r#""groups":["sesame",""],"exp""#, "a name in the claim `groups`"),
+            (
+                r#""exp""#,
+                r#""client_identifier":"sesame","exp""#,
+                "by its claim `client_identifier`",
+            ),
+            (
+                r#""exp""#,
+                r#""rules":["sesame"],"exp""#,
+                "the claim `rules` of the token is not legal",
+            ),
+            ("}", r#","sub":"sesame"}"#, "the claims are not an object, or one is there twice"),
+        ] {
+            let claims = good.replace(from, to);
+            assert_ne!(claims, good, "{from}");
+            match check(&token(HEADER, &claims, SECRET)) {
+                Answer::Deny(_, why) | Answer::Lapsed(why) => {
+                    assert!(why.contains(expected), "{claims}: {why}");
+                    assert!(!why.contains("sesame"), "{why}");
+                }
+                answer => panic!("{claims}: {answer:?}"),
+            }
+        }
+        for (header, secret, expected) in [
+            (HEADER, &b"another secret of more than 32 bytes"[..], "the signature is wrong"),
+            (r#"{"alg":"HS512"}"#, SECRET, "HS512, is none of auth.jwt.algorithms"),
+            (r#"{"alg":"none"}"#, SECRET, "the header of the token is not legal"),
+        ] {
+            let answer = check(&token(header, good, secret));
+            let Answer::Deny(_, why) = answer else { panic!("{header}: {answer:?}") };
+            assert!(why.contains(expected), "{header}: {why}");
+        }
     }
 }

@@ -117,8 +117,8 @@ fn work(judge: &Judge, queue: &Queue<Job>, shared: &Weak<Shared>) {
     while let Some(Turn { item: job, client }) = queue.take() {
         let now = Clock::now();
         let course = job.is_wanted(now).then(|| judge.ask(now, job.method, &job.candidate));
-        if now >= job.until {
-            judge.refusals().tell(&job.candidate, "its turn did not come within auth.timeout_secs");
+        if let Some(why) = late(&job, now, course.as_ref()) {
+            judge.refusals().tell(&job.candidate, why);
         }
         queue.finish(client);
         let Some(shared) = shared.upgrade() else { return };
@@ -128,6 +128,20 @@ fn work(judge: &Judge, queue: &Queue<Job>, shared: &Weak<Shared>) {
             Some(Course::Asks(method)) => shared.hand_on(Job { method, ..job }),
             None => {}
         }
+    }
+}
+
+/// What there is to be told of a login that has taken too long, which began to be decided at a time.
+fn late(job: &Job, begun: Clock, course: Option<&Course>) -> Option<&'static str> {
+    match course {
+        None if begun >= job.until => Some("its turn did not come within auth.timeout_secs"),
+        // Of others that are ruled the log was told, or the next method is about to.
+        Some(Course::Ruled(Ruling { decision, .. }))
+            if !matches!(decision, Decision::Deny(_)) && Clock::now() >= job.until =>
+        {
+            Some("it was not decided within auth.timeout_secs")
+        }
+        _ => None,
     }
 }
 
@@ -342,6 +356,31 @@ mod tests {
         controls.answers.send(allowed()).unwrap();
         for expected in [1, 3] {
             trial.expect(expected, &Decision::Allow(Grant::default()));
+        }
+        trial.end();
+    }
+
+    #[test]
+    fn what_was_too_late_is_told_unless_its_refusal_was() {
+        let (slow, _controls) = Slow::new(false);
+        let trial = Trial::new([slow], 1);
+        let here = Arc::new(());
+        let ruled = |decision| Course::Ruled(Ruling { decision, delay: Duration::ZERO });
+        let allowed = ruled(Decision::Allow(Grant::default()));
+        let denied = ruled(Decision::Deny(ReasonCode::ServerUnavailable));
+        let in_time = trial.job("one", 1, &here);
+        let too_late = Job { until: trial.now, ..trial.job("one", 1, &here) };
+        let told = |job: &Job, course: Option<&Course>| late(job, trial.now, course);
+        for course in [None, Some(&allowed), Some(&denied), Some(&Course::Asks(1))] {
+            assert_eq!(told(&in_time, course), None, "{course:?}");
+        }
+        for (course, expected) in [
+            (None, Some("its turn did not come within auth.timeout_secs")),
+            (Some(&allowed), Some("it was not decided within auth.timeout_secs")),
+            (Some(&denied), None),
+            (Some(&Course::Asks(1)), None),
+        ] {
+            assert_eq!(told(&too_late, course), expected, "{course:?}");
         }
         trial.end();
     }

@@ -2,7 +2,9 @@
 //! thousand times a second does not fill a disk.
 
 use super::chain::Candidate;
+use super::scram::claimed_user;
 use crate::log_rate::LogRate;
+use dunlin_identity::UserName;
 use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant as Clock;
@@ -27,7 +29,10 @@ impl RefusalLog {
         let login = &candidate.login;
         let peer = shown_peer(candidate.address);
         let client_identifier = shown(&login.client_identifier);
-        let user_name = login.user_name.as_deref().map(shown);
+        // Where there is an exchange, that decides who it is.
+        let claimed = login.enhanced.as_ref().and_then(claimed_user);
+        let claimed = claimed.as_ref().map(UserName::as_str);
+        let user_name = claimed.or(login.user_name.as_deref()).map(shown);
         tracing::warn!(peer, client_identifier, user_name, unsaid, "a login was refused: {why}");
     }
 
@@ -43,6 +48,13 @@ impl RefusalLog {
             unsaid,
             "a login was refused: the session of its Client Identifier is another user's"
         );
+    }
+
+    /// Tells of a Client that was turned away since it did not go on with its exchange.
+    pub(crate) fn tell_unanswered(&self, peer: &str) {
+        let Some(unsaid) = self.admit() else { return };
+        let why = "it did not go on with its exchange within auth.timeout_secs";
+        tracing::warn!(peer, unsaid, "a login was refused: {why}");
     }
 
     /// Whether there is room for a line, and how many had none since the last one.
@@ -61,7 +73,7 @@ fn shown(name: &str) -> String {
 }
 
 fn shown_peer(address: Option<SocketAddr>) -> String {
-    address.map_or_else(|| "this process".to_owned(), |address| address.to_string())
+    address.map_or_else(|| "this machine".to_owned(), |address| address.to_string())
 }
 
 #[cfg(test)]

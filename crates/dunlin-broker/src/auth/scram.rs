@@ -5,7 +5,7 @@ use super::chain::{Answer, Candidate, Method, allowed};
 use super::passwords::{PasswordFileError, Passwords, open_random};
 use crate::core::Enhanced;
 use dunlin_identity::UserName;
-use dunlin_identity::scram::{Mechanism, NONCE_LEN, ServerState};
+use dunlin_identity::scram::{self, Mechanism, NONCE_LEN, ServerError, ServerState};
 use dunlin_protocol::codec::ReasonCode;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -46,16 +46,39 @@ impl Scram {
                     data: challenge.data,
                     state: challenge.state.as_bytes().into(),
                 },
-                Err(_) => Answer::deny(ReasonCode::NotAuthorized, "its SCRAM message is wrong"),
+                Err(error) => malformed(error),
             };
         };
-        match server.finish(&ServerState::from_bytes(state), data, credentials) {
+        let state = ServerState::from_bytes(state);
+        match server.finish(&state, data, credentials) {
             Ok(login) => match allowed(&login.user) {
                 Answer::Allow(grant) => Answer::AllowWith(grant, login.data),
                 answer => answer,
             },
-            Err(_) => Answer::deny(ReasonCode::NotAuthorized, "the SCRAM proof is wrong"),
+            Err(ServerError::Denied) => {
+                let is_known =
+                    state.claimed_user().is_some_and(|user| credentials(&user).is_some());
+                let why = match is_known {
+                    true => "the SCRAM proof is wrong",
+                    false => "its user has no credentials for its SCRAM",
+                };
+                Answer::deny(ReasonCode::NotAuthorized, why)
+            }
+            Err(error) => malformed(error),
         }
+    }
+}
+
+fn malformed(error: ServerError) -> Answer {
+    Answer::deny(ReasonCode::NotAuthorized, format!("its SCRAM message is wrong: {error}"))
+}
+
+/// The user that a Client claims to be by a step of SCRAM, and has not proven to be.
+pub(super) fn claimed_user(step: &Enhanced) -> Option<UserName> {
+    Mechanism::from_method(&step.method)?;
+    match &step.state {
+        Some(state) => ServerState::from_bytes(state).claimed_user(),
+        None => scram::claimed_user(step.data.as_deref()?),
     }
 }
 

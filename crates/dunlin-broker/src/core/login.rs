@@ -187,6 +187,18 @@ pub(super) enum LoginState {
     Until(Instant),
     /// The Client is turned away, since the session is its owner's.
     Stranger { owner: Owner, client: Owner },
+    /// The Client is turned away, since its login took too long.
+    Late(LateLogin),
+}
+
+/// Who has kept a login from its end for too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LateLogin {
+    /// The shell owed a decision.
+    Undecided,
+    /// The Client owed a step of its exchange.
+    Unanswered,
 }
 
 impl LoginState {
@@ -197,7 +209,7 @@ impl LoginState {
                 Some(*until)
             }
             Self::Again(again) => Some(again.expires_at.unwrap_or(again.until).min(again.until)),
-            Self::Stranger { .. } => None,
+            Self::Stranger { .. } | Self::Late(_) => None,
         }
     }
 }
@@ -499,9 +511,10 @@ impl Core {
                 let exchange = *exchange;
                 let decision = Decision::Deny(ReasonCode::ServerUnavailable);
                 self.handle_decision(now, key, exchange, decision);
+                self.note_late(key, LateLogin::Undecided);
             }
             Some(LoginState::Challenged { until, .. }) if *until <= now => {
-                connection.login = None;
+                self.note_late(key, LateLogin::Unanswered);
                 self.endpoints.counters.logins_refused += 1;
                 self.reject(now, key, ReasonCode::NotAuthorized);
             }
@@ -512,14 +525,29 @@ impl Core {
                 self.disconnect(now, key, ReasonCode::MaximumConnectTime);
             }
             Some(LoginState::Again(again)) if again.until <= now => {
-                let reason_code = match again.exchange {
-                    Some(_) => ReasonCode::ServerBusy,
-                    None => ReasonCode::NotAuthorized,
+                let (reason_code, late) = match again.exchange {
+                    Some(_) => (ReasonCode::ServerBusy, LateLogin::Undecided),
+                    None => (ReasonCode::NotAuthorized, LateLogin::Unanswered),
                 };
+                self.note_late(key, late);
                 self.endpoints.counters.logins_refused += 1;
                 self.disconnect(now, key, reason_code);
             }
             _ => self.watch_login(now, key),
+        }
+    }
+
+    fn note_late(&mut self, key: ConnectionKey, late: LateLogin) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.login = Some(Box::new(LoginState::Late(late)));
+        }
+    }
+
+    /// Whose doing it was that a login took too long, if its Client was turned away for that.
+    pub fn late_login(&mut self, key: ConnectionKey) -> Option<LateLogin> {
+        match self.endpoints.connection(key)?.login.as_deref() {
+            Some(LoginState::Late(late)) => Some(*late),
+            _ => None,
         }
     }
 

@@ -28,14 +28,15 @@ fn front() -> (Front, TcpListener) {
 
 fn admit(front: &mut Front, listener: &TcpListener, closes: bool) -> TcpStream {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (stream, _) = listener.accept().unwrap();
+    let (stream, peer) = listener.accept().unwrap();
     if closes {
         client.shutdown(std::net::Shutdown::Both).unwrap();
         // Its end has arrived.
         assert_eq!(stream.peek(&mut [0]).unwrap(), 0);
     }
     stream.set_nonblocking(true).unwrap();
-    let half_open = front.half_open(0, Stream::Tcp(mio::net::TcpStream::from_std(stream)), None);
+    let stream = Stream::tcp(mio::net::TcpStream::from_std(stream), peer);
+    let half_open = front.half_open(0, stream, None);
     front.admit(half_open);
     client
 }
@@ -172,9 +173,9 @@ fn nobody_has_to_go_while_there_are_places_for_those_who_wait() {
 
 fn come(front: &mut Front, listener: &TcpListener, last: u8) -> TcpStream {
     let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    let (stream, _) = listener.accept().unwrap();
+    let (stream, peer) = listener.accept().unwrap();
     stream.set_nonblocking(true).unwrap();
-    let stream = Stream::Tcp(mio::net::TcpStream::from_std(stream));
+    let stream = Stream::tcp(mio::net::TcpStream::from_std(stream), peer);
     let half_open = front.half_open(0, stream, Some([10, 0, 0, last].into()));
     front.admit(half_open);
     client

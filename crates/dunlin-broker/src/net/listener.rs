@@ -178,7 +178,7 @@ impl Incoming {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
                 tracing::debug!(%address, "connection accepted");
-                Ok(Stream::Tcp(stream))
+                Ok(Stream::tcp(stream, address))
             }
             Self::Unix(listener) => {
                 let (stream, _) = listener.accept()?;

@@ -40,6 +40,8 @@ pub(crate) struct Socket {
     pub(crate) foreign: Option<Foreign>,
     /// Held while a login waits for its turn, which is left out when this is gone.
     pub(crate) login: Option<Arc<()>>,
+    /// Whether its login was refused, which the log was told.
+    pub(crate) is_refused: bool,
     /// Whether it is in the list of those to be read.
     pub(crate) is_listed: bool,
     /// For how many reads it is still one whose input takes long.
@@ -97,6 +99,7 @@ impl Socket {
             is_fresh: true,
             foreign: None,
             login: None,
+            is_refused: false,
             is_listed: false,
             dear_reads: 0,
             is_paused: false,

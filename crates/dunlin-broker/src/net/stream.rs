@@ -4,19 +4,44 @@ use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 /// A socket that never blocks.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// TCP.
-    Tcp(TcpStream),
+    /// TCP, and where it came from: of a connection that was reset the system does not know it.
+    Tcp(TcpStream, PeerAddress),
     /// A socket within the machine: of a listener, or one of a pair for connections from the same
     /// process.
     Local(UnixStream),
     /// A pair within the process, whose other end is copied to a connection that is no socket.
     #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "only QUIC needs it"))]
     Relayed(Box<Relayed>),
+}
+
+/// An address of a peer; the short ones, which most have, are no memory of their own.
+#[derive(Debug)]
+pub(crate) enum PeerAddress {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl PeerAddress {
+    fn socket_address(&self) -> SocketAddr {
+        match self {
+            Self::V4(address) => SocketAddr::V4(*address),
+            Self::V6(address) => SocketAddr::V6(**address),
+        }
+    }
+}
+
+impl From<SocketAddr> for PeerAddress {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Self::V4(address),
+            SocketAddr::V6(address) => Self::V6(Box::new(address)),
+        }
+    }
 }
 
 /// One end of a pair, and who is behind the other.
@@ -30,29 +55,28 @@ pub(crate) struct Relayed {
 }
 
 impl Stream {
-    /// Who is at the other end, for the log; asks the system.
+    /// A connection that was accepted from an address.
+    pub(crate) fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
+        Self::Tcp(stream, peer.into())
+    }
+
+    /// Who is at the other end, for the log.
     pub(crate) fn peer(&self) -> String {
-        match self {
-            Self::Tcp(stream) => stream
-                .peer_addr()
-                .map_or_else(|_| "an address that is gone".to_owned(), |peer| peer.to_string()),
-            Self::Local(_) => "this machine".to_owned(),
-            Self::Relayed(relayed) => relayed.peer.to_string(),
-        }
+        self.peer_address().map_or_else(|| "this machine".to_owned(), |peer| peer.to_string())
     }
 
     /// Looks at what may be read without taking it.
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.peek(buffer),
+            Self::Tcp(stream, _) => stream.peek(buffer),
             Self::Local(_) | Self::Relayed(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    /// The address of the other end; `None` if that is in this machine, or gone.
+    /// The address of the other end; `None` if that is in this machine.
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Tcp(_, peer) => Some(peer.socket_address()),
             Self::Local(_) => None,
             Self::Relayed(relayed) => Some(relayed.peer),
         }
@@ -61,14 +85,14 @@ impl Stream {
     /// The certificate that the peer has shown below MQTT, in DER.
     pub(super) fn certificate(&self) -> Option<&[u8]> {
         match self {
-            Self::Tcp(_) | Self::Local(_) => None,
+            Self::Tcp(..) | Self::Local(_) => None,
             Self::Relayed(relayed) => relayed.certificate.as_deref(),
         }
     }
 
     pub(super) fn shut_down_writing(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            Self::Tcp(stream, _) => stream.shutdown(Shutdown::Write),
             Self::Local(stream) => stream.shutdown(Shutdown::Write),
             Self::Relayed(relayed) => relayed.stream.shutdown(Shutdown::Write),
         }
@@ -76,7 +100,7 @@ impl Stream {
 
     fn as_source(&mut self) -> &mut dyn Source {
         match self {
-            Self::Tcp(stream) => stream,
+            Self::Tcp(stream, _) => stream,
             Self::Local(stream) => stream,
             Self::Relayed(relayed) => &mut relayed.stream,
         }
@@ -108,7 +132,7 @@ pub(super) fn slices_of<'a, 'b>(
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
+            Self::Tcp(stream, _) => stream.read(buffer),
             Self::Local(stream) => stream.read(buffer),
             Self::Relayed(relayed) => relayed.stream.read(buffer),
         }
@@ -118,7 +142,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
+            Self::Tcp(stream, _) => stream.write(bytes),
             Self::Local(stream) => stream.write(bytes),
             Self::Relayed(relayed) => relayed.stream.write(bytes),
         }
@@ -126,7 +150,7 @@ impl Write for Stream {
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write_vectored(slices),
+            Self::Tcp(stream, _) => stream.write_vectored(slices),
             Self::Local(stream) => stream.write_vectored(slices),
             Self::Relayed(relayed) => relayed.stream.write_vectored(slices),
         }
@@ -158,5 +182,47 @@ impl Source for Stream {
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.as_source().deregister(registry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::Durability;
+    use crate::net::{Acceptance, Acceptor, bind};
+    use std::net;
+    use std::time::Duration;
+
+    #[test]
+    fn who_has_reset_its_connection_has_an_address_still() {
+        let listening = bind("127.0.0.1:0".parse().expect("an address")).expect("a port");
+        let mut acceptor = Acceptor::new(&listening, Durability::Memory, 0).expect("a listener");
+        acceptor.is_ready = true;
+        let at = listening.address().expect("its address").expect("one of TCP");
+        let client = net::TcpStream::connect(at).expect("it listens");
+        let expected = client.local_addr().expect("an address");
+        let Acceptance::Connection(mut stream) = acceptor.accept() else { panic!("nobody") };
+        // Closing is a reset then.
+        socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).expect("an option");
+        drop(client);
+        let error = loop {
+            match stream.read(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    std::thread::yield_now();
+                }
+                other => break other.expect_err("nothing was sent"),
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+        assert_eq!(stream.peer_address(), Some(expected));
+        assert_eq!(stream.peer(), expected.to_string());
+    }
+
+    #[test]
+    fn an_address_of_a_peer_is_kept_whole() {
+        for text in ["192.0.2.7:50000", "[2001:db8::7]:50000", "[fe80::7%3]:50000"] {
+            let address: SocketAddr = text.parse().expect("an address");
+            assert_eq!(PeerAddress::from(address).socket_address(), address, "{text}");
+        }
     }
 }

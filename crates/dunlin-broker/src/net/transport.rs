@@ -153,7 +153,7 @@ impl Transport {
         }
     }
 
-    /// Who is at the other end, or behind the proxy there, for the log; asks the system.
+    /// Who is at the other end, or behind the proxy there, for the log.
     pub(crate) fn peer(&self) -> String {
         let proxied = self.layers.as_ref().and_then(|layers| layers.peer());
         proxied.map_or_else(|| self.stream.peer(), |peer| peer.to_string())
@@ -178,7 +178,7 @@ impl Transport {
     }
 
     /// The address of the client, whom a proxy may have connected for; `None` if it came
-    /// without a network, or is gone. Asks the system.
+    /// without a network.
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
         let proxied = self.layers.as_ref().and_then(|layers| layers.peer());
         proxied.or_else(|| self.stream.peer_address())
@@ -263,7 +263,7 @@ mod tests {
             // Nothing follows, so that this waits for all of it.
             while accepted.peek(&mut [0; 100]).expect("open") < header.len() {}
             accepted.set_nonblocking(true).expect("an option");
-            let stream = Stream::Tcp(mio::net::TcpStream::from_std(accepted));
+            let stream = Stream::tcp(mio::net::TcpStream::from_std(accepted), peer);
             let mut transport = Transport::plain(stream);
             assert_eq!(transport.peer_address(), Some(peer));
             let taken = transport.take_proxy_header(&mut [0; 4200]).expect("a header");

@@ -87,8 +87,12 @@ impl Worker {
             Verdict::Refused(cause) => {
                 core.count_limit(cause, 1);
                 if let Some(unsaid) = self.told.admit(Clock::now(), Cause::Limit(cause)) {
-                    let limit = cause.name();
-                    tracing::warn!(unsaid, "a connection is refused: limits.{limit} is reached");
+                    let (peer, limit) = (transport.peer(), cause.name());
+                    tracing::warn!(
+                        peer,
+                        unsaid,
+                        "a connection is refused: limits.{limit} is reached"
+                    );
                 }
                 let core = &mut self.parts.core;
                 core.open_refused(now, durability, ReasonCode::QuotaExceeded)
@@ -96,8 +100,9 @@ impl Worker {
             Verdict::Closed(cause) => {
                 core.count_limit(cause, 1);
                 if let Some(unsaid) = self.told.admit(Clock::now(), Cause::Limit(cause)) {
-                    let limit = cause.name();
+                    let (peer, limit) = (transport.peer(), cause.name());
                     tracing::warn!(
+                        peer,
                         unsaid,
                         "a connection is closed at once: limits.{limit} is reached"
                     );

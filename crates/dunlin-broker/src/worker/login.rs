@@ -3,7 +3,7 @@
 
 use super::{Worker, WorkerMessage, socket_of};
 use crate::auth::{Authentication, Candidate, Course, Job, Ruling};
-use crate::core::{ConnectionKey, Decision, Login};
+use crate::core::{ConnectionKey, Decision, LateLogin, Login};
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::ReasonCode;
 use std::sync::Arc;
@@ -67,6 +67,7 @@ impl Worker {
     ) {
         if let Some(socket) = socket_of(&mut self.sockets, connection) {
             socket.login = None;
+            socket.is_refused = matches!(decision, Decision::Deny(_));
             if let (Decision::Allow(grant) | Decision::AllowWith(grant, _), Some(listeners)) =
                 (&mut decision, &self.parts.listeners)
             {
@@ -77,14 +78,22 @@ impl Worker {
         self.parts.core.handle_decision(now, connection, exchange, decision);
     }
 
-    /// Tells of a Client that was turned away for the sake of another one's session; whether it was.
-    pub(super) fn tell_stranger(&mut self, key: ConnectionKey, peer: &str) -> bool {
-        let (Some(authentication), Some((owner, user))) =
-            (&self.parts.authentication, self.parts.core.stranger(key))
-        else {
-            return false;
-        };
-        authentication.judge.refusals().tell_stranger(peer, owner, user);
+    /// Tells of a Client that was turned away for the sake of another one's session, or because its
+    /// login took too long; whether it was.
+    pub(super) fn tell_turned_away(&mut self, key: ConnectionKey, peer: &str) -> bool {
+        let Some(authentication) = &self.parts.authentication else { return false };
+        let refusals = authentication.judge.refusals();
+        match self.parts.core.late_login(key) {
+            Some(LateLogin::Unanswered) => {
+                refusals.tell_unanswered(peer);
+                return true;
+            }
+            // Who was to decide tells of it, as soon as it is known why.
+            Some(_) => return true,
+            None => {}
+        }
+        let Some((owner, user)) = self.parts.core.stranger(key) else { return false };
+        refusals.tell_stranger(peer, owner, user);
         true
     }
 }

@@ -114,29 +114,29 @@ pub enum JwtError {
     #[error("the claim `{0}` is of the wrong type")]
     WrongType(String),
     /// The token has expired.
-    #[error("the token has expired")]
+    #[error("the token has expired, by its claim `exp`")]
     Expired,
     /// The token is not valid yet.
-    #[error("the token is not valid yet")]
+    #[error("the token is not valid yet, by its claim `nbf`")]
     NotYet,
     /// The token was made for another server.
-    #[error("the token was made for another audience")]
+    #[error("the token was made for another audience, by its claim `aud`")]
     Audience,
     /// The token was made by somebody who is not trusted here.
-    #[error("the token was made by another issuer")]
+    #[error("the token was made by another issuer, by its claim `iss`")]
     Issuer,
-    /// The user or a group is none that may be.
-    #[error("a name in the token is not legal: {0}")]
-    Name(#[from] InvalidUserName),
-    /// The User Name of CONNECT is another than the token's.
-    #[error("the token is for another user name")]
-    UserName,
-    /// The token is bound to another Client Identifier.
-    #[error("the token is for another client identifier")]
-    ClientIdentifier,
-    /// The token names more than [`GROUPS_MAX`] groups.
-    #[error("the token names more than {GROUPS_MAX} groups")]
-    TooManyGroups,
+    /// A claim names a user or a group that is none that may be.
+    #[error("a name in the claim `{0}` is not legal: {1}")]
+    Name(String, InvalidUserName),
+    /// The User Name of CONNECT is another than this claim.
+    #[error("the token is for another user name, by its claim `{0}`")]
+    UserName(String),
+    /// The token is bound to another Client Identifier by this claim.
+    #[error("the token is for another client identifier, by its claim `{0}`")]
+    ClientIdentifier(String),
+    /// The claim names more than [`GROUPS_MAX`] groups.
+    #[error("the claim `{0}` names more than {GROUPS_MAX} groups")]
+    TooManyGroups(String),
 }
 
 impl JwtRules {
@@ -208,20 +208,22 @@ impl JwtRules {
         self.check_issuer(claims)?;
         self.check_audience(claims)?;
         let user = claims.text(&self.user_claim)?;
-        let user = UserName::new(user.ok_or_else(|| JwtError::Missing(self.user_claim.clone()))?)?;
+        let user = user.ok_or_else(|| JwtError::Missing(self.user_claim.clone()))?;
+        let user = name_in(&self.user_claim, user)?;
         let user_name = presented.user_name.filter(|_| self.binds_user_name);
         if user_name.is_some_and(|user_name| user_name != user.as_str()) {
-            return Err(JwtError::UserName);
+            return Err(JwtError::UserName(self.user_claim.clone()));
         }
         let client_identifier = claims.text(&self.client_identifier_claim)?;
         if client_identifier.is_some_and(|bound| bound != presented.client_identifier) {
-            return Err(JwtError::ClientIdentifier);
+            return Err(JwtError::ClientIdentifier(self.client_identifier_claim.clone()));
         }
         let groups = claims.texts(&self.groups_claim)?.unwrap_or_default();
         if groups.len() > GROUPS_MAX {
-            return Err(JwtError::TooManyGroups);
+            return Err(JwtError::TooManyGroups(self.groups_claim.clone()));
         }
-        let groups = groups.into_iter().map(UserName::new).collect::<Result<_, _>>()?;
+        let groups = groups.into_iter().map(|group| name_in(&self.groups_claim, group));
+        let groups = groups.collect::<Result<_, _>>()?;
         Ok(Verified {
             user,
             groups,
@@ -253,6 +255,11 @@ impl JwtRules {
         let ours = |audience: &&str| self.audiences.iter().any(|ours| ours == audience);
         if meant_for.iter().any(ours) { Ok(()) } else { Err(JwtError::Audience) }
     }
+}
+
+/// A name that a claim has.
+fn name_in(claim: &str, name: &str) -> Result<UserName, JwtError> {
+    UserName::new(name).map_err(|error| JwtError::Name(claim.to_owned(), error))
 }
 
 /// Whether a password looks like a token: three parts of base64url between two dots, the first of

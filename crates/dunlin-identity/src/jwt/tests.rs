@@ -412,9 +412,9 @@ fn names_that_tokens_bind() {
     assert_eq!(verified.rules, Some(json!([{"allow": ["publish"]}])));
     assert!(outcome(&rules, &bound, presented(None, "g-1")).is_ok());
     let result = outcome(&rules, &bound, presented(None, "g-2"));
-    assert_eq!(result, Err(JwtError::ClientIdentifier));
+    assert_eq!(result, Err(JwtError::ClientIdentifier("client_identifier".to_owned())));
     let result = outcome(&rules, &bound, presented(Some("pump"), "g-1"));
-    assert_eq!(result, Err(JwtError::UserName));
+    assert_eq!(result, Err(JwtError::UserName("sub".to_owned())));
     let mut free = hs256();
     free.binds_user_name = false;
     assert!(outcome(&free, &bound, presented(Some("pump"), "g-1")).is_ok());
@@ -425,17 +425,17 @@ fn names_that_tokens_bind() {
         outcome(&rules, &claims, presented(None, "g-1")).map(|_| ())
     };
     let wrong = |name: &str| Err(JwtError::WrongType(name.to_owned()));
-    assert_eq!(change("sub", json!("")), Err(JwtError::Name(InvalidUserName::Empty)));
-    assert_eq!(change("sub", json!("a\0")), Err(JwtError::Name(InvalidUserName::ControlCharacter)));
+    let illegal = |name: &str, error| Err(JwtError::Name(name.to_owned(), error));
+    assert_eq!(change("sub", json!("")), illegal("sub", InvalidUserName::Empty));
+    assert_eq!(change("sub", json!("a\0")), illegal("sub", InvalidUserName::ControlCharacter));
     assert_eq!(change("sub", json!(7)), wrong("sub"));
     assert_eq!(change("client_identifier", json!(null)), wrong("client_identifier"));
     assert_eq!(change("groups", json!("meters")), wrong("groups"));
-    assert_eq!(
-        change("groups", json!(["a\n"])),
-        Err(JwtError::Name(InvalidUserName::ControlCharacter))
-    );
+    let control = illegal("groups", InvalidUserName::ControlCharacter);
+    assert_eq!(change("groups", json!(["a\n"])), control);
     assert_eq!(change("groups", json!(vec!["a"; GROUPS_MAX])), Ok(()));
-    assert_eq!(change("groups", json!(vec!["a"; GROUPS_MAX + 1])), Err(JwtError::TooManyGroups));
+    let too_many = Err(JwtError::TooManyGroups("groups".to_owned()));
+    assert_eq!(change("groups", json!(vec!["a"; GROUPS_MAX + 1])), too_many);
 
     let mut renamed = hs256();
     renamed.user_claim = "user".to_owned();

@@ -23,7 +23,7 @@ mod tests;
 pub use client::{ClientError, ClientFinal, ClientStart};
 pub use credentials::{Credentials, InvalidCredentials};
 pub use message::MalformedMessage;
-pub use server::{Challenge, Login, ScramServer, ServerError, ServerState};
+pub use server::{Challenge, Login, ScramServer, ServerError, ServerState, claimed_user};
 
 use crate::hash::Hash;
 use std::fmt;

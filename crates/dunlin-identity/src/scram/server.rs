@@ -200,13 +200,28 @@ impl ServerState {
         Self(bytes.into())
     }
 
-    fn parts(&self, mechanism: Mechanism) -> Option<(&str, &str)> {
-        let (first, messages) = self.0.split_first()?;
-        if *first != mark(mechanism) {
-            return None;
-        }
-        std::str::from_utf8(messages).ok()?.rsplit_once('\n')
+    /// The user that the client claims to be, who has proven nothing by that.
+    pub fn claimed_user(&self) -> Option<UserName> {
+        let (_, bare, _) = self.split()?;
+        ClientFirst::parse_bare(bare).ok().map(|first| first.user)
     }
+
+    fn parts(&self, mechanism: Mechanism) -> Option<(&str, &str)> {
+        let (first, bare, server_first) = self.split()?;
+        (first == mark(mechanism)).then_some((bare, server_first))
+    }
+
+    fn split(&self) -> Option<(u8, &str, &str)> {
+        let (first, messages) = self.0.split_first()?;
+        let (bare, server_first) = std::str::from_utf8(messages).ok()?.rsplit_once('\n')?;
+        Some((*first, bare, server_first))
+    }
+}
+
+/// The user that a client claims to be in the message that it begins with; `None` if the message is
+/// malformed.
+pub fn claimed_user(client_first: &[u8]) -> Option<UserName> {
+    ClientFirst::parse(client_first).ok().map(|first| first.user)
 }
 
 impl fmt::Debug for ServerState {

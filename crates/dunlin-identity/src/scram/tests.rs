@@ -290,3 +290,18 @@ fn credentials_as_text() {
     assert_eq!(derive(b"a", &[1; 7], 4_096), Err(InvalidCredentials::Salt));
     assert_eq!(derive(b"a", &[1; 16], 0), Err(InvalidCredentials::Iterations));
 }
+
+#[test]
+fn whom_a_client_claims_to_be_is_known_before_it_has_proven_it() {
+    let server = server(Mechanism::SHA_512);
+    let start = ClientStart::new(Mechanism::SHA_512, "a,b=c", b"wrong", &[1; NONCE_LEN]).unwrap();
+    let claimed = claimed_user(&start.message()).expect("a legal message");
+    assert_eq!(claimed.as_str(), "a,b=c");
+    let challenge = server.begin(&start.message(), |_| None, &[2; NONCE_LEN]).expect("like any");
+    let state = ServerState::from_bytes(challenge.state.as_bytes());
+    assert_eq!(state.claimed_user(), Some(claimed));
+    for malformed in [&b""[..], b"n,,n=user", b"y,,n=user,r=x", b"\xff"] {
+        assert_eq!(claimed_user(malformed), None);
+        assert_eq!(ServerState::from_bytes(malformed).claimed_user(), None);
+    }
+}

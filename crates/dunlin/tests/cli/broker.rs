@@ -88,3 +88,15 @@ fn a_client_that_breaks_the_protocol_again_and_again_does_not_fill_the_log() {
     assert!((20..250).contains(&lines.len()), "{} lines", lines.len());
     assert!(lines[0].contains("unsaid=0"), "{}", lines[0]);
 }
+
+#[test]
+fn who_is_one_too_many_for_its_address_is_told_of_with_it() {
+    let set = ["--workers", "1", "--set", "limits.connections_per_address_max=1"];
+    let broker = Broker::start(&set);
+    let address = format!("127.0.0.1:{}", broker.port);
+    let _first = TcpStream::connect(&address).expect("a broker");
+    let second = TcpStream::connect(&address).expect("a broker");
+    let line = broker.running.wait_for_within("limits.connections_per_address_max is reached");
+    let peer = second.local_addr().expect("an address");
+    assert!(line.contains(&format!("peer=\"{peer}\"")), "{line}");
+}

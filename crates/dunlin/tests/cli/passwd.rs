@@ -150,6 +150,12 @@ fn passwords_are_proven_with_scram() {
     }
     // The Reason Code, 0x87.
     assert_eq!(publish(&["--scram", "-P", "wrong"]).code, Some(135));
+    let line = broker.running.wait_for_within("a login was refused: the SCRAM proof is wrong");
+    assert!(line.contains(r#"user_name="gauge""#), "{line}");
+    let to = ["pub", "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1", "-u", "pump"];
+    assert_eq!(run(&[&to[..], &["--scram", "-P", "x"]].concat()).code, Some(135));
+    let line = broker.running.wait_for_within("a login was refused: its user has no credentials");
+    assert!(line.contains(r#"user_name="pump""#), "{line}");
     let session = folder.path().join("session");
     let kept = ["--scram", "-P", "open sesame", "-i", "one", "--session-file", text(&session)];
     assert_eq!(publish(&kept).code, Some(0));

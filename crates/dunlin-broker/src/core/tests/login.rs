@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::{Decision, Grant, Identity, LimitCause, UserConnections};
+use crate::core::{Decision, Grant, Identity, LateLogin, LimitCause, UserConnections};
 use dunlin_protocol::codec::{Connect, Packet, QoS, ReasonCode, Text};
 use std::time::Duration;
 
@@ -104,6 +104,24 @@ fn who_is_not_decided_about_in_time_is_turned_away() {
     broker.decide(&asked, user("gauge"));
     assert!(broker.receive(other).is_empty());
     assert_eq!(broker.counters().sessions, 0);
+}
+
+#[test]
+fn who_was_late_is_told_from_who_was_denied() {
+    for is_late in [true, false] {
+        let mut broker = broker(1);
+        broker.connect(connect("one"));
+        let asked = broker.asked_who.pop_front().expect("a question");
+        let (now, key) = (broker.now, asked.key);
+        let core = broker.core(0);
+        if is_late {
+            core.handle_timeout(now + 2 * TIMEOUT);
+        } else {
+            let denied = Decision::Deny(ReasonCode::ServerUnavailable);
+            core.handle_decision(now, key, asked.exchange, denied);
+        }
+        assert_eq!(core.late_login(key), is_late.then_some(LateLogin::Undecided));
+    }
 }
 
 #[test]

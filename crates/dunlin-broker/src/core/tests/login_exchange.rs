@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::Limits;
-use crate::core::{Decision, Grant};
+use crate::core::{Decision, Grant, LateLogin};
 use bytes::Bytes;
 use dunlin_protocol::codec::{Auth, AuthProperties, Connect, Packet, QoS, ReasonCode, Text};
 use dunlin_rights::Identity;
@@ -137,6 +137,28 @@ fn an_exchange_ends_after_so_many_rounds_or_so_much_time() {
     broker.advance_secs(2);
     assert_eq!(farewell(&mut broker, link), ReasonCode::NotAuthorized);
     assert_eq!(broker.counters().connections, 0);
+}
+
+#[test]
+fn who_does_not_go_on_with_an_exchange_was_late() {
+    for is_again in [false, true] {
+        let mut broker = broker(1);
+        let step = if is_again {
+            let link = connected(&mut broker);
+            broker.send(link, auth(ReasonCode::ReAuthenticate, "again"));
+            "again"
+        } else {
+            broker.connect(asking("one"));
+            "first"
+        };
+        let key = broker.asked_who.front().expect("a question").key;
+        decide(&mut broker, (step, None), challenge("kept"));
+        let later = broker.now + 2 * TIMEOUT;
+        let core = broker.core(0);
+        assert_eq!(core.late_login(key), None);
+        core.handle_timeout(later);
+        assert_eq!(core.late_login(key), Some(LateLogin::Unanswered));
+    }
 }
 
 #[test]
