@@ -3,8 +3,8 @@
 use super::chain::{Answer, Bulkhead, Candidate, Method};
 use crate::trusted_file::{self, Fault};
 use dunlin_identity::password_file::{
-    FILE_LEN_MAX, InvalidLine, PASSWORD_LEN_MAX, PasswordChecker, PasswordFile, REMEMBERED_MAX,
-    Verdict,
+    FILE_LEN_MAX, InvalidLine, NO_USERS, PASSWORD_LEN_MAX, PasswordChecker, PasswordFile,
+    REMEMBERED_MAX, Verdict,
 };
 use dunlin_identity::scram::{Credentials, Mechanism, ScramServer};
 use dunlin_identity::{USER_NAME_LEN_MAX, UserName};
@@ -43,6 +43,18 @@ pub enum PasswordFileError {
     /// It names no user, and there is no other way to come in.
     #[error("{}: no user is in it, so nobody could log in; add one with `dunlin passwd`", .0.display())]
     NoUser(PathBuf),
+    /// It was read again, and names no user any more.
+    #[error(
+        "{}: no user is in it, so that it may be half-written; if nobody is to log in by it any more, \
+         write the line `{NO_USERS}` into it", .0.display()
+    )]
+    Emptied(PathBuf),
+    /// It was read again, and ends within a line.
+    #[error(
+        "{}: its last line has no end, so that it may be half-written; put a line feed behind it",
+        .0.display()
+    )]
+    HalfWritten(PathBuf),
 }
 
 /// The users of a file.
@@ -77,16 +89,32 @@ impl Users {
 impl Passwords {
     /// Reads a file; whether another method decides about all who are not in it.
     pub(crate) fn read(path: &Path, leaves_strangers: bool) -> Result<Self, PasswordFileError> {
-        let users = RwLock::new(Arc::new(read_users(path)?));
+        let (users, is_whole) = read_users(path)?;
+        if !is_whole {
+            tracing::warn!(
+                "{}: its last line has no end; put a line feed behind it, else it is taken for \
+                 half-written when it is read again",
+                path.display()
+            );
+        }
+        let users = RwLock::new(Arc::new(users));
         Ok(Self { path: path.to_owned(), leaves_strangers, users })
     }
 
     /// Reads the file again; gives how many users there are. What is in force stays so if the file
-    /// is of no use; one without users is of use, and lets nobody in.
+    /// is of no use, or may be half-written: who writes to it empties it first, and gets to the end of
+    /// its last line last. One that says it has no users lets nobody in.
     pub(crate) fn reload(&self) -> Result<usize, PasswordFileError> {
-        let users = Arc::new(read_users(&self.path)?);
-        let len = users.checker.file().len();
-        *self.users.write().unwrap_or_else(PoisonError::into_inner) = users;
+        let (users, is_whole) = read_users(&self.path)?;
+        let file = users.checker.file();
+        if file.is_empty() && !file.is_meant_empty() && self.len() > 0 {
+            return Err(PasswordFileError::Emptied(self.path.clone()));
+        }
+        if !is_whole {
+            return Err(PasswordFileError::HalfWritten(self.path.clone()));
+        }
+        let len = file.len();
+        *self.users.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(users);
         Ok(len)
     }
 
@@ -100,12 +128,14 @@ impl Passwords {
     }
 }
 
-fn read_users(path: &Path) -> Result<Users, PasswordFileError> {
+/// The users of a file, and whether its last line has an end.
+fn read_users(path: &Path) -> Result<(Users, bool), PasswordFileError> {
     let unreadable = |source| PasswordFileError::Unreadable { path: path.to_owned(), source };
     let file = trusted_file::read(path, FILE_LEN_MAX).map_err(|fault| match fault {
         Fault::Unreadable(source) => unreadable(source),
         Fault::WorldWritable => PasswordFileError::WorldWritable(path.to_owned()),
     })?;
+    let is_whole = file.bytes.last().is_none_or(|last| *last == b'\n');
     let file = PasswordFile::parse(&file.bytes)
         .map_err(|source| PasswordFileError::Invalid { path: path.to_owned(), source })?;
     let mut key = [0; 32];
@@ -126,7 +156,7 @@ fn read_users(path: &Path) -> Result<Users, PasswordFileError> {
             path.display()
         );
     }
-    Ok(Users { checker: PasswordChecker::new(file, &key, REMEMBERED_MAX), scram })
+    Ok((Users { checker: PasswordChecker::new(file, &key, REMEMBERED_MAX), scram }, is_whole))
 }
 
 /// Where random bytes come from.

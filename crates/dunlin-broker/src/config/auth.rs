@@ -70,8 +70,10 @@ impl Auth {
             key: "auth.password_file",
             doc: &[
                 "A file of users and their passwords, as `dunlin passwd` writes it; Mosquitto's \
-                 lines are read, too. It is read again on SIGHUP. Clients without a password are \
-                 turned away then, unless allow_anonymous is true.",
+                 lines are read, too. It is read again on SIGHUP; one that was emptied or ends \
+                 within a line changes nothing then, and the line `# no users` in an empty one says \
+                 that it is meant. Clients without a password are turned away where there is such a \
+                 file, unless allow_anonymous is true.",
             ],
             kind: Kind::File,
             example: Some("\"/etc/dunlin/passwords\""),

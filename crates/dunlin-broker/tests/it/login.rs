@@ -155,16 +155,47 @@ fn a_file_that_has_changed_counts_from_the_reload_on() {
 }
 
 #[test]
+fn a_file_that_may_be_half_written_changes_nothing() {
+    let whole = text(&[("gauge", "open sesame"), ("pump", "swordfish")]);
+    let passwords = Passwords::new(&[("gauge", "open sesame"), ("pump", "swordfish")]);
+    let broker = start(config(&passwords.path, 1));
+    // Each cut but those at the end of a line, after which nobody can tell.
+    for cut in (0..whole.len()).filter(|cut| *cut == 0 || whole.as_bytes()[cut - 1] != b'\n') {
+        passwords.write(&whole[..cut]);
+        let error = broker.reload().expect_err("half-written");
+        assert!(matches!(error, ReloadError::PasswordFile(_)), "{cut}: {error}");
+    }
+    for empty in ["", "\n", "# people\n"] {
+        passwords.write(empty);
+        let error = broker.reload().expect_err("emptied");
+        assert!(matches!(error, ReloadError::PasswordFile(PasswordFileError::Emptied(_))));
+        assert!(error.to_string().contains("`# no users`"), "{error}");
+    }
+    for (user, password) in [("gauge", "open sesame"), ("pump", "swordfish")] {
+        let (_, reason_code) = log_in(&broker, (user, Some(user), Some(password)));
+        assert_eq!(reason_code, ReasonCode::Success, "{user}");
+    }
+    // A start takes what has no end of its last line, and is told.
+    passwords.write(whole.trim_end());
+    let broker = start(config(&passwords.path, 1));
+    let (_, reason_code) = log_in(&broker, ("one", Some("pump"), Some("swordfish")));
+    assert_eq!(reason_code, ReasonCode::Success);
+}
+
+#[test]
 fn a_file_whose_last_user_is_gone_lets_nobody_in() {
     let passwords = Passwords::new(&[("gauge", "open sesame")]);
     let allow_anonymous = Some(true);
     let broker = start(Config { allow_anonymous, ..config(&passwords.path, 1) });
     let (mut gauge, reason_code) = log_in(&broker, ("one", Some("gauge"), Some("open sesame")));
     assert_eq!(reason_code, ReasonCode::Success);
-    passwords.write("");
+    passwords.write("# no users\n");
     assert_eq!(broker.reload().expect("of use"), Some(0));
     let (_, reason_code) = log_in(&broker, ("two", Some("gauge"), Some("open sesame")));
     assert_eq!(reason_code, ReasonCode::BadUserNameOrPassword);
+    // Of nobody a half-written file takes anything away.
+    passwords.write("");
+    assert_eq!(broker.reload().expect("as before"), Some(0));
     gauge.send(&Packet::PingReq);
     assert_eq!(gauge.receive(), Some(Packet::PingResp), "who was in stays in");
     broker.stop();

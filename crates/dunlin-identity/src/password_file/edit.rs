@@ -2,7 +2,7 @@
 
 use super::secret::Secret;
 use super::{
-    Cost, InvalidLine, Line, LineFault, PASSWORD_LEN_MAX, PasswordFile, UNKNOWN_USER_KEY,
+    Cost, InvalidLine, Line, LineFault, NO_USERS, PASSWORD_LEN_MAX, PasswordFile, UNKNOWN_USER_KEY,
     UNKNOWN_USER_KEY_LEN, check_prepared, checked_name,
 };
 use crate::hash::to_base64;
@@ -85,14 +85,22 @@ pub fn set_scram(
 }
 
 /// Removes all lines of a user; gives the new text of the file. Without its last user the file is
-/// one that lets nobody in.
+/// one that lets nobody in, and says so by [`NO_USERS`].
 ///
 /// # Errors
 /// [`EditError::UnknownUser`] when there is none, [`EditError::Line`].
 pub fn remove_user(file: &str, user: &str) -> Result<String, EditError> {
     let user = name(user)?;
-    let changed = replace(file, &user, &[])?;
-    if changed == file { Err(EditError::UnknownUser(user)) } else { Ok(changed) }
+    let mut changed = replace(file, &user, &[])?;
+    if changed == file {
+        return Err(EditError::UnknownUser(user));
+    }
+    let left = PasswordFile::parse(changed.as_bytes())?;
+    if left.is_empty() && !left.is_meant_empty() {
+        end_line(&mut changed);
+        changed.push_str(&format!("{NO_USERS}\n"));
+    }
+    Ok(changed)
 }
 
 fn check_password(password: &[u8]) -> Result<(), EditError> {
@@ -108,6 +116,13 @@ fn name(user: &str) -> Result<UserName, EditError> {
         return Err(EditError::Separator);
     }
     checked_name(user).map_err(EditError::UserName)
+}
+
+/// Ends the last line, if there is one that is not.
+fn end_line(file: &mut String) {
+    if !file.is_empty() && !file.ends_with('\n') {
+        file.push('\n');
+    }
 }
 
 /// The file with these lines where the user's first one was, or else at its end.
@@ -126,11 +141,13 @@ fn replace(file: &str, user: &UserName, secrets: &[Secret]) -> Result<String, Ed
         let text = text.strip_prefix(mark).filter(|_| number == 0).unwrap_or(text);
         match Line::split(text) {
             Ok(Line::User(name, _)) if name == user.as_str() => put(&mut changed),
+            // There is one from now on.
+            Ok(Line::NoUsers) if !secrets.is_empty() => {}
             _ => changed.push_str(line),
         }
     }
-    if !secrets.is_empty() && !changed.is_empty() && !changed.ends_with('\n') {
-        changed.push('\n');
+    if !secrets.is_empty() {
+        end_line(&mut changed);
     }
     put(&mut changed);
     // Two credentials of one mechanism would be a file that can't be read.

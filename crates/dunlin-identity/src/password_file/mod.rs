@@ -13,7 +13,8 @@
 //! each SCRAM mechanism; who has only SCRAM credentials can log in with the plain password, too. The line without a name is
 //! the secret that salts for unknown users are made of, see [`PasswordFile::scram_unknown_user_key`].
 //! A file with a line that is none of these is refused as a whole: half a file in force would lock
-//! out or let in whom nobody thinks of. A file without users is one that lets nobody in.
+//! out or let in whom nobody thinks of. A file without users is one that lets nobody in; whether that is
+//! meant, or it is half-written, the line [`NO_USERS`] tells.
 
 mod checker;
 mod edit;
@@ -42,6 +43,9 @@ const COSTS_MAX: usize = 8;
 /// Bytes of the key that salts for unknown users are made of.
 pub const UNKNOWN_USER_KEY_LEN: usize = 32;
 
+/// The line by which a file without users says that it is meant to have none.
+pub const NO_USERS: &str = "# no users";
+
 /// What the key stands behind, in a line without a name.
 const UNKNOWN_USER_KEY: &str = "$unknown-users$";
 
@@ -53,6 +57,7 @@ pub struct PasswordFile {
     /// tells nothing of who is known.
     dummies: Vec<Secret>,
     unknown_user_key: Option<[u8; UNKNOWN_USER_KEY_LEN]>,
+    says_no_users: bool,
 }
 
 /// What a user can be checked with; at least one of them is there.
@@ -118,6 +123,8 @@ pub enum LineFault {
 enum Line<'a> {
     /// Nothing but spaces, or a comment.
     Empty,
+    /// [`NO_USERS`].
+    NoUsers,
     /// A user and what follows the colon.
     User(&'a str, &'a str),
 }
@@ -125,6 +132,9 @@ enum Line<'a> {
 impl<'a> Line<'a> {
     fn split(line: &'a str) -> Result<Self, LineFault> {
         let line = line.trim_end_matches([' ', '\t', '\r']);
+        if line == NO_USERS {
+            return Ok(Self::NoUsers);
+        }
         if line.is_empty() || line.starts_with('#') {
             return Ok(Self::Empty);
         }
@@ -145,12 +155,20 @@ impl PasswordFile {
         let mut users: BTreeMap<Box<str>, User> = BTreeMap::new();
         let (mut costs, mut dummies) = (BTreeSet::new(), Vec::new());
         let mut unknown_user_key = None;
+        let mut says_no_users = false;
         // A mark that some editors put at the beginning is not part of the first name.
         let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
         for (line, bytes) in (1..).zip(file.split(|byte| *byte == b'\n')) {
             let mut read = || {
                 let text = std::str::from_utf8(bytes).map_err(|_| LineFault::NotUtf8)?;
-                let Line::User(name, secret) = Line::split(text)? else { return Ok(()) };
+                let (name, secret) = match Line::split(text)? {
+                    Line::User(name, secret) => (name, secret),
+                    Line::NoUsers => {
+                        says_no_users = true;
+                        return Ok(());
+                    }
+                    Line::Empty => return Ok(()),
+                };
                 if name.is_empty() {
                     let key = key_of(secret).ok_or(LineFault::NoName)?;
                     let before = unknown_user_key.replace(key);
@@ -169,7 +187,7 @@ impl PasswordFile {
             };
             read().map_err(|fault| InvalidLine { line, fault })?;
         }
-        Ok(Self { users, dummies, unknown_user_key })
+        Ok(Self { users, dummies, unknown_user_key, says_no_users })
     }
 
     /// How many users there are.
@@ -180,6 +198,12 @@ impl PasswordFile {
     /// Whether there are none, so that nobody gets in.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
+    }
+
+    /// Whether there are none on purpose: [`NO_USERS`] is among the lines. What is empty without it may
+    /// be half-written.
+    pub fn is_meant_empty(&self) -> bool {
+        self.is_empty() && self.says_no_users
     }
 
     /// Whether the file has a line for the user.

@@ -85,7 +85,32 @@ fn other_lines_stay_as_they_are() {
     assert_eq!(checker(&removed).check("alice", b"1"), Verdict::Right);
     let bob = UserName::new("bob").expect("valid");
     assert_eq!(remove_user(&removed, "bob"), Err(EditError::UnknownUser(bob)));
-    assert_eq!(remove_user(&file_of("bob", b"2"), "bob").as_deref(), Ok(""));
+}
+
+#[test]
+fn a_file_without_its_last_user_says_that_this_is_meant() {
+    let bob = file_of("bob", b"2");
+    let is_meant = |text: &str| {
+        let file = PasswordFile::parse(text.as_bytes()).expect("valid");
+        (file.is_empty(), file.is_meant_empty())
+    };
+    let key = format!(":$unknown-users${}", crate::hash::to_base64(&KEY));
+    for (before, after) in [
+        (bob.clone(), "# no users\n".to_owned()),
+        (format!("# people\n{bob}{key}"), format!("# people\n{key}\n# no users\n")),
+        (format!("# no users\n{bob}"), "# no users\n".to_owned()),
+    ] {
+        assert_eq!(is_meant(&before), (false, false), "{before}");
+        let removed = remove_user(&before, "bob").expect("is there");
+        assert_eq!(removed, after);
+        assert_eq!(is_meant(&removed), (true, true), "{removed}");
+        let again = set_password(&removed, "bob", b"2", cost(), &SALT).expect("added");
+        assert_eq!(again, after.replace("# no users\n", "") + &bob);
+    }
+    for text in ["", "\n", "# people\n", "# no users of ours\n", "#no users\n", &*key] {
+        assert_eq!(is_meant(text), (true, false), "{text:?}");
+    }
+    assert_eq!(is_meant("\u{feff}# no users \r\n"), (true, true));
 }
 
 #[test]

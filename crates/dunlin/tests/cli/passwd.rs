@@ -59,6 +59,10 @@ fn users_are_added_changed_and_removed() {
         &format!("pump removed from {name}\n"),
         &message,
     );
+    assert_eq!(fs::read_to_string(&file).expect("is there"), "# no users\n");
+    passwd(&file, "gauge", "one").check(0, &format!("gauge added to {name}\n"), "");
+    let users = fs::read_to_string(&file).expect("is there");
+    assert!(users.starts_with("gauge:") && !users.contains('#'), "{users}");
 }
 
 #[test]
@@ -127,6 +131,16 @@ fn a_broker_knows_its_users_and_reads_the_file_again() {
     broker.running.signal("HUP");
     broker.running.wait_for_within("line 1");
     assert_eq!(publish(&["-u", "pump", "-P", "swordfish"]), Some(0));
+
+    fs::write(&file, "").expect("written");
+    broker.running.signal("HUP");
+    broker.running.wait_for_within("users stay in force as they were");
+    assert_eq!(publish(&["-u", "pump", "-P", "swordfish"]), Some(0));
+    passwd(&file, "pump", "swordfish");
+    run(&["passwd", "--delete", text(&file), "pump"]);
+    broker.running.signal("HUP");
+    broker.running.wait_for_within("no user is left");
+    assert_eq!(publish(&["-u", "pump", "-P", "swordfish"]), Some(134));
     broker.running.signal("TERM");
     assert_eq!(broker.running.end().code, Some(0));
 }
