@@ -1,12 +1,16 @@
 //! What can go wrong, apart by who asked for what: connecting, publishing, subscribing, leaving;
 //! and why a connection is over.
 
-use crate::StoreError;
+use crate::{Foreign, StoreError};
 use dunlin_protocol::codec::{
     EncodeError, InvalidText, InvalidTopicFilter, InvalidTopicName, ProtocolVersion, ReasonCode,
     Text,
 };
 use dunlin_protocol::{CommandError, ConnectionEnd};
+#[cfg(feature = "tls")]
+use dunlin_transport::tls::TlsFault;
+#[cfg(feature = "websocket")]
+use dunlin_transport::websocket::upgrade::UpgradeError;
 use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
@@ -109,7 +113,7 @@ pub enum ConnectError {
         source: Arc<io::Error>,
     },
     /// There is no TLS with this server: it, or its certificate, is not what was asked for, or it
-    /// turned us away.
+    /// turned us away. [`ConnectError::tls_fault`] tells these apart.
     #[error("no TLS with {peer}")]
     Tls {
         /// Host and port.
@@ -117,7 +121,8 @@ pub enum ConnectError {
         /// What is wrong.
         source: Arc<io::Error>,
     },
-    /// The server does not go on with WebSocket, or not for MQTT, or not at this path.
+    /// The server does not go on with WebSocket, or not for MQTT, or not at this path:
+    /// [`ConnectError::upgrade_error`] tells these apart.
     #[error("no WebSocket with {peer}")]
     WebSocket {
         /// Host and port.
@@ -150,6 +155,9 @@ pub enum ConnectError {
     /// The [`crate::Authenticator`] gave up.
     #[error("authentication failed: {0}")]
     Authentication(Text),
+    /// What answers does not speak MQTT.
+    #[error("what answers there speaks {0}, not MQTT")]
+    NotMqtt(Foreign),
     /// The connection ended before the Server had accepted it.
     #[error("the connection ended before it was accepted")]
     Ended(#[source] ConnectionEnd),
@@ -159,6 +167,28 @@ pub enum ConnectError {
     /// [`crate::Client::disconnect`] came first, or the last handle was dropped.
     #[error("disconnected by this end before the connection was accepted")]
     Abandoned,
+}
+
+impl ConnectError {
+    /// What is wrong with the server's TLS or certificate, or with ours; nothing if it is not that, or
+    /// if the server has just closed the connection in the handshake.
+    #[cfg(feature = "tls")]
+    pub fn tls_fault(&self) -> Option<&TlsFault> {
+        match self {
+            Self::Tls { source, .. } => TlsFault::of(source),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the answer to the request for a WebSocket; nothing if it is not that, or if
+    /// the server has just closed the connection.
+    #[cfg(feature = "websocket")]
+    pub fn upgrade_error(&self) -> Option<&UpgradeError> {
+        match self {
+            Self::WebSocket { source, .. } => source.get_ref()?.downcast_ref(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a connection is over.
@@ -183,6 +213,18 @@ pub enum DisconnectCause {
     /// The driver was dropped, or its runtime shut down.
     #[error("the driver is gone")]
     DriverGone,
+}
+
+impl DisconnectCause {
+    /// As [`ConnectError::tls_fault`]; also where it comes after the handshake.
+    #[cfg(feature = "tls")]
+    pub fn tls_fault(&self) -> Option<&TlsFault> {
+        match self {
+            Self::Transport(source) => TlsFault::of(source),
+            Self::Connect(error) => error.tls_fault(),
+            _ => None,
+        }
+    }
 }
 
 /// Why a message was not published.

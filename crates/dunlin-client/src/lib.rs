@@ -64,6 +64,7 @@ mod client;
 mod driver;
 mod error;
 mod event;
+mod foreign;
 #[cfg(feature = "proxy")]
 mod proxy;
 mod publish;
@@ -97,12 +98,17 @@ pub use dunlin_protocol::codec::{
 };
 pub use dunlin_protocol::{CommandError, ConnectionEnd, Message, Violation};
 #[cfg(feature = "tls")]
-pub use dunlin_transport::tls::{ClientTls as Tls, ClientTlsError as TlsConfigError};
+pub use dunlin_transport::tls::{
+    CertificateFault, ClientTls as Tls, ClientTlsError as TlsConfigError, TlsAlert, TlsFault,
+};
+#[cfg(feature = "websocket")]
+pub use dunlin_transport::websocket::upgrade::UpgradeError;
 pub use error::{
     AcknowledgeError, ConfigError, ConnectError, DisconnectCause, DisconnectError, PublishError,
     SubscribeError,
 };
 pub use event::{Event, Events};
+pub use foreign::Foreign;
 pub use publish::{Delivery, Publish, PublishAck, Publishing, Sending};
 pub use received::Received;
 pub use reconnect::Reconnect;

@@ -3,13 +3,13 @@
 
 use crate::transport::Tcp;
 use crate::{ConfigError, ConnectError};
-use dunlin_transport::tls::TlsConnector;
+use dunlin_transport::tls::{TlsConnector, TlsError};
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{
     ClientConfig, ConnectError as Unconnected, Connection, Endpoint, EndpointConfig, RecvStream,
     SendStream, TokioRuntime, TransportConfig, VarInt,
 };
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -84,18 +84,20 @@ impl QuicConnector {
             };
             match attempt {
                 Ok(Some(Ok(Ok(stream)))) => return Ok(stream),
-                Ok(Some(Ok(Err(error)))) => last_error = Some(error),
-                Ok(Some(Err(error))) => last_error = Some(Failure::Network(error.into())),
+                // The server is there: its other addresses may never say anything.
+                Ok(Some(Ok(Err(Failure::Tls(source))))) => {
+                    return Err(ConnectError::Tls { peer: server.peer(), source: source.into() });
+                }
+                Ok(Some(Ok(Err(Failure::Network(error))))) => last_error = Some(error),
+                Ok(Some(Err(error))) => last_error = Some(error.into()),
                 Ok(None) | Err(_) => {}
             }
         }
-        let peer = server.peer();
         Err(match last_error {
-            Some(Failure::Tls(source)) => ConnectError::Tls { peer, source: Arc::new(source) },
-            Some(Failure::Network(source)) => {
-                ConnectError::Transport { peer, source: Arc::new(source) }
+            Some(source) => {
+                ConnectError::Transport { peer: server.peer(), source: Arc::new(source) }
             }
-            None => server.unresolved(io::ErrorKind::NotFound.into()),
+            None => server.unresolved(ErrorKind::NotFound.into()),
         })
     }
 
@@ -110,9 +112,32 @@ impl QuicConnector {
         let endpoint = endpoint.map_err(Failure::Network)?;
         let name = self.tls.server_name(host);
         let connecting = endpoint.connect_with(self.config.clone(), address, name);
-        let connection = connecting.map_err(Failure::unconnected)?.await?;
-        let (send, recv) = connection.open_bi().await?;
+        let connecting = connecting.map_err(Failure::unconnected)?;
+        let connection = connecting.await.map_err(|error| self.failure(error, host))?;
+        let opened = connection.open_bi().await;
+        let (send, recv) = opened.map_err(|error| self.failure(error, host))?;
         Ok(QuicStream { send, recv, connection, endpoint, delivered: None })
+    }
+}
+
+impl QuicConnector {
+    /// Why there is no connection with a host.
+    fn failure(&self, error: quinn::ConnectionError, host: &str) -> Failure {
+        // What is wrong with TLS has codes of its own, on whichever side it was seen.
+        match &error {
+            quinn::ConnectionError::TransportError(ours) if alert(ours.code.into()).is_some() => {
+                Failure::Tls(match self.tls.take_refused(host) {
+                    Some(fault) => io::Error::other(TlsError::of_certificate(fault, &error)),
+                    None => io::Error::other(error),
+                })
+            }
+            quinn::ConnectionError::ConnectionClosed(close)
+                if alert(close.error_code.into()).is_some() =>
+            {
+                Failure::Tls(lost(error))
+            }
+            _ => Failure::Network(error.into()),
+        }
     }
 }
 
@@ -131,23 +156,24 @@ impl Failure {
     }
 }
 
-impl From<quinn::ConnectionError> for Failure {
-    fn from(error: quinn::ConnectionError) -> Self {
-        // What is wrong with TLS has codes of its own, on whichever side it was seen.
-        let is_tls = match &error {
-            quinn::ConnectionError::TransportError(error) => is_crypto(u64::from(error.code)),
-            quinn::ConnectionError::ConnectionClosed(close) => {
-                is_crypto(u64::from(close.error_code))
-            }
-            _ => false,
-        };
-        if is_tls { Self::Tls(io::Error::other(error)) } else { Self::Network(error.into()) }
-    }
+/// The alert of TLS that a code of an error stands for (RFC 9001 §4.8).
+fn alert(code: u64) -> Option<u8> {
+    u8::try_from(code.checked_sub(0x100)?).ok()
 }
 
-/// Whether a code of an error is an alert of TLS (RFC 9001 §4.8).
-const fn is_crypto(code: u64) -> bool {
-    matches!(code, 0x100..=0x1ff)
+/// An error of a connection for whoever reads or writes. The Server finds fault with our certificate
+/// after the handshake.
+fn lost(error: quinn::ConnectionError) -> io::Error {
+    let alert = match &error {
+        quinn::ConnectionError::ConnectionClosed(close) => alert(close.error_code.into()),
+        _ => None,
+    };
+    match alert {
+        Some(number) => {
+            io::Error::new(ErrorKind::ConnectionAborted, TlsError::of_alert(number, &error))
+        }
+        None => error.into(),
+    }
 }
 
 type Delivered = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
@@ -171,7 +197,7 @@ impl AsyncRead for QuicStream {
         match ready!(self.recv.poll_read_buf(cx, out)) {
             Err(quinn::ReadError::ConnectionLost(error)) if is_over(&error) => Poll::Ready(Ok(())),
             // Why it is lost: silence is one thing, a Server that knows nothing of it another.
-            Err(quinn::ReadError::ConnectionLost(error)) => Poll::Ready(Err(error.into())),
+            Err(quinn::ReadError::ConnectionLost(error)) => Poll::Ready(Err(lost(error))),
             read => Poll::Ready(read.map_err(io::Error::from)),
         }
     }
@@ -190,7 +216,7 @@ impl AsyncWrite for QuicStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.send).poll_write(cx, bytes).map_err(|error| match error {
-            quinn::WriteError::ConnectionLost(error) => error.into(),
+            quinn::WriteError::ConnectionLost(error) => lost(error),
             error => error.into(),
         })
     }

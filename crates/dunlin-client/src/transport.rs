@@ -209,6 +209,11 @@ impl Transport for UrlTransport {
             let upgraded = crate::websocket::WebSocketStream::connect(stream, &peer, path).await;
             return match upgraded {
                 Ok(stream) => Ok(Box::new(stream)),
+                // TLS has its last word after the handshake.
+                #[cfg(feature = "tls")]
+                Err(source) if dunlin_transport::tls::TlsFault::of(&source).is_some() => {
+                    Err(ConnectError::Tls { peer, source: Arc::new(source) })
+                }
                 Err(source) => Err(ConnectError::WebSocket { peer, source: Arc::new(source) }),
             };
         }

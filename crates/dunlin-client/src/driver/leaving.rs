@@ -5,6 +5,8 @@ use super::{Course, Driver, STORE_TIMEOUT, Served};
 use crate::{ConnectError, DisconnectCause, DisconnectError, Event, PublishError};
 use dunlin_protocol::ConnectionEnd;
 use dunlin_protocol::codec::ReasonCode;
+#[cfg(feature = "tls")]
+use dunlin_transport::tls::TlsFault;
 use std::mem::take;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, timeout};
@@ -93,11 +95,18 @@ impl Driver {
                 server_reference: connack.properties.server_reference,
             };
         }
+        if let Some(foreign) = course.foreign {
+            return ConnectError::NotMqtt(foreign);
+        }
         match cause {
             DisconnectCause::Ended(ConnectionEnd::ConnectTimeout) => {
                 ConnectError::Timeout(self.config.connect_timeout)
             }
             DisconnectCause::Ended(end) => ConnectError::Ended(end),
+            #[cfg(feature = "tls")]
+            DisconnectCause::Transport(source) if TlsFault::of(&source).is_some() => {
+                ConnectError::Tls { peer: "the server".to_owned(), source }
+            }
             DisconnectCause::Transport(source) => {
                 ConnectError::Transport { peer: "the server".to_owned(), source }
             }

@@ -21,7 +21,7 @@ use crate::shared::{Control, DisconnectReply, PublishReply, Queued, Settled, Sha
 use crate::stream::Pushed;
 use crate::transport::Transport;
 use crate::{
-    ConnectError, ConnectionState, DisconnectCause, DisconnectError, Event, PublishError,
+    ConnectError, ConnectionState, DisconnectCause, DisconnectError, Event, Foreign, PublishError,
     SessionChange, SessionStore, StoreError,
 };
 use dunlin_protocol::codec::{
@@ -123,6 +123,8 @@ struct Course {
     distrust: Option<Text>,
     /// The Session as it was, until the Server has shown whether it is the right one.
     session: Option<Session>,
+    /// What the Server speaks in place of MQTT.
+    foreign: Option<Foreign>,
 }
 
 impl Driver {
@@ -423,6 +425,9 @@ impl Driver {
                 properties: dunlin_protocol::codec::ConnAckProperties::default(),
             }));
             link.connection.handle_network_closed();
+        }
+        if course.accepted_at.is_none() {
+            course.foreign = course.foreign.or(Foreign::of(&link.input));
         }
         loop {
             match link.connection.handle_input(now, &mut link.input, &mut link.out) {

@@ -2,12 +2,16 @@
 
 use crate::peer::{Peer, ack, builder, connected, pipes};
 use bytes::Bytes;
+#[cfg(feature = "websocket")]
+use dunlin_client::UpgradeError;
 use dunlin_client::{
-    Authenticator, Client, ClientBuilder, ConfigError, ConnectError, ConnectionState, Event,
-    ProtocolVersion, QoS, ReasonCode, Text, Will,
+    Authenticator, Client, ClientBuilder, ConfigError, ConnectError, ConnectionEnd,
+    ConnectionState, Event, Foreign, ProtocolVersion, QoS, ReasonCode, Text, Will,
 };
 use dunlin_protocol::codec::{Auth, AuthProperties, ConnAck, ConnAckProperties, Packet};
 use std::time::Duration;
+#[cfg(feature = "websocket")]
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The error of a connection that the server refuses with this Reason Code.
 async fn refused(reason_code: ReasonCode) -> ConnectError {
@@ -82,6 +86,45 @@ async fn nobody_listening_is_a_transport_error() {
     let builder = Client::builder(&format!("mqtt://127.0.0.1:{port}")).unwrap();
     let error = builder.connect().await.expect_err("nobody is there");
     assert!(matches!(error, ConnectError::Transport { .. }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_speaks_something_else_is_named() {
+    for (answer, expected) in [
+        (&b"\x15\x03\x03\0\x02\x02\x0a"[..], Some(Foreign::Tls)),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", Some(Foreign::Http)),
+        // A PUBLISH.
+        (b"\x30\x05\0\x01a\0b", None),
+    ] {
+        let (pipes, mut listener) = pipes();
+        let connecting = tokio::spawn(builder().connect_over(pipes));
+        let mut peer = listener.next().await;
+        peer.expect_connect().await;
+        peer.send_raw(answer).await;
+        let error = connecting.await.unwrap().expect_err("no MQTT");
+        match (&error, expected) {
+            (ConnectError::NotMqtt(foreign), Some(expected)) => assert_eq!(*foreign, expected),
+            (ConnectError::Ended(ConnectionEnd::Violation(_)), None) => {}
+            _ => panic!("{error:?}"),
+        }
+    }
+}
+
+#[cfg(feature = "websocket")]
+#[tokio::test]
+async fn what_a_web_server_answers_can_be_told_apart() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("ws://{}", server.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut client, _) = server.accept().await.unwrap();
+        assert!(client.read(&mut [0; 4096]).await.unwrap() > 0);
+        client.write_all(b"HTTP/1.1 404 Not Found\r\n\r\n").await.unwrap();
+        // Until the client has read it.
+        let _ = client.read(&mut [0]).await;
+    });
+    let error = Client::builder(&url).unwrap().connect().await.expect_err("no WebSocket");
+    assert_eq!(error.upgrade_error(), Some(&UpgradeError::Status(404)), "{error:?}");
+    serving.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,6 +1,7 @@
 //! A client's side of TLS: whom it trusts, and what it shows.
 
-use super::{TlsError, TlsSession};
+use super::refusal::{Last, Noting, Refusals};
+use super::{CertificateFault, TlsError, TlsSession};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -130,6 +131,8 @@ impl ClientTls {
             true => Arc::new(AnyName(verifier)),
             false => verifier,
         };
+        let refused = Arc::new(Last::default());
+        let verifier = Arc::new(Noting::new(verifier, refused.clone()));
         let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             Some(Identity { certificate_pem, key_pem }) => {
@@ -145,7 +148,8 @@ impl ClientTls {
         if let Some(name) = &self.server_name {
             server_name(name)?;
         }
-        Ok(TlsConnector { config: Arc::new(config), server_name: self.server_name.clone() })
+        let server_name = self.server_name.clone();
+        Ok(TlsConnector { config: Arc::new(config), server_name, refused })
     }
 }
 
@@ -154,6 +158,8 @@ impl ClientTls {
 pub struct TlsConnector {
     config: Arc<ClientConfig>,
     server_name: Option<String>,
+    /// What was refused last.
+    refused: Arc<Last>,
 }
 
 impl TlsConnector {
@@ -164,8 +170,17 @@ impl TlsConnector {
     pub fn session(&self, host: &str) -> Result<TlsSession, TlsError> {
         let name = server_name(self.server_name(host));
         let name = name.map_err(|error| TlsError::new(&error))?;
-        let connection = ClientConnection::new(self.config.clone(), name);
-        Ok(TlsSession::client(connection.map_err(|error| TlsError::new(&error))?))
+        let connection = ClientConnection::new(self.config.clone(), name.clone());
+        let connection = connection.map_err(|error| TlsError::new(&error))?;
+        Ok(TlsSession::client(connection, Refusals { last: self.refused.clone(), name }))
+    }
+
+    /// What was wrong with the certificate of a host, where it was refused by a connection that was made
+    /// with [`TlsConnector::config`]; it is told once.
+    #[must_use]
+    pub fn take_refused(&self, host: &str) -> Option<CertificateFault> {
+        let name = server_name(self.server_name(host)).ok()?;
+        Refusals { last: self.refused.clone(), name }.take()
     }
 
     /// The name that the certificate of a host has to have.

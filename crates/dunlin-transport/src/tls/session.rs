@@ -1,10 +1,13 @@
 //! One TLS session between the bytes of the network and those of MQTT.
 
+use super::fault::HTTP;
+use super::refusal::Refusals;
+use super::{TlsError, TlsFault};
 #[cfg(feature = "tls-server")]
 use rustls::pki_types::{CertificateDer, UnixTime};
 #[cfg(feature = "tls-server")]
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{ClientConnection, Connection, Error, HandshakeKind, InvalidMessage};
+use rustls::{ClientConnection, Connection, Error, HandshakeKind};
 #[cfg(feature = "tls-server")]
 use rustls::{ServerConfig, ServerConnection};
 use std::fmt;
@@ -29,7 +32,9 @@ pub struct TlsSession {
     /// Whether we have.
     has_sent_close: bool,
     /// Why it is over, if the peer is to blame.
-    error: Option<TlsError>,
+    error: Option<Box<TlsError>>,
+    /// Where a client's verifier says more of what it refuses than TLS hands on.
+    refusals: Option<Box<Refusals>>,
     /// Who looks again at the certificate of a client that comes back with a ticket; until the
     /// handshake is over.
     #[cfg(feature = "tls-server")]
@@ -47,56 +52,6 @@ pub struct Decrypted {
     pub is_broken: bool,
 }
 
-/// Why a session is over: the peer broke the protocol, or is not whom it has to be.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text}")]
-pub struct TlsError {
-    text: String,
-    fault: Fault,
-}
-
-/// What is wrong with the peer, as far as somebody has to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fault {
-    /// Its certificate, or that it has shown none.
-    Certificate,
-    /// It speaks something else.
-    NoTls,
-    Other,
-}
-
-impl TlsError {
-    pub(super) fn new(error: &impl fmt::Display) -> Self {
-        Self { text: error.to_string(), fault: Fault::Other }
-    }
-
-    fn of(error: &Error) -> Self {
-        let fault = match error {
-            Error::InvalidCertificate(_)
-            | Error::InvalidCertRevocationList(_)
-            | Error::NoCertificatesPresented => Fault::Certificate,
-            Error::InvalidMessage(InvalidMessage::InvalidContentType) => Fault::NoTls,
-            _ => Fault::Other,
-        };
-        match fault {
-            Fault::NoTls => Self { text: "the peer does not speak TLS".to_owned(), fault },
-            _ => Self { text: error.to_string(), fault },
-        }
-    }
-
-    /// Whether the peer was turned away for its certificate, or for showing none.
-    #[must_use]
-    pub fn is_of_certificate(&self) -> bool {
-        self.fault == Fault::Certificate
-    }
-
-    /// Whether what came is no TLS.
-    #[must_use]
-    pub fn is_no_tls(&self) -> bool {
-        self.fault == Fault::NoTls
-    }
-}
-
 impl TlsSession {
     /// The server's side; [`super::ServerTls`] makes it.
     #[cfg(feature = "tls-server")]
@@ -109,8 +64,8 @@ impl TlsSession {
     }
 
     /// The client's side; [`super::TlsConnector`] makes it.
-    pub(super) fn client(connection: ClientConnection) -> Self {
-        Self::new(connection.into())
+    pub(super) fn client(connection: ClientConnection, refusals: Refusals) -> Self {
+        Self { refusals: Some(refusals.into()), ..Self::new(connection.into()) }
     }
 
     fn new(mut connection: Connection) -> Self {
@@ -120,6 +75,7 @@ impl TlsSession {
             is_closed: false,
             has_sent_close: false,
             error: None,
+            refusals: None,
             #[cfg(feature = "tls-server")]
             verifier: None,
         }
@@ -130,7 +86,7 @@ impl TlsSession {
     /// # Errors
     /// Why it is over.
     pub fn check(&self) -> Result<(), TlsError> {
-        self.error.clone().map_or(Ok(()), Err)
+        self.error.as_deref().cloned().map_or(Ok(()), Err)
     }
 
     /// Whether no application data can be sent yet.
@@ -172,17 +128,21 @@ impl TlsSession {
         assert!(ciphertext.start >= HEADROOM, "room in front of the ciphertext");
         self.check()?;
         let Range { start: mut from, end } = ciphertext;
+        let is_http = self.is_handshaking() && buffer[from..end].starts_with(HTTP);
         let mut len = 0;
         // After our goodbye there are no alerts left for what the peer does wrong.
         while from < end && !self.is_closed && !self.has_sent_close && self.error.is_none() {
             let taken = self.connection.read_tls(&mut &buffer[from..end]);
             from += taken.map_err(|error| TlsError::new(&error))?;
-            self.error = self.process().err();
+            self.error = self.process().err().map(|error| match is_http && error.is_no_tls() {
+                true => error.with(TlsFault::Http).into(),
+                false => error.into(),
+            });
             // Of a record that is whole the plaintext counts, whatever follows it.
             len += self.take_plaintext(&mut buffer[len..from])?;
         }
         match &self.error {
-            Some(error) if len == 0 => Err(error.clone()),
+            Some(error) if len == 0 => Err((**error).clone()),
             error => Ok(Decrypted { len, is_closed: self.is_closed, is_broken: error.is_some() }),
         }
     }
@@ -190,7 +150,8 @@ impl TlsSession {
     /// Takes up what has been read.
     fn process(&mut self) -> Result<(), TlsError> {
         let state = self.connection.process_new_packets();
-        self.is_closed = state.map_err(|error| TlsError::of(&error))?.peer_has_closed();
+        let state = state.map_err(|error| explain(self.refusals.as_deref(), &error))?;
+        self.is_closed = state.peer_has_closed();
         #[cfg(feature = "tls-server")]
         if !self.connection.is_handshaking()
             && let Some(verifier) = self.verifier.take()
@@ -269,6 +230,19 @@ impl TlsSession {
     }
 }
 
+/// What an error means; of a certificate that a client's verifier has refused it knows more.
+fn explain(refusals: Option<&Refusals>, error: &Error) -> TlsError {
+    let refused = match error {
+        Error::InvalidCertificate(_) => refusals.and_then(Refusals::take),
+        _ => None,
+    };
+    let explained = TlsError::of(error);
+    match refused {
+        Some(fault) => explained.with(TlsFault::Certificate(fault)),
+        None => explained,
+    }
+}
+
 /// Whether these certificates, or none, let a client in now.
 #[cfg(feature = "tls-server")]
 pub(super) fn check_client(
@@ -277,8 +251,7 @@ pub(super) fn check_client(
 ) -> Result<(), TlsError> {
     match certificates {
         [] if verifier.client_auth_mandatory() => {
-            let text = "the session that is resumed has no certificate".to_owned();
-            Err(TlsError { text, fault: Fault::Certificate })
+            Err(TlsError::no_certificate("the session that is resumed has no certificate"))
         }
         [] => Ok(()),
         [first, others @ ..] => verifier

@@ -4,8 +4,8 @@
 use super::*;
 use proptest::prelude::*;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -327,6 +327,91 @@ fn both_sides_know_each_other_or_end() {
             }
             None => assert_eq!(failure, None, "case {nth}"),
         }
+    }
+}
+
+/// What comes of bytes that arrive.
+fn receive(session: &mut TlsSession, bytes: &[u8]) -> Result<Decrypted, TlsError> {
+    let mut buffer = vec![0; HEADROOM + bytes.len()];
+    buffer[HEADROOM..].copy_from_slice(bytes);
+    session.decrypt_in_place(&mut buffer, HEADROOM..HEADROOM + bytes.len())
+}
+
+#[test]
+fn what_a_client_has_against_a_server_can_be_told_apart() {
+    let (files, namesake) = (Files::new(), Files::new());
+    files.issue("localhost");
+    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
+    let key = KeyPair::generate().expect("a key");
+    let own = params.self_signed(&key).expect("a certificate");
+    files.write("own.pem", &own.pem());
+    files.write("own.key", &key.serialize_pem());
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.distinguished_name.push(DnType::CommonName, "another");
+    let another = params.self_signed(&key).expect("a certificate");
+    let another = ClientTls::new().ca_pem(another.pem());
+    let of_own = ServerFiles {
+        certificate: files.path("own.pem"),
+        key: files.path("own.key"),
+        ..ServerFiles::default()
+    };
+    let misnamed = CertificateFault::Name {
+        asked: "elsewhere".to_owned(),
+        names: Some(vec!["localhost".to_owned()]),
+    };
+    for (server, client, expected) in [
+        // It has the name of its authority, and has not signed itself for that.
+        (files.server(), another.clone(), CertificateFault::UnknownIssuer),
+        (files.server(), namesake.client(), CertificateFault::BadSignature),
+        (of_own, another, CertificateFault::SelfSigned),
+        (files.server(), files.client().server_name("elsewhere"), misnamed),
+    ] {
+        let server = server.load(ALPN_MQTT).expect("a configuration");
+        let connector = client.connector().expect("settings of use");
+        let mut pair = Pair::of(&server, &connector);
+        let error = pair.failure().expect("the client ends it");
+        assert_eq!(*error.fault(), TlsFault::Certificate(expected));
+        let expected = error.fault().clone();
+        let error = std::io::Error::other(error);
+        assert_eq!(TlsFault::of(&error), Some(&expected));
+    }
+    for (answer, expected) in [
+        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], TlsFault::Http),
+        (b"220 mail.example ESMTP\r\n", TlsFault::NoTls),
+        // An alert: the version is none of ours.
+        (b"\x15\x03\x03\0\x02\x02\x46", TlsFault::Alert(TlsAlert::ProtocolVersion)),
+        (b"\x15\x03\x03\0\x02\x02\x59", TlsFault::Alert(TlsAlert::Other(0x59))),
+    ] {
+        let mut client = Pair::new().client;
+        let error = receive(&mut client, answer).expect_err("it is over");
+        assert_eq!(*error.fault(), expected);
+    }
+    assert_eq!(TlsFault::of(&std::io::ErrorKind::UnexpectedEof.into()), None);
+}
+
+#[test]
+fn a_client_learns_what_a_server_has_against_it() {
+    let (files, namesake) = (Files::new(), Files::new());
+    ["localhost", "lamp", "gauge"].into_iter().for_each(|name| files.issue(name));
+    namesake.issue("lamp");
+    files.revoke(&["gauge"], 2100);
+    let server = asking(&files).load(ALPN_MQTT).expect("a configuration");
+    let read = |name: &str| fs::read(namesake.path(name)).expect("a file");
+    let strange = files.client().client_certificate_pem(read("lamp.pem"), read("lamp.key"));
+    for (client, expected) in [
+        (files.client().connector().expect("settings of use"), TlsAlert::CertificateRequired),
+        (showing(&files, "gauge"), TlsAlert::CertificateRevoked),
+        (strange.connector().expect("settings of use"), TlsAlert::DecryptError),
+    ] {
+        let mut pair = Pair::of(&server, &client);
+        let refused = pair.failure().expect("the server ends it");
+        assert!(refused.is_of_certificate(), "{refused}");
+        // In TLS 1.3 its handshake is over by now.
+        assert!(!pair.client.is_handshaking());
+        let mut wire = Vec::new();
+        pair.server.write_to(&mut wire).expect("a vector takes all");
+        let error = receive(&mut pair.client, &wire).expect_err("it is over");
+        assert_eq!(*error.fault(), TlsFault::Alert(expected));
     }
 }
 

@@ -5,13 +5,19 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::BytesMut;
-use httparse::EMPTY_HEADER;
+use httparse::{EMPTY_HEADER, Header};
 
 use super::accept_value;
 use crate::http::{
     HEADERS_MAX, HeadError, HeadScanner, has_token, is_field_name, is_field_value, is_visible,
     parse_answer, single, tokens,
 };
+
+/// How an alert begins: a record of TLS, which is no letter.
+const TLS_ALERT: u8 = 0x15;
+
+/// The longest location that is told.
+const LOCATION_LEN_MAX: usize = 512;
 
 /// What a client asks for.
 #[derive(Clone, Copy)]
@@ -52,15 +58,26 @@ pub enum RequestError {
 }
 
 /// Why the answer is no upgrade.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UpgradeError {
     /// The head can't be read.
     #[error(transparent)]
     Head(#[from] HeadError),
-    /// The server refuses, or sends elsewhere, with this status.
+    /// The server answers with an alert of TLS.
+    #[error("the server speaks TLS")]
+    Tls,
+    /// The server refuses with this status.
     #[error("the server answers with status {0}")]
     Status(u16),
+    /// The server sends elsewhere.
+    #[error("the server answers with status {status}, which leads to {location}")]
+    Moved {
+        /// From 300 to 399.
+        status: u16,
+        /// The URL, which may be relative, as the server has it; visible ASCII.
+        location: String,
+    },
     /// The server switches to something else.
     #[error("the answer is not an upgrade to websocket")]
     NoUpgrade,
@@ -124,11 +141,16 @@ impl ClientUpgrade {
     /// # Errors
     /// [`UpgradeError`]: the connection can't be used.
     pub fn handle_input(&mut self, input: &mut BytesMut) -> Result<bool, UpgradeError> {
+        if input.first() == Some(&TLS_ALERT) {
+            return Err(UpgradeError::Tls);
+        }
         let Some(head) = self.scanner.take(input)? else { return Ok(false) };
         let mut headers = [EMPTY_HEADER; HEADERS_MAX];
         let answer = parse_answer(&head, &mut headers)?;
-        if answer.status != 101 {
-            return Err(UpgradeError::Status(answer.status));
+        match answer.status {
+            101 => {}
+            status @ 300..400 => return Err(moved(status, answer.headers)),
+            status => return Err(UpgradeError::Status(status)),
         }
         let headers = answer.headers;
         let upgraded = has_token(headers, "Upgrade", "websocket")
@@ -146,6 +168,15 @@ impl ClientUpgrade {
             return Err(UpgradeError::SubProtocol);
         }
         Ok(true)
+    }
+}
+
+/// Where an answer leads, if it is to be told to people.
+fn moved(status: u16, headers: &[Header<'_>]) -> UpgradeError {
+    let shown = |location: &&str| is_visible(location) && location.len() <= LOCATION_LEN_MAX;
+    match single(headers, "Location").filter(shown) {
+        Some(location) => UpgradeError::Moved { status, location: location.to_owned() },
+        None => UpgradeError::Status(status),
     }
 }
 

@@ -244,7 +244,7 @@ const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
     Sec-WebSocket-Protocol: mqtt\r\n\r\n";
 
-fn check_answer(answer: &str, expected: Result<bool, UpgradeError>) {
+fn check_answer(answer: &str, expected: &Result<bool, UpgradeError>) {
     let request = Request { host: "broker.test", path: "/mqtt", headers: &[] };
     for cut in 0..=answer.len() {
         let upgrade = ClientUpgrade::new(&request, NONCE, &mut BytesMut::new());
@@ -256,7 +256,7 @@ fn check_answer(answer: &str, expected: Result<bool, UpgradeError>) {
         if result == Ok(false) {
             result = upgrade.handle_input(&mut input);
         }
-        assert_eq!(result, expected, "{answer} cut at {cut}");
+        assert_eq!(&result, expected, "{answer} cut at {cut}");
         if result == Ok(true) {
             assert_eq!(input, b"\x82\x00"[..].to_owned(), "frames stay");
         }
@@ -265,22 +265,32 @@ fn check_answer(answer: &str, expected: Result<bool, UpgradeError>) {
 
 #[test]
 fn the_client_takes_its_own_answer_only() {
-    check_answer(ANSWER, Ok(true));
+    check_answer(ANSWER, &Ok(true));
     let without = |line: &str| {
         let old = ANSWER.split_inclusive("\r\n").find(|old| old.starts_with(line)).expect("a line");
         ANSWER.replace(old, "")
     };
-    check_answer(&without("Upgrade"), Err(UpgradeError::NoUpgrade));
-    check_answer(&without("Connection"), Err(UpgradeError::NoUpgrade));
-    check_answer(&without("Sec-WebSocket-Accept"), Err(UpgradeError::Accept));
-    check_answer(&ANSWER.replace("s3pP", "S3pP"), Err(UpgradeError::Accept));
-    check_answer(&without("Sec-WebSocket-Protocol"), Err(UpgradeError::SubProtocol));
-    check_answer(&ANSWER.replace("mqtt", "mqttv3.1"), Err(UpgradeError::SubProtocol));
+    check_answer(&without("Upgrade"), &Err(UpgradeError::NoUpgrade));
+    check_answer(&without("Connection"), &Err(UpgradeError::NoUpgrade));
+    check_answer(&without("Sec-WebSocket-Accept"), &Err(UpgradeError::Accept));
+    check_answer(&ANSWER.replace("s3pP", "S3pP"), &Err(UpgradeError::Accept));
+    check_answer(&without("Sec-WebSocket-Protocol"), &Err(UpgradeError::SubProtocol));
+    check_answer(&ANSWER.replace("mqtt", "mqttv3.1"), &Err(UpgradeError::SubProtocol));
     let extended = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\nConnection";
-    check_answer(&ANSWER.replace("\r\nConnection", extended), Err(UpgradeError::Extension));
-    check_answer("HTTP/1.1 403 Forbidden\r\n\r\n", Err(UpgradeError::Status(403)));
-    check_answer("HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n", Err(UpgradeError::Status(301)));
-    check_answer("\x20\x02\0\0\r\n\r\n", Err(UpgradeError::Head(HeadError::Malformed)));
+    check_answer(&ANSWER.replace("\r\nConnection", extended), &Err(UpgradeError::Extension));
+    check_answer("HTTP/1.1 403 Forbidden\r\n\r\n", &Err(UpgradeError::Status(403)));
+    let moved = |status, location: &str| UpgradeError::Moved { status, location: location.into() };
+    check_answer("HTTP/1.1 301 Moved\r\nLocation: /\r\n\r\n", &Err(moved(301, "/")));
+    let elsewhere = "HTTP/1.1 308 Moved\r\nlocation: https://a.test/b \r\n\r\n";
+    check_answer(elsewhere, &Err(moved(308, "https://a.test/b")));
+    let long = "x".repeat(513);
+    for location in ["", "a b", "ä", &long] {
+        let answer = format!("HTTP/1.1 302 Found\r\nLocation: {location}\r\n\r\n");
+        check_answer(&answer, &Err(UpgradeError::Status(302)));
+    }
+    check_answer("HTTP/1.1 302 Found\r\n\r\n", &Err(UpgradeError::Status(302)));
+    check_answer("\x15\x03\x03\0\x02\x02\x0a", &Err(UpgradeError::Tls));
+    check_answer("\x20\x02\0\0\r\n\r\n", &Err(UpgradeError::Head(HeadError::Malformed)));
 }
 
 #[test]
