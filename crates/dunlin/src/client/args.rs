@@ -1,5 +1,6 @@
 //! The flags that `dunlin pub` and `dunlin sub` share, and the CONNECT they make.
 
+use super::advice::{Asked, Scheme};
 use super::property::Properties;
 use super::proxy;
 use super::secure::TlsArgs;
@@ -12,6 +13,7 @@ use dunlin_client::{ConfigError, Scram, Tls, UrlTransport};
 use dunlin_codec::{Connect, ProtocolVersion, QoS, Text, TopicName, Will};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
+use std::path::Path;
 use std::str::FromStr as _;
 
 /// A Session that never expires.
@@ -156,8 +158,8 @@ fn parse_expiry(text: &str) -> Result<u32, String> {
 /// Where to connect, with what, and the properties of later packets.
 #[derive(Debug)]
 pub(super) struct Target {
-    /// Where that is, for people.
-    pub(super) peer: String,
+    /// The same for people.
+    pub(super) asked: Asked,
     /// The URL of that, for the async client.
     pub(super) url: String,
     pub(super) tls: Tls,
@@ -222,12 +224,13 @@ impl ConnectArgs {
             return Err(Failure::usage("the flags of TLS go with mqtts://, wss:// and quic://"));
         }
         let is_secure = url.is_secure || self.tls.is_given();
-        let (scheme, default_port) = match (is_secure, url.web_socket.is_some()) {
-            _ if url.is_quic => ("quic", 14567),
-            (false, false) => ("mqtt", 1883),
-            (true, false) => ("mqtts", 8883),
-            (false, true) => ("ws", 80),
-            (true, true) => ("wss", 443),
+        let (scheme, name, default_port) = match (is_secure, url.web_socket.is_some()) {
+            _ if url.socket.is_some() => (Scheme::Unix, "unix", 0),
+            _ if url.is_quic => (Scheme::Quic, "quic", 14567),
+            (false, false) => (Scheme::Mqtt, "mqtt", 1883),
+            (true, false) => (Scheme::Mqtts, "mqtts", 8883),
+            (false, true) => (Scheme::Ws, "ws", 80),
+            (true, true) => (Scheme::Wss, "wss", 443),
         };
         let host = if url.host.is_empty() { self.host.clone() } else { Some(url.host) };
         let host = host.unwrap_or_else(|| "localhost".to_owned());
@@ -235,10 +238,19 @@ impl ConnectArgs {
         let bracketed = if host.contains(':') { format!("[{host}]") } else { host.clone() };
         let path = url.web_socket.unwrap_or_default();
         let address = match &url.socket {
-            Some(socket) => format!("unix://{socket}"),
-            None => format!("{scheme}://{bracketed}:{port}{path}"),
+            Some(socket) => format!("{name}://{socket}"),
+            None => format!("{name}://{bracketed}:{port}{path}"),
         };
-        let peer = url.socket.clone().unwrap_or_else(|| format!("{host}:{port}"));
+        let asked = Asked {
+            scheme,
+            peer: url.socket.clone().unwrap_or_else(|| format!("{host}:{port}")),
+            path: match path.as_str() {
+                "" | "/" => "/mqtt".to_owned(),
+                _ => path.split('?').next().unwrap_or_default().to_owned(),
+            },
+            cafile: self.tls.cafile().map(Path::to_owned),
+            has_certificate: self.tls.has_certificate(),
+        };
         let tls = self.tls.tls()?;
         let usage = |error: ConfigError| Failure::usage(error.to_string());
         let mut transport = UrlTransport::with_tls(&address, &tls).map_err(usage)?;
@@ -254,7 +266,7 @@ impl ConnectArgs {
             transport = transport.with_proxy(proxy).map_err(usage)?;
         }
         Ok(Target {
-            peer,
+            asked,
             proxy,
             url: address,
             tls,

@@ -1,13 +1,11 @@
 //! `dunlin pub --session-file`: publishes through the async client, whose Session lives in a file.
 
 use super::args::Target;
-use super::link::not_connected;
 use super::publish::Contents;
 use super::stop_signal;
 use crate::failure::Failure;
 use dunlin_client::{
-    Client, ConnectError, Delivery, DisconnectError, FileStore, ProtocolVersion, Publish,
-    PublishError, WhenFull,
+    Client, ConnectError, Delivery, DisconnectError, FileStore, Publish, PublishError, WhenFull,
 };
 use dunlin_codec::{ConnectProperties, DisconnectProperties, MessageProperties};
 use std::collections::VecDeque;
@@ -69,10 +67,8 @@ impl Keeper {
         if let Some(password) = &connect.password {
             builder = builder.password(password.clone());
         }
-        let (client, _) = builder
-            .connect()
-            .await
-            .map_err(|error| connect_failure(&error, connect.protocol_version))?;
+        let (client, _) =
+            builder.connect().await.map_err(|error| connect_failure(&error, target))?;
         Ok(Self { client, deliveries: VecDeque::new(), refused: None })
     }
 
@@ -155,17 +151,18 @@ pub(super) fn with_properties(
     }
 }
 
-fn connect_failure(error: &ConnectError, version: ProtocolVersion) -> Failure {
+fn connect_failure(error: &ConnectError, target: &Target) -> Failure {
     match error {
         ConnectError::Refused { reason_code, .. } => {
             let why = format!("the broker refused the connection: {reason_code}");
             Failure::refused(*reason_code, why)
         }
         ConnectError::UnsupportedVersion(_) => {
+            let version = target.connect.protocol_version;
             Failure::new(format!("the broker does not support MQTT {version}; try -V 311"))
         }
         ConnectError::Config(error) => Failure::usage(error.to_string()),
-        error => not_connected(error),
+        error => target.asked.unconnected(error),
     }
 }
 

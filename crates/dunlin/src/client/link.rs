@@ -1,11 +1,12 @@
 //! A connection to a broker: a socket, and the state machine that speaks MQTT over it.
 
+use super::advice::{Asked, is_closed};
 use super::args::ScramLogin;
 use super::args::Target;
 use super::trace::Trace;
-use crate::failure::{Failure, causes};
+use crate::failure::Failure;
 use bytes::{Bytes, BytesMut};
-use dunlin_client::{Authenticator as _, ByteStream, ConnectError, Scram, Transport as _};
+use dunlin_client::{Authenticator as _, ByteStream, Foreign, Scram, TlsFault, Transport as _};
 use dunlin_codec::{Auth, AuthProperties, ConnAck, Disconnect, ReasonCode, Text, TransmitBuf};
 use dunlin_protocol::{
     ClientConfig, ClientConnection, ClientEvent, ConnectionEnd, Instant, Progress, Session,
@@ -23,11 +24,6 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// What is read at once, at most.
 const READ_BYTES: usize = 64 * 1024;
 
-/// How the answer of TLS to anything else begins. In MQTT it is of no type that a broker sends.
-const TLS_ALERT: [u8; 2] = [0x15, 0x03];
-/// How the answer of HTTP begins.
-const HTTP_ANSWER: &[u8] = b"HTTP/";
-
 /// A connection to a broker.
 pub(super) struct Link {
     stream: Box<dyn ByteStream>,
@@ -40,13 +36,11 @@ pub(super) struct Link {
     pub(super) output: TransmitBuf,
     began: std::time::Instant,
     trace: Option<Trace>,
-    peer: String,
-    /// What ended the connection, in the words of the system or of TLS.
-    failure: Option<String>,
-    /// Whether what came looks like TLS, which was not asked for.
-    meets_tls: bool,
-    /// Whether what came looks like an answer of HTTP.
-    meets_http: bool,
+    asked: Asked,
+    /// What ended the connection, as the system or TLS has it; nothing if it was just closed.
+    failure: Option<io::Error>,
+    /// What the other end speaks in place of MQTT.
+    foreign: Option<Foreign>,
     /// Whether anything of MQTT came.
     is_answered: bool,
 }
@@ -58,13 +52,13 @@ impl Link {
         session: Session,
         debug: bool,
     ) -> Result<Self, Failure> {
-        let peer = target.peer.clone();
+        let asked = target.asked.clone();
         let mut transport = target.transport.clone();
         let opening = tokio::time::timeout(CONNECT_TIMEOUT, transport.connect());
         let stream = match opening.await {
-            Ok(opened) => opened.map_err(|error| unreachable(&peer, &error))?,
+            Ok(opened) => opened.map_err(|error| asked.unconnected(&error))?,
             Err(_) => {
-                let secs = CONNECT_TIMEOUT.as_secs();
+                let (peer, secs) = (asked.peer, CONNECT_TIMEOUT.as_secs());
                 return Err(Failure::new(format!("{peer} doesn't answer within {secs} s")));
             }
         };
@@ -99,10 +93,9 @@ impl Link {
             output,
             began,
             trace,
-            peer,
+            asked,
             failure: None,
-            meets_tls: false,
-            meets_http: false,
+            foreign: None,
             is_answered: false,
         })
     }
@@ -153,7 +146,7 @@ impl Link {
             moved = std::future::poll_fn(|cx| self.poll_move(cx)) => {
                 if let Err(error) = moved {
                     let is_end = error.kind() == io::ErrorKind::UnexpectedEof;
-                    self.failure = (!is_end).then(|| error.to_string());
+                    self.failure = (!is_end).then_some(error);
                     self.connection.handle_network_closed();
                 }
             }
@@ -232,29 +225,36 @@ impl Link {
 
     /// Why the connection is over, for the user.
     pub(super) fn ended(&self, end: &ConnectionEnd) -> Failure {
+        if let Some(foreign) = self.foreign {
+            return Failure::new(self.asked.foreign(foreign));
+        }
         match end {
             ConnectionEnd::Peer(disconnect) => Failure::refused(
                 disconnect.reason_code,
                 format!("the broker ended the connection: {}", disconnect.reason_code),
             ),
-            ConnectionEnd::Violation(_) | ConnectionEnd::Network if self.meets_http => {
-                Failure::new(format!(
-                    "{}: a server of HTTP answers there; write ws:// for MQTT over WebSocket",
-                    self.peer
-                ))
-            }
-            ConnectionEnd::Violation(_) if self.meets_tls => Failure::new(format!(
-                "{}: the broker speaks TLS there; write mqtts:// or --cafile FILE",
-                self.peer
-            )),
             ConnectionEnd::Violation(violation) => Failure::new(format!(
                 "the broker broke the protocol: {violation} ({})",
                 violation.statement()
             )),
-            other => match &self.failure {
-                Some(failure) => Failure::new(format!("{}: {other}: {failure}", self.peer)),
-                None => Failure::new(format!("{}: {other}", self.peer)),
-            },
+            ConnectionEnd::Network => Failure::new(self.cut_off()),
+            other => Failure::new(format!("{}: {other}", self.asked.peer)),
+        }
+    }
+
+    /// Why the network has ended the connection.
+    fn cut_off(&self) -> String {
+        let is_closed = self.failure.as_ref().is_none_or(is_closed);
+        let unanswered = || (is_closed && !self.is_answered).then(|| self.asked.unanswered());
+        match &self.failure {
+            Some(failure) if TlsFault::of(failure).is_some() => self.asked.no_tls(failure),
+            failure => unanswered().flatten().unwrap_or_else(|| {
+                let (peer, end) = (&self.asked.peer, ConnectionEnd::Network);
+                match failure {
+                    Some(failure) => format!("{peer}: {end}: {failure}"),
+                    None => format!("{peer}: {end}"),
+                }
+            }),
         }
     }
 
@@ -306,13 +306,20 @@ impl Link {
     /// Writes and reads what can be; ready when something was.
     fn poll_move(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let waiting = (self.output.len(), self.needs_flush);
-        if let Poll::Ready(Err(error)) = self.poll_write(cx) {
-            return Poll::Ready(Err(error));
-        }
+        let unwritten = match self.poll_write(cx) {
+            Poll::Ready(Err(error)) => Some(error),
+            _ => None,
+        };
         let has_written = waiting != (self.output.len(), self.needs_flush);
-        match self.poll_read(cx) {
-            Poll::Pending if has_written => Poll::Ready(Ok(())),
-            read => read,
+        match (self.poll_read(cx), unwritten) {
+            // What the other end has said before it left tells more than that it left.
+            (Poll::Ready(Ok(())), Some(_)) => Poll::Ready(Ok(())),
+            (Poll::Ready(Err(error)), Some(_)) if TlsFault::of(&error).is_some() => {
+                Poll::Ready(Err(error))
+            }
+            (_, Some(error)) => Poll::Ready(Err(error)),
+            (Poll::Pending, None) if has_written => Poll::Ready(Ok(())),
+            (read, None) => read,
         }
     }
 
@@ -358,8 +365,7 @@ impl Link {
             trace.received(&self.input[before..]);
         }
         if !self.is_answered {
-            self.meets_tls |= self.input.starts_with(&TLS_ALERT);
-            self.meets_http |= self.input.starts_with(HTTP_ANSWER);
+            self.foreign = self.foreign.or(Foreign::of(&self.input));
         }
         Poll::Ready(Ok(()))
     }
@@ -368,39 +374,4 @@ impl Link {
 /// The broker has not shown that it knows the password.
 fn distrusted(reason: &Text) -> Failure {
     Failure::new(format!("the broker is not the one that was meant: {reason}"))
-}
-
-/// Why there is no connection.
-fn unreachable(peer: &str, error: &ConnectError) -> Failure {
-    match error {
-        ConnectError::Transport { source, .. }
-            if source.kind() == io::ErrorKind::ConnectionRefused =>
-        {
-            Failure::new(format!(
-                "nobody listens on {peer}; start a broker (`dunlin`) or give its address with -h \
-                 and -p"
-            ))
-        }
-        ConnectError::Transport { source, .. } | ConnectError::Resolve { source, .. } => {
-            Failure::new(format!("can't connect to {peer}: {source}"))
-        }
-        error => not_connected(error),
-    }
-}
-
-/// Why there is no connection, with what may help.
-pub(super) fn not_connected(error: &ConnectError) -> Failure {
-    match error {
-        // So does one end who does not know what the greeting of TLS means.
-        ConnectError::Tls { source, .. }
-            if matches!(
-                source.kind(),
-                io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
-            ) =>
-        {
-            let why = causes(error);
-            Failure::new(format!("{why}; if the broker has no TLS there, write mqtt://"))
-        }
-        error => Failure::of(error),
-    }
 }

@@ -4,6 +4,7 @@
 //! rather than the async client: every packet can be shown (`-d`), and a message is acknowledged
 //! only once it was printed. A session in a file (`pub --session-file`) is the async client's.
 
+mod advice;
 mod args;
 mod keep;
 mod link;

@@ -38,6 +38,16 @@ impl TlsArgs {
             || self.tls_alpn.is_some()
     }
 
+    /// The file of the authorities that are trusted, unless they are the system's.
+    pub(crate) fn cafile(&self) -> Option<&Path> {
+        self.cafile.as_deref()
+    }
+
+    /// Whether there is a certificate to show.
+    pub(crate) const fn has_certificate(&self) -> bool {
+        self.cert.is_some()
+    }
+
     pub(crate) fn tls(&self) -> Result<Tls, Failure> {
         let mut tls = Tls::new();
         if let Some(path) = &self.cafile {

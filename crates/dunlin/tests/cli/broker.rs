@@ -22,6 +22,26 @@ impl Broker {
     }
 }
 
+/// A broker with these listeners, each as a URL with its options, and where they are: URLs without.
+pub(crate) fn listening(urls: &[String]) -> (Running, Vec<String>) {
+    let mut args = vec!["broker"];
+    args.extend(urls.iter().flat_map(|url| ["--listen", url]));
+    let broker = Running::start(&args);
+    assert!(broker.line().unwrap().starts_with("dunlin "));
+    let address = |_| {
+        let line = broker.line().unwrap();
+        line.strip_prefix("listening on ").expect(&line).to_owned()
+    };
+    let addresses = urls.iter().map(address).collect();
+    (broker, addresses)
+}
+
+/// The port of such a URL.
+pub(crate) fn port_of(url: &str) -> String {
+    let after = url.rsplit(':').next().expect("a port");
+    after.split('/').next().expect("a port").to_owned()
+}
+
 #[test]
 fn it_says_where_it_listens_and_how_to_stop_it() {
     for args in [&[][..], &["broker"]] {

@@ -1,6 +1,7 @@
 //! The built program as its users and their scripts see it: what it prints, and how it exits.
 
 mod acl;
+mod advice;
 mod bench;
 mod broker;
 // Shared with the interop tests, which use all of it.
