@@ -1,5 +1,6 @@
 //! The broker as a whole, workers and all, over local pipes.
 
+mod authority;
 mod back_end;
 mod back_ends;
 mod fetching;

@@ -1,12 +1,12 @@
 //! Files of certificates that change while the broker runs.
 
+use crate::authority::Authority;
 use crate::peer::{PATIENCE, Peer, connect, publish, subscribe};
 use crate::secure::TlsStream;
 use dunlin_broker::config::{Config, Listener, ServerFiles};
 use dunlin_broker::{Broker, Limits, ReloadError};
 use dunlin_protocol::codec::{Packet, QoS, ReasonCode};
 use dunlin_transport::tls::ClientTls;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::symlink;
@@ -18,18 +18,15 @@ use tempfile::TempDir;
 /// orchestrator mounts them.
 struct Bed {
     broker: Broker,
-    ca: CertifiedIssuer<'static, KeyPair>,
+    authority: Authority,
     folder: TempDir,
 }
 
 impl Bed {
     fn new(watch_files_secs: u32) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let ca = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-        write_new(&folder, "first", &ca);
+        let authority = Authority::new();
+        write_new(&folder, "first", &authority);
         symlink("first", folder.path().join("data")).expect("a link");
         for name in ["server.pem", "server.key"] {
             symlink(PathBuf::from("data").join(name), folder.path().join(name)).expect("a link");
@@ -45,7 +42,7 @@ impl Bed {
         let config =
             Config { listeners, workers: 2, watch_files_secs, limits, ..Config::default() };
         let broker = Broker::builder().config(config).start().expect("it can listen");
-        Self { broker, ca, folder }
+        Self { broker, authority, folder }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -63,7 +60,7 @@ impl Bed {
         let socket = TcpStream::connect(self.broker.addresses()[0]).expect("it listens");
         socket.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         // One that has been here before would go on with what it was shown then.
-        let tls = ClientTls::new().ca_pem(self.ca.pem());
+        let tls = ClientTls::new().ca_pem(self.authority.pem());
         let mut stream = TlsStream::new(socket, &tls.connector().expect("settings of use"));
         stream.shake_hands().expect("a handshake");
         let shown = stream.certificate();
@@ -83,20 +80,10 @@ impl Bed {
 }
 
 /// A certificate and its key in a folder of their own.
-fn write_new(folder: &TempDir, name: &str, ca: &CertifiedIssuer<'static, KeyPair>) {
-    write_until(folder, name, ca, 4096);
-}
-
-/// The same, of use until this year begins.
-fn write_until(folder: &TempDir, name: &str, ca: &CertifiedIssuer<'static, KeyPair>, year: i32) {
+fn write_new(folder: &TempDir, name: &str, authority: &Authority) {
     let folder = folder.path().join(name);
-    let mut params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    params.not_after = rcgen::date_time_ymd(year, 1, 1);
-    let key = KeyPair::generate().expect("a key");
-    let certificate = params.signed_by(&key, ca).expect("a certificate");
     fs::create_dir(&folder).expect("a folder");
-    fs::write(folder.join("server.pem"), certificate.pem()).expect("a file");
-    fs::write(folder.join("server.key"), key.serialize_pem()).expect("a file");
+    authority.write_server(&folder);
 }
 
 #[test]
@@ -105,7 +92,7 @@ fn a_new_certificate_is_shown_from_the_reload_on_and_nobody_has_to_go() {
     let (mut before, first) = bed.join("before");
     before.send(&subscribe("a", QoS::AtLeastOnce));
     assert!(matches!(before.receive(), Some(Packet::SubAck(_))));
-    write_new(&bed.folder, "second", &bed.ca);
+    write_new(&bed.folder, "second", &bed.authority);
     bed.turn_to("second");
     assert_eq!(bed.shown(), first, "nobody has asked for it");
     bed.broker.reload().expect("they fit");
@@ -119,7 +106,7 @@ fn a_new_certificate_is_shown_from_the_reload_on_and_nobody_has_to_go() {
 fn files_that_are_of_no_use_change_nothing() {
     let bed = Bed::new(0);
     let first = bed.shown();
-    write_new(&bed.folder, "second", &bed.ca);
+    write_new(&bed.folder, "second", &bed.authority);
     let certificate = fs::read(bed.path("second/server.pem")).expect("a file");
     let key = fs::read(bed.path("second/server.key")).expect("a file");
     let own_key = fs::read(bed.path("first/server.key")).expect("a file");
@@ -139,7 +126,8 @@ fn files_that_are_of_no_use_change_nothing() {
         }
         assert_eq!(bed.shown(), first);
     }
-    write_until(&bed.folder, "ended", &bed.ca, 2020);
+    fs::create_dir(bed.path("ended")).expect("a folder");
+    bed.authority.write_server_until(&bed.path("ended"), 2020);
     bed.turn_to("ended");
     match bed.broker.reload() {
         Err(ReloadError::Tls { source, .. }) => {
@@ -160,7 +148,7 @@ fn files_that_are_of_no_use_change_nothing() {
 fn files_that_change_are_taken_up_and_what_is_wrong_is_counted() {
     let bed = Bed::new(1);
     let first = bed.shown();
-    write_new(&bed.folder, "second", &bed.ca);
+    write_new(&bed.folder, "second", &bed.authority);
     fs::write(bed.path("second/server.key"), "no key").expect("a file");
     bed.turn_to("second");
     let (mut peer, _) = bed.join("operator");
@@ -169,7 +157,7 @@ fn files_that_change_are_taken_up_and_what_is_wrong_is_counted() {
     // A fault is counted once, however often it is seen.
     while peer.take_message().payload != "1" {}
     assert_eq!(bed.shown(), first);
-    write_new(&bed.folder, "third", &bed.ca);
+    write_new(&bed.folder, "third", &bed.authority);
     bed.turn_to("third");
     let since = Instant::now();
     while bed.shown() == first {

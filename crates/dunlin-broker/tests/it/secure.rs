@@ -1,15 +1,12 @@
 //! Listeners with TLS: who is served, what crosses, and who gives up.
 
+use crate::authority::Authority;
 use crate::peer::{PATIENCE, Peer, connect, publish, subscribe};
-use dunlin_broker::config::{CertificateField, ClientCertificate, Config, Listener, ServerFiles};
+use dunlin_broker::config::{CertificateField, Config, Listener};
 use dunlin_broker::{Broker, Limits};
 use dunlin_protocol::codec::{Packet, PacketType, QoS, ReasonCode};
 use dunlin_transport::tls::{ClientTls, HEADROOM, TlsConnector, TlsSession};
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, IsCa, KeyPair,
-    SanType,
-};
-use std::fs;
+use rcgen::{CertificateParams, DistinguishedName, SanType};
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use tempfile::TempDir;
@@ -25,25 +22,13 @@ struct Bed {
 impl Bed {
     fn new(workers: usize, limits: Limits) -> Self {
         let folder = TempDir::new().expect("a folder");
-        let path = |name: &str| folder.path().join(name);
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        let ca = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-        let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-        let key = KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &ca).expect("a certificate");
-        fs::write(path("server.pem"), certificate.pem()).expect("a file");
-        fs::write(path("server.key"), key.serialize_pem()).expect("a file");
-        let files = ServerFiles {
-            certificate: path("server.pem"),
-            key: path("server.key"),
-            ..ServerFiles::default()
-        };
+        let authority = Authority::new();
+        let files = authority.write_server(folder.path());
         let listener = Listener::tls("127.0.0.1:0".parse().expect("an address"), files);
         let config = Config { listeners: vec![listener], workers, limits, ..Config::default() };
         let broker = Broker::builder().config(config).start().expect("it can listen");
-        let connector = ClientTls::new().ca_pem(ca.pem()).connector().expect("settings of use");
+        let connector = ClientTls::new().ca_pem(authority.pem()).connector();
+        let connector = connector.expect("settings of use");
         Self { address: broker.addresses()[0], connector, broker, _folder: folder }
     }
 
@@ -260,27 +245,9 @@ fn a_broker_that_stops_says_so_through_tls() {
 #[test]
 fn each_listener_says_which_part_of_a_certificate_is_the_user() {
     let folder = TempDir::new().expect("a folder");
-    let path = |name: &str| folder.path().join(name);
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let key = KeyPair::generate().expect("a key");
-    let ca = CertifiedIssuer::self_signed(params, key).expect("a certificate");
-    let sign = |params: CertificateParams| {
-        let key = KeyPair::generate().expect("a key");
-        (params.signed_by(&key, &ca).expect("a certificate").pem(), key.serialize_pem())
-    };
-    let params = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    let (certificate, key) = sign(params);
-    fs::write(path("ca.pem"), ca.pem()).expect("a file");
-    fs::write(path("server.pem"), certificate).expect("a file");
-    fs::write(path("server.key"), key).expect("a file");
-    let files = ServerFiles {
-        certificate: path("server.pem"),
-        key: path("server.key"),
-        client_ca: Some(path("ca.pem")),
-        client_certificate: ClientCertificate::Required,
-        ..ServerFiles::default()
-    };
+    let authority = Authority::new();
+    let mut files = authority.write_server(folder.path());
+    authority.demand(folder.path(), &mut files);
     let listener = |certificate_user| {
         let address = "127.0.0.1:0".parse().expect("an address");
         Listener::tls(address, files.clone()).with_certificate_user(certificate_user)
@@ -288,19 +255,15 @@ fn each_listener_says_which_part_of_a_certificate_is_the_user() {
     let listeners = [CertificateField::CommonName, CertificateField::Uri].map(listener);
     let config = Config { listeners: listeners.into(), workers: 1, ..Config::default() };
     let broker = Broker::builder().config(config).start().expect("it can listen");
-    let mut by_name = CertificateParams::default();
-    by_name.distinguished_name = DistinguishedName::new();
-    by_name.distinguished_name.push(DnType::CommonName, "lamp-7");
     let mut by_uri = CertificateParams::default();
     by_uri.distinguished_name = DistinguishedName::new();
     let uri = "spiffe://works/lamp-7".try_into().expect("a URI");
     by_uri.subject_alt_names.push(SanType::URI(uri));
-    for (params, expected) in [
-        (by_name, [ReasonCode::Success, ReasonCode::NotAuthorized]),
-        (by_uri, [ReasonCode::NotAuthorized, ReasonCode::Success]),
+    for ((certificate, key), expected) in [
+        (authority.sign_client(Some("lamp-7")), [ReasonCode::Success, ReasonCode::NotAuthorized]),
+        (authority.sign(&by_uri), [ReasonCode::NotAuthorized, ReasonCode::Success]),
     ] {
-        let (certificate, key) = sign(params);
-        let tls = ClientTls::new().ca_pem(ca.pem()).client_certificate_pem(certificate, key);
+        let tls = ClientTls::new().ca_pem(authority.pem()).client_certificate_pem(certificate, key);
         let connector = tls.connector().expect("settings of use");
         let reason_codes = [0, 1].map(|at| {
             let socket = TcpStream::connect(broker.addresses()[at]).expect("it listens");
