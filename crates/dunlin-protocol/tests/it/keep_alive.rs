@@ -4,7 +4,7 @@ use dunlin_protocol::codec::{Connect, Delivery, PacketIdentifier};
 use dunlin_protocol::codec::{
     Packet, ProtocolVersion, Publish, PublishTopic, ReasonCode, TopicName,
 };
-use dunlin_protocol::{ConnectionEnd, Instant, ServerConfig, Session};
+use dunlin_protocol::{ConnectionEnd, Instant, ServerConfig, ServerConnection, Session};
 use dunlin_testkit::{Pair, Scripted, connect};
 use std::time::Duration;
 
@@ -144,15 +144,29 @@ fn before_connack_every_second_counts() {
     assert!(client.out.is_empty());
 }
 
-#[test]
-fn an_owner_that_holds_the_input_back_blames_nobody() {
-    // MQTT 3.x has no Receive Maximum that a Client could keep to: its input waits instead.
+/// A server whose owner has one message and can take no other: what follows waits. MQTT 3.x has no
+/// Receive Maximum that a Client could keep to.
+fn held_back() -> Scripted<ServerConnection> {
     let config = ServerConfig { receive_maximum: 1, ..Default::default() };
     let mut server = Scripted::accepted(connect(ProtocolVersion::V3_1_1), config, Session::new());
-    server.send(&Packet::Publish(first()));
+    server.send(&Packet::Publish(Publish {
+        delivery: Delivery::AtLeastOnce { packet_identifier: PacketIdentifier::FIRST, dup: false },
+        retain: false,
+        topic: PublishTopic::Name(TopicName::from_static("t")),
+        message_expiry_interval: None,
+        subscription_identifiers: Vec::new(),
+        properties: None,
+        payload: "first".into(),
+    }));
     server.send(&Packet::PingReq);
     assert_eq!(server.packets(), []);
     assert!(server.end.connection.waits_for_owner());
+    server
+}
+
+#[test]
+fn an_owner_that_holds_the_input_back_blames_nobody() {
+    let mut server = held_back();
     server.advance(Duration::from_secs(1_000));
     assert_eq!(server.end.connection.end(), None);
     server.end.acknowledge_all(server.clock.now());
@@ -163,25 +177,9 @@ fn an_owner_that_holds_the_input_back_blames_nobody() {
     assert_eq!(server.end.connection.end(), Some(&ConnectionEnd::KeepAliveTimeout));
 }
 
-fn first() -> Publish {
-    Publish {
-        delivery: Delivery::AtLeastOnce { packet_identifier: PacketIdentifier::FIRST, dup: false },
-        retain: false,
-        topic: PublishTopic::Name(TopicName::from_static("t")),
-        message_expiry_interval: None,
-        subscription_identifiers: Vec::new(),
-        properties: None,
-        payload: "first".into(),
-    }
-}
-
 #[test]
 fn an_owner_that_gives_up_what_comes_holds_no_input_back() {
-    let config = ServerConfig { receive_maximum: 1, ..Default::default() };
-    let mut server = Scripted::accepted(connect(ProtocolVersion::V3_1_1), config, Session::new());
-    server.send(&Packet::Publish(first()));
-    server.send(&Packet::PingReq);
-    assert_eq!(server.packets(), []);
+    let mut server = held_back();
     server.end.connection.forgo_further();
     assert!(!server.end.connection.waits_for_owner());
     server.run();

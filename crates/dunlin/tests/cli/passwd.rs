@@ -6,20 +6,31 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 /// `dunlin passwd --stdin` with a password.
 pub(crate) fn passwd(file: &Path, user: &str, password: &str) -> Ended {
-    typed(command(&["passwd", "--stdin", text(file), user]), password)
+    typed(&["passwd", "--stdin", text(file), user], password)
 }
 
-/// A command whose standard input is this line.
-fn typed(mut command: Command, line: &str) -> Ended {
+/// The same for SCRAM.
+fn passwd_scram(file: &Path, user: &str, password: &str) -> Ended {
+    typed(&["passwd", "--stdin", "--scram", text(file), user], password)
+}
+
+/// The program with these arguments, whose standard input is this line.
+fn typed(args: &[&str], line: &str) -> Ended {
+    let mut command = command(args);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the program can be started");
     // A program that refuses does not read.
     let _ = writeln!(child.stdin.take().expect("is piped"), "{line}");
     Ended::of(child.wait_with_output().expect("it ends"))
+}
+
+/// A broker that knows the users of this file.
+fn broker(file: &Path) -> Broker {
+    Broker::start(&["--set", &format!("auth.password_file={}", file.display())])
 }
 
 fn text(file: &Path) -> &str {
@@ -79,8 +90,7 @@ fn a_file_with_scram_has_one_key_for_unknown_users() {
     passwd(&file, "gauge", "one");
     assert_eq!(key_of(&file), None);
     let scram = |file: &Path, user| {
-        let command = command(&["passwd", "--stdin", "--scram", text(file), user]);
-        assert_eq!(typed(command, "secret").code, Some(0));
+        assert_eq!(passwd_scram(file, user, "secret").code, Some(0));
     };
     scram(&file, "pump");
     let key = key_of(&file);
@@ -111,7 +121,7 @@ fn a_broker_knows_its_users_and_reads_the_file_again() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("passwords");
     passwd(&file, "gauge", "open sesame");
-    let broker = Broker::start(&["--set", &format!("auth.password_file={}", file.display())]);
+    let broker = broker(&file);
     let publish = |user: &[&str]| {
         let to = ["pub", "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1", "-V", "5"];
         run(&[&to[..], user].concat()).code
@@ -149,12 +159,8 @@ fn a_broker_knows_its_users_and_reads_the_file_again() {
 fn passwords_are_proven_with_scram() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("passwords");
-    let add = ["passwd", "--stdin", "--scram", text(&file), "gauge"];
-    let mut command = command(&add);
-    let mut child = command.stdin(Stdio::piped()).spawn().expect("the program can be started");
-    writeln!(child.stdin.take().expect("is piped"), "open sesame").expect("it reads");
-    assert!(child.wait().expect("it ends").success());
-    let broker = Broker::start(&["--set", &format!("auth.password_file={}", file.display())]);
+    assert_eq!(passwd_scram(&file, "gauge", "open sesame").code, Some(0));
+    let broker = broker(&file);
     let publish = |more: &[&str]| {
         let to = ["pub", "-p", &broker.port, "-t", "a", "-m", "x", "-q", "1", "-u", "gauge"];
         run(&[&to[..], more].concat())
@@ -201,7 +207,7 @@ fn who_offers_scram_to_a_broker_without_it_is_told_how_to_get_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("passwords");
     passwd(&file, "gauge", "open sesame");
-    let broker = Broker::start(&["--set", &format!("auth.password_file={}", file.display())]);
+    let broker = broker(&file);
     let login = ["-u", "gauge", "-P", "open sesame", "--scram"];
     let ended = run(&[&["pub", "-p", &broker.port, "-t", "a", "-n"], &login[..]].concat());
     // The Reason Code, 0x8C.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use dunlin_broker::Broker;
 use dunlin_broker::config::{Config, Listener, ServerFiles};
 use dunlin_client::{
-    Client, ConfigError, ConnectError, ConnectionEnd, DisconnectCause, Event, Events, QoS, Tls,
-    TlsConfigError, Will,
+    CertificateFault, Client, ClientBuilder, ConfigError, ConnectError, ConnectionEnd,
+    DisconnectCause, Event, Events, QoS, Tls, TlsAlert, TlsConfigError, TlsFault, Will,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::collections::HashMap;
@@ -70,6 +70,16 @@ impl Bed {
 
     fn tls(&self) -> Tls {
         Tls::new().ca_pem(self.ca.clone())
+    }
+
+    /// A client that trusts it, and comes to it.
+    fn client(&self) -> ClientBuilder {
+        self.client_by(&self.url())
+    }
+
+    /// The same by another way.
+    fn client_by(&self, url: &str) -> ClientBuilder {
+        Client::builder(url).expect("a URL").tls(self.tls())
     }
 }
 
@@ -152,10 +162,7 @@ fn play(scenario: impl AsyncFnOnce(&mut Bed)) {
 #[test]
 fn messages_of_every_qos_and_length_cross() {
     play(async |bed| {
-        let client = async || {
-            let builder = Client::builder(&bed.url()).expect("a URL").tls(bed.tls());
-            builder.connect().await.expect("a connection").0
-        };
+        let client = async || bed.client().connect().await.expect("a connection").0;
         let (publisher, subscriber) = (client().await, client().await);
         let mut messages = subscriber.subscribe("a/#", QoS::ExactlyOnce).await.expect("granted");
         for qos in [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce] {
@@ -174,21 +181,14 @@ fn messages_of_every_qos_and_length_cross() {
 #[test]
 fn a_client_comes_back_when_the_broker_does() {
     play(async |bed| {
-        let builder = Client::builder(&bed.url()).expect("a URL").tls(bed.tls());
-        let builder = builder.client_identifier("c").connect_timeout(Duration::from_secs(10));
+        let builder = bed.client().client_identifier("c");
+        let builder = builder.connect_timeout(Duration::from_secs(10));
         let (client, mut events) = builder.connect().await.expect("a connection");
         let mut messages = client.subscribe("a", QoS::AtLeastOnce).await.expect("granted");
         bed.stop().await;
-        loop {
-            match events.next().await.expect("an event") {
-                Event::Disconnected { cause, .. } => {
-                    // It was told so: nothing was cut off.
-                    assert!(matches!(cause, DisconnectCause::Ended(_)), "{cause:?}");
-                    break;
-                }
-                event => eprintln!("{event:?}"),
-            }
-        }
+        let cause = next_end(&mut events).await;
+        // It was told so: nothing was cut off.
+        assert!(matches!(cause, DisconnectCause::Ended(_)), "{cause:?}");
         bed.start();
         client.publish("a", "again").qos(QoS::AtLeastOnce).await.expect("taken");
         assert_eq!(messages.next().await.expect("a message").payload(), "again");
@@ -199,8 +199,7 @@ fn a_client_comes_back_when_the_broker_does() {
 fn a_nat_that_forgets_costs_no_connection() {
     play(async |bed| {
         let way = Way::to(bed.address).await;
-        let builder = Client::builder(&way.url()).expect("a URL").tls(bed.tls());
-        let (client, events) = builder.connect().await.expect("a connection");
+        let (client, events) = bed.client_by(&way.url()).connect().await.expect("a connection");
         let mut messages = client.subscribe("a", QoS::ExactlyOnce).await.expect("granted");
         for round in 0..5_u8 {
             way.forget();
@@ -212,6 +211,15 @@ fn a_nat_that_forgets_costs_no_connection() {
         let ends = ended(events).await;
         assert!(matches!(ends[..], [DisconnectCause::Local]), "{ends:?}");
     });
+}
+
+/// Why the connection is over.
+async fn next_end(events: &mut Events) -> DisconnectCause {
+    loop {
+        if let Event::Disconnected { cause, .. } = events.next().await.expect("an event") {
+            return cause;
+        }
+    }
 }
 
 /// Why connections were over, until the client had left.
@@ -229,20 +237,14 @@ async fn ended(mut events: Events) -> Vec<DisconnectCause> {
 fn the_keep_alive_of_mqtt_decides_who_is_gone() {
     play(async |bed| {
         let way = Way::to(bed.address).await;
-        let watcher = Client::builder(&bed.url()).expect("a URL").tls(bed.tls());
-        let (watcher, _) = watcher.connect().await.expect("a connection");
+        let (watcher, _) = bed.client().connect().await.expect("a connection");
         let mut wills = watcher.subscribe("wills", QoS::AtLeastOnce).await.expect("granted");
-        let builder = Client::builder(&way.url()).expect("a URL").tls(bed.tls());
-        let builder = builder.keep_alive(Duration::from_secs(3));
+        let builder = bed.client_by(&way.url()).keep_alive(Duration::from_secs(3));
         let builder = builder.connect_timeout(Duration::from_secs(10));
         let builder = builder.will(Will::new("wills", "gone"));
         let (client, mut events) = builder.connect().await.expect("a connection");
         way.open(false);
-        let cause = loop {
-            if let Event::Disconnected { cause, .. } = events.next().await.expect("an event") {
-                break cause;
-            }
-        };
+        let cause = next_end(&mut events).await;
         let is_keep_alive =
             matches!(cause, DisconnectCause::Ended(ConnectionEnd::KeepAliveTimeout));
         assert!(is_keep_alive, "{cause:?}");
@@ -257,7 +259,7 @@ fn the_keep_alive_of_mqtt_decides_who_is_gone() {
 fn a_broker_that_died_without_a_word_says_so_when_it_is_back() {
     play(async |bed| {
         let way = Way::to(bed.address).await;
-        let builder = Client::builder(&way.url()).expect("a URL").tls(bed.tls());
+        let builder = bed.client_by(&way.url());
         // Neither this nor the idle timeout of QUIC, of minutes, can end the connection in time.
         let builder = builder.client_identifier("c").keep_alive(Duration::ZERO);
         let builder = builder.connect_timeout(Duration::from_secs(1));
@@ -270,11 +272,7 @@ fn a_broker_that_died_without_a_word_says_so_when_it_is_back() {
         way.open(true);
         client.publish("a", "again").qos(QoS::AtLeastOnce).await.expect("taken");
         assert_eq!(messages.next().await.expect("a message").payload(), "again");
-        let cause = loop {
-            if let Event::Disconnected { cause, .. } = events.next().await.expect("an event") {
-                break cause;
-            }
-        };
+        let cause = next_end(&mut events).await;
         let DisconnectCause::Transport(error) = &cause else { panic!("{cause:?}") };
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset, "{error}");
     });
@@ -289,21 +287,25 @@ fn what_is_wrong_is_told_by_its_kind() {
         };
         let stranger = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]);
         let stranger = stranger.expect("a certificate").cert.pem();
-        for tls in [
-            Tls::new().ca_pem(stranger),
-            bed.tls().server_name("example.org"),
+        let misnamed = CertificateFault::Name {
+            asked: "example.org".to_owned(),
+            names: Some(vec!["localhost".to_owned()]),
+        };
+        for (tls, expected) in [
+            (Tls::new().ca_pem(stranger), TlsFault::Certificate(CertificateFault::BadSignature)),
+            (bed.tls().server_name("example.org"), TlsFault::Certificate(misnamed)),
             // What the server doesn't speak.
-            bed.tls().alpn(["h3"]),
+            (bed.tls().alpn(["h3"]), TlsFault::Alert(TlsAlert::NoApplicationProtocol)),
         ] {
             let error = fault(tls).await;
-            assert!(matches!(error, ConnectError::Tls { .. }), "{error:?}");
+            assert_eq!(error.tls_fault(), Some(&expected), "{error:?}");
         }
         let error = fault(Tls::new().ca_pem("nothing")).await;
         let expected = |error: &ConnectError| {
             matches!(error, ConnectError::Config(ConfigError::Tls(TlsConfigError::Ca(_))))
         };
         assert!(expected(&error), "{error:?}");
-        let builder = Client::builder(&bed.url()).expect("a URL").tls(bed.tls());
+        let builder = bed.client();
         let error = builder.proxy("http://127.0.0.1:1").connect().await.expect_err("no way");
         assert!(matches!(error, ConnectError::Config(ConfigError::ProxyForQuic)), "{error:?}");
     });

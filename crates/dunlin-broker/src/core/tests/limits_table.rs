@@ -450,14 +450,24 @@ fn so_much_is_under_way_to_a_client_and_no_more() {
     }
 }
 
+/// Limits with a rate of ten messages a second.
+fn ten_a_second() -> Limits {
+    Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() }
+}
+
+/// A broker, and a Client that has subscribed to `a`.
+fn with_subscriber(limits: Limits) -> (Broker, Link) {
+    let mut broker = Broker::with(1, limits);
+    let subscriber = broker.client("subscriber");
+    broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
+    assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+    (broker, subscriber)
+}
+
 #[test]
 fn who_publishes_too_fast_is_read_later_and_loses_nothing() {
     for qos in QOS {
-        let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
-        let mut broker = Broker::with(1, limits);
-        let subscriber = broker.client("subscriber");
-        broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
-        assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+        let (mut broker, subscriber) = with_subscriber(ten_a_second());
         let link = broker.join(connect("hasty").keep_alive(2)).0;
         let payloads: Vec<_> = (1..=100).map(|at| at.to_string()).collect();
         let packets = (1..).zip(&payloads).map(|(at, payload)| publish("a", payload, qos, at));
@@ -481,11 +491,7 @@ fn who_publishes_too_fast_is_read_later_and_loses_nothing() {
 
 #[test]
 fn who_comes_again_is_as_far_ahead_of_its_rate_as_it_was() {
-    let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
-    let mut broker = Broker::with(1, limits);
-    let subscriber = broker.client("subscriber");
-    broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
-    assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+    let (mut broker, subscriber) = with_subscriber(ten_a_second());
     let burst = v5(&small()).repeat(30);
     let count = |broker: &mut Broker| broker.payloads(subscriber).len();
     let mut link = broker.client("hasty");
@@ -520,11 +526,7 @@ fn who_comes_again_is_as_far_ahead_of_its_rate_as_it_was() {
 
 #[test]
 fn a_client_that_leaves_in_a_hurry_is_heard_at_its_rate() {
-    let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
-    let mut broker = Broker::with(1, limits);
-    let subscriber = broker.client("subscriber");
-    broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
-    assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+    let (mut broker, subscriber) = with_subscriber(ten_a_second());
     let link = broker.client("hasty");
     broker.send_bytes(link, &v5(&small()).repeat(30));
     broker.send(link, disconnect(ReasonCode::Success));
@@ -538,10 +540,7 @@ fn a_client_that_leaves_in_a_hurry_is_heard_at_its_rate() {
 #[test]
 fn whatever_a_client_has_sent_it_is_read_again_within_a_minute() {
     let limits = Limits { sys_interval_secs: 0, bytes_rate_max: 100, ..Limits::default() };
-    let mut broker = Broker::with(1, limits);
-    let subscriber = broker.client("subscriber");
-    broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
-    assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+    let (mut broker, subscriber) = with_subscriber(limits);
     let link = broker.client("hasty");
     // Worth a quarter of an hour.
     broker.send(link, Packet::Publish(publish("a", &"x".repeat(90_000), QoS::AtMostOnce, 1)));
@@ -559,11 +558,7 @@ fn whatever_a_client_has_sent_it_is_read_again_within_a_minute() {
 #[test]
 fn nobody_waits_for_more_than_a_minute_to_learn_that_a_client_is_gone() {
     for qos in QOS {
-        let limits = Limits { sys_interval_secs: 0, publish_rate_max: 10, ..Limits::default() };
-        let mut broker = Broker::with(1, limits);
-        let subscriber = broker.client("subscriber");
-        broker.send(subscriber, subscribe(&["a"], QoS::AtMostOnce));
-        assert!(matches!(broker.receive_one(subscriber), Packet::SubAck(_)));
+        let (mut broker, subscriber) = with_subscriber(ten_a_second());
         let link = broker.client("hasty");
         let packets = (1..=900).map(|at| v5(&Packet::Publish(publish("a", "x", qos, at))));
         let bytes: Vec<_> = packets.collect();
