@@ -9,39 +9,16 @@ use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 /// A socket that never blocks.
 #[derive(Debug)]
 pub(crate) enum Stream {
-    /// TCP, and where it came from: of a connection that was reset the system does not know it.
-    Tcp(TcpStream, PeerAddress),
+    /// TCP of IPv4, and where it came from: of a connection that was reset the system does not know it.
+    Tcp(TcpStream, SocketAddrV4),
+    /// The same of IPv6, whose addresses are too long for what most connections take up.
+    TcpV6(TcpStream, Box<SocketAddrV6>),
     /// A socket within the machine: of a listener, or one of a pair for connections from the same
     /// process.
     Local(UnixStream),
     /// A pair within the process, whose other end is copied to a connection that is no socket.
     #[cfg_attr(not(feature = "quic"), expect(dead_code, reason = "only QUIC needs it"))]
     Relayed(Box<Relayed>),
-}
-
-/// An address of a peer; the short ones, which most have, are no memory of their own.
-#[derive(Debug)]
-pub(crate) enum PeerAddress {
-    V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-}
-
-impl PeerAddress {
-    fn socket_address(&self) -> SocketAddr {
-        match self {
-            Self::V4(address) => SocketAddr::V4(*address),
-            Self::V6(address) => SocketAddr::V6(**address),
-        }
-    }
-}
-
-impl From<SocketAddr> for PeerAddress {
-    fn from(address: SocketAddr) -> Self {
-        match address {
-            SocketAddr::V4(address) => Self::V4(address),
-            SocketAddr::V6(address) => Self::V6(Box::new(address)),
-        }
-    }
 }
 
 /// One end of a pair, and who is behind the other.
@@ -57,7 +34,10 @@ pub(crate) struct Relayed {
 impl Stream {
     /// A connection that was accepted from an address.
     pub(crate) fn tcp(stream: TcpStream, peer: SocketAddr) -> Self {
-        Self::Tcp(stream, peer.into())
+        match peer {
+            SocketAddr::V4(peer) => Self::Tcp(stream, peer),
+            SocketAddr::V6(peer) => Self::TcpV6(stream, Box::new(peer)),
+        }
     }
 
     /// Who is at the other end, for the log.
@@ -68,7 +48,7 @@ impl Stream {
     /// Looks at what may be read without taking it.
     pub(super) fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream, _) => stream.peek(buffer),
+            Self::Tcp(stream, _) | Self::TcpV6(stream, _) => stream.peek(buffer),
             Self::Local(_) | Self::Relayed(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
@@ -76,7 +56,8 @@ impl Stream {
     /// The address of the other end; `None` if that is in this machine.
     pub(crate) fn peer_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp(_, peer) => Some(peer.socket_address()),
+            Self::Tcp(_, peer) => Some((*peer).into()),
+            Self::TcpV6(_, peer) => Some((**peer).into()),
             Self::Local(_) => None,
             Self::Relayed(relayed) => Some(relayed.peer),
         }
@@ -85,14 +66,14 @@ impl Stream {
     /// The certificate that the peer has shown below MQTT, in DER.
     pub(super) fn certificate(&self) -> Option<&[u8]> {
         match self {
-            Self::Tcp(..) | Self::Local(_) => None,
+            Self::Tcp(..) | Self::TcpV6(..) | Self::Local(_) => None,
             Self::Relayed(relayed) => relayed.certificate.as_deref(),
         }
     }
 
     pub(super) fn shut_down_writing(&self) -> io::Result<()> {
         match self {
-            Self::Tcp(stream, _) => stream.shutdown(Shutdown::Write),
+            Self::Tcp(stream, _) | Self::TcpV6(stream, _) => stream.shutdown(Shutdown::Write),
             Self::Local(stream) => stream.shutdown(Shutdown::Write),
             Self::Relayed(relayed) => relayed.stream.shutdown(Shutdown::Write),
         }
@@ -100,7 +81,7 @@ impl Stream {
 
     fn as_source(&mut self) -> &mut dyn Source {
         match self {
-            Self::Tcp(stream, _) => stream,
+            Self::Tcp(stream, _) | Self::TcpV6(stream, _) => stream,
             Self::Local(stream) => stream,
             Self::Relayed(relayed) => &mut relayed.stream,
         }
@@ -132,7 +113,7 @@ pub(super) fn slices_of<'a, 'b>(
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream, _) => stream.read(buffer),
+            Self::Tcp(stream, _) | Self::TcpV6(stream, _) => stream.read(buffer),
             Self::Local(stream) => stream.read(buffer),
             Self::Relayed(relayed) => relayed.stream.read(buffer),
         }
@@ -142,7 +123,7 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream, _) => stream.write(bytes),
+            Self::Tcp(stream, _) | Self::TcpV6(stream, _) => stream.write(bytes),
             Self::Local(stream) => stream.write(bytes),
             Self::Relayed(relayed) => relayed.stream.write(bytes),
         }
@@ -150,7 +131,7 @@ impl Write for Stream {
 
     fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream, _) => stream.write_vectored(slices),
+            Self::Tcp(stream, _) | Self::TcpV6(stream, _) => stream.write_vectored(slices),
             Self::Local(stream) => stream.write_vectored(slices),
             Self::Relayed(relayed) => relayed.stream.write_vectored(slices),
         }
@@ -220,9 +201,14 @@ mod tests {
 
     #[test]
     fn an_address_of_a_peer_is_kept_whole() {
+        let listener = net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = listener.local_addr().expect("an address");
         for text in ["192.0.2.7:50000", "[2001:db8::7]:50000", "[fe80::7%3]:50000"] {
+            let socket = net::TcpStream::connect(at).expect("it listens");
             let address: SocketAddr = text.parse().expect("an address");
-            assert_eq!(PeerAddress::from(address).socket_address(), address, "{text}");
+            let stream = Stream::tcp(TcpStream::from_std(socket), address);
+            assert_eq!(stream.peer_address(), Some(address), "{text}");
+            assert_eq!(stream.peer(), text);
         }
     }
 }
