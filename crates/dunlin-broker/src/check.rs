@@ -57,7 +57,9 @@ impl LoadedConfig {
             let Some(files) = &listener.tls else { continue };
             let is_web = listener.web_socket.is_some();
             if let Err(error) = files.load(if is_web { ALPN_HTTP } else { ALPN_MQTT }) {
-                mistakes.push(wrong("listeners", &format_args!("{}: {error}", listener.url())));
+                let reason = format!("{}: {error}", listener.url());
+                let origin = self.origin_of(listener).clone();
+                mistakes.push(ConfigError::Value { origin, key: "listeners", reason });
             }
         }
         mistakes
@@ -147,6 +149,14 @@ mod tests {
             assert!(told.starts_with(message), "{message}\n{told}");
             assert!(!told.contains('\n'), "{told}");
         }
+        // Which of several listeners it is.
+        let second = "[[listeners]]\nurl = 'mqtt://127.0.0.1:1'\n[[listeners]]\n\
+                      url = 'mqtts://127.0.0.1'\ncertificate = '@/certificate'\nkey = '@/missing'";
+        let [told] = &checked(&folder, second)[..] else { panic!("one is of no use") };
+        assert!(
+            told.starts_with("d.toml:4: listeners: mqtts://127.0.0.1:8883: @/missing"),
+            "{told}"
+        );
         let text = format!("{all}[auth]\npassword_file = '@/missing'\n");
         let text = text.replace("@/public", "@/missing").replace("@/rules", "@/secret");
         let text = text.replace("@/certificate&", "@/missing&");

@@ -162,6 +162,8 @@ pub struct LoadedConfig {
     /// The values in force.
     pub config: Config,
     origins: BTreeMap<&'static str, Origin>,
+    /// Where each listener is set, if they have places of their own: in the file.
+    listener_origins: Vec<Origin>,
     /// The keys of settings that were given a value of their own, not one that leaves the choice
     /// to the machine.
     fixed: BTreeSet<&'static str>,
@@ -237,8 +239,12 @@ impl LoadedConfig {
         flags: &[Flag],
         mistakes: &mut Vec<ConfigError>,
     ) -> Self {
-        let mut loaded =
-            Self { config: Config::default(), origins: BTreeMap::new(), fixed: BTreeSet::new() };
+        let mut loaded = Self {
+            config: Config::default(),
+            origins: BTreeMap::new(),
+            listener_origins: Vec::new(),
+            fixed: BTreeSet::new(),
+        };
         if let Some((path, text)) = file {
             FileLayer { path, text }.apply(&mut loaded, mistakes);
         }
@@ -251,11 +257,12 @@ impl LoadedConfig {
     pub(crate) fn compare(&self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
         if let Some(listener) = self.config.exposed_listener() {
-            let (origin, listener) = (self.origin("listeners").clone(), listener.url());
+            let (origin, listener) = (self.origin_of(listener).clone(), listener.url());
             mistakes.push(ConfigError::Exposed { origin, listener });
         }
         if let Some(listener) = self.config.plaintext_listener() {
-            let (origin, listener) = (self.origin("listeners").clone(), Box::new(listener.clone()));
+            let origin = self.origin_of(listener).clone();
+            let listener = Box::new(listener.clone());
             mistakes.push(ConfigError::Plaintext { origin, listener });
         }
         if let Some(listener) = self.config.closed_listener() {
@@ -285,24 +292,33 @@ impl LoadedConfig {
         self.origins.get(key).unwrap_or(&Origin::Default)
     }
 
+    /// Where a listener of [`LoadedConfig::config`] is set.
+    pub(crate) fn origin_of(&self, listener: &Listener) -> &Origin {
+        let mut listeners = self.config.listeners.iter();
+        let nth = listeners.position(|other| std::ptr::eq(other, listener));
+        let own = nth.and_then(|nth| self.listener_origins.get(nth));
+        own.unwrap_or_else(|| self.origin("listeners"))
+    }
+
     /// What is allowed and surely not meant: each in a line.
     pub fn warnings(&self) -> Vec<String> {
         let Config { data, listeners, durability, .. } = &self.config;
-        let by_listener = listeners.iter().any(|listener| listener.durability.is_some());
+        let by_listener = listeners.iter().find(|listener| listener.durability.is_some());
         let is_given = match self.origin("durability") {
             Origin::Default => false,
             // A file with all settings has it at its default.
             Origin::File(..) => durability.default != Config::default().durability.default,
             Origin::Environment(_) | Origin::Flag(_) => true,
         };
+        let by_topic = !durability.topics.is_empty();
         let given = [
-            ("durability", is_given),
-            ("durability_by_topic", !durability.topics.is_empty()),
-            ("listeners", by_listener),
+            is_given.then(|| ("durability", self.origin("durability"))),
+            by_topic.then(|| ("durability_by_topic", self.origin("durability_by_topic"))),
+            by_listener.map(|listener| ("listeners", self.origin_of(listener))),
         ];
-        let given = given.into_iter().find(|(_, is_given)| *is_given && data.is_none());
-        let warning = |(key, _): (&'static str, bool)| {
-            let place = place(self.origin(key), key);
+        let given = given.into_iter().flatten().next().filter(|_| data.is_none());
+        let warning = |(key, origin)| {
+            let place = place(origin, key);
             format!("{place}: durability has no effect without a data folder (--data FOLDER)")
         };
         given.map(warning).into_iter().collect()
@@ -325,6 +341,9 @@ impl LoadedConfig {
                     self.fixed.remove(setting.key);
                 } else {
                     self.fixed.insert(setting.key);
+                }
+                if let Value::Listeners(_) = &value {
+                    self.listener_origins.clear();
                 }
                 (setting.write)(&mut self.config, value);
                 self.origins.insert(setting.key, origin);
@@ -426,10 +445,15 @@ impl FileLayer<'_> {
             let key = format!("{prefix}{}", name.get_ref());
             let origin = self.origin(&name.span());
             if let Some(setting) = settings().find(|setting| setting.key == key) {
+                let mut listener_origins = Vec::new();
                 let read = match (setting.kind, value.get_ref()) {
                     (Kind::Listeners, DeValue::Array(items)) => {
-                        gathered(items.iter().map(|item| self.listener(item)), mistakes)
-                            .map(|listeners| setting.kind.check_listeners(listeners))
+                        let listeners = items.iter().map(|item| self.listener(item));
+                        gathered(listeners, mistakes).map(|listeners| {
+                            let (listeners, origins) = listeners.into_iter().unzip();
+                            listener_origins = origins;
+                            setting.kind.check_listeners(listeners)
+                        })
                     }
                     (Kind::TopicDurability, DeValue::Array(items)) => {
                         let rules = items.iter().map(|item| self.topic_rule(setting.key, item));
@@ -437,8 +461,12 @@ impl FileLayer<'_> {
                     }
                     (kind, value) => Some(kind.read_toml(value)),
                 };
-                let set = read.map_or(Ok(()), |read| loaded.set(setting, origin, read));
-                mistakes.extend(set.err());
+                match read.map(|read| loaded.set(setting, origin, read)) {
+                    Some(Ok(())) if setting.key == "listeners" => {
+                        loaded.listener_origins = listener_origins;
+                    }
+                    set => mistakes.extend(set.and_then(Result::err)),
+                }
                 continue;
             }
             let table_prefix = format!("{key}.");
@@ -492,7 +520,8 @@ impl FileLayer<'_> {
         topic_rule(topic_filter, level).map_err(wrong)
     }
 
-    fn listener(&self, item: &Spanned<DeValue<'_>>) -> Result<Listener, ConfigError> {
+    /// A listener, and where its URL stands.
+    fn listener(&self, item: &Spanned<DeValue<'_>>) -> Result<(Listener, Origin), ConfigError> {
         let wrong =
             |origin, reason: String| ConfigError::Value { origin, key: "listeners", reason };
         let mut url = None;
@@ -524,8 +553,11 @@ impl FileLayer<'_> {
             let reason = "expected { url = \"mqtt://ADDRESS:PORT\" }".to_owned();
             return Err(wrong(self.origin(&item.span()), reason));
         };
-        Listener::parse(url, options)
-            .map_err(|error: super::ListenerError| wrong(self.origin(&span), error.to_string()))
+        let origin = self.origin(&span);
+        match Listener::parse(url, options) {
+            Ok(listener) => Ok((listener, origin)),
+            Err(error) => Err(wrong(origin, error.to_string())),
+        }
     }
 }
 

@@ -155,17 +155,12 @@ impl Kind {
             Self::Folder | Self::File if text.is_empty() => Err(self.mismatch("nothing")),
             Self::Text | Self::Folder | Self::File => Ok(Value::Text(text.to_owned())),
             Self::Listeners => {
-                let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
-                let listeners: Result<Vec<Listener>, _> = urls.map(str::parse).collect();
+                let listeners: Result<Vec<Listener>, _> = items(text).map(str::parse).collect();
                 self.check_listeners(listeners.map_err(|error| error.to_string())?)
             }
-            Self::List { .. } => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                self.check_list(items.map(str::to_owned).collect())
-            }
+            Self::List { .. } => self.check_list(items(text).map(str::to_owned).collect()),
             Self::TopicDurability => {
-                let rules = text.split(',').map(str::trim).filter(|rule| !rule.is_empty());
-                let rules: Result<_, _> = rules
+                let rules: Result<_, _> = items(text)
                     .map(|rule| match rule.rsplit_once('=') {
                         Some((topic_filter, level)) => topic_rule(topic_filter, level),
                         None => Err(format!(
@@ -229,6 +224,12 @@ impl Kind {
     fn mismatch(self, found: &str) -> String {
         format!("expected {self}, found {found}")
     }
+}
+
+/// The items of a list in a variable or flag, with commas between them. `[]` is none, as in the file:
+/// a variable that is empty counts as not set.
+fn items(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|item| !item.is_empty() && *item != "[]")
 }
 
 /// Prints what is expected: "a number from 1 to 65535".

@@ -340,10 +340,33 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     );
     check_mistake(
         &listener("mqtt://0.0.0.0:1883"),
-        "d.toml:1: listener mqtt://0.0.0.0:1883 can be reached from other machines, and anyone \
+        "d.toml:2: listener mqtt://0.0.0.0:1883 can be reached from other machines, and anyone \
          could connect; set allow_anonymous = true (or --allow-anonymous) if that is meant, or \
          listen on 127.0.0.1",
     );
+}
+
+#[test]
+fn a_fault_of_a_listener_is_named_with_its_own_line() {
+    let tables = "[[listeners]]\nurl = 'mqtt://127.0.0.1:1'\n\n\
+                  [[listeners]]\ndurability = 'memory'\nurl = 'mqtt://0.0.0.0:2'\n";
+    let array = "listeners = [\n'mqtt://127.0.0.1:1',\n'mqtt://0.0.0.0:2']\n";
+    for (text, start) in [
+        (tables.to_owned(), "d.toml:6: listener mqtt://0.0.0.0:2 "),
+        (format!("auth.password_file = 'p'\n{tables}"), "d.toml:7: passwords that come by"),
+        (array.to_owned(), "d.toml:3: listener mqtt://0.0.0.0:2 "),
+    ] {
+        let error = from_file(&text).expect_err(&text).to_string();
+        assert!(error.starts_with(start), "{error}");
+    }
+    let loaded = from_file(&tables.replace("0.0.0.0", "127.0.0.1")).expect("nobody is let in");
+    let warnings = loaded.warnings();
+    assert!(warnings[0].starts_with("d.toml:6: listeners: durability has no"), "{warnings:?}");
+    // Those of a flag have no lines, also where the file has as many.
+    let flags = [flag("--listen", "listeners", "mqtt://127.0.0.1:1,mqtt://0.0.0.0:2")];
+    let file = Some((Path::new("d.toml"), array));
+    let error = LoadedConfig::from_layers(file, &BTreeMap::new(), &flags).unwrap_err().to_string();
+    assert!(error.starts_with("--listen: listener mqtt://0.0.0.0:2 "), "{error}");
 }
 
 #[test]
@@ -592,6 +615,26 @@ fn flags_that_are_repeated_add_to_lists() {
     assert_eq!(loaded.config.listeners.len(), 2);
     let error = load(&[rule("telemetry/#")]).unwrap_err().to_string();
     assert!(error.contains("expected rules like telemetry/#=memory,orders/#=fsync"), "{error}");
+}
+
+#[test]
+fn a_list_can_be_made_empty_from_everywhere() {
+    let exempt = |variables: &[(&str, &str)], flags: &[Flag]| {
+        let file = Some((Path::new("d.toml"), "auth.damping_exempt = ['10.0.0.0/8']"));
+        let loaded = LoadedConfig::from_layers(file, &environment(variables), flags);
+        loaded.expect("a list").config.auth.damping_exempt.len()
+    };
+    let set = |value| flag("--set", "auth.damping_exempt", value);
+    let loaded = from_file("auth.damping_exempt = []").expect("a list");
+    assert!(loaded.config.auth.damping_exempt.is_empty());
+    assert_eq!(exempt(&[], &[]), 1);
+    assert_eq!(exempt(&[("DUNLIN_AUTH_DAMPING_EXEMPT", "[]")], &[]), 0);
+    assert_eq!(exempt(&[], &[set("[]")]), 0);
+    assert_eq!(exempt(&[], &[set("")]), 0);
+    assert_eq!(exempt(&[], &[set("[]"), set("::1,10.0.0.0/8")]), 2);
+    let empty = [flag("--listen", "listeners", "[]")];
+    let error = LoadedConfig::from_layers(None, &BTreeMap::new(), &empty).unwrap_err().to_string();
+    assert!(error.starts_with("--listen: at least one is needed"), "{error}");
 }
 
 #[test]

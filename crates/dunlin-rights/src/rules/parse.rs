@@ -136,7 +136,11 @@ impl Reader {
             source.end = source.end.max(value.span().end);
             self.field(&mut fields, key, value);
         }
-        let Fields { allow, deny, topics, required, excluded, caps, cap } = fields;
+        let Fields { allow, deny, topics, required, excluded, caps, cap, has_unknown } = fields;
+        if has_unknown {
+            // What seems to be missing may be what is misspelt.
+            return None;
+        }
         let here = value.span();
         // What stands there and is wrong has been told already.
         let allows_nothing = allow.is_none();
@@ -196,7 +200,10 @@ impl Reader {
                 match found {
                     Some((key, false)) => self.condition(&mut fields.required, key, false, value),
                     Some((key, true)) => self.condition(&mut fields.excluded, key, true, value),
-                    None => self.unknown(key.span(), name, &RULE_KEYS),
+                    None => {
+                        fields.has_unknown = true;
+                        self.unknown(key.span(), name, &RULE_KEYS);
+                    }
                 }
             }
         }
@@ -293,6 +300,8 @@ struct Fields {
     caps: Caps,
     /// A key that limits what is allowed, and where it stands.
     cap: Option<(&'static str, Range<usize>)>,
+    /// Whether there is a key that none has.
+    has_unknown: bool,
 }
 
 impl Default for Fields {
@@ -305,6 +314,7 @@ impl Default for Fields {
             excluded: Who::default(),
             caps: Caps::NONE,
             cap: None,
+            has_unknown: false,
         }
     }
 }

@@ -389,6 +389,14 @@ fn a_mistake_is_named_with_its_place_and_its_mend() {
         ("[rule]\nallow = ['publish']\n", "line 1, column 2: `rule` has a value of another type"),
         ("[[rules]]\n", "line 1, column 3: unknown key `rules`; did you mean `rule`?"),
         ("[[rule]]\nallow = 'will'\n", "line 1, column 1: the rule has no topics"),
+        (
+            "[[rule]]\nqos_max = 1\ntopics = '$share/g/a'\nalow = 'subscribe'",
+            "line 4, column 1: unknown key `alow`; did you mean `allow`?",
+        ),
+        (
+            "[[rule]]\nallow = 'will'\ntopcs = 'a'",
+            "line 3, column 1: unknown key `topcs`; did you mean `topics`?",
+        ),
         ("[[rule]]\ntopics = ['a']\n", "line 1, column 1: the rule says neither"),
         ("[[rule]]\ntopics = []\nallow='will'", "line 2, column 10: `topics` is an empty list"),
         (
