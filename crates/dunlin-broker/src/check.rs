@@ -1,40 +1,59 @@
 //! Looks at the files that a configuration names as a start would, and starts nothing.
 
 use crate::auth::{BackEnd, read_keys, read_passwords};
-use crate::config::{ConfigError, Flag, LoadedConfig};
+use crate::config::{ConfigError, Endpoint, Flag, LoadedConfig};
+use crate::front::date_warnings;
+use crate::net::look_at_file;
 use crate::rights;
+use crate::server::StartError;
 use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// What a look at a configuration and its files has come to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Checked {
+    /// The configuration; while there are mistakes, it lacks what they are about.
+    pub loaded: LoadedConfig,
+    /// The operator's mistakes, of which each keeps a broker from starting.
+    pub mistakes: Vec<ConfigError>,
+    /// What a broker starts with and warns of, each in a line.
+    pub warnings: Vec<String>,
+}
+
 impl LoadedConfig {
-    /// Loads a configuration as [`LoadedConfig::load`] does, and looks at its files as
-    /// [`LoadedConfig::check_files`] does, with all the operator's mistakes that can be told beside
-    /// each other. While there are any, what was loaded lacks what they are about.
+    /// Loads a configuration as [`LoadedConfig::load`] does, and reads all files that a broker would
+    /// read at its start but for the data folder: users, keys, secrets, rules, certificates. Gives all
+    /// the operator's mistakes that can be told beside each other: of each the setting and where that is
+    /// set, the file, what is wrong with it, and the mend. Nothing is changed, and nothing is opened
+    /// that a running broker could have open. Whoever asks should be whom the broker runs as.
     pub fn check(
         file: Option<&Path>,
         environment: &BTreeMap<String, String>,
         flags: &[Flag],
-    ) -> (Self, Vec<ConfigError>) {
-        let (loaded, mut mistakes) = Self::load_all(file, environment, flags);
+    ) -> Checked {
+        let (loaded, mistakes) = Self::load_all(file, environment, flags);
+        let warnings = Vec::new();
+        let mut checked = Checked { loaded, mistakes, warnings };
         // The rest may be wrong only because a value is missing.
-        if mistakes.is_empty() {
-            mistakes = loaded.compare();
-            mistakes.extend(loaded.check_files());
+        if checked.mistakes.is_empty() {
+            checked.mistakes = checked.loaded.compare();
+            checked.warnings = checked.loaded.warnings();
+            checked.look_at_files();
+            checked.look_at_listeners();
         }
-        (loaded, mistakes)
+        checked
     }
+}
 
-    /// Reads all files that a broker would read at its start but for the data folder: users, keys,
-    /// secrets, rules, certificates. Whoever asks should be whom the broker runs as.
-    ///
-    /// Gives those that are of no use: of each the setting that names it and where that is set, the
-    /// file, what is wrong with it, and the mend.
-    pub fn check_files(&self) -> Vec<ConfigError> {
-        let config = &self.config;
-        let mut mistakes = Vec::new();
+impl Checked {
+    /// Reads the files that settings name.
+    fn look_at_files(&mut self) {
+        let (loaded, mistakes) = (&self.loaded, &mut self.mistakes);
+        let config = &loaded.config;
         let wrong = |key, error: &dyn ToString| {
-            let (origin, reason) = (self.origin(key).clone(), error.to_string());
+            let (origin, reason) = (loaded.origin(key).clone(), error.to_string());
             ConfigError::Value { origin, key, reason }
         };
         if let Err(error) = read_passwords(config) {
@@ -53,16 +72,33 @@ impl LoadedConfig {
         {
             mistakes.push(wrong("rights.file", &error));
         }
-        for listener in &config.listeners {
+    }
+
+    /// Reads the certificates of listeners, and looks at the places of their sockets.
+    fn look_at_listeners(&mut self) {
+        for listener in &self.loaded.config.listeners {
+            let told = |reason| {
+                let origin = self.loaded.origin_of(listener).clone();
+                ConfigError::Value { origin, key: "listeners", reason }
+            };
+            if let Endpoint::Socket(file) = &listener.endpoint
+                && let Err(error) = look_at_file(file)
+            {
+                self.mistakes.push(told(StartError::listen(listener, error).to_string()));
+            }
             let Some(files) = &listener.tls else { continue };
             let is_web = listener.web_socket.is_some();
-            if let Err(error) = files.load(if is_web { ALPN_HTTP } else { ALPN_MQTT }) {
-                let reason = format!("{}: {error}", listener.url());
-                let origin = self.origin_of(listener).clone();
-                mistakes.push(ConfigError::Value { origin, key: "listeners", reason });
+            let url = listener.url();
+            match files.load(if is_web { ALPN_HTTP } else { ALPN_MQTT }) {
+                Ok(tls) => {
+                    let warnings = date_warnings(&tls).into_iter();
+                    let warnings =
+                        warnings.map(|words| told(format!("{url}: {words}")).to_string());
+                    self.warnings.extend(warnings);
+                }
+                Err(error) => self.mistakes.push(told(format!("{url}: {error}"))),
             }
         }
-        mistakes
     }
 }
 
@@ -81,13 +117,24 @@ mod tests {
 
     /// What is said of a configuration whose files are in a folder, without the folder's name.
     fn checked(folder: &TempDir, text: &str) -> Vec<String> {
+        let (mistakes, warnings) = looked_at(folder, text);
+        assert_eq!(warnings, [""; 0], "{text}");
+        mistakes
+    }
+
+    /// The same with warnings.
+    fn looked_at(folder: &TempDir, text: &str) -> (Vec<String>, Vec<String>) {
+        write(folder, "d.toml", &text.replace('@', &folder.path().display().to_string()));
+        let file = folder.path().join("d.toml");
+        let Checked { mistakes, warnings, .. } =
+            LoadedConfig::check(Some(&file), &BTreeMap::new(), &[]);
         let folder = folder.path().display().to_string();
-        let text = text.replace('@', &folder);
-        let loaded =
-            LoadedConfig::from_layers(Some((Path::new("d.toml"), &text)), &BTreeMap::new(), &[]);
-        let loaded = loaded.expect("legal");
-        let mistakes = loaded.check_files();
-        mistakes.iter().map(|error| error.to_string().replace(&folder, "@")).collect()
+        let without = |line: String| {
+            let line = line.replace(&format!("{folder}/d.toml"), "d.toml");
+            line.replace(&folder, "@")
+        };
+        let mistakes = mistakes.iter().map(|error| without(error.to_string())).collect();
+        (mistakes, warnings.into_iter().map(without).collect())
     }
 
     #[test]
@@ -166,5 +213,70 @@ mod tests {
         for (told, key) in told.iter().zip(keys) {
             assert!(told.contains(&format!(": {key}: ")), "{key}: {told}");
         }
+    }
+
+    #[test]
+    fn what_a_start_refuses_of_places_and_sizes_is_told() {
+        let folder = TempDir::new().expect("a folder");
+        write(&folder, "file", "");
+        let socket = "listeners = ['unix://@/SOCKET']";
+        for (text, start, end) in [
+            (
+                socket.replace("SOCKET", "missing/d.sock"),
+                "d.toml:1: listeners: unix://@/missing/d.sock can't be opened: ",
+                "; there is no such folder: make it, or choose another one",
+            ),
+            (
+                socket.replace("SOCKET", "file/d.sock"),
+                "d.toml:1: listeners: unix://@/file/d.sock can't be opened: ",
+                "; a file is in the place of its folder: choose another one",
+            ),
+            (
+                socket.replace("SOCKET", "file"),
+                "d.toml:1: listeners: unix://@/file can't be opened: ",
+                "the file is no socket: choose another one",
+            ),
+            (
+                "listeners = ['unix://@/d.sock',\n'unix://@/d.sock?mode=0660']".to_owned(),
+                "d.toml:2: listeners: unix://@/d.sock can't be opened beside unix://@/d.sock",
+                "; give one of them another path",
+            ),
+            (
+                "listeners = ['mqtt://127.0.0.1:7',\n'ws://127.0.0.1:7']".to_owned(),
+                "d.toml:2: listeners: ws://127.0.0.1:7 can't be opened beside mqtt://127.0.0.1:7",
+                "; give one of them another port",
+            ),
+            (
+                "[memory]\nmax = 4".to_owned(),
+                "d.toml:2: memory.max: 4 bytes are less than a broker needs for itself",
+                "; or 0 for any amount",
+            ),
+        ] {
+            let [told] = &checked(&folder, &text)[..] else { panic!("{text}: one mistake") };
+            assert!(told.starts_with(start) && told.ends_with(end), "{told}");
+        }
+        let names = || fs::read_dir(folder.path()).expect("a folder").count();
+        let before = names();
+        assert_eq!(checked(&folder, &socket.replace("SOCKET", "d.sock")), [""; 0]);
+        assert_eq!(names(), before, "nothing is made");
+    }
+
+    #[test]
+    fn a_certificate_that_has_ended_is_warned_of() {
+        let folder = TempDir::new().expect("a folder");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let names = vec!["localhost".to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).expect("parameters");
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let certificate = params.self_signed(&key).expect("a certificate");
+        write(&folder, "certificate", &certificate.pem());
+        write(&folder, "key", &key.serialize_pem());
+        let text = "listeners = ['mqtts://127.0.0.1?certificate=@/certificate&key=@/key']";
+        let (mistakes, warnings) = looked_at(&folder, text);
+        assert_eq!(mistakes, [""; 0]);
+        let [told] = &warnings[..] else { panic!("one warning: {warnings:?}") };
+        let expected = "d.toml:1: listeners: mqtts://127.0.0.1:8883: @/certificate: a certificate \
+                        has ended at Jan  1 00:00:00 2020";
+        assert!(told.starts_with(expected), "{told}");
     }
 }

@@ -38,6 +38,8 @@ mod worker;
 
 #[cfg(feature = "server")]
 pub use auth::{HttpFileError, KeyFileError, PasswordFileError};
+#[cfg(feature = "server")]
+pub use check::Checked;
 pub use config::{Limits, QueuePolicy};
 #[cfg(feature = "server")]
 pub use server::{Broker, Builder, ReloadError, StartError};

@@ -31,6 +31,6 @@ pub mod tools;
 
 pub use encoding::Damage;
 pub use loss::{Loss, Note};
-pub use open::{FORMAT, OpenError};
+pub use open::{FORMAT, OpenError, look};
 pub use recovery::{Found, Problem};
 pub use storage::{Ending, FileStorage, FileStore, Options};

@@ -11,6 +11,7 @@
 //! probe         written to see whether a disk that failed has room again
 //! ```
 
+use rustix::fs::Access;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -142,9 +143,7 @@ impl Folder {
         named.map_err(at(&lock_path))?;
         let mut folder = Self { path: path.into(), is_new: false, _lock: Arc::new(lock) };
         folder.is_new = folder.check_format()?;
-        if folder.path.join(PARTIAL).exists() {
-            return Err(OpenError::Partial { folder: folder.path });
-        }
+        check_whole(&folder.path)?;
         Ok(folder)
     }
 
@@ -167,27 +166,13 @@ impl Folder {
 
     /// Whether there was none yet.
     fn check_format(&self) -> Result<bool, OpenError> {
-        let path = self.path.join("format");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let is_written = write_synced(&path, &format!("dunlin-store {FORMAT}\n"));
-                return match is_written {
-                    Ok(()) => Ok(true),
-                    Err(source) => Err(OpenError::Io { path, source }),
-                };
-            }
-            Err(source) => return Err(OpenError::Io { path, source }),
-        };
-        let found = text.trim().strip_prefix("dunlin-store ").and_then(|found| found.parse().ok());
-        match found {
-            Some(FORMAT) => Ok(false),
-            Some(found) if found > FORMAT => {
-                Err(OpenError::Newer { folder: self.path.clone(), found })
-            }
-            // Formats before the first don't exist; those before a later one are migrated here.
-            _ => Err(OpenError::Format { path }),
+        let is_new = lacks_format(&self.path)?;
+        if is_new {
+            let path = self.path.join("format");
+            let written = write_synced(&path, &format!("dunlin-store {FORMAT}\n"));
+            written.map_err(|source| OpenError::Io { path, source })?;
         }
+        Ok(is_new)
     }
 
     /// Makes the folders of files that have messages in them for this user alone, so that nobody else
@@ -200,11 +185,7 @@ impl Folder {
     /// Refuses a folder whose database is not there, though something was stored in it: the folder
     /// of another volume that is not mounted looks so.
     pub(crate) fn check_database(&self) -> Result<(), OpenError> {
-        match had_store(&self.path) {
-            Ok(false) => Ok(()),
-            Ok(true) => Err(OpenError::Gone { folder: self.path.clone() }),
-            Err(source) => Err(OpenError::Io { path: self.database(), source }),
-        }
+        check_database(&self.path)
     }
 
     /// Says that an import begins, or has come to its end.
@@ -233,6 +214,91 @@ impl Folder {
         let (commit, check) = text.trim().split_once(' ')?;
         let (commit, check): (u64, u64) = (commit.parse().ok()?, check.parse().ok()?);
         (check == !commit).then_some(commit)
+    }
+}
+
+/// Looks whether [`FileStorage::open`](crate::FileStorage::open) could take a folder, or make it, and
+/// changes nothing. What is in the database is not looked at.
+///
+/// # Errors
+/// Why it could not; [`OpenError::InUse`] while another process uses it.
+pub fn look(path: impl AsRef<Path>) -> Result<(), OpenError> {
+    let path = path.as_ref();
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            let source = io::ErrorKind::NotADirectory.into();
+            return Err(OpenError::Io { path: path.into(), source });
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return look_above(path),
+        Err(source) => return Err(OpenError::Io { path: path.into(), source }),
+    }
+    look_for(path, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK)?;
+    let lock_path = path.join("lock");
+    match File::open(&lock_path) {
+        // Shared, so that two that look do not take each other for a broker.
+        Ok(mut lock) => match lock.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenError::InUse { folder: path.into(), user: user(&mut lock) });
+            }
+            Err(TryLockError::Error(source)) => {
+                return Err(OpenError::Io { path: lock_path, source });
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(source) => return Err(OpenError::Io { path: lock_path, source }),
+    }
+    lacks_format(path)?;
+    check_whole(path)?;
+    check_database(path)
+}
+
+/// Looks whether a folder could be made where there is none.
+fn look_above(path: &Path) -> Result<(), OpenError> {
+    let above = path.ancestors().skip(1);
+    let mut above =
+        above.map(|path| if path.as_os_str().is_empty() { Path::new(".") } else { path });
+    let nearest = above.find(|path| path.exists());
+    nearest.map_or(Ok(()), |path| look_for(path, Access::WRITE_OK | Access::EXEC_OK))
+}
+
+fn look_for(path: &Path, access: Access) -> Result<(), OpenError> {
+    let granted = rustix::fs::access(path, access);
+    granted.map_err(|error| OpenError::Io { path: path.into(), source: error.into() })
+}
+
+/// Whether a folder has no store, so that one can begin there.
+fn lacks_format(folder: &Path) -> Result<bool, OpenError> {
+    let path = folder.join("format");
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(source) => return Err(OpenError::Io { path, source }),
+    };
+    let found = text.trim().strip_prefix("dunlin-store ").and_then(|found| found.parse().ok());
+    match found {
+        Some(FORMAT) => Ok(false),
+        Some(found) if found > FORMAT => Err(OpenError::Newer { folder: folder.into(), found }),
+        // Formats before the first don't exist; those before a later one are migrated here.
+        _ => Err(OpenError::Format { path }),
+    }
+}
+
+/// Refuses a part of an import that did not come to its end.
+fn check_whole(folder: &Path) -> Result<(), OpenError> {
+    match folder.join(PARTIAL).exists() {
+        true => Err(OpenError::Partial { folder: folder.into() }),
+        false => Ok(()),
+    }
+}
+
+/// As [`Folder::check_database`].
+fn check_database(folder: &Path) -> Result<(), OpenError> {
+    match had_store(folder) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(OpenError::Gone { folder: folder.into() }),
+        Err(source) => Err(OpenError::Io { path: folder.join("database"), source }),
     }
 }
 

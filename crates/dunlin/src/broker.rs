@@ -1,12 +1,12 @@
 //! `dunlin broker`: the broker in the foreground.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, causes};
 use crate::output::print;
 use clap::{Args, ValueEnum};
 use dunlin_broker::config::{self, Config, ConfigError, Flag, Listener, LoadedConfig};
 use dunlin_broker::core::Durability;
-use dunlin_broker::{Broker, StartError};
-use dunlin_store::FileStorage;
+use dunlin_broker::{Broker, Checked, StartError};
+use dunlin_store::{FileStorage, OpenError};
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
@@ -46,8 +46,8 @@ pub(crate) struct BrokerArgs {
     /// Set any other setting; repeat for more: --set limits.packet_size_max=1MiB
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
-    /// Check the configuration and the files that it names, print it with where each value comes
-    /// from, and exit
+    /// Check the configuration and the files and folders that it names, print it with where each
+    /// value comes from, and exit; changes nothing, and may be done beside a broker that runs
     #[arg(long)]
     check: bool,
     /// Print a configuration file with every setting, explained, at its default, and exit;
@@ -108,7 +108,7 @@ impl BrokerArgs {
         let loaded =
             LoadedConfig::load(file, &environment, &flags).map_err(|mistake| wrong(&mistake))?;
         let filter = log_filter(&loaded).map_err(|mistake| wrong(&mistake))?;
-        warn(&loaded);
+        warn(&loaded.warnings());
         start_logging(filter);
         serve(loaded.config)
     }
@@ -156,10 +156,28 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 }
 
 /// Shows a configuration, or all mistakes of it.
-fn check((loaded, mut mistakes): (LoadedConfig, Vec<ConfigError>)) -> Result<(), Failure> {
+fn check(checked: Checked) -> Result<(), Failure> {
+    let Checked { loaded, mut mistakes, mut warnings, .. } = checked;
     mistakes.extend(log_filter(&loaded).err());
+    if let Some(folder) = &loaded.config.data {
+        let told = |reason| {
+            let (origin, key) = (loaded.origin("data").clone(), "data");
+            ConfigError::Value { origin, key, reason }
+        };
+        match dunlin_store::look(folder) {
+            Ok(()) => {}
+            // It may well be the broker that is to take up this configuration.
+            Err(OpenError::InUse { user, .. }) => {
+                let folder = folder.display();
+                let reason =
+                    format!("{folder} is in use by {user}; no other broker can start there");
+                warnings.push(told(reason).to_string());
+            }
+            Err(error) => mistakes.push(told(causes(&error))),
+        }
+    }
     if mistakes.is_empty() {
-        warn(&loaded);
+        warn(&warnings);
         return print(&loaded.to_toml());
     }
     // Each in a line of its own, which begins like the first.
@@ -171,8 +189,8 @@ fn wrong(mistake: &ConfigError) -> Failure {
     Failure::usage(mistake.to_string())
 }
 
-fn warn(loaded: &LoadedConfig) {
-    for warning in loaded.warnings() {
+fn warn(warnings: &[String]) {
+    for warning in warnings {
         eprintln!("warning: {warning}");
     }
 }

@@ -11,7 +11,7 @@ use super::{Endpoint, Network, SocketFile, WebSocketListener};
 use crate::core::Durability;
 use dunlin_identity::certificate::CertificateField;
 use dunlin_transport::tls::{ClientCertificate, ServerFiles};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 /// One address that clients connect to; prints as its URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +131,22 @@ impl Listener {
         files.is_some_and(|files| files.client_certificate != ClientCertificate::None)
     }
 
+    /// Whether both can't be open at the same time.
+    pub(super) fn collides_with(&self, other: &Self) -> bool {
+        match (&self.endpoint, &other.endpoint) {
+            (Endpoint::Address(own), Endpoint::Address(others)) => {
+                // Datagrams have ports of their own, and 0 is any that is free.
+                let is_same_port = own.port() == others.port() && own.port() != 0;
+                let is_same_kind = self.is_quic == other.is_quic;
+                let (own_ip, other_ip) = (own.ip(), others.ip());
+                let overlap = own == others || covers(own_ip, other_ip) || covers(other_ip, own_ip);
+                is_same_port && is_same_kind && overlap
+            }
+            (Endpoint::Socket(own), Endpoint::Socket(others)) => own.path == others.path,
+            _ => false,
+        }
+    }
+
     /// Whether others than this machine can reach it, and what they send can be read on the way.
     pub(super) fn is_plaintext(&self) -> bool {
         !self.is_within() && self.tls.is_none()
@@ -150,6 +166,11 @@ impl Listener {
     pub(crate) fn is_local(&self) -> bool {
         self.is_within() && self.proxy_from.is_empty()
     }
+}
+
+/// Whether what is bound to the first address gets what is sent to the second.
+fn covers(all: IpAddr, one: IpAddr) -> bool {
+    all.is_unspecified() && (all.is_ipv6() || one.to_canonical().is_ipv4())
 }
 
 impl Default for Listener {

@@ -284,6 +284,30 @@ impl LoadedConfig {
             let reason = reason.to_owned();
             mistakes.push(ConfigError::Value { origin, key, reason });
         }
+        if let Some(reason) = self.config.memory.mistake() {
+            let (origin, key) = (self.origin("memory.max").clone(), "memory.max");
+            mistakes.push(ConfigError::Value { origin, key, reason });
+        }
+        mistakes.extend(self.collisions());
+        mistakes
+    }
+
+    /// Listeners that can't be open beside one before them.
+    fn collisions(&self) -> Vec<ConfigError> {
+        let listeners = &self.config.listeners;
+        let mut mistakes = Vec::new();
+        for (nth, listener) in listeners.iter().enumerate() {
+            let mut before = listeners.iter().take(nth);
+            let Some(first) = before.find(|first| first.collides_with(listener)) else { continue };
+            let (origin, key) = (self.origin_of(listener).clone(), "listeners");
+            let what = if listener.address().is_some() { "port" } else { "path" };
+            let (second, first) = (listener.url(), first.url());
+            let reason = format!(
+                "{second} can't be opened beside {first}, as both would have the same address; give \
+                 one of them another {what}"
+            );
+            mistakes.push(ConfigError::Value { origin, key, reason });
+        }
         mistakes
     }
 

@@ -370,6 +370,48 @@ fn a_fault_of_a_listener_is_named_with_its_own_line() {
 }
 
 #[test]
+fn listeners_that_cannot_be_open_together_are_named() {
+    let quic = "quic://127.0.0.1:1?certificate=c&key=k";
+    for (first, second, collide) in [
+        ("mqtt://127.0.0.1:1", "ws://127.0.0.1:1", true),
+        ("mqtt://127.0.0.1:1", "mqtt://127.0.0.1:2", false),
+        ("mqtt://127.0.0.1:1", "mqtt://127.0.0.2:1", false),
+        ("mqtt://127.0.0.1:0", "mqtt://127.0.0.1:0", false),
+        ("mqtt://0.0.0.0:1", "mqtt://127.0.0.1:1", true),
+        ("mqtt://127.0.0.1:1", "mqtt://[::]:1", true),
+        ("mqtt://0.0.0.0:1", "mqtt://[::]:1", true),
+        ("mqtt://0.0.0.0:1", "mqtt://[::1]:1", false),
+        ("mqtt://[::1]:1", "mqtt://[::]:1", true),
+        ("mqtt://127.0.0.1:1", quic, false),
+        (quic, quic, true),
+        ("unix:///a", "unix:///a?mode=0660", true),
+        ("unix:///a", "unix:///b", false),
+        ("unix:///a", "mqtt://127.0.0.1:1", false),
+    ] {
+        if [first, second].contains(&quic) && !cfg!(feature = "quic") {
+            continue;
+        }
+        let text = format!("allow_anonymous = true\nlisteners = [\n'{first}',\n'{second}']");
+        let told = from_file(&text).err().map(|error| error.to_string());
+        assert_eq!(told.is_some(), collide, "{text}: {told:?}");
+        assert!(told.is_none_or(|told| told.starts_with("d.toml:4: listeners: ")), "{text}");
+    }
+}
+
+#[test]
+fn a_size_of_memory_without_its_unit_is_told_of() {
+    for (max, meant) in [("4", "4GiB"), ("64", "64GiB"), ("512", "512MiB"), ("8_000_000", "256MiB")]
+    {
+        let error = from_file(&format!("memory.max = {max}")).unwrap_err().to_string();
+        assert!(error.starts_with("d.toml:1: memory.max: "), "{error}");
+        assert!(error.contains(&format!("such as \"{meant}\"")), "{error}");
+    }
+    for max in ["0", "'16MiB'", "'4GiB'"] {
+        assert!(from_file(&format!("memory.max = {max}")).is_ok(), "{max}");
+    }
+}
+
+#[test]
 fn a_listener_with_tls_prints_as_what_it_was_read_from() {
     let text = "[[listeners]]\nurl = 'mqtts://0.0.0.0'\ncertificate = 'a b,c.pem'\nkey = 'k&%.pem'\n\
                 client_ca = 'ca.pem'\nold_crl = 'accept'\ncertificate_user = 'uri'\nproxy_from = '10.0.0.0/8 ::1'\ndurability = 'written'";

@@ -1,15 +1,12 @@
 //! The TLS of each listener as its files give it now: read again when they change or when somebody
 //! asks for it, and never replaced by something that is of no use.
 
+use super::dates::{self, Urgency, now_secs};
 use dunlin_transport::tls::{Dated, ServerFiles, ServerTls, TlsFileError, Validity};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// How long before something ends the log warns of it.
-const WARNED_BEFORE_SECS: i64 = 14 * 24 * 60 * 60;
 
 /// The TLS of one listener.
 #[derive(Debug)]
@@ -54,14 +51,6 @@ struct Stamp {
     changed: (i64, i64),
 }
 
-/// How near the end of something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Urgency {
-    Far,
-    Near,
-    Over,
-}
-
 impl Stamp {
     /// Nothing where there is no file.
     fn of(path: &Path) -> Option<Self> {
@@ -72,16 +61,6 @@ impl Stamp {
             modified: (metadata.mtime(), metadata.mtime_nsec()),
             changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
-    }
-}
-
-impl Urgency {
-    const fn of(until: i64, now: i64) -> Self {
-        match until.saturating_sub(now) {
-            ..0 => Self::Over,
-            0..WARNED_BEFORE_SECS => Self::Near,
-            _ => Self::Far,
-        }
     }
 }
 
@@ -211,33 +190,15 @@ impl Certificates {
     }
 
     fn tell_date(&self, validity: &Validity, urgency: Urgency, accepts_old_crl: bool) {
-        let (listener, path) = (&self.listener, validity.path.display());
-        match (validity.dated, urgency) {
-            (Dated::RevocationList, Urgency::Far) => {
-                tracing::info!(listener, "{path}: a newer revocation list is due at {validity}");
+        let listener = &self.listener;
+        let words = dates::words(validity, urgency, accepts_old_crl);
+        match (urgency, validity.dated) {
+            (Urgency::Far, _) => tracing::info!(listener, "{words}"),
+            (Urgency::Near, _) => tracing::warn!(listener, "{words}"),
+            (Urgency::Over, Dated::RevocationList) if accepts_old_crl => {
+                tracing::warn!(listener, "{words}");
             }
-            (Dated::RevocationList, Urgency::Near) => {
-                tracing::warn!(listener, "{path}: a newer revocation list is due soon: {validity}");
-            }
-            (Dated::RevocationList, Urgency::Over) if accepts_old_crl => tracing::warn!(
-                listener,
-                "{path}: a newer revocation list was due at {validity}; this one still counts, \
-                 since old_crl = accept"
-            ),
-            (Dated::RevocationList, Urgency::Over) => tracing::error!(
-                listener,
-                "{path}: a newer revocation list was due at {validity}; until it is there nobody \
-                 gets in by a certificate (old_crl = accept would let this one count)"
-            ),
-            (_, Urgency::Far) => {
-                tracing::info!(listener, "{path}: a certificate ends at {validity}");
-            }
-            (_, Urgency::Near) => {
-                tracing::warn!(listener, "{path}: a certificate ends soon: {validity}");
-            }
-            (_, Urgency::Over) => {
-                tracing::error!(listener, "{path}: a certificate has ended at {validity}");
-            }
+            (Urgency::Over, _) => tracing::error!(listener, "{words}"),
         }
     }
 }
@@ -265,9 +226,4 @@ pub(crate) fn earliest_end(certificates: &[Arc<Certificates>], dated: Dated) -> 
         of_kind.map(|validity| validity.until).min()
     });
     ends.min()
-}
-
-fn now_secs() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }

@@ -3,6 +3,7 @@
 //! here it delays other handshakes alone.
 
 mod certificates;
+mod dates;
 mod half_open;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,7 @@ mod waiting;
 mod watcher;
 
 pub(crate) use certificates::Certificates;
+pub(crate) use dates::date_warnings;
 pub(crate) use watcher::{Watcher, report};
 
 use crate::admission::Admission;

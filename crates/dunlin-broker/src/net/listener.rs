@@ -7,6 +7,7 @@ use crate::core::Durability;
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::Access;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind};
@@ -82,10 +83,7 @@ pub(crate) fn bind_file(file: &SocketFile) -> io::Result<Listening> {
         _ => {}
     }
     remove_unfinished(path);
-    // Nobody connects before its mode is right: until then it has another name.
-    let mut name = path.clone().into_os_string();
-    name.push(format!(".{}", std::process::id()));
-    let first = PathBuf::from(name);
+    let first = first_name(path);
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::unix(&first)?)?;
@@ -99,6 +97,33 @@ pub(crate) fn bind_file(file: &SocketFile) -> io::Result<Listening> {
             let _ = fs::remove_file(&first);
             Err(error)
         }
+    }
+}
+
+/// Nobody connects before the mode of a socket is right: until then it has another name.
+fn first_name(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push(format!(".{}", std::process::id()));
+    PathBuf::from(name)
+}
+
+/// Looks whether [`bind_file`] could succeed, and changes nothing. Whether somebody listens there is not
+/// looked at.
+///
+/// # Errors
+/// As there.
+pub(crate) fn look_at_file(file: &SocketFile) -> io::Result<()> {
+    let path = &file.path;
+    SockAddr::unix(first_name(path))?;
+    let folder = path.parent().unwrap_or(path);
+    if !fs::metadata(folder)?.is_dir() {
+        return Err(ErrorKind::NotADirectory.into());
+    }
+    rustix::fs::access(folder, Access::WRITE_OK | Access::EXEC_OK)?;
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.file_type().is_socket() => Err(ErrorKind::AddrInUse.into()),
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -43,11 +43,7 @@ impl Bound {
             Endpoint::Address(address) => bind(*address),
             Endpoint::Socket(file) => bind_file(file),
         };
-        let socket = socket.map_err(|source| StartError::Listen {
-            listener: listener.url(),
-            hint: hint(&listener.endpoint, &source),
-            source,
-        })?;
+        let socket = socket.map_err(|source| StartError::listen(listener, source))?;
         let web_socket =
             web_socket.map(|web_socket| Arc::new(web_socket.policy(listener.is_local())));
         let durability = listener.durability.unwrap_or(durability);
@@ -82,23 +78,5 @@ impl Bound {
     /// Whether something comes before MQTT.
     pub(super) const fn has_handshake(&self) -> bool {
         self.tls.is_some() || self.web_socket.is_some() || !self.proxies.is_empty()
-    }
-}
-
-fn hint(endpoint: &Endpoint, error: &io::Error) -> &'static str {
-    match (endpoint, error.kind()) {
-        (Endpoint::Socket(_), io::ErrorKind::AddrInUse) => {
-            "; another program listens there, or the file is no socket: choose another one"
-        }
-        (Endpoint::Socket(_), io::ErrorKind::PermissionDenied) => {
-            "; let the broker's user write to the folder and the file"
-        }
-        (Endpoint::Socket(_), io::ErrorKind::NotFound) => "; there is no such folder",
-        (_, io::ErrorKind::AddrInUse) => "; another program listens there, choose another port",
-        (_, io::ErrorKind::PermissionDenied) => {
-            "; ports below 1024 need rights, choose a higher one"
-        }
-        (_, io::ErrorKind::AddrNotAvailable) => "; this machine has no such address",
-        _ => "",
     }
 }

@@ -1,6 +1,7 @@
 //! Why a broker doesn't start, or doesn't take up files that were read again.
 
 use crate::auth::{HttpFileError, KeyFileError, PasswordFileError};
+use crate::config::{Endpoint, Listener};
 use crate::rights::RightsFileError;
 use dunlin_transport::tls::TlsFileError;
 use std::io;
@@ -74,6 +75,37 @@ pub enum StartError {
     /// The system gave no thread, or no way to wait for events.
     #[error("a worker can't be started")]
     Worker(#[source] io::Error),
+}
+
+impl StartError {
+    /// A listener can't be opened, with what may help.
+    pub(crate) fn listen(listener: &Listener, source: io::Error) -> Self {
+        let hint = hint(&listener.endpoint, &source);
+        Self::Listen { listener: listener.url(), hint, source }
+    }
+}
+
+fn hint(endpoint: &Endpoint, error: &io::Error) -> &'static str {
+    match (endpoint, error.kind()) {
+        (Endpoint::Socket(_), io::ErrorKind::AddrInUse) => {
+            "; another program listens there, or the file is no socket: choose another one"
+        }
+        (Endpoint::Socket(_), io::ErrorKind::PermissionDenied) => {
+            "; let the broker's user write to the folder and the file"
+        }
+        (Endpoint::Socket(_), io::ErrorKind::NotFound) => {
+            "; there is no such folder: make it, or choose another one"
+        }
+        (Endpoint::Socket(_), io::ErrorKind::NotADirectory) => {
+            "; a file is in the place of its folder: choose another one"
+        }
+        (_, io::ErrorKind::AddrInUse) => "; another program listens there, choose another port",
+        (_, io::ErrorKind::PermissionDenied) => {
+            "; ports below 1024 need rights, choose a higher one"
+        }
+        (_, io::ErrorKind::AddrNotAvailable) => "; this machine has no such address",
+        _ => "",
+    }
 }
 
 /// Why not all files were taken up that were read again; the first of the causes.

@@ -1,7 +1,7 @@
 //! One thing at a time.
 
 use super::*;
-use crate::{OpenError, tools};
+use crate::{OpenError, look, tools};
 use dunlin_protocol::codec::PacketIdentifier;
 
 #[test]
@@ -68,6 +68,46 @@ fn a_folder_is_used_by_one() {
     assert!(matches!(&error, OpenError::InUse { user, .. } if user.contains(&process)), "{error}");
     drop(storage);
     open(folder.path());
+}
+
+#[test]
+fn who_looks_at_a_folder_is_told_what_opening_it_would_and_changes_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("above/data");
+    look(&path).expect("it can be made");
+    assert!(!folder.path().join("above").exists());
+    std::fs::write(folder.path().join("file"), "").expect("a file");
+    for place in ["file", "file/data"] {
+        let error = look(folder.path().join(place)).expect_err("no folder");
+        assert!(error.to_string().contains("a folder is needed"), "{error}");
+    }
+    let storage = open(&path);
+    let error = look(&path).expect_err("it is in use");
+    let process = std::process::id().to_string();
+    assert!(matches!(&error, OpenError::InUse { user, .. } if user.contains(&process)), "{error}");
+    drop(storage);
+    let listing = || {
+        let entries = std::fs::read_dir(&path).expect("a folder");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        let lock = std::fs::read_to_string(path.join("lock")).expect("a file");
+        (names.collect::<std::collections::BTreeSet<_>>(), lock)
+    };
+    std::fs::write(path.join("lock"), "who was here before\n").expect("a file");
+    let before = listing();
+    look(&path).expect("nobody uses it");
+    assert_eq!(listing(), before);
+    let write = |name: &str, text: &str| std::fs::write(path.join(name), text).expect("a file");
+    write("partial", "");
+    let error = look(&path).expect_err("a part");
+    assert!(matches!(error, OpenError::Partial { .. }), "{error}");
+    std::fs::remove_file(path.join("partial")).expect("it is there");
+    write("progress", "");
+    std::fs::remove_dir_all(path.join("database")).expect("it is there");
+    let error = look(&path).expect_err("half a store");
+    assert!(matches!(error, OpenError::Gone { .. }), "{error}");
+    write("format", "dunlin-store 2\n");
+    let error = look(&path).expect_err("too new");
+    assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Settings from all sides, and what a mistake is answered with.
 
+use crate::broker::Broker;
 use crate::passwd::passwd;
 use crate::program::{Ended, command, run};
 use rcgen::{
@@ -67,6 +68,7 @@ fn the_configuration_to_copy_is_one() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let text = configuration.replace("/etc/dunlin", folder.path().to_str().unwrap());
+    let text = text.replace("/var/lib/dunlin", path("data").to_str().unwrap());
     fs::write(path("d.toml"), text).unwrap();
     let check = || run(&["--check", "--config", path("d.toml").to_str().unwrap()]);
     // All files are told of that are not there; of a listener the first.
@@ -189,6 +191,30 @@ fn check_names_all_mistakes_in_their_order() {
     for (told, (start, end)) in told.into_iter().zip(expected) {
         assert!(told.starts_with(&format!("error: {start}")) && told.ends_with(end), "{told}");
     }
+}
+
+#[test]
+fn check_looks_at_the_data_folder_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("file"), "").unwrap();
+    let ended = run(&["--check", "--data", &path("file")]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""), "{ended:?}");
+    let start =
+        format!("error: --data: {} can't be used (a folder is needed, and a file", path("file"));
+    assert!(ended.stderr.starts_with(&start) && ended.stderr.lines().count() == 1, "{ended:?}");
+    let ended = run(&["--check", "--data", &path("above/data")]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+    assert!(!folder.path().join("above").exists());
+    let broker = Broker::start(&["--data", &path("data")]);
+    let ended = run(&["--check", "--data", &path("data")]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let start = format!("warning: --data: {} is in use by process ", path("data"));
+    assert!(ended.stderr.starts_with(&start) && ended.stderr.lines().count() == 1, "{ended:?}");
+    broker.running.signal("TERM");
+    assert_eq!(broker.running.end().code, Some(0));
+    let ended = run(&["--check", "--data", &path("data")]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
 }
 
 #[test]
