@@ -130,7 +130,7 @@ impl Builder {
     pub fn start(self) -> Result<Broker, StartError> {
         let config = self.config;
         if let Some(listener) = config.exposed_listener() {
-            return Err(StartError::Exposed { listener: listener.to_string() });
+            return Err(StartError::Exposed { listener: Box::new(listener.clone()) });
         }
         if let Some(listener) = config.closed_listener() {
             return Err(StartError::NobodyAllowed(listener.to_string()));

@@ -162,6 +162,35 @@ impl Listener {
         !self.is_local() && !self.knows_its_clients()
     }
 
+    /// Where there is an exposed listener: what is wrong, and what the operator can do.
+    pub(crate) fn exposure(&self) -> String {
+        let url = self.url();
+        let reach = match self.is_within() {
+            true => "serves a proxy, by which other machines reach it",
+            false => "can be reached from other machines",
+        };
+        let secure = if self.web_socket.is_some() { "wss" } else { "mqtts" };
+        let known = match &self.tls {
+            None if self.is_within() => {
+                format!("an auth.password_file, or {secure}:// with a client_ca")
+            }
+            None => format!("an auth.password_file or a client_ca, either with {secure}://"),
+            Some(_) if self.asks_for_certificates() => {
+                "an auth.password_file, or without client_certificate = optional".to_owned()
+            }
+            Some(_) => "an auth.password_file or a client_ca".to_owned(),
+        };
+        let elsewhere = match (self.is_within(), self.proxy_from.is_empty()) {
+            (true, _) => "leave its proxy_from out",
+            (false, true) => "listen on 127.0.0.1",
+            (false, false) => "listen on 127.0.0.1 without proxy_from",
+        };
+        format!(
+            "listener {url} {reach}, and anyone could connect; say who may by {known}, {elsewhere}, \
+             or set allow_anonymous = true (or --allow-anonymous) if that is meant"
+        )
+    }
+
     /// Whether only this machine can reach it, and no proxy stands for others.
     pub(crate) fn is_local(&self) -> bool {
         self.is_within() && self.proxy_from.is_empty()

@@ -100,16 +100,12 @@ pub enum ConfigError {
     },
     /// Others than this machine could connect, and nobody said whether they may without
     /// credentials.
-    #[error(
-        "{origin}: listener {listener} can be reached from other machines, and anyone could \
-         connect; set allow_anonymous = true (or --allow-anonymous) if that is meant, or listen \
-         on 127.0.0.1"
-    )]
+    #[error("{origin}: {}", listener.exposure())]
     Exposed {
         /// Where the listener is set.
         origin: Origin,
         /// The listener.
-        listener: String,
+        listener: Box<Listener>,
     },
     /// Passwords would come from other machines for all to read.
     #[error(
@@ -257,7 +253,8 @@ impl LoadedConfig {
     pub(crate) fn compare(&self) -> Vec<ConfigError> {
         let mut mistakes = Vec::new();
         if let Some(listener) = self.config.exposed_listener() {
-            let (origin, listener) = (self.origin_of(listener).clone(), listener.url());
+            let origin = self.origin_of(listener).clone();
+            let listener = Box::new(listener.clone());
             mistakes.push(ConfigError::Exposed { origin, listener });
         }
         if let Some(listener) = self.config.plaintext_listener() {

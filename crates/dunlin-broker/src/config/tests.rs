@@ -341,8 +341,8 @@ fn a_mistake_in_a_listener_is_named_with_its_line_and_its_mend() {
     check_mistake(
         &listener("mqtt://0.0.0.0:1883"),
         "d.toml:2: listener mqtt://0.0.0.0:1883 can be reached from other machines, and anyone \
-         could connect; set allow_anonymous = true (or --allow-anonymous) if that is meant, or \
-         listen on 127.0.0.1",
+         could connect; say who may by an auth.password_file or a client_ca, either with mqtts://, \
+         listen on 127.0.0.1, or set allow_anonymous = true (or --allow-anonymous) if that is meant",
     );
 }
 
@@ -367,6 +367,51 @@ fn a_fault_of_a_listener_is_named_with_its_own_line() {
     let file = Some((Path::new("d.toml"), array));
     let error = LoadedConfig::from_layers(file, &BTreeMap::new(), &flags).unwrap_err().to_string();
     assert!(error.starts_with("--listen: listener mqtt://0.0.0.0:2 "), "{error}");
+}
+
+#[test]
+fn who_could_come_in_by_a_listener_and_what_keeps_them_out_is_told() {
+    let tls = "mqtts://0.0.0.0?certificate=c&key=k";
+    let optional = format!("{tls}&client_ca=a&client_certificate=optional");
+    let proxied = "mqtt://127.0.0.1?proxy_from=127.0.0.1";
+    for (url, reach, mend) in [
+        (
+            proxied,
+            "serves a proxy, by which other machines reach it",
+            "an auth.password_file, or mqtts:// with a client_ca, leave its proxy_from out, or set",
+        ),
+        (
+            "ws://[::]?proxy_from=10.0.0.0/8",
+            "can be reached from other machines",
+            "an auth.password_file or a client_ca, either with wss://, listen on 127.0.0.1 without \
+             proxy_from, or set",
+        ),
+        (
+            tls,
+            "can be reached from other machines",
+            "an auth.password_file or a client_ca, listen on 127.0.0.1, or set",
+        ),
+        (
+            &*optional,
+            "can be reached from other machines",
+            "an auth.password_file, or without client_certificate = optional, listen on 127.0.0.1, \
+             or set",
+        ),
+    ] {
+        let error = from_file(&format!("listeners = ['{url}']")).expect_err(url).to_string();
+        let expected = format!("{reach}, and anyone could connect; say who may by {mend} allow_");
+        assert!(error.contains(&expected), "{error}");
+    }
+    // What it names helps.
+    for mended in [
+        format!("listeners = ['{proxied}']\nauth.password_file = 'p'"),
+        format!("listeners = ['{tls}']\nauth.password_file = 'p'"),
+        format!("listeners = ['{tls}&client_ca=a']"),
+        format!("listeners = ['{proxied}']\nallow_anonymous = true"),
+        "listeners = ['mqtt://127.0.0.1']".to_owned(),
+    ] {
+        from_file(&mended).unwrap_or_else(|error| panic!("{mended}: {error}"));
+    }
 }
 
 #[test]
@@ -484,8 +529,8 @@ fn a_mistake_in_the_environment_or_a_flag_is_named() {
         &[("DUNLIN_LISTEN", "mqtt://127.0.0.1:1,mqtt://[::]:2")],
         &[],
         "DUNLIN_LISTEN: listener mqtt://[::]:2 can be reached from other machines, and anyone \
-         could connect; set allow_anonymous = true (or --allow-anonymous) if that is meant, or \
-         listen on 127.0.0.1",
+         could connect; say who may by an auth.password_file or a client_ca, either with mqtts://, \
+         listen on 127.0.0.1, or set allow_anonymous = true (or --allow-anonymous) if that is meant",
     );
 }
 

@@ -11,13 +11,10 @@ use std::io;
 #[non_exhaustive]
 pub enum StartError {
     /// A listener that others can reach, and nobody said that they are welcome.
-    #[error(
-        "{listener} can be reached from other machines, and clients are not asked who they are; \
-         if that is wanted, say allow_anonymous = true (--allow-anonymous)"
-    )]
+    #[error("{}", listener.exposure())]
     Exposed {
         /// The listener.
-        listener: String,
+        listener: Box<Listener>,
     },
     /// Anonymous clients are turned away, and there is no other way to come in.
     #[error(

@@ -124,8 +124,8 @@ fn mistakes_are_one_line_and_exit_code_2() {
     refused(
         &["--listen", "mqtt://0.0.0.0:0"],
         "--listen: listener mqtt://0.0.0.0:0 can be reached from other machines, and anyone could \
-         connect; set allow_anonymous = true (or --allow-anonymous) if that is meant, or listen \
-         on 127.0.0.1",
+         connect; say who may by an auth.password_file or a client_ca, either with mqtts://, listen \
+         on 127.0.0.1, or set allow_anonymous = true (or --allow-anonymous) if that is meant",
     );
     refused(
         &["--listen", "mqtts://127.0.0.1"],
