@@ -1,6 +1,7 @@
 //! How often the log says the same: whoever knocks a thousand times a second must not fill a disk.
 
 use crate::core::LimitCause;
+use crate::net::Foreign;
 use dunlin_protocol::codec::ReasonCode;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant as Clock};
@@ -53,7 +54,11 @@ pub(crate) enum Cause {
     /// Its certificate does not let it in.
     Certificate,
     /// It speaks something else than its listener.
-    Foreign,
+    Foreign(Foreign),
+    /// It is a proxy by its address, and does not say for whom it connects.
+    ProxyHeader,
+    /// It is no proxy by its address, where proxies alone are served.
+    Stranger,
     /// The system could not let it in.
     System,
 }
@@ -103,6 +108,8 @@ mod tests {
             Cause::Statement("MQTT-3.1.0-1"),
             Cause::Statement("MQTT-3.1.0-2"),
             Cause::Ended(ReasonCode::QuotaExceeded),
+            Cause::Foreign(Foreign::Tls),
+            Cause::Foreign(Foreign::ProxyHeader),
         ] {
             assert_eq!(rates.admit(now, other), Some(0), "{other:?}");
         }

@@ -18,7 +18,7 @@ use crate::core::{
     ConnectingClient, ConnectionKey, Core, Durability, Output, RecordNumber, WorkerNumber,
 };
 use crate::log_rate::{Cause, LogRates};
-use crate::net::{Acceptor, Socket};
+use crate::net::{Acceptor, Foreign, Socket};
 use crate::pressure::Gauge;
 use crate::store::Store;
 use bytes::BytesMut;
@@ -374,21 +374,29 @@ impl Worker {
         self.write(now, key);
     }
 
+    /// Says who came to a listener that is not for it.
+    fn tell_foreign(&mut self, key: ConnectionKey, foreign: Foreign) {
+        let Some(socket) = socket_of(&mut self.sockets, key) else { return };
+        let admitted = self.told.admit(Clock::now(), Cause::Foreign(foreign));
+        let Some(unsaid) = admitted else { return };
+        let listener = self.parts.urls.get(usize::from(socket.listener)).map(|url| &**url);
+        let peer = socket.transport.peer();
+        tracing::warn!(peer, listener, unsaid, "{foreign}");
+    }
+
     /// Says why a connection ended; loudly when its Client broke the protocol, since an MQTT 3.x
     /// Client can't be told, but not any number of times.
     fn log_end(&mut self, key: ConnectionKey) {
         let socket = socket_of(&mut self.sockets, key);
         let Some(socket) = socket else { return };
-        let (listener, foreign) = (usize::from(socket.listener), socket.foreign);
-        let (peer, is_refused) = (socket.transport.peer(), socket.is_refused);
+        let (is_refused, foreign) = (socket.is_refused, socket.foreign);
+        let peer = socket.transport.peer();
         if self.tell_turned_away(key, &peer) {
             return;
         }
         match self.parts.core.end(key) {
             Some(ConnectionEnd::Violation(_)) if let Some(foreign) = foreign => {
-                let Some(unsaid) = self.told.admit(Clock::now(), Cause::Foreign) else { return };
-                let listener = self.parts.urls.get(listener).map(|url| &**url);
-                tracing::warn!(peer, listener, unsaid, "{foreign}");
+                self.tell_foreign(key, foreign);
             }
             Some(ConnectionEnd::Violation(violation)) => {
                 let statement = violation.statement();

@@ -20,6 +20,8 @@ pub(super) struct HalfOpen {
     pub(super) transport: Transport,
     /// How much of a PROXY header has come, while there has to be one.
     pub(super) proxy_header: Option<usize>,
+    /// Whether what comes next was looked at, which must be no PROXY header.
+    pub(super) was_seen: bool,
     /// The TLS that follows, until it begins: a session is large.
     pub(super) tls: Option<Arc<Certificates>>,
     pub(super) upgrade: Option<Upgrade>,
@@ -87,6 +89,16 @@ impl HalfOpen {
                         return Ok(Progress::Announced);
                     }
                 }
+            }
+        }
+        if !self.was_seen && (self.tls.is_some() || self.upgrade.is_some()) {
+            match self.transport.begins_with_proxy_header()? {
+                None => return Ok(Progress::Waits),
+                Some(true) => {
+                    let foreign = Foreign::proxy_header(self.transport.is_proxied());
+                    return Err(io::Error::other(foreign));
+                }
+                Some(false) => self.was_seen = true,
             }
         }
         if let Some(certificates) = self.tls.take() {

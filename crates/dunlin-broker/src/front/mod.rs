@@ -20,6 +20,7 @@ use crate::core::LimitCause;
 use crate::log_rate::{Cause, LogRates};
 use crate::net::{Acceptance, Acceptor, Foreign, Stream, Transport, network_of};
 use crate::worker::{Opened, Peer, WorkerMessage};
+use dunlin_transport::proxy_header::ProxyHeaderError;
 use dunlin_transport::tls::{HEADROOM, TlsError};
 use dunlin_transport::websocket::upgrade::{Policy, Refusal};
 use half_open::{HalfOpen, Progress, Upgrade};
@@ -27,7 +28,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, ErrorKind};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
@@ -271,7 +272,7 @@ impl Front {
                         if !proxies.is_empty()
                             && !proxies.iter().any(|proxies| proxies.contains(peer.ip()))
                         {
-                            tracing::debug!(%peer, "a stranger came where proxy_from lets proxies in");
+                            self.tell_stranger(at, peer);
                             continue;
                         }
                         // All come from the proxy.
@@ -418,6 +419,7 @@ impl Front {
         HalfOpen {
             transport: Transport::plain(stream),
             proxy_header: (!proxies.is_empty()).then_some(0),
+            was_seen: false,
             tls: tls.clone(),
             upgrade: web_socket.clone().map(Upgrade::new),
             durability: acceptor.durability,
@@ -527,14 +529,18 @@ impl Front {
             );
             (Cause::Origin, words)
         } else if let Some(foreign) = cause.downcast_ref::<Foreign>() {
-            (Cause::Foreign, foreign.to_string())
+            (Cause::Foreign(*foreign), foreign.to_string())
+        } else if let Some(error) = cause.downcast_ref::<ProxyHeaderError>() {
+            let words = format!(
+                "a connection from an address of proxy_from was closed: {error}; have the proxy send \
+                 one, and clients that come by themselves use another listener"
+            );
+            (Cause::ProxyHeader, words)
         } else if let Some(error) = cause.downcast_ref::<TlsError>() {
             if error.is_of_certificate() {
                 (Cause::Certificate, format!("a client was refused for its certificate: {error}"))
             } else if error.is_no_tls() {
-                let words = "a client without TLS came to a listener with TLS; clients have to use \
-                             mqtts:// or wss:// there";
-                (Cause::Foreign, words.to_owned())
+                (Cause::Foreign(Foreign::Plain), Foreign::Plain.to_string())
             } else {
                 return;
             }
@@ -543,6 +549,20 @@ impl Front {
         };
         if let Some(unsaid) = self.told.admit(Clock::now(), cause) {
             tracing::warn!(peer, listener, unsaid, "{words}");
+        }
+    }
+
+    /// Says that somebody came by a door who is not one of its proxies.
+    fn tell_stranger(&mut self, door: usize, peer: SocketAddr) {
+        if let Some(unsaid) = self.told.admit(Clock::now(), Cause::Stranger) {
+            let (listener, peer) = (&self.parts.doors[door].url, peer.to_string());
+            tracing::warn!(
+                peer,
+                listener,
+                unsaid,
+                "a connection was closed, as its address is none of proxy_from; if it is a proxy of \
+                 yours, name it there, and have clients that come by themselves use another listener"
+            );
         }
     }
 

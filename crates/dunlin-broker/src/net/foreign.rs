@@ -1,13 +1,20 @@
 //! Clients that speak something else than their listener, by how they begin.
 
+use dunlin_transport::proxy_header;
 use std::fmt;
 
 /// What a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum Foreign {
     Tls,
     Http,
     Mqtt,
+    /// Something else than TLS.
+    Plain,
+    /// It is a proxy, or says so.
+    ProxyHeader,
+    /// It comes by a proxy, and there is another one.
+    SecondProxyHeader,
 }
 
 /// How requests of HTTP begin, by their methods; `PRI` is that of HTTP/2.
@@ -15,8 +22,22 @@ const METHODS: [&[u8]; 8] =
     [b"GET ", b"HEAD ", b"POST ", b"PUT ", b"OPTIONS ", b"CONNECT ", b"DELETE ", b"PRI "];
 
 impl Foreign {
-    /// Where MQTT is expected: TLS is a handshake of version 3, and neither it nor HTTP is a CONNECT.
-    pub(crate) fn to_mqtt(beginning: &[u8]) -> Option<Self> {
+    /// A PROXY header where none is expected, or a second one behind that of a proxy.
+    pub(crate) const fn proxy_header(is_proxied: bool) -> Self {
+        if is_proxied { Self::SecondProxyHeader } else { Self::ProxyHeader }
+    }
+
+    /// Whether it has to be closed at once: what it says may look like the beginning of a packet.
+    pub(crate) const fn is_proxy_header(self) -> bool {
+        matches!(self, Self::ProxyHeader | Self::SecondProxyHeader)
+    }
+
+    /// Where MQTT is expected, perhaps behind a PROXY header: TLS is a handshake of version 3, and
+    /// neither it nor HTTP is a CONNECT.
+    pub(crate) fn to_mqtt(beginning: &[u8], is_proxied: bool) -> Option<Self> {
+        if proxy_header::begins(beginning) == Some(true) {
+            return Some(Self::proxy_header(is_proxied));
+        }
         let is_http = || METHODS.iter().any(|method| beginning.starts_with(method));
         if beginning.starts_with(&TLS) { Some(Self::Tls) } else { is_http().then_some(Self::Http) }
     }
@@ -50,6 +71,18 @@ impl fmt::Display for Foreign {
                 "a client of MQTT without WebSocket came to a listener for WebSocket; it needs one \
                  with mqtt:// or mqtts://"
             }
+            Self::Plain => {
+                "a client without TLS came to a listener with TLS; clients have to use mqtts:// or \
+                 wss:// there"
+            }
+            Self::ProxyHeader => {
+                "a PROXY header came to a listener without proxy_from; if it is from a proxy of yours, \
+                 name the proxy's address there (proxy_from=ADDRESS), or have it send no header"
+            }
+            Self::SecondProxyHeader => {
+                "a second PROXY header came behind the first; of several proxies on the way the one \
+                 next to the broker has to take the header of the others, and send its own"
+            }
         })
     }
 }
@@ -71,8 +104,13 @@ mod tests {
             (b"\x16", None, None),
             (b"\xc0\x00", None, None),
         ] {
-            let known = (Foreign::to_mqtt(beginning), Foreign::to_web_socket(beginning));
+            let known = (Foreign::to_mqtt(beginning, false), Foreign::to_web_socket(beginning));
             assert_eq!(known, (to_mqtt, to_web_socket), "{beginning:?}");
+        }
+        for header in [&b"PROXY UNKNOWN\r\n"[..], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0"] {
+            assert_eq!(Foreign::to_mqtt(header, false), Some(Foreign::ProxyHeader));
+            assert_eq!(Foreign::to_mqtt(header, true), Some(Foreign::SecondProxyHeader));
+            assert_eq!(Foreign::to_mqtt(&header[..5], false), None);
         }
     }
 }

@@ -64,12 +64,7 @@ impl Transport {
     /// # Errors
     /// Those of the socket, [`ErrorKind::UnexpectedEof`], or that it is no header.
     pub(crate) fn take_proxy_header(&mut self, buffer: &mut [u8]) -> io::Result<HeaderProgress> {
-        let len = match self.stream.peek(buffer) {
-            Ok(0) => return Err(ErrorKind::UnexpectedEof.into()),
-            Ok(len) => len,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
-            Err(error) => return Err(error),
-        };
+        let len = self.peek(buffer)?;
         let parsed = proxy_header::parse(&buffer[..len]).map_err(io::Error::other)?;
         let Some((header, len)) = parsed else { return Ok(HeaderProgress::Partial(len)) };
         // It is there.
@@ -80,6 +75,32 @@ impl Transport {
             None => layers.set_of_proxy(),
         }
         Ok(HeaderProgress::Taken)
+    }
+
+    /// Whether a PROXY header comes next, and takes nothing of it; nothing while too little has come to
+    /// tell.
+    ///
+    /// # Errors
+    /// Those of the socket, or [`ErrorKind::UnexpectedEof`].
+    pub(crate) fn begins_with_proxy_header(&self) -> io::Result<Option<bool>> {
+        let mut beginning = [0; proxy_header::BEGINNING_LEN];
+        let len = self.peek(&mut beginning)?;
+        Ok(proxy_header::begins(&beginning[..len]))
+    }
+
+    /// Looks at what has come to the socket and was not read.
+    fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.stream.peek(buffer) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
+            peeked => peeked,
+        }
+    }
+
+    /// Whether a PROXY header was taken.
+    pub(crate) fn is_proxied(&self) -> bool {
+        let layers = self.layers.as_ref();
+        layers.is_some_and(|layers| layers.peer().is_some() || layers.is_of_proxy())
     }
 
     /// Whether bytes are within TLS.

@@ -237,7 +237,12 @@ impl Worker {
             && socket.is_fresh
             && socket.login.is_none()
         {
-            socket.foreign = Foreign::to_mqtt(&input);
+            socket.foreign = Foreign::to_mqtt(&input, socket.transport.is_proxied());
+            if let Some(foreign) = socket.foreign.filter(|foreign| foreign.is_proxy_header()) {
+                self.tell_foreign(key, foreign);
+                self.drop_socket(now, key);
+                return false;
+            }
         }
         let mut was_told = false;
         let state = loop {

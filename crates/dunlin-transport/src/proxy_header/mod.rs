@@ -168,6 +168,20 @@ pub fn parse(input: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyHeaderEr
     }
 }
 
+/// Whether a connection begins with a header of either version, whatever that says: for whoever expects
+/// none. `None` while too little has come to tell; [`BEGINNING_LEN`] bytes are enough.
+#[must_use]
+pub fn begins(input: &[u8]) -> Option<bool> {
+    let prefix = if *input.first()? == b'P' { v1::PREFIX } else { v2::SIGNATURE };
+    match agrees(input, prefix) {
+        true if input.len() < prefix.len() => None,
+        agrees => Some(agrees),
+    }
+}
+
+/// The bytes that [`begins`] looks at.
+pub const BEGINNING_LEN: usize = v2::SIGNATURE.len();
+
 /// Whether the input is the beginning of a prefix, or begins with it.
 fn agrees(input: &[u8], prefix: &[u8]) -> bool {
     input.iter().zip(prefix).all(|(byte, expected)| byte == expected)

@@ -29,6 +29,25 @@ fn check_line(line: &str, source: &str, destination: &str) {
 }
 
 #[test]
+fn a_header_is_known_by_how_it_begins() {
+    let whole = [(6, &b"PROXY TCP4 192.0.2.7"[..]), (12, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c")];
+    for (prefix, header) in whole {
+        for len in 0..header.len() {
+            let expected = (len >= prefix).then_some(true);
+            assert_eq!(begins(&header[..len]), expected, "{len} of {header:?}");
+            if len < prefix {
+                let other = [&header[..len], b"x"].concat();
+                assert_eq!(begins(&other), Some(false), "{other:?}");
+            }
+        }
+        assert!(prefix <= BEGINNING_LEN);
+    }
+    for other in [&b"\x10\x0c\0\x04MQTT"[..], b"\x16\x03\x01", b"GET /mqtt", b"POST", b"PRI * H"] {
+        assert_eq!(begins(other), Some(false), "{other:?}");
+    }
+}
+
+#[test]
 fn lines_of_version_1() {
     check_line("PROXY TCP4 192.0.2.7 198.51.100.1 0 65535", "192.0.2.7:0", "198.51.100.1:65535");
     check_line("PROXY TCP6 2001:db8::1 ::1 5 1883", "[2001:db8::1]:5", "[::1]:1883");

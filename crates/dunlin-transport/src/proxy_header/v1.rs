@@ -7,7 +7,7 @@ use super::{Addresses, ProxyHeader, ProxyHeaderError, agrees};
 
 /// The longest line, with its end.
 const LINE_LEN_MAX: usize = 107;
-const PREFIX: &[u8] = b"PROXY ";
+pub(super) const PREFIX: &[u8] = b"PROXY ";
 
 pub(super) fn parse(input: &[u8]) -> Result<Option<(ProxyHeader, usize)>, ProxyHeaderError> {
     if !agrees(input, PREFIX) {

@@ -7,7 +7,7 @@ use super::{Addresses, ClientCertificate, ProxyHeader, ProxyHeaderError, ProxyTl
 /// The most that may come after the first 16 bytes: addresses and additional fields.
 pub const LEN_MAX: u16 = 4096;
 
-const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
+pub(super) const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 const FIXED_LEN: usize = 16;
 
 const AUTHORITY: u8 = 0x02;

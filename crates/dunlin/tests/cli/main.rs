@@ -19,6 +19,7 @@ mod passwd;
 #[path = "../interop/process.rs"]
 mod process;
 mod program;
+mod proxy;
 mod readme;
 mod scripted;
 mod store;
