@@ -264,7 +264,7 @@ impl Judge {
     }
 
     /// Whether the broker may have refused what it would have to store, at some time since then.
-    fn store_may_have_failed_since(&self, taken: Moment) -> bool {
+    pub(super) fn store_may_have_failed_since(&self, taken: Moment) -> bool {
         self.store_failed || self.refused_until.is_some_and(|until| until >= taken.at)
     }
 

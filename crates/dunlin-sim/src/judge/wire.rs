@@ -6,6 +6,7 @@ use super::deadlines::Deadline;
 use super::names::TopicId;
 use super::promise::Promise;
 use crate::history::ConnectionId;
+use dunlin_broker::QueuePolicy;
 use dunlin_codec::{Ack, Packet, PacketType, Publish, QoS, ReasonCode};
 use dunlin_protocol::Instant;
 use hashbrown::HashSet;
@@ -132,7 +133,9 @@ impl Judge {
 
     /// A packet was written: may it be?
     pub(super) fn watch_written(&mut self, id: ConnectionId, packet: &Packet, len: usize) {
-        let held = self.connections.get(&id).is_some_and(|connection| self.holds(connection));
+        let held = self.connections.get(&id).is_some_and(|connection| {
+            self.holds(connection) || self.may_have_waited(connection, packet)
+        });
         let Some(connection) = self.connections.get_mut(&id) else { return };
         if held {
             // It is not read before this.
@@ -354,6 +357,20 @@ impl Judge {
         let kept = connection.life.map_or(0, |life| self.sessions.life(life).received.len());
         let held = connection.wire.receiving.len().max(kept);
         !connection.is_v5() && held >= usize::from(self.rules.limits.receive_maximum)
+    }
+
+    /// Whether this answers a message of MQTT 3.x that may have waited for room, with its client not
+    /// read meanwhile: it can't be told that there is none.
+    fn may_have_waited(&self, connection: &Connection, answer: &Packet) -> bool {
+        let (Packet::PubAck(ack) | Packet::PubRec(ack)) = answer else { return false };
+        let publishing = connection.publishes.get(&ack.packet_identifier.value());
+        let Some(publishing) = publishing.filter(|_| !connection.is_v5()) else { return false };
+        let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse;
+        let was_full = || {
+            let full = self.sessions.all().filter_map(|life| self.sessions.life(life).full);
+            full.max().is_some_and(|full| full >= publishing.taken)
+        };
+        self.store_may_have_failed_since(publishing.taken) || (may_refuse && was_full())
     }
 
     /// An exchange with this client that its PUBREC, on this connection or an earlier one, did not

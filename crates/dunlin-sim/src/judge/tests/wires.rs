@@ -345,3 +345,33 @@ fn a_client_that_is_not_read_is_not_silent() {
         story.ends(broken);
     }
 }
+
+/// The broker has no room for its second message, and does not read it until there is some.
+#[test]
+fn a_client_whose_message_waits_for_room_is_not_silent() {
+    const SILENT: &[Promise] = &[Promise::KeepAlive];
+    for (queue_len_max, after, broken) in [(1, 2500, &[][..]), (1, 6000, SILENT), (2, 2500, SILENT)]
+    {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = QueuePolicy::Refuse;
+            rules.limits.queue_len_max = queue_len_max;
+        });
+        let old = ProtocolVersion::V3_1_1;
+        let connect_old = Connect { keep_alive: 2, protocol_version: old, ..connect("publisher") };
+        story.join(1, 1, connect_old, false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.publish(1, 7);
+        story.take_publish(1, publish(8, Q1, 2));
+        story.pass(2900);
+        story.pass_on(2, 2, publish(7, Q1, 1));
+        story.write(1, &Packet::PubAck(ack(2)));
+        story.pass_on(2, 2, publish(8, Q1, 2));
+        for _ in 0..after / 500 {
+            story.pass(500);
+            story.tell(Event::FaultsEnded);
+        }
+        story.close(1);
+        story.ends(broken);
+    }
+}
