@@ -175,8 +175,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Whether subscriptions are made again when the Server has lost the Session. Default: yes.
-    /// Otherwise their streams end.
+    /// Whether subscriptions are made again when the Server has lost the Session, or may have: a
+    /// CONNECT came before that nobody has answered, and the Session that the next CONNACK names as
+    /// present may be a new one. Default: yes. Otherwise their streams end when it is lost.
     pub const fn restore_subscriptions(mut self, restore: bool) -> Self {
         self.restore_subscriptions = restore;
         self

@@ -478,11 +478,18 @@ impl ClientConnection {
     /// Takes the Session out; the connection is of no more use.
     ///
     /// Of a Session that ends with its connection only the messages of this end are left, for the
-    /// next CONNACK to name as lost.
+    /// next CONNACK to name as lost. A CONNECT without an answer leaves it open whether the Server has
+    /// begun a new Session, which the next CONNACK names as present: a QoS 2 PUBLISH without DUP is no
+    /// repetition then, whatever was received with its Packet Identifier.
     pub fn take_session(&mut self) -> Session {
         self.engine.close(ConnectionEnd::Network);
         match self.resumable.take() {
-            Some(session) => session,
+            Some(mut session) => {
+                if !matches!(self.end(), Some(ConnectionEnd::Refused(_))) {
+                    session.doubt_received();
+                }
+                session
+            }
             None => {
                 let mut session = self.engine.take_session();
                 if self.session_ends_with_connection {

@@ -22,6 +22,8 @@ pub(crate) struct Received {
     pub(crate) counted: bool,
     /// With what it was refused, when its publisher could not be told.
     pub(crate) refused: Option<ReasonCode>,
+    /// Whether its Session may be over: the peer may have begun a new one, and its answer got lost.
+    pub(crate) is_in_doubt: bool,
 }
 
 impl Session {
@@ -109,13 +111,20 @@ impl Session {
         packet_identifier: PacketIdentifier,
         reason_code: ReasonCode,
     ) {
-        let received = Received { counted: false, refused: Some(reason_code) };
+        let refused = Some(reason_code);
+        let received = Received { refused, ..Received::default() };
         self.inbound.insert(packet_identifier, received);
     }
 
     /// Restores a received and not yet released QoS 2 message.
     pub fn restore_received(&mut self, packet_identifier: PacketIdentifier) {
         self.inbound.insert(packet_identifier, Received::default());
+    }
+
+    /// The peer may have begun a new Session, and uses the Packet Identifiers of received messages
+    /// for others then.
+    pub(crate) fn doubt_received(&mut self) {
+        self.inbound.values_mut().for_each(|received| received.is_in_doubt = true);
     }
 
     /// Whether nothing is under way in either direction.

@@ -2,6 +2,7 @@
 //! authentication.
 
 use super::link::Link;
+use super::routes::Known;
 use super::{Awaited, Course, Driver};
 use crate::shared::Queued;
 use crate::{ConnectionState, DisconnectCause, Event, PublishAck, SessionChange};
@@ -88,17 +89,23 @@ impl Driver {
             || (link.connection.version() == ProtocolVersion::V3_1
                 && !self.config.connect.clean_start);
         self.events.push(Event::Connected { session_present, connack });
-        if session_present {
+        let is_unanswered = std::mem::take(&mut self.is_unanswered);
+        let known = match session_present {
+            false => Known::Lost,
+            true if is_unanswered => Known::Unsure,
+            true => Known::Kept,
+        };
+        if known == Known::Kept {
             self.routes.forget_resent();
             self.shared.events.forget_resent();
-        } else {
+        } else if known == Known::Lost {
             let republished = self.publish_again(lost) + self.staged_again();
             self.forget_session();
             if is_reconnect {
                 self.events.push(Event::SessionLost { republished });
             }
         }
-        self.routes.on_connected(session_present, self.config.restore_subscriptions);
+        self.routes.on_connected(known, self.config.restore_subscriptions);
         self.tell_events();
         self.shared.state.send_replace(ConnectionState::Connected);
         if let Some(first) = self.first.take() {

@@ -21,6 +21,8 @@ struct Message {
     sent_on: u64,
     /// What the application has said since the latest connection was lost.
     answer: Option<ReasonCode>,
+    /// Whether its Session may be over.
+    is_in_doubt: bool,
 }
 
 /// What a QoS 2 PUBLISH is.
@@ -46,14 +48,22 @@ pub(crate) enum Answer {
 
 impl Held {
     /// A QoS 2 message came on this connection.
-    pub(crate) fn on_publish(&mut self, token: AckToken, connection: u64) -> Arrival {
+    pub(crate) fn on_publish(&mut self, token: AckToken, connection: u64, dup: bool) -> Arrival {
         let packet_identifier = token.packet_identifier();
-        let Some(message) = self.0.get_mut(&packet_identifier) else {
-            let message =
-                Message { token, given_on: connection, sent_on: connection, answer: None };
+        let known = self.0.get_mut(&packet_identifier);
+        // Of a Session that began unseen: a repetition would say so [MQTT-3.3.1-1].
+        let Some(message) = known.filter(|message| dup || !message.is_in_doubt) else {
+            let message = Message {
+                token,
+                given_on: connection,
+                sent_on: connection,
+                answer: None,
+                is_in_doubt: false,
+            };
             self.0.insert(packet_identifier, message);
             return Arrival::New;
         };
+        message.is_in_doubt = false;
         if let Some(reason_code) = message.answer {
             self.0.remove(&packet_identifier);
             return Arrival::Answered(reason_code);
@@ -87,6 +97,11 @@ impl Held {
         for packet_identifier in self.0.keys() {
             session.forget_received(*packet_identifier);
         }
+    }
+
+    /// The Server may have begun a new Session, and uses the Packet Identifiers for others then.
+    pub(crate) fn doubt(&mut self) {
+        self.0.values_mut().for_each(|message| message.is_in_doubt = true);
     }
 
     /// The Server has lost the Session: whatever it sends is new.

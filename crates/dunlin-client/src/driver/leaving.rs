@@ -49,6 +49,11 @@ impl Driver {
         {
             self.session = session;
         }
+        let is_trusted = course.accepted_at.is_some() && course.distrust.is_none();
+        if !is_trusted && course.refusal.is_none() {
+            self.is_unanswered = true;
+            self.held.doubt();
+        }
         self.held.withhold(&mut self.session);
         if let Some(keeper) = &mut self.keeper {
             match timeout(STORE_TIMEOUT, keeper.finish()).await {

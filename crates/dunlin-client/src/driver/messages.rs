@@ -30,7 +30,7 @@ impl Driver {
         if let Some(token) = ack
             && self.keeper.is_some()
             && message.qos == QoS::ExactlyOnce
-            && !self.is_new(now, token, link)
+            && !self.is_new(now, token, dup, link)
         {
             return;
         }
@@ -59,9 +59,10 @@ impl Driver {
         &mut self,
         now: dunlin_protocol::Instant,
         token: AckToken,
+        dup: bool,
         link: &mut Link<Io>,
     ) -> bool {
-        match self.held.on_publish(token, self.connection) {
+        match self.held.on_publish(token, self.connection, dup) {
             Arrival::New => return true,
             Arrival::Repeated => {}
             // It was recorded when it was given.

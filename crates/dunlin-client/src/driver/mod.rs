@@ -78,6 +78,9 @@ pub(crate) struct Driver {
     /// Counts connections: an acknowledgement is good for one of them.
     connection: u64,
     was_accepted: bool,
+    /// Whether nobody has answered the latest CONNECT: the Server may have begun a new Session, which
+    /// it names as present the next time.
+    is_unanswered: bool,
     routes: Routes,
     /// Taken from the queue, or lost with a Session, and not yet sent.
     staged: VecDeque<Queued>,
@@ -147,6 +150,7 @@ impl Driver {
             held: Held::default(),
             connection: 0,
             was_accepted: false,
+            is_unanswered: false,
             routes: Routes::default(),
             staged: VecDeque::new(),
             in_flight: HashMap::new(),

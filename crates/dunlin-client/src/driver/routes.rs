@@ -5,7 +5,7 @@ use crate::shared::{Joint, NewRoute, PendingAck, RouteId, SubscribeReply};
 use crate::stream::{Pushed, StreamQueue};
 use crate::{Event, SubscribeError};
 use dunlin_protocol::codec::{
-    PacketIdentifier, ReasonCode, SubAck, SubscribeProperties, Subscription,
+    PacketIdentifier, ReasonCode, RetainHandling, SubAck, SubscribeProperties, Subscription,
     SubscriptionIdentifier, TopicFilter, TopicName, TransmitBuf, UnsubAck, UnsubscribeProperties,
     UserProperties,
 };
@@ -51,8 +51,21 @@ struct RouteFilter {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum RouteState {
     Unsent,
+    /// The Server had it, and may have lost it.
+    Unsure,
     Sent(PacketIdentifier),
     Active,
+}
+
+/// What the Server still knows of our subscriptions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It goes on with the Session.
+    Kept,
+    /// It goes on with a Session, perhaps with one that began since.
+    Unsure,
+    /// It has begun a new Session.
+    Lost,
 }
 
 struct Unsubscribe {
@@ -220,11 +233,12 @@ impl Routes {
     // ---- the connection
 
     /// A connection was accepted.
-    pub(crate) fn on_connected(&mut self, session_present: bool, restore: bool) {
+    pub(crate) fn on_connected(&mut self, known: Known, restore: bool) {
+        let is_lost = known == Known::Lost;
         self.restoring = 0;
         self.restored = 0;
         self.unsent = true;
-        if !session_present {
+        if is_lost {
             // With the Session its subscriptions are gone.
             for unsubscribe in std::mem::take(&mut self.unsubscribes) {
                 self.finish_unsubscribe(unsubscribe, Ok(Vec::new()));
@@ -236,14 +250,16 @@ impl Routes {
         let mut ended = Vec::new();
         for (id, route) in &mut self.routes {
             let was_active = route.state == RouteState::Active;
-            route.restoring = was_active && !session_present;
+            route.restoring = was_active && is_lost;
             if route.restoring && !restore {
                 route.restoring = false;
                 ended.push(*id);
             }
             self.restoring += usize::from(route.restoring);
-            if !was_active || !session_present {
+            if !was_active || is_lost {
                 route.state = RouteState::Unsent;
+            } else if known == Known::Unsure && restore {
+                route.state = RouteState::Unsure;
             }
         }
         for id in ended {
@@ -260,6 +276,9 @@ impl Routes {
         events: &mut Vec<Event>,
     ) {
         if !self.unsent || !connection.is_connected() {
+            return;
+        }
+        if !self.send_routes(RouteState::Unsure, now, connection, out, events) {
             return;
         }
         let mut failed = Vec::new();
@@ -279,16 +298,24 @@ impl Routes {
             let unsubscribe = self.unsubscribes.remove(at);
             self.finish_unsubscribe(unsubscribe, Err(SubscribeError::NotPossible(error)));
         }
-        let unsent: Vec<RouteId> = self
-            .routes
-            .iter()
-            .filter(|(_, route)| route.state == RouteState::Unsent)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in unsent {
+        self.unsent = !self.send_routes(RouteState::Unsent, now, connection, out, events);
+    }
+
+    /// Asks for all subscriptions in this state, as far as there are Packet Identifiers.
+    fn send_routes(
+        &mut self,
+        state: RouteState,
+        now: Instant,
+        connection: &mut ClientConnection,
+        out: &mut TransmitBuf,
+        events: &mut Vec<Event>,
+    ) -> bool {
+        let waiting = self.routes.iter().filter(|(_, route)| route.state == state);
+        let waiting: Vec<RouteId> = waiting.map(|(id, _)| *id).collect();
+        for id in waiting {
             match self.send_subscribe(now, id, connection, out) {
                 Ok(()) => {}
-                Err(CommandError::PacketIdentifiersExhausted) => return,
+                Err(CommandError::PacketIdentifiersExhausted) => return false,
                 Err(error) => {
                     let reply = self.routes.get_mut(&id).and_then(|route| route.reply.take());
                     match reply {
@@ -301,7 +328,7 @@ impl Routes {
                 }
             }
         }
-        self.unsent = false;
+        true
     }
 
     fn send_subscribe(
@@ -325,8 +352,15 @@ impl Routes {
             subscription_identifier: identifier,
             user_properties: route.user_properties.clone(),
         };
-        let subscriptions: Vec<_> =
+        let mut subscriptions: Vec<_> =
             route.filters.iter().map(|filter| filter.subscription.clone()).collect();
+        for subscription in subscriptions.iter_mut().filter(|_| route.state == RouteState::Unsure) {
+            let retain_handling = &mut subscription.options.retain_handling;
+            if *retain_handling == RetainHandling::Send {
+                // Not again if the Server has the subscription still.
+                *retain_handling = RetainHandling::SendIfNew;
+            }
+        }
         let topic_filters: Vec<_> =
             subscriptions.iter().map(|subscription| subscription.topic_filter.clone()).collect();
         let packet_identifier = connection.subscribe(now, properties, subscriptions, out)?;

@@ -4,7 +4,9 @@ use crate::peer::{Listener, Peer, ack, at, builder, connected, publish};
 use dunlin_client::{
     ClientBuilder, ConnectionState, Event, Events, PublishError, QoS, ReasonCode, Reconnect,
 };
-use dunlin_protocol::codec::{ConnAckProperties, Delivery, Disconnect, Packet, PacketIdentifier};
+use dunlin_protocol::codec::{
+    ConnAckProperties, Delivery, Disconnect, Packet, PacketIdentifier, RetainHandling,
+};
 use std::future::IntoFuture;
 use std::time::Duration;
 
@@ -164,6 +166,61 @@ async fn subscriptions_of_a_resumed_session_stand() {
     peer.expect_nothing().await;
     peer.send(publish("a", "still", Delivery::AtMostOnce, &[identifier])).await;
     assert_eq!(stream.next().await.unwrap().payload(), "still");
+}
+
+/// The answer that would have said that the Session is lost came to nobody, and the next one says that
+/// there is one: the new one.
+#[tokio::test(start_paused = true)]
+async fn subscriptions_are_made_again_after_a_connect_without_an_answer() {
+    let (client, _events, mut peer, mut listener) = connected(persistent()).await;
+    let subscribing = client.subscribe("a", QoS::ExactlyOnce).into_future();
+    let (stream, identifier) = tokio::join!(subscribing, peer.grant());
+    let mut stream = stream.unwrap();
+    peer.send(publish("a", "q1", at(QoS::AtLeastOnce, 1), &[identifier])).await;
+    peer.send(publish("a", "q2", at(QoS::ExactlyOnce, 2), &[identifier])).await;
+    peer.expect_nothing().await;
+    let subscribing = client.subscribe("b", QoS::AtLeastOnce).into_future();
+    let mut leaving = tokio::join!(subscribing, peer.grant()).0.unwrap();
+    let left = tokio::spawn(async move { leaving.unsubscribe().await });
+    assert!(matches!(peer.expect().await, Packet::Unsubscribe(_)));
+    drop(peer);
+    let mut peer = listener.next().await;
+    peer.expect_connect().await;
+    drop(peer);
+
+    let mut peer = again(&mut listener, true).await;
+    let mut filters = Vec::new();
+    for _ in 0..2 {
+        let subscribe = peer.expect_subscribe().await;
+        assert_eq!(subscribe.subscriptions[0].options.retain_handling, RetainHandling::SendIfNew);
+        filters.push(subscribe.subscriptions[0].topic_filter.to_string());
+        peer.suback(&subscribe, vec![ReasonCode::GrantedQoS2]).await;
+    }
+    assert_eq!(filters, ["a", "b"]);
+    // What was to go goes after it came again.
+    assert_eq!(peer.expect_unsubscribe().await, ["b"]);
+    left.await.unwrap().unwrap();
+    // The messages that wait were the old Session's, and what has their identifiers is new.
+    peer.send(publish("a", "new 1", at(QoS::AtLeastOnce, 1), &[identifier])).await;
+    peer.send(publish("a", "new 2", at(QoS::ExactlyOnce, 2), &[identifier])).await;
+    for payload in ["q1", "q2", "new 1", "new 2"] {
+        assert_eq!(stream.next().await.unwrap().payload(), payload);
+    }
+    drop(peer);
+
+    // That was answered, and settles it.
+    let mut peer = again(&mut listener, true).await;
+    peer.expect_nothing().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_leaves_no_doubt_about_the_session() {
+    let (client, _events, mut peer, mut listener) = connected(persistent()).await;
+    let subscribing = client.subscribe("a", QoS::AtLeastOnce).into_future();
+    let _stream = tokio::join!(subscribing, peer.grant()).0.unwrap();
+    drop(peer);
+    listener.next().await.refuse(ReasonCode::ServerBusy).await;
+    again(&mut listener, true).await.expect_nothing().await;
 }
 
 #[tokio::test(start_paused = true)]

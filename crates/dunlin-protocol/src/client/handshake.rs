@@ -24,7 +24,8 @@ impl ClientConnection {
             // A Clean Start was asked for [MQTT-3.1.2-4] [MQTT-3.2.2-4].
             (true, None) => return Err(Violation::SessionPresent),
             // MQTT 3.1 cannot say that a Session is present: it is, if it was asked for.
-            (false, Some(session)) if self.version() == ProtocolVersion::V3_1 => {
+            (false, Some(mut session)) if self.version() == ProtocolVersion::V3_1 => {
+                session.doubt_received();
                 self.engine.resume(session);
             }
             (false, session) => {

@@ -37,13 +37,15 @@ impl Engine {
                 let known = self.session.inbound.get(&packet_identifier).copied();
                 if !known.is_some_and(|known| known.counted) {
                     self.count_receiving()?;
-                    let received = Received { counted: true, refused: None };
+                    let received = Received { counted: true, ..Received::default() };
                     self.session.inbound.insert(packet_identifier, received);
                 }
                 match known {
                     None => {}
                     // The peer has begun a new exchange, or can't be told.
                     Some(Received { refused: Some(_), .. }) if !dup || !self.version().is_v5() => {}
+                    // Of a Session that began unseen: a repetition would say so [MQTT-3.3.1-1].
+                    Some(Received { is_in_doubt: true, .. }) if !dup => {}
                     Some(Received { refused, .. }) => {
                         let reason_code = refused.unwrap_or(ReasonCode::Success);
                         self.repeat_pubrec(now, packet_identifier, reason_code, out);

@@ -304,6 +304,51 @@ fn a_refused_client_keeps_its_session() {
     assert_eq!(client.end.connection.take_session(), in_flight());
 }
 
+/// Its CONNECT may have begun a new Session, for which the Server uses the Packet Identifier anew.
+#[test]
+fn what_comes_after_a_connect_without_an_answer_is_a_repetition_only_with_dup() {
+    let config = |version| {
+        let mut connect = connect(version);
+        connect.clean_start = false;
+        connect.properties.session_expiry_interval = version.is_v5().then_some(60);
+        ClientConfig {
+            connect,
+            connect_timeout: Duration::from_secs(5),
+            in_flight_max: 10,
+            topic_alias_outbound_max: 0,
+        }
+    };
+    let connack = |reason_code| {
+        let session_present = reason_code == ReasonCode::Success;
+        let properties = ConnAckProperties::default();
+        Packet::ConnAck(Box::new(ConnAck { session_present, reason_code, properties }))
+    };
+    for version in [ProtocolVersion::V3_1_1, ProtocolVersion::V5] {
+        for (answer, dup, is_new) in [
+            (None, false, true),
+            (None, true, false),
+            (Some(ReasonCode::ServerUnavailable), false, false),
+            (Some(ReasonCode::Success), false, false),
+        ] {
+            let mut session = Session::new();
+            session.restore_received(id(9));
+            let mut client = Scripted::client(config(version), session);
+            if let Some(reason_code) = answer {
+                client.send(&connack(reason_code));
+            }
+            let session = client.end.connection.take_session();
+            assert_eq!(session.received().collect::<Vec<_>>(), [id(9)]);
+
+            let mut client = Scripted::client(config(version), session);
+            client.send(&connack(ReasonCode::Success));
+            client.send(&publish(2, 9, dup));
+            let mut events = client.end.events.iter();
+            let is_given = events.any(|event| matches!(event, ClientEvent::Publish(_)));
+            assert_eq!(is_given, is_new, "{version:?} {answer:?} {dup}");
+        }
+    }
+}
+
 #[test]
 fn a_session_that_ends_with_its_connection_knows_no_message_afterwards() {
     for (version, clean_start, asked, granted, is_over) in [

@@ -577,6 +577,7 @@ impl Judge {
     }
 
     pub(super) fn on_forgotten(&mut self, device: DeviceId) {
+        self.held.forget(device);
         for id in self.sessions.all() {
             let life = self.sessions.life_mut(id);
             if life.device == device {

@@ -152,6 +152,11 @@ impl Connection {
         self.asked.as_ref().is_none_or(|asked| asked.version.is_v5())
     }
 
+    /// Whether its CONNACK says whether there is a Session.
+    pub(super) fn tells_session_present(&self) -> bool {
+        self.asked.as_ref().is_none_or(|asked| asked.version != ProtocolVersion::V3_1)
+    }
+
     /// Whether the broker may have said things that were never written.
     pub(super) const fn may_be_unheard(&self) -> bool {
         self.blocked.is_some() || self.has_lost_output

@@ -75,12 +75,14 @@ pub(super) struct Receipt {
     pub(super) delivered: [u32; 3],
     /// The application was given it by a connection that the session had left.
     pub(super) is_left_with: bool,
+    /// Its Client can't know that it is another one than that which it has.
+    pub(super) is_kept_back: bool,
 }
 
 impl Receipt {
-    /// Whether the application has it.
+    /// Whether the application has it, or its Client has it and can't know.
     pub(super) fn is_delivered(&self) -> bool {
-        self.is_left_with || self.delivered.iter().any(|times| *times > 0)
+        self.is_left_with || self.is_kept_back || self.delivered.iter().any(|times| *times > 0)
     }
 }
 

@@ -41,12 +41,14 @@
 //! At QoS 0 whether a message arrives. What applications see of a Client Identifier that several
 //! devices use, each with a Session of its own at its end. Messages to receivers that may have to
 //! do without by rule: those with a smaller Maximum Packet Size, a queue that may have been full,
-//! an expiry that has come.
+//! an expiry that has come. A QoS 2 message that is sent again to a Client which holds its Packet
+//! Identifier for another one, of a Session whose end nobody told it of.
 
 mod connect;
 mod connections;
 mod deadlines;
 mod deliveries;
+mod held;
 mod latest;
 mod login;
 mod messages;
@@ -74,6 +76,7 @@ use deadlines::Deadline;
 use dunlin_codec::{Packet, QoS};
 use dunlin_protocol::Instant;
 use hashbrown::HashMap;
+use held::Held;
 use latest::Unnumbered;
 use messages::Record;
 use moment::Moment;
@@ -100,6 +103,7 @@ pub struct Judge {
     messages: HashMap<u64, Record>,
     unnumbered: HashMap<TopicId, Unnumbered>,
     retained: RetainedValues,
+    held: Held,
     groups_owed: Vec<GroupOwed>,
     deadlines: BTreeSet<(Instant, Deadline)>,
     last_crash: Option<Moment>,
@@ -128,6 +132,7 @@ impl Judge {
             messages: HashMap::new(),
             unnumbered: HashMap::new(),
             retained: RetainedValues::default(),
+            held: Held::default(),
             groups_owed: Vec::new(),
             deadlines: BTreeSet::new(),
             last_crash: None,
@@ -186,7 +191,8 @@ impl Judge {
             }
             Event::RulesChanged { rules, .. } => self.on_rules_changed(rules),
             Event::RulesInForce { number } => self.on_rules_in_force(number),
-            Event::Arrived { .. } | Event::FaultsEnded => {}
+            Event::Arrived { connection, packet } => self.on_arrived(connection, packet),
+            Event::FaultsEnded => {}
             Event::Delivered { device, connection, message } => {
                 self.on_delivered(device, connection, message);
             }

@@ -234,9 +234,7 @@ impl Judge {
             }
             let is_there = life.attached.len() == 1 && !life.is_mixed && !life.is_merged;
             if (!is_there && !life.has_ended)
-                // Its Client may hold the Packet Identifier for a message of a Session that is over,
-                // if the CONNACK that told so never came.
-                || life.receipts.get(&owed.number).is_some_and(|got| got.exchanges[2] > 0)
+                || life.receipts.get(&owed.number).is_some_and(|got| got.is_kept_back)
                 || self.ended_with_message(id, owed, record)
                 || life.is_merged
                 || life.full.is_some()

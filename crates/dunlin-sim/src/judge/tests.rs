@@ -102,6 +102,14 @@ fn retained(mut publish: Publish) -> Publish {
     publish
 }
 
+fn connack(session_present: bool) -> Packet {
+    Packet::ConnAck(Box::new(ConnAck {
+        session_present,
+        reason_code: ReasonCode::Success,
+        properties: ConnAckProperties::default(),
+    }))
+}
+
 fn ack(packet_identifier: u16) -> Ack {
     Ack::new(id(packet_identifier), ReasonCode::Success)
 }
@@ -159,12 +167,7 @@ impl Story {
     }
 
     fn accept(&mut self, connection: u32, session_present: bool) {
-        let connack = ConnAck {
-            session_present,
-            reason_code: ReasonCode::Success,
-            properties: ConnAckProperties::default(),
-        };
-        self.write(connection, &Packet::ConnAck(Box::new(connack)));
+        self.write(connection, &connack(session_present));
     }
 
     /// A device subscribes, and is answered.
@@ -239,6 +242,10 @@ impl Story {
             connection: ConnectionId(connection),
             message: &message,
         });
+    }
+
+    fn arrive(&mut self, connection: u32, packet: &Packet) {
+        self.tell(Event::Arrived { connection: ConnectionId(connection), packet });
     }
 
     /// A message goes to a subscriber, who acknowledges it.

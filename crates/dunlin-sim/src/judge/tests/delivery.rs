@@ -207,3 +207,43 @@ fn a_refused_subscription_leaves_what_a_later_subscribe_replaces() {
     story.write(1, &Packet::PubAck(ack(1)));
     story.ends(&[]);
 }
+
+/// The subscriber's Session ends, and the next one begins, on a connection that it hears nothing of;
+/// it still has the Packet Identifier of a message of the first.
+#[test]
+fn a_client_may_hold_a_packet_identifier_of_a_session_that_ended_unseen() {
+    for (is_told, dup, broken) in [
+        (false, true, &[][..]),
+        (false, false, &[Promise::AcknowledgedIsKept]),
+        (true, true, &[Promise::AcknowledgedIsKept]),
+    ] {
+        let mut story = pair(Q2);
+        story.take_publish(1, publish(7, Q2, 5));
+        story.write(1, &Packet::PubRec(ack(5)));
+        story.deliver_written(2, 2, publish(7, Q2, 1));
+        story.arrive(2, &Packet::Publish(publish(7, Q2, 1)));
+        story.take(2, &Packet::PubRec(ack(1)));
+        story.close(2);
+
+        story.join(3, 2, Connect { clean_start: true, ..connect("subscriber") }, false);
+        if is_told {
+            story.arrive(3, &connack(false));
+        }
+        story.subscribe(3, "a", Q2);
+        story.take_publish(1, publish(8, Q2, 6));
+        story.write(1, &Packet::PubRec(ack(6)));
+        if dup {
+            story.write_publish(3, publish(8, Q2, 1));
+        }
+        story.close(3);
+
+        story.join(4, 2, connect("subscriber"), true);
+        let sent = if dup { again(publish(8, Q2, 1)) } else { publish(8, Q2, 1) };
+        story.write_publish(4, sent.clone());
+        story.arrive(4, &Packet::Publish(sent));
+        story.take(4, &Packet::PubRec(ack(1)));
+        story.write(4, &Packet::PubRel(ack(1)));
+        story.take(4, &Packet::PubComp(ack(1)));
+        story.ends(broken);
+    }
+}
