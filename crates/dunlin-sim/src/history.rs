@@ -116,6 +116,14 @@ pub enum Event<'a> {
         /// Which device.
         device: DeviceId,
     },
+    /// At the end, when all is at rest, the broker says how many messages it has dropped for a Client,
+    /// for whatever causes, since its session began or the broker was started.
+    DropsCounted {
+        /// The Client.
+        client_identifier: &'a str,
+        /// So many.
+        count: u64,
+    },
     /// The broker's process ended without warning; every connection is closed. What its store had
     /// not made safe may be lost.
     Crashed,

@@ -543,6 +543,7 @@ impl Judge {
         }
         for id in self.sessions.all() {
             let life = self.sessions.life_mut(id);
+            life.routed.clear();
             if self.rules.stores {
                 life.survive_crash(now);
             } else {

@@ -80,6 +80,11 @@ pub(super) struct Receipt {
 }
 
 impl Receipt {
+    /// Whether no PUBLISH of it was ever written.
+    pub(super) fn is_of_nothing(&self) -> bool {
+        self.written == [0; 3] && !self.is_delivered()
+    }
+
     /// Whether the application has it, or its Client has it and can't know.
     pub(super) fn is_delivered(&self) -> bool {
         self.is_left_with || self.is_kept_back || self.delivered.iter().any(|times| *times > 0)
@@ -441,14 +446,11 @@ impl Judge {
         let may_drop = record.is_will
             || record.has_waited
             || self.rules.limits.queue_policy != QueuePolicy::Refuse;
-        let mut owed = Vec::new();
+        let (mut routed, mut owed) = (Vec::new(), Vec::new());
         for id in self.sessions.present() {
             let life = self.sessions.life(id);
             let may_have_ended = !life.lasts_at(moment.at);
             if may_have_ended || life.is_mixed || self.rules.strangers.contains(&life.device) {
-                continue;
-            }
-            if may_drop && life.full.is_some_and(|full| full >= from) {
                 continue;
             }
             let names = &mut self.names;
@@ -462,10 +464,18 @@ impl Judge {
             let right = self.may_receive(id, None, record.topic, from.at, now);
             let wants =
                 wants && right.presence == Presence::Certain && right.least > QoS::AtMostOnce;
+            if !wants {
+                continue;
+            }
+            routed.push(id);
             let has = life.receipts.get(&number).is_some_and(Receipt::is_delivered);
-            if wants && !has {
+            let may_lack_room = may_drop && life.full.is_some_and(|full| full >= from);
+            if !has && !may_lack_room {
                 owed.push(id);
             }
+        }
+        for id in routed {
+            self.sessions.life_mut(id).routed.insert(number);
         }
         for id in owed {
             self.sessions.life_mut(id).owed.insert(number, from);

@@ -48,6 +48,7 @@ mod connect;
 mod connections;
 mod deadlines;
 mod deliveries;
+mod drops;
 mod held;
 mod latest;
 mod login;
@@ -83,7 +84,7 @@ use moment::Moment;
 use names::{Names, TopicId};
 use retained::RetainedValues;
 use rights::Rights;
-use sessions::{LifeId, Sessions};
+use sessions::{ClientKey, LifeId, Sessions};
 use shared::GroupOwed;
 use std::collections::{BTreeMap, BTreeSet};
 use stored::Stored;
@@ -104,6 +105,8 @@ pub struct Judge {
     unnumbered: HashMap<TopicId, Unnumbered>,
     retained: RetainedValues,
     held: Held,
+    /// How many messages the broker says that it has dropped for a Client.
+    drops: BTreeMap<ClientKey, u64>,
     groups_owed: Vec<GroupOwed>,
     deadlines: BTreeSet<(Instant, Deadline)>,
     last_crash: Option<Moment>,
@@ -133,6 +136,7 @@ impl Judge {
             unnumbered: HashMap::new(),
             retained: RetainedValues::default(),
             held: Held::default(),
+            drops: BTreeMap::new(),
             groups_owed: Vec::new(),
             deadlines: BTreeSet::new(),
             last_crash: None,
@@ -198,6 +202,10 @@ impl Judge {
             }
             Event::Acknowledged { device, number } => self.on_acknowledged(device, number),
             Event::SessionForgotten { device } => self.on_forgotten(device),
+            Event::DropsCounted { client_identifier, count } => {
+                let client = self.sessions.client(client_identifier);
+                self.drops.insert(client, count);
+            }
             Event::Crashed => {
                 self.is_stopping = false;
                 self.on_crashed();
@@ -218,6 +226,7 @@ impl Judge {
         self.judge_groups();
         self.judge_wills();
         self.judge_wires();
+        self.judge_drops();
     }
 
     /// The promises that were broken, in the order in which it was seen.

@@ -9,6 +9,9 @@ pub enum Promise {
     /// A QoS 1 or 2 message whose publisher was told that it is taken reaches every session that
     /// was subscribed throughout (promises 1 to 3).
     AcknowledgedIsKept,
+    /// Every message that a session was to get and did not has a cause, which is counted for its
+    /// Client (promise 2).
+    DropsAreCounted,
     /// An application learns that its message was acknowledged only when it was.
     AcknowledgedIsTrue,
     /// A message comes at most as often as it was published: at QoS 2 once for each exchange of

@@ -10,7 +10,7 @@ use crate::history::{ConnectionId, DeviceId};
 use dunlin_codec::QoS;
 use dunlin_protocol::Instant;
 use hashbrown::{HashMap, HashSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A Client Identifier.
@@ -81,6 +81,9 @@ pub(super) struct Life {
     pub(super) receipts: HashMap<u64, Receipt>,
     /// Messages that are owed to its application.
     pub(super) owed: BTreeMap<u64, Moment>,
+    /// Messages of QoS 1 and 2 that were certainly routed to it by subscriptions of its own, whatever
+    /// became of them, since the broker's last start.
+    pub(super) routed: BTreeSet<u64>,
     pub(super) owed_retained: Vec<OwedRetained>,
     /// Exchanges that the broker began.
     pub(super) in_flight: HashMap<u16, Exchange>,
@@ -224,6 +227,7 @@ impl Life {
             versions: Vec::new(),
             receipts: HashMap::new(),
             owed: BTreeMap::new(),
+            routed: BTreeSet::new(),
             owed_retained: Vec::new(),
             in_flight: HashMap::new(),
             exchanges_unsure: false,

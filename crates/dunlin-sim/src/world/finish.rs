@@ -21,6 +21,7 @@ impl World {
         if !self.come_to_rest() {
             return;
         }
+        self.tell_drops();
         self.judge.finish(self.now);
         self.look_for_breaches();
         if self.failure.is_none() {
@@ -146,6 +147,16 @@ impl World {
             sum.add(&station.core.counters());
         }
         sum
+    }
+
+    /// Asks the broker what it has dropped for each Client.
+    fn tell_drops(&mut self) {
+        for device in 0..self.devices.len() {
+            let client_identifier = self.devices[device].client_identifier.clone();
+            let drops = self.stations.iter().flat_map(|it| it.core.dropped_of(&client_identifier));
+            let count = drops.map(|(_, count)| count).sum();
+            self.tell(Event::DropsCounted { client_identifier: &client_identifier, count });
+        }
     }
 
     /// Ends every session: nothing must be left of any.

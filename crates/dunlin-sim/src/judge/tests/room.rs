@@ -304,3 +304,24 @@ fn below_qos_2_what_its_old_publisher_could_not_be_told_is_refused_may_come_twic
         story.ends(broken);
     }
 }
+
+/// The first message made room for the second one.
+#[test]
+fn what_never_came_is_counted() {
+    for (count, broken) in [(1, &[][..]), (0, &[Promise::DropsAreCounted])] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = QueuePolicy::DropOldest;
+            rules.limits.queue_len_max = 1;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.publish(1, 7);
+        story.publish(1, 8);
+        story.pass_on(2, 2, publish(8, Q1, 1));
+        for (client_identifier, count) in [("publisher", 0), ("subscriber", count)] {
+            story.tell(Event::DropsCounted { client_identifier, count });
+        }
+        story.ends(broken);
+    }
+}
