@@ -18,7 +18,10 @@ const MAX_SECS: u32 = u32::MAX;
 pub(super) fn actions(seed: u64, options: &Options, steps: u64) -> Vec<Planned> {
     let mut at = Instant::ZERO;
     let devices = u64::from(options.devices + options.twins + options.malformed);
-    let boot_len = BOOT_ACTIONS * u64::from(options.devices);
+    let mut boot_len = BOOT_ACTIONS * u64::from(options.devices);
+    if options.rules.is_some() {
+        boot_len += RULES_OF_BOOT + GROUP_ACTIONS * u64::from(options.devices);
+    }
     let boot_from =
         if options.boots { steps.saturating_sub(boot_len).max(2 * devices) } else { steps };
     let mut planned = Vec::new();
@@ -57,8 +60,14 @@ pub(super) fn actions(seed: u64, options: &Options, steps: u64) -> Vec<Planned> 
 
 /// Actions of each device when all begin anew.
 const BOOT_ACTIONS: u64 = 3;
+/// And where there are rules, as a member of a group; and how often the rules change.
+const GROUP_ACTIONS: u64 = 3;
+const RULES_OF_BOOT: u64 = 2;
+/// What the group subscribes to.
+const GROUP_TOPIC: &str = "boot/group";
 
-/// All connect; a little later each subscribes to what another one retains at that moment.
+/// All connect; a little later each subscribes to what another one retains at that moment. Where there
+/// are rules, all become members of a group then, of which some lose the right to it.
 fn boot(after: u64, random: &mut Random, options: &Options) -> (u32, Action) {
     let devices = options.devices;
     let device = (after % u64::from(devices)) as u32;
@@ -68,6 +77,9 @@ fn boot(after: u64, random: &mut Random, options: &Options) -> (u32, Action) {
             device,
             Action::Connect(ConnectPlan { clean_start: true, ..connect(random, options) }),
         );
+    }
+    if let Some(after) = after.checked_sub(BOOT_ACTIONS * u64::from(devices)) {
+        return boot_group(after, random, options);
     }
     // Each one of a pair by turns: the publish, and the SUBSCRIBE of the neighbour.
     let step = after - u64::from(devices);
@@ -95,12 +107,49 @@ fn boot(after: u64, random: &mut Random, options: &Options) -> (u32, Action) {
     ((publisher + 1) % devices, Action::Subscribe(plan))
 }
 
-/// The time before an action of [`boot`]: all are connected before the first one subscribes, and
-/// all is over before the run ends.
+/// All become members of a group; some lose the right to what it gets; messages come.
+fn boot_group(after: u64, random: &mut Random, options: &Options) -> (u32, Action) {
+    let devices = u64::from(options.devices);
+    let device = ((after + devices - 1) % devices) as u32;
+    if after == 0 {
+        return (0, Action::Rules(super::rights::all_may()));
+    }
+    if after <= devices {
+        let filter = FilterPlan {
+            topic_filter: format!("$share/g/{GROUP_TOPIC}"),
+            qos: QoS::AtLeastOnce,
+            no_local: false,
+            retain_as_published: false,
+            retain_handling: RetainHandling::Send,
+        };
+        let plan = SubscribePlan { identifier: None, filters: vec![filter] };
+        return (device, Action::Subscribe(plan));
+    }
+    if after == devices + 1 {
+        return (0, Action::Rules(super::rights::some_lose_groups(random, options)));
+    }
+    let plan = PublishPlan {
+        topic_name: GROUP_TOPIC.to_owned(),
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        expiry_secs: None,
+        len: 20,
+        properties: false,
+    };
+    (device, Action::Publish(plan))
+}
+
+/// The time before an action of [`boot`]: all are connected before the first one subscribes, rules
+/// are in force and answers are there before anybody relies on them, most often, and all is over
+/// before the run ends.
 fn pause_of_boot(after: u64, random: &mut Random, options: &Options, is_last: bool) -> Duration {
+    let devices = u64::from(options.devices);
+    let of_group = after.checked_sub(BOOT_ACTIONS * devices);
+    let follows_another = |after: u64| after <= 1 || after == devices + 1 || after == devices + 2;
     match after {
         _ if is_last => Duration::from_secs(2),
-        _ if after == u64::from(options.devices) => Duration::from_secs(3),
+        _ if after == devices => Duration::from_secs(3),
+        _ if of_group.is_some_and(follows_another) && random.chance(80) => Duration::from_secs(1),
         _ => Duration::from_micros(random.between(0..=3_000)),
     }
 }

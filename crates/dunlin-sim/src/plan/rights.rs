@@ -47,6 +47,29 @@ pub(super) fn rules(random: &mut Random, options: &Options) -> String {
     text
 }
 
+/// The text of a file of rules by which everybody may do everything, but some of the devices, at
+/// least one, may have nothing as members of groups.
+pub(super) fn some_lose_groups(random: &mut Random, options: &Options) -> String {
+    let mut names = vec![name(random, options)];
+    for device in 0..options.devices {
+        let name = format!("device-{device}");
+        if random.chance(40) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    format!(
+        "[[rule]]\ndeny = [\"subscribe\"]\ntopics = [\"$share/+/#\"]\nclient = {names:?}\n{}",
+        all_may()
+    )
+}
+
+/// The text of a file of rules by which everybody may do everything.
+pub(super) fn all_may() -> String {
+    "[[rule]]\nallow = [\"publish\", \"subscribe\", \"retain\", \"will\"]\n\
+     topics = [\"#\", \"$SYS/#\", \"$share/+/#\"]\n"
+        .to_owned()
+}
+
 /// Some rule, which comes before that for all the rest.
 fn rule(random: &mut Random, options: &Options) -> String {
     let is_denial = random.chance(65);
