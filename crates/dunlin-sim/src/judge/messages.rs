@@ -210,6 +210,8 @@ impl Judge {
         let right = match self.may_publish(id, PublishAs::Itself, &shape, moment.at, moment.at) {
             // Nobody is asked about what was taken before.
             _ if known.is_some() => Presence::Possible,
+            // Whom a refusal never reached is refused again, whatever is allowed now.
+            Presence::Certain if self.may_be_refused_already(id, publish) => Presence::Possible,
             Presence::Absent if may_be_known_still || self.is_stranger(id) => Presence::Possible,
             right => right,
         };
@@ -273,6 +275,27 @@ impl Judge {
     /// Whether the broker may have refused what it would have to store, at some time since then.
     pub(super) fn store_may_have_failed_since(&self, taken: Moment) -> bool {
         self.store_failed || self.refused_until.is_some_and(|until| until >= taken.at)
+    }
+
+    /// Whether this repeats a QoS 2 message which an earlier connection brought, which may have been
+    /// refused there for want of a right, and was not answered.
+    fn may_be_refused_already(&self, id: ConnectionId, publish: &Publish) -> bool {
+        let (Some(packet_identifier), Some(life)) =
+            (publish.delivery.packet_identifier(), self.life_of(id))
+        else {
+            return false;
+        };
+        let number = message_number(&publish.payload);
+        let is_repetition = publish.delivery.qos() == QoS::ExactlyOnce && publish.delivery.dup();
+        is_repetition
+            && self.connections.values().any(|earlier| {
+                let unanswered = earlier.publishes.get(&packet_identifier.value());
+                earlier.id != id
+                    && earlier.life == Some(life)
+                    && unanswered.is_some_and(|known| {
+                        known.number == number && known.right < Presence::Certain
+                    })
+            })
     }
 
     fn record_publish(

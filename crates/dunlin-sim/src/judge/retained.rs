@@ -251,8 +251,9 @@ impl Judge {
         }
         // What is in flight stays so.
         let is_again = publish.delivery.dup();
-        let is_kept_back = !is_again
-            && self.may_have_published(number, PublishAs::Retained, said, now) == Presence::Absent;
+        let may_be_prepared = qos == QoS::ExactlyOnce && self.rules.stores;
+        // What waits for the store was looked at before.
+        let looked_at = |version: &Version| if may_be_prepared { version.taken.at } else { said };
         let since = |version: &Version| if is_again { version.taken.at } else { said };
         let changes = self.retained.topics.get(&record.topic).map_or(&[][..], Vec::as_slice);
         // A Will may be retained before anything tells that it is due.
@@ -294,7 +295,10 @@ impl Judge {
                 }
             } else if !changes.iter().any(was_there) {
                 RetainedSending::Otherwise(Promise::Retained, "it isn't the last value")
-            } else if is_kept_back {
+            } else if !is_again
+                && self.may_have_published(number, PublishAs::Retained, looked_at(version), now)
+                    == Presence::Absent
+            {
                 RetainedSending::Otherwise(
                     Promise::Rights,
                     "its publisher may not have it retained any more",

@@ -62,6 +62,55 @@ fn what_is_forbidden_is_not_taken_and_what_is_allowed_is_not_refused() {
     }
 }
 
+/// Its publisher was gone when it was refused; it is told when the message comes again.
+#[test]
+fn a_refusal_that_nobody_was_told_stands_when_the_rules_have_changed() {
+    let refused = || Packet::PubRec(Ack::new(id(5), ReasonCode::NotAuthorized));
+    for (is_told, expected) in [(false, &[][..]), (true, &[Promise::Rights])] {
+        let mut story = pair_with_rights();
+        story.change(&all_but("publish", "publisher"));
+        story.changed();
+        story.take_publish(1, publish(7, QoS::ExactlyOnce, 5));
+        if is_told {
+            story.write(1, &refused());
+        }
+        story.close(1);
+        story.tell(Event::RulesChanged { number: 2, rules: &rights(ALL) });
+        story.tell(Event::RulesInForce { number: 2 });
+        story.pass(1);
+        story.join(3, 1, connect("publisher"), true);
+        story.take_publish(3, again(publish(7, QoS::ExactlyOnce, 5)));
+        story.write(3, &refused());
+        story.ends(expected);
+    }
+}
+
+/// What waits for the store before it is sent, at QoS 2, was looked at before.
+#[test]
+fn a_retained_message_is_given_out_while_its_publisher_may_have_it_retained() {
+    const MAY_RETAIN: &str =
+        "[[rule]]\nallow = [\"publish\", \"subscribe\", \"retain\"]\ntopics = [\"#\"]\n";
+    for (qos, is_changed, expected) in [
+        (QoS::AtLeastOnce, false, &[][..]),
+        (QoS::AtLeastOnce, true, &[Promise::Rights]),
+        (QoS::ExactlyOnce, true, &[]),
+    ] {
+        let mut story = Story::with(|rules| rules.rights = Some(rights(MAY_RETAIN)));
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.take_publish(1, retained(publish(7, QoS::ExactlyOnce, 5)));
+        story.write(1, &Packet::PubRec(ack(5)));
+        story.subscribe(2, "a", qos);
+        story.pass(1);
+        if is_changed {
+            story.change(&all_but("retain", "publisher"));
+            story.changed();
+        }
+        story.deliver_written(2, 2, retained(publish(7, qos, 1)));
+        story.ends(expected);
+    }
+}
+
 #[test]
 fn nobody_gets_what_he_may_not_have_any_more_but_while_rules_are_on_their_way() {
     for (is_changed, expected) in [(false, &[][..]), (true, &[Promise::Rights])] {
