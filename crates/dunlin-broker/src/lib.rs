@@ -34,6 +34,8 @@ mod store;
 #[cfg(feature = "server")]
 mod trusted_file;
 #[cfg(feature = "server")]
+mod waiting_room;
+#[cfg(feature = "server")]
 mod worker;
 
 #[cfg(feature = "server")]

@@ -13,7 +13,7 @@ use crate::config::{Config, Endpoint, Listener};
 use crate::core::{
     Core, CoreConfig, Durability, QueueHead, RetainedStore, Rules, UserConnections, WorkerNumber,
 };
-use crate::front::{Certificates, Door, Front, FrontParts, Watcher};
+use crate::front::{Certificates, Door, Front, FrontParts, PlaceLimits, Watcher};
 use crate::net::{BoundFile, Stream, Transport};
 use crate::pressure::{self, Caller, Ceiling, Gauge, Statm, Watch};
 #[cfg(feature = "quic")]
@@ -390,9 +390,11 @@ impl Broker {
             is_stopping: is_stopping.clone(),
             calls: called,
             admission: self.admission.clone(),
-            half_open_max: limits.half_open_max,
-            half_open_per_address_max: limits.half_open_per_address_max,
-            timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
+            limits: PlaceLimits {
+                half_open_max: limits.half_open_max,
+                half_open_per_address_max: limits.half_open_per_address_max,
+                timeout: Duration::from_secs(u64::from(config.limits.handshake_timeout_secs)),
+            },
         };
         let thread = std::thread::Builder::new()
             .name("dunlin-front".to_owned())

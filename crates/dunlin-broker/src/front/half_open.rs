@@ -2,9 +2,9 @@
 //! WebSocket, each if its listener has it.
 
 use super::Certificates;
-use super::waiting::Origin;
 use crate::core::Durability;
 use crate::net::{Foreign, HeaderProgress, Transport};
+use crate::waiting_room::Origin;
 use bytes::BytesMut;
 use dunlin_transport::websocket::upgrade::{Policy, Refusal, ServerUpgrade};
 use std::io::{self, ErrorKind};
@@ -62,7 +62,7 @@ impl Upgrade {
 
 impl HalfOpen {
     pub(super) const fn origin(&self) -> Origin {
-        (self.listener, self.address)
+        (self.address, self.listener)
     }
 
     /// Reads and answers.

@@ -258,8 +258,12 @@ impl Guest {
                 if failure.is_of_certificate() {
                     gate.tell_certificate(peer, &failure);
                 }
-                if failure.is_late() {
-                    gate.tell_limited(LimitCause::HandshakeTimeout);
+                match failure {
+                    Failure::NoPlace => gate.tell_limited(LimitCause::HalfOpen),
+                    Failure::Late | Failure::GivenUp => {
+                        gate.tell_limited(LimitCause::HandshakeTimeout);
+                    }
+                    Failure::Connection(_) | Failure::Certificate(_) => {}
                 }
                 return;
             }
@@ -289,7 +293,7 @@ enum Failure {
     NoPlace,
     #[error("it took longer than limits.handshake_timeout_secs")]
     Late,
-    #[error("it took long, and others waited")]
+    #[error("it was silent, or took long, and others waited")]
     GivenUp,
     #[error(transparent)]
     Connection(#[from] quinn::ConnectionError),
@@ -307,11 +311,6 @@ impl Failure {
             }
             _ => false,
         }
-    }
-
-    /// Whether it has taken too long.
-    const fn is_late(&self) -> bool {
-        matches!(self, Self::Late | Self::GivenUp)
     }
 }
 
@@ -345,9 +344,10 @@ async fn shake_hands(
         // A server's connection is there from its first packet on.
         return Err(Failure::Late);
     };
+    let received = || connection.stats().udp_rx.datagrams;
     tokio::select! {
         _ = shaken => {}
-        () = place.silence(|| connection.stats().udp_rx.datagrams) => return Err(Failure::GivenUp),
+        () = place.silence(received) => return Err(Failure::GivenUp),
     }
     if let Some(error) = connection.close_reason() {
         return Err(error.into());
@@ -359,7 +359,7 @@ async fn shake_hands(
     }
     let streams = tokio::select! {
         streams = connection.accept_bi() => streams?,
-        () = place.patience() => return Err(Failure::GivenUp),
+        () = place.silence(received) => return Err(Failure::GivenUp),
     };
     Ok((connection, streams))
 }

@@ -1,9 +1,10 @@
 //! Who may begin a handshake: how many are under way, whose they are, and who makes room.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use super::pace::Pace;
+use super::places::{self, Places};
 use super::{Phase, QuicParts};
 use crate::admission::Admission;
 use crate::core::LimitCause;
@@ -17,18 +18,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Clock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep_until};
 
-/// Connections that wait for a place at most. What comes beyond them is not answered: clients send
-/// their first packet again.
-const WAITING_MAX: usize = 256;
 /// From this share of the places on, who comes has to show that it is where it says to be.
 const PROOF_SHARE: usize = 4;
 /// A client that is there has answered within this time: who is silent for longer makes room when others
 /// wait.
 const SILENCE: Duration = Duration::from_secs(1);
-/// So does who has no stream after this time.
+/// So does who has no stream after this time, however much it sends.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether something came: nobody tells.
 const LOOK: Duration = Duration::from_millis(250);
@@ -36,12 +34,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Counts the connections of all endpoints that have no stream yet.
 #[derive(Debug)]
 pub(super) struct Gate {
-    places: Arc<Semaphore>,
-    places_max: usize,
-    /// Room for those who wait for a place.
-    queue: Semaphore,
-    /// How many of those who wait have nobody yet who makes room for them.
-    wanted: Semaphore,
+    places: Arc<Places>,
     per_address_max: usize,
     /// How many there are of each address.
     by_address: Mutex<HashMap<IpAddr, usize>>,
@@ -82,17 +75,14 @@ pub(super) struct Visitor {
 pub(super) struct Place {
     visitor: Visitor,
     since: Instant,
-    _permit: OwnedSemaphorePermit,
+    _place: places::Place,
 }
 
 impl Gate {
     pub(super) fn new(parts: &QuicParts, stopped: watch::Receiver<Phase>) -> Arc<Self> {
         let places_max = parts.half_open_max.min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
-            places: Arc::new(Semaphore::new(places_max)),
-            places_max,
-            queue: Semaphore::new(WAITING_MAX),
-            wanted: Semaphore::new(0),
+            places: Places::new(places_max),
             per_address_max: parts.half_open_per_address_max,
             by_address: Mutex::default(),
             leaving: Semaphore::new(places_max),
@@ -113,12 +103,11 @@ impl Gate {
     /// Receives somebody from this address; `is_proven` if it has shown that it is there.
     pub(super) fn receive(self: &Arc<Self>, address: IpAddr, is_proven: bool) -> Reception {
         let address = network_of(address);
-        let taken = self.places_max - self.places.available_permits();
         let mut by_address = self.by_address();
         let count = by_address.get(&address).copied().unwrap_or_default();
         // Others might name the address of somebody to keep it out.
-        let is_crowded =
-            taken * PROOF_SHARE >= self.places_max || count * PROOF_SHARE >= self.per_address_max;
+        let is_crowded = self.places.taken() * PROOF_SHARE >= self.places.max()
+            || count * PROOF_SHARE >= self.per_address_max;
         if is_crowded && !is_proven {
             return Reception::Prove;
         }
@@ -185,21 +174,9 @@ impl Visitor {
     /// Waits for a place; nothing if there is none in time, or too many wait.
     pub(super) async fn place(self) -> Option<Place> {
         let gate = self.gate.clone();
-        if let Ok(permit) = gate.places.clone().try_acquire_owned() {
-            return Some(Place::new(self, permit));
-        }
-        let Ok(_queued) = gate.queue.try_acquire() else { return None };
-        if gate.queue.available_permits() == WAITING_MAX - 1 {
-            // It is the first one.
-            gate.tell_limited(LimitCause::HalfOpen);
-        }
-        gate.wanted.add_permits(1);
-        let permit = timeout(gate.timeout, gate.places.clone().acquire_owned()).await;
-        // Nobody need make room for it any more; but who has done so has taken the wish already.
-        let others = WAITING_MAX - gate.queue.available_permits() - 1;
-        gate.wanted.forget_permits(gate.wanted.available_permits().saturating_sub(others));
-        let permit = permit.ok()?.ok()?;
-        Some(Place::new(self, permit))
+        let tell = || gate.tell_limited(LimitCause::HalfOpen);
+        let place = gate.places.take(self.address, gate.timeout, tell).await?;
+        Some(Place::new(self, place))
     }
 }
 
@@ -216,8 +193,8 @@ impl Drop for Visitor {
 }
 
 impl Place {
-    fn new(visitor: Visitor, permit: OwnedSemaphorePermit) -> Self {
-        Self { visitor, since: Instant::now(), _permit: permit }
+    fn new(visitor: Visitor, place: places::Place) -> Self {
+        Self { visitor, since: Instant::now(), _place: place }
     }
 
     /// Until when its connection has to have a stream.
@@ -225,11 +202,11 @@ impl Place {
         self.since + self.visitor.gate.timeout
     }
 
-    /// Waits until its client has been silent in its handshake, or has taken so long for it, that it
-    /// makes room, if somebody wants that. `received` says how many datagrams have come of it.
+    /// Waits until its client has been silent for so long from now on, or has taken so long for all, that
+    /// it makes room, if somebody wants that. `received` says how many datagrams have come of it.
     pub(super) async fn silence(&self, received: impl Fn() -> u64) {
         let until = self.since + PATIENCE;
-        let (mut count, mut heard) = (received(), self.since);
+        let (mut count, mut heard) = (received(), Instant::now());
         loop {
             let now = Instant::now();
             let counted = received();
@@ -243,23 +220,9 @@ impl Place {
             }
             tokio::select! {
                 biased;
-                () = self.make_room() => return,
+                () = self.visitor.gate.places.make_room() => return,
                 () = sleep_until(now + LOOK) => {}
             }
-        }
-    }
-
-    /// Waits until one that has shaken hands has opened no stream for so long.
-    pub(super) async fn patience(&self) {
-        sleep_until(self.since + PATIENCE).await;
-        self.make_room().await;
-    }
-
-    async fn make_room(&self) {
-        match self.visitor.gate.wanted.acquire().await {
-            // One makes room for one.
-            Ok(wish) => wish.forget(),
-            Err(_) => std::future::pending().await,
         }
     }
 }

@@ -10,6 +10,7 @@ mod door;
 mod gate;
 mod identity;
 mod pace;
+mod places;
 mod relay;
 
 pub(crate) use door::DoorParts;
