@@ -167,7 +167,7 @@ impl Worker {
         if self.has_work() {
             return Some(Duration::ZERO);
         }
-        if !self.to_read.is_empty() {
+        if !self.to_read.is_empty() || !self.adopted.is_empty() {
             let rest = if self.is_backlogged() { BACKLOG_REST } else { Duration::ZERO };
             return Some(rest);
         }
@@ -187,7 +187,6 @@ impl Worker {
             || self.has_store_news()
             || self.has_fetched
             || self.parts.core.has_work()
-            || !self.adopted.is_empty()
             || (can_accept && self.parts.acceptors.iter().any(|acceptor| acceptor.is_ready))
     }
 
@@ -205,6 +204,7 @@ impl Worker {
         self.learn_stored(now);
         self.take_fetched(now);
         self.read_established(now);
+        self.read_leaving(now);
         if self.to_read.has_fresh() || !self.adopted.is_empty() {
             self.read_fresh(now, events, &mut writable);
         }
@@ -214,7 +214,7 @@ impl Worker {
         if self.parts.core.poll_timeout().is_some_and(|deadline| deadline <= now)
             && !self.is_backlogged()
         {
-            for key in self.to_read.dear() {
+            for key in self.to_read.held_back() {
                 self.parts.core.excuse(now, key);
             }
             self.parts.core.handle_timeout(now);

@@ -26,6 +26,10 @@ const READS_BEFORE_FRESH: usize = 16;
 const DEAR_INPUT: Duration = Duration::from_millis(10);
 /// How long a turn goes on with connections whose input takes long.
 pub(super) const DEAR_TIME: Duration = Duration::from_millis(1);
+/// How long a turn goes on with connections whose peers have closed them: thousands may go at once.
+const LEAVING_TIME: Duration = Duration::from_millis(1);
+/// For how long new connections wait for these at most.
+const HOLD_MAX: Duration = Duration::from_secs(1);
 /// For how many reads a connection whose input has once taken long is held to be one of those.
 const DEAR_READS: u8 = 16;
 
@@ -40,17 +44,27 @@ pub(super) struct ToRead {
     /// Those of them whose input takes long: thousands of subscriptions, or Topic Names that match
     /// thousands of Topic Filters. They wait for the others, and nobody with a session for them.
     dear: VecDeque<ConnectionKey>,
+    /// Those whose peers have closed them, at least their side, with what they have sent before. To end
+    /// one takes as long as dozens of messages, and who is there does not wait for all of them.
+    leaving: VecDeque<ConnectionKey>,
     /// Those that have not sent CONNECT, or not with success.
     fresh: VecDeque<ConnectionKey>,
+    /// Since when new connections wait for those that leave.
+    held_since: Option<Instant>,
 }
 
 impl ToRead {
     pub(super) fn is_empty(&self) -> bool {
-        !self.has_established() && self.fresh.is_empty()
+        !self.has_established() && !self.has_leaving() && self.fresh.is_empty()
     }
 
     fn has_established(&self) -> bool {
         !self.established.is_empty() || !self.dear.is_empty()
+    }
+
+    /// Whether a connection that its peer has closed is not at its end yet.
+    fn has_leaving(&self) -> bool {
+        !self.leaving.is_empty()
     }
 
     /// Whether a new connection may have something to read.
@@ -58,9 +72,19 @@ impl ToRead {
         !self.fresh.is_empty()
     }
 
-    /// Those whose input takes long and has to wait.
-    pub(super) fn dear(&self) -> impl Iterator<Item = ConnectionKey> {
-        self.dear.iter().copied()
+    /// Those that have to wait for others though something of them is there.
+    pub(super) fn held_back(&self) -> impl Iterator<Item = ConnectionKey> {
+        let fresh = self.held_since.map(|_| &self.fresh);
+        self.dear.iter().chain(&self.leaving).chain(fresh.into_iter().flatten()).copied()
+    }
+
+    /// Whether new connections have to wait, since those that leave are too many for this turn.
+    fn holds_fresh(&mut self, now: Instant) -> bool {
+        if !self.has_leaving() {
+            self.held_since = None;
+            return false;
+        }
+        now.saturating_since(*self.held_since.get_or_insert(now)) < HOLD_MAX
     }
 
     /// Lists a connection, once.
@@ -68,9 +92,10 @@ impl ToRead {
         if !socket.is_listed {
             socket.is_listed = true;
             let list = match socket {
-                Socket { is_fresh: true, .. } => &mut self.fresh,
-                Socket { dear_reads: 0, .. } => &mut self.established,
-                _ => &mut self.dear,
+                Socket { is_fresh: true, is_closing: false, .. } => &mut self.fresh,
+                Socket { dear_reads: 1.., .. } => &mut self.dear,
+                Socket { is_read_closed: true, .. } => &mut self.leaving,
+                _ => &mut self.established,
             };
             list.push_back(socket.key);
         }
@@ -119,27 +144,57 @@ impl Worker {
         }
     }
 
-    /// Takes up new connections, after all that has arrived on the others by now.
+    /// Goes on with connections that their peers have closed, each to its end, until the time for that is
+    /// up.
+    pub(super) fn read_leaving(&mut self, now: Instant) {
+        if !self.to_read.has_leaving() || self.is_backlogged() {
+            return;
+        }
+        let began = Clock::now();
+        while let Some(key) = self.to_read.leaving.pop_front() {
+            self.read_connection(now, key);
+            if self.unwritten_input >= WRITE_AFTER_LEN {
+                self.write_early(now);
+            }
+            if began.elapsed() >= LEAVING_TIME {
+                return;
+            }
+        }
+    }
+
+    /// Takes up new connections, after all that has arrived on the others by now: in a later turn, if
+    /// that takes longer than others should wait.
     pub(super) fn read_fresh(
         &mut self,
         now: Instant,
         events: &mut Events,
         writable: &mut Vec<ConnectionKey>,
     ) {
+        if self.to_read.holds_fresh(now) {
+            return;
+        }
         if let Err(error) = self.parts.poll.poll(events, Some(Duration::ZERO))
             && error.kind() != ErrorKind::Interrupted
         {
             tracing::error!(%error, "waiting for events failed");
             events.clear();
         }
-        let fresh = std::mem::take(&mut self.to_read.fresh);
+        let mut fresh = std::mem::take(&mut self.to_read.fresh);
         self.note(events, writable);
+        self.read_leaving(now);
         for _ in 0..READS_BEFORE_FRESH {
             if !self.to_read.has_established() || self.is_backlogged() {
                 break;
             }
             self.read_established(now);
             self.read_dear(now, Duration::MAX);
+            self.read_leaving(now);
+        }
+        if self.to_read.holds_fresh(now) {
+            // They come before those that have come since.
+            fresh.append(&mut self.to_read.fresh);
+            self.to_read.fresh = fresh;
+            return;
         }
         for key in fresh {
             self.read_connection(now, key);

@@ -1,7 +1,7 @@
 //! What comes to a worker: connections that it accepts, and messages of the other workers.
 
 use super::peer::{Opened, WorkerMessage};
-use super::{Worker, token};
+use super::{Worker, socket_of, token};
 use crate::admission::Verdict;
 use crate::core::{ConnectionKey, Door, LimitCause};
 use crate::log_rate::Cause;
@@ -71,11 +71,11 @@ impl Worker {
         let Opened { transport, rest, durability, listener } = opened;
         match self.parts.core.door(now) {
             Door::Open => {}
-            Door::InPlaceOf(key) => {
+            Door::InPlaceOf(key) if !self.waits_to_be_read(key) => {
                 self.parts.core.count_limit(LimitCause::MemoryClosed, 1);
                 self.drop_socket(now, key);
             }
-            Door::Shut => {
+            Door::InPlaceOf(_) | Door::Shut => {
                 self.parts.core.count_limit(LimitCause::MemoryClosed, 1);
                 return;
             }
@@ -111,6 +111,11 @@ impl Worker {
             }
         };
         self.watch(Socket::new(transport, permit, key, rest, listener));
+    }
+
+    /// Whether something of this connection is there that nobody has looked at.
+    fn waits_to_be_read(&mut self, key: ConnectionKey) -> bool {
+        socket_of(&mut self.sockets, key).is_some_and(|socket| socket.is_listed)
     }
 
     /// Takes a socket into the loop.

@@ -5,7 +5,9 @@ use crate::peer::{PATIENCE, Peer, Stream, connect, publish, subscribe};
 use crate::secure::TlsStream;
 use crate::web_client::Site;
 use dunlin_broker::Limits;
-use dunlin_protocol::codec::{Disconnect, Packet, QoS, ReasonCode, Will, WillProperties};
+use dunlin_protocol::codec::{
+    Disconnect, Packet, QoS, ReasonCode, Subscription, Will, WillProperties,
+};
 use socket2::SockRef;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -14,6 +16,9 @@ use tungstenite::{Message, WebSocket};
 
 /// How often each of them leaves: the reset comes before, while and after the rest is read.
 const TIMES: usize = 40;
+
+/// How many leave at the same time: more than a turn of a worker takes up.
+const CROWD: usize = 300;
 
 /// A WebSocket as a stream of bytes.
 struct Framed(WebSocket<Box<dyn Stream>>);
@@ -62,6 +67,13 @@ fn open(site: &Site) -> Peer {
 }
 
 fn join(site: &Site, client_identifier: &str, will: bool) -> Peer {
+    let mut peer = ask(site, client_identifier, will);
+    assert!(matches!(peer.receive(), Some(Packet::ConnAck(_))));
+    peer
+}
+
+/// A Client that has sent its CONNECT.
+fn ask(site: &Site, client_identifier: &str, will: bool) -> Peer {
     let mut peer = open(site);
     let Packet::Connect(mut packet) = connect(client_identifier) else { panic!("a CONNECT") };
     packet.will = will.then(|| Will {
@@ -72,7 +84,6 @@ fn join(site: &Site, client_identifier: &str, will: bool) -> Peer {
         properties: WillProperties::default(),
     });
     peer.send(&Packet::Connect(packet));
-    assert!(matches!(peer.receive(), Some(Packet::ConnAck(_))));
     peer
 }
 
@@ -96,4 +107,50 @@ fn a_goodbye_counts_though_a_reset_follows_it() {
         let last = watcher.take_message().payload;
         assert_eq!(last, "end", "TLS: {is_secure}, WebSocket: {is_web_socket}");
     }
+}
+
+/// A SUBSCRIBE that keeps a worker busy for a while.
+fn many_subscriptions() -> Packet {
+    let Packet::Subscribe(mut packet) = subscribe("busy/0", QoS::AtMostOnce) else {
+        panic!("a SUBSCRIBE")
+    };
+    let first = packet.subscriptions[0].clone();
+    packet.subscriptions.extend((1..5_000).map(|at| {
+        let topic_filter = format!("busy/{at}").parse().expect("a Topic Filter");
+        Subscription { topic_filter, ..first.clone() }
+    }));
+    Packet::Subscribe(packet)
+}
+
+#[test]
+fn a_goodbye_counts_though_a_crowd_leaves_and_comes_again_at_once() {
+    let site = Site::of(false, false, Limits::default());
+    let mut watcher = join(&site, "watcher", false);
+    watcher.send(&subscribe("status/#", QoS::AtMostOnce));
+    assert!(matches!(watcher.receive(), Some(Packet::SubAck(_))));
+    let name = |at: usize| format!("mortal-{at}");
+    let mut busy = join(&site, "busy", false);
+    let many = many_subscriptions();
+    let mut crowd: Vec<_> = (0..CROWD).map(|at| join(&site, &name(at), true)).collect();
+    for _ in 0..10 {
+        // So that all of them have left when the next turn of the worker begins.
+        busy.send(&many);
+        for mut mortal in crowd.drain(..) {
+            // What it says before takes its time.
+            for _ in 0..40 {
+                mortal.queue(&publish("last/words", b"words", QoS::AtMostOnce));
+            }
+            mortal.queue(&Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::Success))));
+            mortal.flush();
+        }
+        // Who left last may not have been heard yet.
+        crowd.extend((0..CROWD).rev().map(|at| ask(&site, &name(at), true)));
+        crowd.reverse();
+        for mortal in &mut crowd {
+            assert!(matches!(mortal.receive(), Some(Packet::ConnAck(_))));
+        }
+        assert!(matches!(busy.receive(), Some(Packet::SubAck(_))));
+    }
+    crowd[0].send(&publish("status/sentinel", b"end", QoS::AtMostOnce));
+    assert_eq!(watcher.take_message().payload, "end");
 }
