@@ -497,8 +497,11 @@ impl Judge {
                 owed.push(id);
             }
         }
-        for id in routed {
-            self.sessions.life_mut(id).routed.insert(number);
+        // What was routed before a crash may have been dropped, and counted, before it.
+        if self.last_crash.is_none_or(|crash| crash < from) {
+            for id in routed {
+                self.sessions.life_mut(id).routed.insert(number);
+            }
         }
         for id in owed {
             self.sessions.life_mut(id).owed.insert(number, from);

@@ -325,3 +325,30 @@ fn what_never_came_is_counted() {
         story.ends(broken);
     }
 }
+
+/// A QoS 2 message is dropped and counted, the broker crashes, and what it counted is gone; the
+/// repetition is acknowledged and goes to nobody.
+#[test]
+fn what_was_routed_before_a_crash_is_not_counted_after_it() {
+    for (is_before, broken) in [(true, &[][..]), (false, &[Promise::DropsAreCounted])] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+            rules.limits.queue_len_max = 0;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        if is_before {
+            story.take_publish(1, publish(7, Q2, 5));
+        }
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 1, connect("publisher"), true);
+        story.join(4, 2, connect("subscriber"), true);
+        let sent = publish(7, Q2, 5);
+        story.take_publish(3, if is_before { again(sent) } else { sent });
+        story.write(3, &Packet::PubRec(ack(5)));
+        story.tell(Event::DropsCounted { client_identifier: "subscriber", count: 0 });
+        story.ends(broken);
+    }
+}
