@@ -293,7 +293,7 @@ enum Failure {
     NoPlace,
     #[error("it took longer than limits.handshake_timeout_secs")]
     Late,
-    #[error("it was silent, or took long, and others waited")]
+    #[error("it took long, and others waited")]
     GivenUp,
     #[error(transparent)]
     Connection(#[from] quinn::ConnectionError),
@@ -359,7 +359,7 @@ async fn shake_hands(
     }
     let streams = tokio::select! {
         streams = connection.accept_bi() => streams?,
-        () = place.silence(received) => return Err(Failure::GivenUp),
+        () = place.patience() => return Err(Failure::GivenUp),
     };
     Ok((connection, streams))
 }

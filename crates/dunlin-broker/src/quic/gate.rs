@@ -26,7 +26,7 @@ const PROOF_SHARE: usize = 4;
 /// A client that is there has answered within this time: who is silent for longer makes room when others
 /// wait.
 const SILENCE: Duration = Duration::from_secs(1);
-/// So does who has no stream after this time, however much it sends.
+/// So does who has no stream after this time.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How often it is looked whether something came: nobody tells.
 const LOOK: Duration = Duration::from_millis(250);
@@ -202,8 +202,8 @@ impl Place {
         self.since + self.visitor.gate.timeout
     }
 
-    /// Waits until its client has been silent for so long from now on, or has taken so long for all, that
-    /// it makes room, if somebody wants that. `received` says how many datagrams have come of it.
+    /// Waits until its client has been silent in its handshake, or has taken so long for it, that it
+    /// makes room, if somebody wants that. `received` says how many datagrams have come of it.
     pub(super) async fn silence(&self, received: impl Fn() -> u64) {
         let until = self.since + PATIENCE;
         let (mut count, mut heard) = (received(), Instant::now());
@@ -224,5 +224,12 @@ impl Place {
                 () = sleep_until(now + LOOK) => {}
             }
         }
+    }
+
+    /// Waits until one that has shaken hands has opened no stream for so long. Whoever makes room takes up
+    /// memory for seconds more, so that one who may be about to go on is left alone.
+    pub(super) async fn patience(&self) {
+        sleep_until(self.since + PATIENCE).await;
+        self.visitor.gate.places.make_room().await;
     }
 }

@@ -135,17 +135,3 @@ fn who_goes_on_with_its_handshake_is_not_silent_and_has_its_time() {
         waiting.await.expect("no panic").expect("a place");
     });
 }
-
-#[test]
-fn who_has_taken_its_time_is_not_silent_before_it_has_been_for_as_long_again() {
-    run(async {
-        let gate = gate(1, 1000);
-        let place = place(&gate, "10.0.0.1").await;
-        // As long as its handshake took.
-        tokio::time::advance(3 * SILENCE).await;
-        let _waiting = tokio::spawn(visitor(&gate, "10.0.0.2").place());
-        let began = Instant::now();
-        place.silence(|| 7).await;
-        assert!((SILENCE..=SILENCE + LOOK).contains(&began.elapsed()));
-    });
-}
