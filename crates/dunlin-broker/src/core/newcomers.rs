@@ -98,7 +98,8 @@ impl Core {
             return Door::Open;
         }
         match self.endpoints.first_silent() {
-            // Nothing was read yet of those that came just now.
+            // Nothing was read yet of those that came just now. Of others something may have come that
+            // waits for its turn: the worker knows, and spares them.
             Some((since, key)) if since < now => Door::InPlaceOf(key),
             _ => Door::Shut,
         }
