@@ -34,6 +34,25 @@ impl Candidate {
         let (clock, instant) = self.clocks;
         instant + clock.elapsed()
     }
+
+    /// One of this process that says so much.
+    #[cfg(test)]
+    pub(super) fn local(user_name: Option<&str>, password: Option<&[u8]>) -> Self {
+        let login = Login {
+            client_identifier: "one".parse().expect("text"),
+            user_name: user_name.map(|user_name| user_name.parse().expect("text")),
+            password: password.map(Into::into),
+            enhanced: None,
+        };
+        Self {
+            login: Box::new(login),
+            certificate: None,
+            address: None,
+            listener: None,
+            listener_number: 0,
+            clocks: (Clock::now(), Instant::ZERO),
+        }
+    }
 }
 
 impl Candidate {

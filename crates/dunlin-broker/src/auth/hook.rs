@@ -342,8 +342,6 @@ impl Method for Arc<Hook> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Login;
-    use dunlin_protocol::Instant;
     use std::fs;
     use std::io::{Read as _, Write as _};
     use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -437,20 +435,7 @@ mod tests {
     }
 
     fn candidate() -> Candidate {
-        let login = Login {
-            client_identifier: "one".parse().expect("text"),
-            user_name: Some("gauge".parse().expect("text")),
-            password: Some(b"open sesame"[..].into()),
-            enhanced: None,
-        };
-        Candidate {
-            login: Box::new(login),
-            certificate: None,
-            address: None,
-            listener: None,
-            listener_number: 0,
-            clocks: (Clock::now(), Instant::ZERO),
-        }
+        Candidate::local(Some("gauge"), Some(b"open sesame"))
     }
 
     /// Why the back end lets nobody in.

@@ -112,8 +112,7 @@ impl Judge {
 mod tests {
     use super::*;
     use crate::auth::chain::{Answer, Method};
-    use crate::core::{Enhanced, Grant, Identity, Login};
-    use dunlin_protocol::Instant;
+    use crate::core::{Enhanced, Grant, Identity};
 
     /// Knows who has the right password; that of nobody takes thought.
     #[derive(Debug)]
@@ -156,22 +155,8 @@ mod tests {
     }
 
     fn candidate(address: Option<&str>, password: Option<&str>) -> Candidate {
-        let login = Login {
-            client_identifier: "one".parse().unwrap(),
-            user_name: Some("gauge".parse().unwrap()),
-            password: password.map(|password| password.as_bytes().into()),
-            enhanced: None,
-        };
         let address = address.map(|address| address.parse().unwrap());
-        let clocks = (Clock::now(), Instant::ZERO);
-        Candidate {
-            login: Box::new(login),
-            certificate: None,
-            address,
-            listener: None,
-            listener_number: 0,
-            clocks,
-        }
+        Candidate { address, ..Candidate::local(Some("gauge"), password.map(str::as_bytes)) }
     }
 
     /// The ruling that takes no effort.

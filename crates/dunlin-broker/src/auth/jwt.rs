@@ -265,12 +265,9 @@ impl Method for Arc<Tokens> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::Login;
     use aws_lc_rs::hmac;
     use base64::Engine as _;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    use dunlin_protocol::Instant;
-    use std::time::Instant as Clock;
 
     const SECRET: &[u8] = b"a secret of more than 32 bytes, well kept";
     const NOW: Duration = Duration::from_secs(1_000_000_000);
@@ -292,20 +289,7 @@ mod tests {
     }
 
     fn check(token: &str) -> Answer {
-        let login = Login {
-            client_identifier: "one".parse().expect("text"),
-            user_name: Some("gauge".parse().expect("text")),
-            password: Some(token.as_bytes().into()),
-            enhanced: None,
-        };
-        let candidate = Candidate {
-            login: Box::new(login),
-            certificate: None,
-            address: None,
-            listener: None,
-            listener_number: 0,
-            clocks: (Clock::now(), Instant::ZERO),
-        };
+        let candidate = Candidate::local(Some("gauge"), Some(token.as_bytes()));
         tokens().check(NOW, token.as_bytes(), &candidate)
     }
 

@@ -112,13 +112,10 @@ pub(crate) fn read_passwords(config: &Config) -> Result<Option<Passwords>, Passw
 mod tests {
     use super::*;
     use crate::config::LoadedConfig;
-    use crate::core::Login;
     use chain::Step;
-    use dunlin_protocol::Instant;
     use std::collections::BTreeMap;
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::Path;
-    use std::time::Instant as Clock;
 
     #[test]
     fn only_who_is_in_the_file_costs_a_hash_where_a_back_end_knows_the_others() {
@@ -131,19 +128,7 @@ mod tests {
         std::fs::set_permissions(&path, mode).expect("its owner's");
         let file = format!("[auth]\npassword_file = '{}'\n", path.display());
         let back_end = format!("{file}http.url = 'http://127.0.0.1:1/'\n");
-        let candidate = |user: &str| Candidate {
-            login: Box::new(Login {
-                client_identifier: "one".parse().expect("text"),
-                user_name: Some(user.parse().expect("text")),
-                password: Some(b"guess"[..].into()),
-                enhanced: None,
-            }),
-            certificate: None,
-            address: None,
-            listener: None,
-            listener_number: 0,
-            clocks: (Clock::now(), Instant::ZERO),
-        };
+        let candidate = |user: &str| Candidate::local(Some(user), Some(b"guess"));
         // The file's place is the first; that of the back end comes after SCRAM.
         for (text, user, expected) in [
             (&file, "gauge", 0),

@@ -198,7 +198,7 @@ mod tests {
     use super::*;
     use crate::auth::chain::{Answer, Chain};
     use crate::core::{
-        Core, CoreConfig, Durability, Grant, Login, QueueHead, RetainedStore, WorkerNumber,
+        Core, CoreConfig, Durability, Grant, QueueHead, RetainedStore, WorkerNumber,
     };
     use crate::store::StoreWaker;
     use dunlin_protocol::Instant;
@@ -295,17 +295,9 @@ mod tests {
 
         /// The login of a Client that asks the first method, and stays as long as this is there.
         fn job(&self, name: &str, exchange: u32, client: &Arc<()>) -> Job {
-            let client_identifier = name.parse().unwrap();
-            let login =
-                Login { client_identifier, user_name: None, password: None, enhanced: None };
-            let candidate = Candidate {
-                login: Box::new(login),
-                certificate: None,
-                address: None,
-                listener: None,
-                listener_number: 0,
-                clocks: (self.now, Instant::ZERO),
-            };
+            let mut candidate = Candidate::local(None, None);
+            candidate.login.client_identifier = name.parse().unwrap();
+            candidate.clocks.0 = self.now;
             Job {
                 candidate,
                 method: 0,

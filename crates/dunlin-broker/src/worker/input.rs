@@ -119,10 +119,7 @@ impl Worker {
         }
         for _ in 0..self.to_read.established.len() {
             let Some(key) = self.to_read.established.pop_front() else { break };
-            self.read_connection(now, key);
-            if self.unwritten_input >= WRITE_AFTER_LEN {
-                self.write_early(now);
-            }
+            self.read_in_turn(now, key);
         }
     }
 
@@ -134,10 +131,7 @@ impl Worker {
         let began = Clock::now();
         for _ in 0..self.to_read.dear.len() {
             let Some(key) = self.to_read.dear.pop_front() else { break };
-            self.read_connection(now, key);
-            if self.unwritten_input >= WRITE_AFTER_LEN {
-                self.write_early(now);
-            }
+            self.read_in_turn(now, key);
             if began.elapsed() >= time {
                 return;
             }
@@ -152,10 +146,7 @@ impl Worker {
         }
         let began = Clock::now();
         while let Some(key) = self.to_read.leaving.pop_front() {
-            self.read_connection(now, key);
-            if self.unwritten_input >= WRITE_AFTER_LEN {
-                self.write_early(now);
-            }
+            self.read_in_turn(now, key);
             if began.elapsed() >= LEAVING_TIME {
                 return;
             }
@@ -206,6 +197,14 @@ impl Worker {
             let mut socket = Socket::new(transport, permit, key, rest, listener);
             socket.is_fresh = !self.parts.core.has_session(key);
             self.watch(socket);
+        }
+    }
+
+    /// Reads a connection with a session once, and writes what came of all by now if that is much.
+    fn read_in_turn(&mut self, now: Instant, key: ConnectionKey) {
+        self.read_connection(now, key);
+        if self.unwritten_input >= WRITE_AFTER_LEN {
+            self.write_early(now);
         }
     }
 

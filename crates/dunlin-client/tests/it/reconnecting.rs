@@ -2,10 +2,12 @@
 
 use crate::peer::{Listener, Peer, ack, at, builder, connected, publish};
 use dunlin_client::{
-    ClientBuilder, ConnectionState, Event, Events, PublishError, QoS, ReasonCode, Reconnect,
+    Client, ClientBuilder, ConnectionState, Event, Events, PublishError, QoS, ReasonCode,
+    Reconnect, Subscription,
 };
 use dunlin_protocol::codec::{
     ConnAckProperties, Delivery, Disconnect, Packet, PacketIdentifier, RetainHandling,
+    SubscriptionIdentifier,
 };
 use std::future::IntoFuture;
 use std::time::Duration;
@@ -168,17 +170,25 @@ async fn subscriptions_of_a_resumed_session_stand() {
     assert_eq!(stream.next().await.unwrap().payload(), "still");
 }
 
+/// A subscription in whose stream a message of QoS 1 waits, and one of QoS 2.
+async fn with_two_waiting(
+    client: &Client,
+    peer: &mut Peer,
+) -> (Subscription, Option<SubscriptionIdentifier>) {
+    let subscribing = client.subscribe("a", QoS::ExactlyOnce).into_future();
+    let (stream, identifier) = tokio::join!(subscribing, peer.grant());
+    peer.send(publish("a", "q1", at(QoS::AtLeastOnce, 1), &[identifier])).await;
+    peer.send(publish("a", "q2", at(QoS::ExactlyOnce, 2), &[identifier])).await;
+    peer.expect_nothing().await;
+    (stream.unwrap(), identifier)
+}
+
 /// The answer that would have said that the Session is lost came to nobody, and the next one says that
 /// there is one: the new one.
 #[tokio::test(start_paused = true)]
 async fn subscriptions_are_made_again_after_a_connect_without_an_answer() {
     let (client, _events, mut peer, mut listener) = connected(persistent()).await;
-    let subscribing = client.subscribe("a", QoS::ExactlyOnce).into_future();
-    let (stream, identifier) = tokio::join!(subscribing, peer.grant());
-    let mut stream = stream.unwrap();
-    peer.send(publish("a", "q1", at(QoS::AtLeastOnce, 1), &[identifier])).await;
-    peer.send(publish("a", "q2", at(QoS::ExactlyOnce, 2), &[identifier])).await;
-    peer.expect_nothing().await;
+    let (mut stream, identifier) = with_two_waiting(&client, &mut peer).await;
     let subscribing = client.subscribe("b", QoS::AtLeastOnce).into_future();
     let mut leaving = tokio::join!(subscribing, peer.grant()).0.unwrap();
     let left = tokio::spawn(async move { leaving.unsubscribe().await });
@@ -236,12 +246,7 @@ async fn a_subscription_without_answer_is_asked_for_again() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_waits_is_not_doubled_by_a_resumed_session() {
     let (client, _events, mut peer, mut listener) = connected(persistent()).await;
-    let subscribing = client.subscribe("a", QoS::ExactlyOnce).into_future();
-    let (stream, identifier) = tokio::join!(subscribing, peer.grant());
-    let mut stream = stream.unwrap();
-    peer.send(publish("a", "q1", at(QoS::AtLeastOnce, 1), &[identifier])).await;
-    peer.send(publish("a", "q2", at(QoS::ExactlyOnce, 2), &[identifier])).await;
-    peer.expect_nothing().await;
+    let (mut stream, identifier) = with_two_waiting(&client, &mut peer).await;
     assert_eq!(stream.waiting(), 2);
     drop(peer);
     let mut peer = again(&mut listener, true).await;

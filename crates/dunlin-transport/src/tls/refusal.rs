@@ -7,13 +7,15 @@ use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A verifier that notes what it refuses.
 #[derive(Debug)]
 pub(super) struct Noting {
     verifier: Arc<dyn ServerCertVerifier>,
+    /// Whether all is checked but the name.
+    any_name: bool,
     last: Arc<Last>,
 }
 
@@ -45,9 +47,13 @@ impl Refusals {
 }
 
 impl Noting {
-    /// Notes there what this verifier refuses.
-    pub(super) const fn new(verifier: Arc<dyn ServerCertVerifier>, last: Arc<Last>) -> Self {
-        Self { verifier, last }
+    /// Notes in `last` what this verifier refuses, but for the name if that may be any.
+    pub(super) const fn new(
+        verifier: Arc<dyn ServerCertVerifier>,
+        any_name: bool,
+        last: Arc<Last>,
+    ) -> Self {
+        Self { verifier, any_name, last }
     }
 }
 
@@ -62,15 +68,22 @@ impl ServerCertVerifier for Noting {
     ) -> Result<ServerCertVerified, Error> {
         let verified =
             self.verifier.verify_server_cert(certificate, intermediates, name, ocsp_response, now);
-        if let Err(Error::InvalidCertificate(error)) = &verified {
-            let fault = match CertificateFault::of(error, name) {
-                CertificateFault::UnknownIssuer if is_self_signed(certificate, now) => {
-                    CertificateFault::SelfSigned
-                }
-                fault => fault,
-            };
-            *self.last.slot() = Some((name.to_owned(), fault));
+        let Err(Error::InvalidCertificate(error)) = &verified else { return verified };
+        let is_name = matches!(
+            error,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        );
+        if self.any_name && is_name {
+            // The name is looked at last.
+            return Ok(ServerCertVerified::assertion());
         }
+        let fault = match CertificateFault::of(error, name) {
+            CertificateFault::UnknownIssuer if is_self_signed(certificate, now) => {
+                CertificateFault::SelfSigned
+            }
+            fault => fault,
+        };
+        *self.last.slot() = Some((name.to_owned(), fault));
         verified
     }
 
