@@ -45,6 +45,20 @@ fn a_tidy_repository_has_no_findings() {
 }
 
 #[test]
+fn no_merge_is_left_half_done() {
+    let text =
+        "# Read\n\n<<<<<<< HEAD\none\n||||||| before\nnone\n=======\ntwo\n>>>>>>> 1a2b3c4 (Two)\n";
+    check(
+        &[("README.md", text)],
+        &[
+            "README.md:3: a mark of an unfinished merge",
+            "README.md:5: a mark of an unfinished merge",
+            "README.md:9: a mark of an unfinished merge",
+        ],
+    );
+}
+
+#[test]
 fn crates_depend_only_downward() {
     check(
         &[(
