@@ -7,6 +7,7 @@ use super::promise::Promise;
 use super::sessions::{ClientKey, Expiry, LifeId};
 use super::subscriptions::Version;
 use crate::history::{ConnectionId, DeviceId};
+use dunlin_broker::QueuePolicy;
 use dunlin_codec::{
     ConnAck, Connect, Disconnect, ProtocolVersion, QoS, ReasonCode, SubAck, Subscribe, UnsubAck,
     Unsubscribe,
@@ -541,9 +542,19 @@ impl Judge {
         for id in open {
             self.on_closed(id);
         }
+        let policy = self.rules.limits.queue_policy;
         for id in self.sessions.all() {
             let life = self.sessions.life_mut(id);
             life.routed.clear();
+            let may_have_dropped = match policy {
+                QueuePolicy::DropOldest => life.full.is_some(),
+                QueuePolicy::KeepLast => true,
+                QueuePolicy::DropNewest | QueuePolicy::Refuse => false,
+            };
+            if may_have_dropped {
+                // What was dropped for later ones is there again.
+                life.order.clear();
+            }
             if self.rules.stores {
                 life.survive_crash(now);
             } else {

@@ -140,6 +140,42 @@ fn messages_keep_their_order() {
 }
 
 #[test]
+fn a_crash_may_undo_that_a_message_was_dropped_for_a_later_one() {
+    const BROKEN: &[Promise] = &[Promise::Order];
+    for (queue_policy, queue_len_max, crashes, broken) in [
+        (QueuePolicy::DropOldest, 2, true, &[][..]),
+        (QueuePolicy::DropOldest, 2, false, BROKEN),
+        (QueuePolicy::DropOldest, 9, true, BROKEN),
+        (QueuePolicy::KeepLast, 9, true, &[]),
+        (QueuePolicy::KeepLast, 9, false, BROKEN),
+        (QueuePolicy::DropNewest, 2, true, BROKEN),
+    ] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = queue_policy;
+            rules.limits.queue_len_max = queue_len_max;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        for number in [7, 8, 9] {
+            story.publish(1, number);
+        }
+        story.pass_on(2, 2, publish(9, Q1, 1));
+        if crashes {
+            story.tell(Event::Crashed);
+            story.tell(Event::Restarted);
+        } else {
+            story.close(2);
+        }
+        story.join(3, 2, connect("subscriber"), true);
+        for number in [7, 8] {
+            story.pass_on(3, 2, publish(number, Q1, 1));
+        }
+        story.ends(if broken.is_empty() { &[] } else { &[Promise::Order; 2] });
+    }
+}
+
+#[test]
 fn below_qos_2_a_crash_may_bring_a_message_twice() {
     for (granted, broken) in [(Q0, &[][..]), (Q1, &[]), (Q2, &[Promise::ExactlyOnce])] {
         let mut story = pair(granted);
