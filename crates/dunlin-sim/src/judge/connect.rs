@@ -322,7 +322,7 @@ impl Judge {
                 }
                 known.is_mixed |= device != known.device;
                 let expiry = known.expiry().or(asked.expiry_secs);
-                known.set_expiry(expiry);
+                known.maybe_expiry(expiry);
                 known.maybe_detached(asked.taken.at, now);
                 self.doubt_owner(id, life);
             }
@@ -337,7 +337,7 @@ impl Judge {
                         let known = self.sessions.life_mut(life);
                         known.has_ended = false;
                         known.is_mixed |= device != known.device;
-                        known.set_expiry(expiry);
+                        known.maybe_expiry(expiry);
                         life
                     }
                     None => self.sessions.begin(client, device, expiry),

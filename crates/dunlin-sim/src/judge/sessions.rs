@@ -75,7 +75,8 @@ pub(super) struct Life {
     expiry: Expiry,
     /// The longest that it ever had: what a broker that has crashed may remember.
     expiry_max_secs: u32,
-    /// What it was before a DISCONNECT changed it, which nobody acknowledges.
+    /// What it was before a DISCONNECT changed it, which nobody acknowledges: until the next CONNACK
+    /// a crash may undo that.
     expiry_before: Option<Expiry>,
     pub(super) versions: Vec<Version>,
     pub(super) receipts: HashMap<u64, Receipt>,
@@ -248,8 +249,13 @@ impl Life {
     }
 
     pub(super) fn set_expiry(&mut self, expiry: Expiry) {
-        self.expiry = expiry;
+        self.maybe_expiry(expiry);
         self.expiry_before = None;
+    }
+
+    /// It may be another one now: a CONNECT that nobody answered may have changed it.
+    pub(super) fn maybe_expiry(&mut self, expiry: Expiry) {
+        self.expiry = expiry;
         self.expiry_max_secs = self.expiry_max_secs.max(expiry.max_secs);
     }
 

@@ -137,6 +137,42 @@ fn a_crash_may_undo_the_end_of_a_session() {
     story.ends(&[Promise::SessionPresent]);
 }
 
+/// DISCONNECT makes a session shorter, and a crash comes before anybody was told anything more.
+#[test]
+fn a_crash_may_undo_that_a_disconnect_made_a_session_shorter() {
+    // What the next CONNECT asks for, if there is one, and whether it was answered.
+    for (asked_secs, is_answered, broken) in [
+        (None, false, &[][..]),
+        (Some(0), false, &[]),
+        (Some(5), false, &[]),
+        (Some(5), true, &[Promise::SessionPresent]),
+    ] {
+        for away_millis in [0, 20_000] {
+            let mut story = Story::new();
+            story.join(1, 1, connect("device"), false);
+            let mut bye = Disconnect::new(ReasonCode::Success);
+            bye.properties.session_expiry_interval = Some(10);
+            story.take(1, &Packet::Disconnect(Box::new(bye)));
+            story.close(1);
+            story.pass(away_millis);
+            if let Some(asked_secs) = asked_secs {
+                let mut again = connect("device");
+                again.properties.session_expiry_interval = Some(asked_secs);
+                story.ask(2, 1, again);
+                if is_answered {
+                    story.accept(2, away_millis == 0);
+                }
+                story.close(2);
+            }
+            story.tell(Event::Crashed);
+            story.tell(Event::Restarted);
+            story.pass(30_000);
+            story.join(3, 1, connect("device"), true);
+            story.ends(broken);
+        }
+    }
+}
+
 #[test]
 fn nothing_is_owed_to_a_session_that_had_expired_before_a_crash_brought_it_back() {
     for (away_millis, broken) in [(59_000, &[Promise::AcknowledgedIsKept][..]), (60_100, &[])] {
