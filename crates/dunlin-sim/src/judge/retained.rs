@@ -258,10 +258,10 @@ impl Judge {
         let changes = self.retained.topics.get(&record.topic).map_or(&[][..], Vec::as_slice);
         // A Will may be retained before anything tells that it is due.
         let publisher = self.connections.get(&record.connection);
-        let early_since = publisher
-            .and_then(|publisher| publisher.will.as_ref())
-            .filter(|_| record.is_will)
-            .and_then(|will| will.early_since);
+        let will =
+            publisher.and_then(|publisher| publisher.will.as_ref()).filter(|_| record.is_will);
+        let early_since = will.and_then(|will| will.early_since);
+        let ended_since = will.and_then(|will| will.ended_since);
         let mut verdict = RetainedSending::Unasked;
         for version in &self.sessions.life(life).versions {
             if version.is_shared || !self.names.matches(version.matching, record.topic) {
@@ -279,6 +279,7 @@ impl Judge {
                 change.number == Some(number)
                     && version.made.is_none_or(|made| {
                         change.taken < made
+                            || ended_since.is_some_and(|since| since < made)
                             || early_since.is_some_and(|since| since <= made.at + TOLD_LATE)
                     })
             };

@@ -25,7 +25,7 @@ pub(super) struct Will {
     /// Since when it may have been published then.
     pub(super) early_since: Option<Instant>,
     /// When the CONNECT was taken that may have ended its Session, and with it the delay.
-    ended_since: Option<Moment>,
+    pub(super) ended_since: Option<Moment>,
     /// Its place among the changes of the retained message.
     retained: Option<(TopicId, usize)>,
     /// It was taken back by a DISCONNECT, which has no answer: until the next CONNACK of its client

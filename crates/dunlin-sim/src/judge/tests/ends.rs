@@ -319,6 +319,30 @@ fn a_retained_will_comes_to_each_new_subscription_before_anything_tells_that_it_
 }
 
 #[test]
+fn a_will_may_be_retained_for_who_subscribes_before_the_answer_to_the_connect_that_ended_its_session()
+ {
+    for (subscribed_before, expected) in [(false, &[][..]), (true, &[Promise::RetainFlag])] {
+        let mut story = Story::new();
+        story.join(2, 2, connect("watcher"), false);
+        let last = Will { retain: true, ..will(7, 5) };
+        story.join(1, 1, Connect { will: Some(last), ..connect("device") }, false);
+        story.close(1);
+        if subscribed_before {
+            story.subscribe(2, "will", Q1);
+        }
+        story.ask(3, 1, Connect { clean_start: true, ..connect("device") });
+        if !subscribed_before {
+            story.subscribe(2, "will", Q1);
+        }
+        // The store takes its time before the new Session is told of, and before its Will is.
+        story.pass(1000);
+        story.accept(3, false);
+        story.pass_on(2, 2, retained(last_words()));
+        story.ends(expected);
+    }
+}
+
+#[test]
 fn a_will_is_owed_to_those_who_subscribed_before_the_connect_that_ended_its_session() {
     let bye = || Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::SessionTakenOver)));
     for (subscribed_before, expected) in [(false, &[][..]), (true, &[Promise::Will])] {
