@@ -66,7 +66,8 @@ impl Judge {
         }
         let is_accepted = connection.stage == Stage::Accepted;
         let login = &mut connection.login;
-        login.is_again = false;
+        // Whose session it is decides who is believed.
+        login.is_again &= is_accepted && owner.is_none();
         let denied = match answer {
             LoginAnswer::Denied(reason_code) => Some(reason_code),
             // It has ended before anybody heard of it.

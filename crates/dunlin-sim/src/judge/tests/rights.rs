@@ -3,6 +3,7 @@
 use super::*;
 use crate::history::LoginAnswer;
 use dunlin_broker::core::Rules as RightsRules;
+use dunlin_codec::{Auth, AuthProperties};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -186,6 +187,39 @@ fn a_session_is_its_users() {
                 story.close(1);
             }
         }
+        story.ends(expected);
+    }
+}
+
+#[test]
+fn whose_session_it_is_decides_whether_a_new_login_is_refused() {
+    for (is_doubtful, user, expected) in [
+        (false, "alice", &[Promise::Login][..]),
+        (false, "bob", &[]),
+        (true, "alice", &[]),
+        (true, "bob", &[]),
+    ] {
+        let mut story = Story::with(|rules| rules.login_limit = Some(Duration::from_secs(10)));
+        let answer = |story: &mut Story, connection, user| {
+            let answer = LoginAnswer::Allowed { user: Some(user), until: None };
+            story.tell(Event::LoginAnswered { connection: ConnectionId(connection), answer });
+        };
+        story.tell(Event::Opened { connection: ConnectionId(1), device: DeviceId(1) });
+        answer(&mut story, 1, "alice");
+        story.take(1, &Packet::Connect(Box::new(connect("one"))));
+        story.accept(1, false);
+        if is_doubtful {
+            // Turned away, and it was gone before it could be told.
+            story.tell(Event::Opened { connection: ConnectionId(2), device: DeviceId(2) });
+            answer(&mut story, 2, "bob");
+            story.take(2, &Packet::Connect(Box::new(connect("one"))));
+            story.close(2);
+        }
+        let (reason_code, properties) = (ReasonCode::ReAuthenticate, AuthProperties::default());
+        story.take(1, &Packet::Auth(Box::new(Auth { reason_code, properties })));
+        answer(&mut story, 1, user);
+        story.write(1, &Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::NotAuthorized))));
+        story.close(1);
         story.ends(expected);
     }
 }
