@@ -9,6 +9,7 @@ use super::promise::Promise;
 use super::sessions::LifeId;
 use crate::history::ConnectionId;
 use dunlin_codec::QoS;
+use dunlin_protocol::Instant;
 use std::time::Duration;
 
 /// How much later than its effects the end of a connection may be told.
@@ -21,6 +22,7 @@ pub(super) struct Handed {
     pub(super) life: LifeId,
     pub(super) connection: ConnectionId,
     pub(super) qos: QoS,
+    pub(super) at: Instant,
     /// The member has answered, with success or without.
     pub(super) is_answered: bool,
     pub(super) is_refused: bool,
@@ -82,11 +84,18 @@ impl Judge {
         let is_another =
             |handed: &Handed| (handed.is_left || is_left) && handed.after_crash != after_crash;
         let earlier = of_group().find(|handed| !is_another(handed)).copied();
+        // What was said before its connection ended is handed on, and may be written still.
+        let over = self.connections.get(&connection).and_then(|connection| connection.over);
+        let is_since = |over: Moment| earlier.is_some_and(|known| known.at + TOLD_LATE >= over.at);
+        if qos == QoS::AtLeastOnce && over.is_some_and(is_since) {
+            return;
+        }
         record.handed.push(Handed {
             group,
             life,
             connection,
             qos,
+            at: self.moment.at,
             is_answered: false,
             is_refused: false,
             is_unsure: false,

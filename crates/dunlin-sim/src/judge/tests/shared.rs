@@ -130,6 +130,23 @@ fn one_member_gets_a_message() {
     story.pass(100);
     story.ends(&[Promise::OneMember]);
 
+    // It was handed on when the first connection ended, whose output was written later.
+    for (qos, is_later, broken) in
+        [(Q1, true, &[][..]), (Q1, false, &[Promise::OneMember]), (Q2, true, &[Promise::OneMember])]
+    {
+        let mut story = group(qos);
+        story.take_publish(1, publish(7, Q2, 1));
+        story.write(1, &Packet::PubRec(ack(1)));
+        if is_later {
+            story.tell(Event::Ended { connection: ConnectionId(2) });
+        }
+        story.pass_on(3, 3, publish(7, qos, 1));
+        story.pass(100);
+        story.tell(Event::Ended { connection: ConnectionId(2) });
+        story.write_publish(2, publish(7, qos, 1));
+        story.ends(broken);
+    }
+
     // At QoS 2 never.
     let mut story = group(Q2);
     story.take_publish(1, publish(7, Q2, 1));
