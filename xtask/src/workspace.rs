@@ -26,7 +26,9 @@ pub(crate) struct Crate {
 impl Workspace {
     /// Finds the root through this crate's own folder, and the build directory as Cargo does.
     pub(crate) fn find() -> Self {
-        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let here =
+            env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let here = Path::new(&here);
         let root = here.parent().expect("this crate lies in a folder of the repository");
         let target = env::var_os("CARGO_TARGET_DIR")
             .filter(|path| !path.is_empty())
