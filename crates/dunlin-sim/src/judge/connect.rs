@@ -532,6 +532,7 @@ impl Judge {
         self.maybe_all_wills();
         if self.rules.stores {
             self.crash_wills();
+            self.crash_rooms();
         }
         let open: Vec<ConnectionId> = self
             .connections

@@ -47,12 +47,8 @@ impl Judge {
         if self.names.topic_text(topic).starts_with("$SYS/") {
             return;
         }
-        let Some(number) = number else {
-            if sending == Sending::New {
-                self.count_unnumbered_sent(life, publish);
-            }
-            return;
-        };
+        self.count_sent(life, number, publish, sending == Sending::New);
+        let Some(number) = number else { return };
         let Some(record) = self.messages.get(&number) else {
             let text = format!("message {number} is sent, and nobody published it");
             self.breach(Promise::OnlyWhatIsWanted, &[id], text);
@@ -88,6 +84,7 @@ impl Judge {
         };
         let packet_identifier = packet_identifier.value();
         let (qos, dup) = (publish.delivery.qos(), publish.delivery.dup());
+        let cost = self.cost(number, publish);
         let earlier = self.sessions.life(life).in_flight.get(&packet_identifier).copied();
         let is_given_up = earlier.is_some_and(|earlier| {
             earlier.connection != id && self.may_be_given_up(id, earlier.number)
@@ -135,6 +132,7 @@ impl Judge {
         let exchange = Exchange {
             number,
             qos,
+            cost,
             connection: id,
             is_released: false,
             pubrel: None,
@@ -294,14 +292,7 @@ impl Judge {
             (false, 1, Some(group)) if by_live && !by_retained => Some(group),
             _ => None,
         };
-        let cost = record.cost();
-        let life = self.sessions.life_mut(life_id);
-        let receipt = life.receipts.entry(number).or_default();
-        // What is retained may never have waited.
-        if receipt.written == [0; 3] && life.counted.remove(&number) {
-            life.waiting = life.waiting.saturating_sub(1);
-            life.waiting_bytes = life.waiting_bytes.saturating_sub(cost);
-        }
+        let receipt = self.sessions.life_mut(life_id).receipts.entry(number).or_default();
         let level = usize::from(qos.value());
         receipt.written[level] += 1;
         receipt.exchanges[level] += 1;

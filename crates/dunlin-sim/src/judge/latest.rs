@@ -1,9 +1,10 @@
 //! Queues that keep the last message of each Topic Name: which message may have replaced another.
 
 use super::Judge;
-use super::messages::{Record, takes_room};
+use super::messages::Record;
 use super::moment::Moment;
 use super::names::TopicId;
+use super::room::takes_room;
 use crate::history::ConnectionId;
 use dunlin_broker::QueuePolicy;
 use dunlin_codec::QoS;

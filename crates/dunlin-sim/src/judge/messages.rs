@@ -11,7 +11,7 @@ use super::sessions::{ClientKey, Flow, LifeId};
 use super::shared::Handed;
 use crate::history::{ConnectionId, DeviceId, message_number};
 use bytes::Bytes;
-use dunlin_broker::{Limits, QueuePolicy};
+use dunlin_broker::QueuePolicy;
 use dunlin_codec::{Ack, MessageProperties, PacketIdentifier, Publish, QoS};
 use dunlin_protocol::{Instant, Message};
 use std::sync::Arc;
@@ -96,6 +96,8 @@ impl Receipt {
 pub(super) struct Exchange {
     pub(super) number: Option<u64>,
     pub(super) qos: QoS,
+    /// What it costs a queue.
+    pub(super) cost: usize,
     /// The connection that its PUBLISH was last written to.
     pub(super) connection: ConnectionId,
     /// PUBREC was taken.
@@ -225,8 +227,8 @@ impl Judge {
                         record.is_ambiguous = true;
                     }
                     self.count_waiting(number);
-                } else if takes_room(delivery.qos(), &self.rules.limits) {
-                    self.count_waiting_for(topic, None, unnumbered_cost(publish));
+                } else {
+                    self.count_unnumbered_waiting(topic, publish);
                 }
                 let is_retained = publish.retain && right > Presence::Absent;
                 let retained = is_retained.then(|| {
@@ -357,57 +359,6 @@ impl Judge {
         record.open += 1;
     }
 
-    /// Counts a message that may now wait in queues, and notes which may be full.
-    pub(super) fn count_waiting(&mut self, number: u64) {
-        let Some(record) = self.messages.get(&number) else { return };
-        if record.takes_room(&self.rules.limits) {
-            self.count_waiting_for(record.topic, Some(number), record.cost());
-        }
-    }
-
-    fn count_waiting_for(&mut self, topic: TopicId, number: Option<u64>, bytes: usize) {
-        let moment = self.moment;
-        let limits = &self.rules.limits;
-        let present: Vec<LifeId> = self.sessions.present().collect();
-        for id in present {
-            let names = &mut self.names;
-            // By each Shared Subscription another copy may come.
-            let mut copies = 0;
-            let mut is_direct = false;
-            for version in &self.sessions.life(id).versions {
-                if version.ended.is_none() && names.matches(version.matching, topic) {
-                    copies += usize::from(version.is_shared);
-                    is_direct |= !version.is_shared;
-                }
-            }
-            copies += usize::from(is_direct);
-            if copies == 0 {
-                continue;
-            }
-            let life = self.sessions.life_mut(id);
-            life.waiting += copies;
-            life.waiting_bytes += copies * bytes;
-            life.counted.extend(number);
-            if life.waiting > limits.queue_len_max || life.waiting_bytes > limits.queue_bytes_max {
-                life.full = Some(moment);
-                if limits.queue_policy != QueuePolicy::Refuse {
-                    life.owed.clear();
-                }
-            }
-        }
-    }
-
-    /// A message without a number is sent to a session: it waits no longer. What is retained may
-    /// have waited nowhere.
-    pub(super) fn count_unnumbered_sent(&mut self, life: LifeId, publish: &Publish) {
-        if publish.retain || !takes_room(publish.delivery.qos(), &self.rules.limits) {
-            return;
-        }
-        let life = self.sessions.life_mut(life);
-        life.waiting = life.waiting.saturating_sub(1);
-        life.waiting_bytes = life.waiting_bytes.saturating_sub(unnumbered_cost(publish));
-    }
-
     /// The broker has answered a PUBLISH with PUBACK or PUBREC.
     pub(super) fn on_publish_answered(&mut self, id: ConnectionId, ack: &Ack, qos: QoS) {
         let moment = self.moment;
@@ -492,7 +443,7 @@ impl Judge {
             }
             routed.push(id);
             let has = life.receipts.get(&number).is_some_and(Receipt::is_delivered);
-            let may_lack_room = may_drop && life.full.is_some_and(|full| full >= from);
+            let may_lack_room = may_drop && life.room.full.is_some_and(|full| full >= from);
             if !has && !may_lack_room {
                 owed.push(id);
             }
@@ -525,6 +476,7 @@ impl Judge {
         let number = exchange.number;
         let refuses = ack.reason_code.is_error();
         if ends || refuses {
+            life.room.answer(self.moment.at, exchange);
             life.in_flight.remove(&packet_identifier);
         } else {
             exchange.is_released = true;
@@ -700,35 +652,4 @@ impl Judge {
         let size = record.cost() + self.names.topic_text(record.topic).len() + 80;
         is_expired || size > size_max
     }
-}
-
-impl Record {
-    /// Whether it takes room in queues.
-    pub(super) fn takes_room(&self, limits: &Limits) -> bool {
-        takes_room(self.qos, limits)
-    }
-
-    /// At least the bytes that it costs a queue, and nearly those that it takes on the wire.
-    pub(super) fn cost(&self) -> usize {
-        let properties = self.properties.as_ref().map_or(0, |properties| {
-            properties.content_type.as_ref().map_or(0, |text| text.len())
-                + properties.response_topic.as_ref().map_or(0, |name| name.len())
-                + properties.correlation_data.as_ref().map_or(0, Bytes::len)
-                + properties
-                    .user_properties
-                    .iter()
-                    .map(|(name, value)| 80 + name.len() + value.len())
-                    .sum::<usize>()
-        });
-        200 + self.payload.len() + properties
-    }
-}
-
-pub(super) fn takes_room(qos: QoS, limits: &Limits) -> bool {
-    qos > QoS::AtMostOnce || limits.queue_qos0_offline
-}
-
-/// What a message without a number costs a queue: a stranger's, or one that removes what is retained.
-fn unnumbered_cost(publish: &Publish) -> usize {
-    200 + publish.payload.len()
 }

@@ -58,6 +58,7 @@ mod names;
 mod promise;
 mod retained;
 mod rights;
+mod room;
 mod rules;
 mod sessions;
 mod shared;

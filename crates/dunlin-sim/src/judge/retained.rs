@@ -206,7 +206,7 @@ impl Judge {
                     || record.is_will
                     || known.receipts.contains_key(&number)
                     || version.excludes(known.client, record.publisher)
-                    || (may_drop && known.full.is_some())
+                    || (may_drop && known.room.full.is_some())
                 {
                     continue;
                 }

@@ -5,11 +5,12 @@ use super::messages::{Exchange, Receipt, Received};
 use super::moment::{Moment, Presence};
 use super::names::{FilterId, TopicId};
 use super::rights::SubjectId;
+use super::room::Room;
 use super::subscriptions::Version;
 use crate::history::{ConnectionId, DeviceId};
 use dunlin_codec::QoS;
 use dunlin_protocol::Instant;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -94,13 +95,8 @@ pub(super) struct Life {
     pub(super) received: HashMap<u16, Received>,
     /// The last first delivery of each flow.
     pub(super) order: HashMap<Flow, u64>,
-    /// Messages that may wait for it, and their bytes.
-    pub(super) waiting: usize,
-    pub(super) waiting_bytes: usize,
-    /// The numbers of those that were counted, and have not been sent since.
-    pub(super) counted: HashSet<u64>,
-    /// When its queue may have been full the last time.
-    pub(super) full: Option<Moment>,
+    /// What may wait for it.
+    pub(super) room: Room,
     /// The smallest Maximum Packet Size of its connections.
     pub(super) packet_size_max: u32,
     /// The Maximum Packet Sizes of CONNECTs that nobody answered, each with the end of its
@@ -234,10 +230,7 @@ impl Life {
             exchanges_unsure: false,
             received: HashMap::new(),
             order: HashMap::new(),
-            waiting: 0,
-            waiting_bytes: 0,
-            counted: HashSet::new(),
-            full: None,
+            room: Room::default(),
             packet_size_max: u32::MAX,
             unanswered_sizes: Vec::new(),
             is_forgotten: false,

@@ -246,7 +246,7 @@ impl Judge {
                 || life.receipts.get(&owed.number).is_some_and(|got| got.is_kept_back)
                 || self.ended_with_message(id, owed, record)
                 || life.is_merged
-                || life.full.is_some()
+                || life.room.full.is_some()
                 || self.rules.strangers.contains(&life.device)
                 || (!life.has_ended
                     && self.may_be_missing(id, Some(owed.group), owed.number, owed.from, now))

@@ -200,7 +200,7 @@ impl Judge {
     fn forgo_will(&mut self, number: u64, may_come_back: bool) {
         for life in self.sessions.all() {
             let life = self.sessions.life_mut(life);
-            let may_be_full = |from| life.full.is_some_and(|full| full >= from);
+            let may_be_full = |from| life.room.full.is_some_and(|full| full >= from);
             if life.owed.get(&number).is_some_and(|from| may_come_back || may_be_full(*from)) {
                 life.owed.remove(&number);
             }

@@ -367,7 +367,7 @@ impl Judge {
         let Some(publishing) = publishing.filter(|_| !connection.is_v5()) else { return false };
         let may_refuse = self.rules.limits.queue_policy == QueuePolicy::Refuse;
         let was_full = || {
-            let full = self.sessions.all().filter_map(|life| self.sessions.life(life).full);
+            let full = self.sessions.all().filter_map(|life| self.sessions.life(life).room.full);
             full.max().is_some_and(|full| full >= publishing.taken)
         };
         self.store_may_have_failed_since(publishing.taken) || (may_refuse && was_full())
@@ -389,7 +389,7 @@ impl Judge {
     /// Identifier for itself.
     pub(super) fn judge_wires(&mut self) {
         let mut broken = Vec::new();
-        let any_full = self.sessions.all().any(|life| self.sessions.life(life).full.is_some());
+        let any_full = self.sessions.all().any(|life| self.sessions.life(life).room.full.is_some());
         for connection in self.connections.values() {
             if connection.over.is_none() && connection.malformed.is_some() {
                 let text = "it sent what is no packet, and is still open".to_owned();

@@ -352,3 +352,60 @@ fn what_was_routed_before_a_crash_is_not_counted_after_it() {
         story.ends(broken);
     }
 }
+
+/// What was sent waits again after a crash, unless the store certainly has that it was answered.
+#[test]
+fn what_was_answered_before_a_crash_may_take_room_after_it() {
+    for (is_answered, is_safe, broken) in
+        [(true, false, &[][..]), (false, false, &[]), (true, true, &[Promise::AcknowledgedIsKept])]
+    {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+            rules.limits.queue_len_max = 1;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.publish(1, 7);
+        story.deliver_written(2, 2, publish(7, Q1, 1));
+        if is_answered {
+            story.take(2, &Packet::PubAck(ack(1)));
+        }
+        if is_safe {
+            story.join(3, 3, connect("third"), false);
+        }
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(4, 1, connect("publisher"), true);
+        story.publish(4, 8);
+        story.join(5, 2, connect("subscriber"), true);
+        if !is_safe {
+            story.pass_on(5, 2, publish(7, Q1, 1));
+        }
+        story.ends(broken);
+    }
+}
+
+/// It comes again, and then waits no longer.
+#[test]
+fn what_waits_again_after_a_crash_takes_room_until_it_is_sent() {
+    for dup in [false, true] {
+        let mut story = Story::with(|rules| {
+            rules.limits.queue_policy = QueuePolicy::DropNewest;
+            rules.limits.queue_len_max = 1;
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.join(2, 2, connect("subscriber"), false);
+        story.subscribe(2, "a", Q1);
+        story.publish(1, 7);
+        story.deliver_written(2, 2, publish(7, Q1, 1));
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        story.join(3, 2, connect("subscriber"), true);
+        let seven = publish(7, Q1, 1);
+        story.pass_on(3, 2, if dup { again(seven) } else { seven });
+        story.join(4, 1, connect("publisher"), true);
+        story.publish(4, 8);
+        story.ends(&[Promise::AcknowledgedIsKept]);
+    }
+}
