@@ -548,7 +548,7 @@ impl Judge {
             let life = self.sessions.life_mut(id);
             life.routed.clear();
             let may_have_dropped = match policy {
-                QueuePolicy::DropOldest => life.full.is_some(),
+                QueuePolicy::DropOldest => life.room.full.is_some(),
                 QueuePolicy::KeepLast => true,
                 QueuePolicy::DropNewest | QueuePolicy::Refuse => false,
             };
