@@ -125,18 +125,30 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
     }
 }
 
-/// A feature may add, never change: so each must build without its neighbours.
+/// A feature may add, never change: so each must build without its neighbours, and so must its tests.
 fn check_features(workspace: &Workspace) -> Result<()> {
     for package in workspace.crates()? {
         let name = package.name();
         let features = package.features();
-        let check = ["check", "-p", &name, "--no-default-features"];
-        if !features.is_empty() && !NO_STD_CRATES.contains(&name.as_str()) {
-            run_command(&mut cargo(workspace, &check))?;
+        if !features.is_empty() {
+            check_alone(workspace, &name, None)?;
         }
         for feature in &features {
-            run_command(cargo(workspace, &check).args(["--features", feature]))?;
+            check_alone(workspace, &name, Some(feature))?;
         }
+    }
+    Ok(())
+}
+
+/// Checks a crate with one feature or none. First without its tests, whose dependencies may bring what
+/// the crate itself lacks.
+fn check_alone(workspace: &Workspace, name: &str, feature: Option<&str>) -> Result<()> {
+    for targets in [None, Some("--tests")] {
+        let mut command = cargo(workspace, &["check", "-p", name, "--no-default-features"]);
+        if let Some(feature) = feature {
+            command.args(["--features", feature]);
+        }
+        run_command(command.args(targets))?;
     }
     Ok(())
 }
