@@ -253,8 +253,10 @@ impl Judge {
         let is_again = publish.delivery.dup();
         let may_be_prepared = qos == QoS::ExactlyOnce && self.rules.stores;
         // What waits for the store was looked at before.
-        let looked_at = |version: &Version| if may_be_prepared { version.taken.at } else { said };
-        let since = |version: &Version| if is_again { version.taken.at } else { said };
+        let looked_at = |version: &Version| match is_again || may_be_prepared {
+            true => version.taken.at,
+            false => said,
+        };
         let changes = self.retained.topics.get(&record.topic).map_or(&[][..], Vec::as_slice);
         // A Will may be retained before anything tells that it is due.
         let publisher = self.connections.get(&record.connection);
@@ -304,7 +306,7 @@ impl Judge {
                     Promise::Rights,
                     "its publisher may not have it retained any more",
                 )
-            } else if !self.is_cut_right(life, version, record, qos, since(version)) {
+            } else if !self.is_cut_right(life, version, record, qos, looked_at(version)) {
                 RetainedSending::Otherwise(Promise::GrantedQos, "its QoS is not what was granted")
             } else if !is_same {
                 RetainedSending::Otherwise(Promise::SubscriptionIdentifiers, "they are others")

@@ -88,13 +88,19 @@ fn a_refusal_that_nobody_was_told_stands_when_the_rules_have_changed() {
 
 /// What waits for the store before it is sent, at QoS 2, was looked at before.
 #[test]
-fn a_retained_message_is_given_out_while_its_publisher_may_have_it_retained() {
+fn a_retained_message_is_given_out_as_the_rules_of_that_moment_say() {
     const MAY_RETAIN: &str =
         "[[rule]]\nallow = [\"publish\", \"subscribe\", \"retain\"]\ntopics = [\"#\"]\n";
-    for (qos, is_changed, expected) in [
-        (QoS::AtLeastOnce, false, &[][..]),
-        (QoS::AtLeastOnce, true, &[Promise::Rights]),
-        (QoS::ExactlyOnce, true, &[]),
+    let capped = || {
+        let cap = "[[rule]]\nallow = [\"subscribe\"]\ntopics = [\"#\"]\nclient = \"subscriber\"\n";
+        format!("{cap}qos_max = 0\n{MAY_RETAIN}")
+    };
+    for (qos, change, expected) in [
+        (QoS::AtLeastOnce, None, &[][..]),
+        (QoS::AtLeastOnce, Some(all_but("retain", "publisher")), &[Promise::Rights]),
+        (QoS::ExactlyOnce, Some(all_but("retain", "publisher")), &[]),
+        (QoS::AtLeastOnce, Some(capped()), &[Promise::GrantedQos]),
+        (QoS::ExactlyOnce, Some(capped()), &[]),
     ] {
         let mut story = Story::with(|rules| rules.rights = Some(rights(MAY_RETAIN)));
         story.join(1, 1, connect("publisher"), false);
@@ -103,8 +109,8 @@ fn a_retained_message_is_given_out_while_its_publisher_may_have_it_retained() {
         story.write(1, &Packet::PubRec(ack(5)));
         story.subscribe(2, "a", qos);
         story.pass(1);
-        if is_changed {
-            story.change(&all_but("retain", "publisher"));
+        if let Some(change) = change {
+            story.change(&change);
             story.changed();
         }
         story.deliver_written(2, 2, retained(publish(7, qos, 1)));
