@@ -280,7 +280,8 @@ impl Judge {
             let was_set_before = |change: &Change| {
                 change.number == Some(number)
                     && version.made.is_none_or(|made| {
-                        change.taken < made
+                        // What is due in between is known of by then, and not before.
+                        change.taken <= made
                             || ended_since.is_some_and(|since| since < made)
                             || early_since.is_some_and(|since| since <= made.at + TOLD_LATE)
                     })

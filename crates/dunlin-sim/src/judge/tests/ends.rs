@@ -343,6 +343,24 @@ fn a_will_may_be_retained_for_who_subscribes_before_the_answer_to_the_connect_th
 }
 
 #[test]
+fn a_will_that_is_due_before_a_suback_may_be_retained_for_it() {
+    for (waits_millis, expected) in [(6000, &[][..]), (10, &[Promise::RetainFlag])] {
+        let mut story = Story::new();
+        story.join(2, 2, connect("watcher"), false);
+        let last = Will { retain: true, ..will(7, 5) };
+        story.join(1, 1, Connect { will: Some(last), ..connect("device") }, false);
+        story.take(2, &Packet::Subscribe(Box::new(subscribe("will", Q1))));
+        story.close(1);
+        // Nothing else happens until the store answers.
+        story.pass(waits_millis);
+        story.suback(2, id(1), vec![ReasonCode::GrantedQoS1]);
+        story.pass(6000 - waits_millis);
+        story.pass_on(2, 2, retained(last_words()));
+        story.ends(expected);
+    }
+}
+
+#[test]
 fn a_will_is_owed_to_those_who_subscribed_before_the_connect_that_ended_its_session() {
     let bye = || Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::SessionTakenOver)));
     for (subscribed_before, expected) in [(false, &[][..]), (true, &[Promise::Will])] {
