@@ -67,10 +67,14 @@ impl Checked {
         if let Err(error) = BackEnd::read(&config.auth.http) {
             mistakes.push(wrong(error.key, &error.fault()));
         }
-        if let Some(path) = &config.rights.file
-            && let Err(error) = rights::read(path)
-        {
-            mistakes.push(wrong("rights.file", &error));
+        if let Some(path) = &config.rights.file {
+            match rights::read(path) {
+                Ok(rules) => self.warnings.extend(rules.check_whole(None).err().map(|doubt| {
+                    let doubt = format!("{}: {doubt}", path.display());
+                    wrong("rights.file", &doubt).to_string()
+                })),
+                Err(error) => mistakes.push(wrong("rights.file", &error)),
+            }
         }
     }
 

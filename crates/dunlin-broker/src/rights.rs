@@ -1,11 +1,10 @@
 //! The file of rules: read at start, and again when that is asked for.
 
 use crate::trusted_file::{self, Fault};
-use dunlin_rights::{Rules, RulesError};
+use dunlin_rights::{HalfWritten, Rules, RulesError};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Why a file of rules is of no use: the file, the line, and what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -32,25 +31,49 @@ pub enum RightsFileError {
         /// The place, and what is wrong there.
         source: RulesError,
     },
+    /// It was read again, and may be the first part of one.
+    #[error("{}: {source}", path.display())]
+    HalfWritten {
+        /// The file.
+        path: PathBuf,
+        /// What speaks for that, and how to say that it is whole.
+        source: HalfWritten,
+    },
 }
 
-/// A file of rules, and how often it was read.
+/// A file of rules, and what is in force of it.
 #[derive(Debug)]
 pub(crate) struct RightsFile {
     path: PathBuf,
-    generation: AtomicU64,
+    in_force: Mutex<Arc<Rules>>,
 }
 
 impl RightsFile {
-    pub(crate) fn new(path: &Path) -> Self {
-        Self { path: path.to_owned(), generation: AtomicU64::new(0) }
+    /// Reads the file.
+    pub(crate) fn read(path: &Path) -> Result<Self, RightsFileError> {
+        let rules = read(path)?.with_generation(1);
+        if let Err(doubt) = rules.check_whole(None) {
+            tracing::warn!("{}: {doubt}", path.display());
+        }
+        Ok(Self { path: path.to_owned(), in_force: Mutex::new(Arc::new(rules)) })
     }
 
-    /// The rules that the file has now, told apart from those before.
-    pub(crate) fn read(&self) -> Result<Arc<Rules>, RightsFileError> {
+    /// What is in force.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.in_force.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The rules that the file has now, told apart from those before. What is in force stays so if the
+    /// file is of no use, or may be half-written.
+    pub(crate) fn reload(&self) -> Result<Arc<Rules>, RightsFileError> {
+        let mut in_force = self.in_force.lock().unwrap_or_else(PoisonError::into_inner);
         let rules = read(&self.path)?;
-        let generation = self.generation.fetch_add(1, Ordering::Relaxed) + 1;
-        Ok(Arc::new(rules.with_generation(generation)))
+        rules.check_whole(Some(&in_force)).map_err(|source| {
+            let path = self.path.clone();
+            RightsFileError::HalfWritten { path, source }
+        })?;
+        *in_force = Arc::new(rules.with_generation(in_force.generation() + 1));
+        Ok(in_force.clone())
     }
 }
 

@@ -142,8 +142,8 @@ impl Builder {
             return Err(StartError::Setting { key, reason });
         }
         let methods = Methods::read(&config)?;
-        let rights = config.rights.file.as_deref().map(RightsFile::new);
-        let rules = rights.as_ref().map(RightsFile::read).transpose()?;
+        let rights = config.rights.file.as_deref().map(RightsFile::read).transpose()?;
+        let rules = rights.as_ref().map(RightsFile::rules);
         let mut bound = Vec::new();
         for (number, listener) in (0..).zip(&config.listeners) {
             bound.push(Bound::new(listener, config.durability.default, number)?);

@@ -84,6 +84,7 @@ pub use identity::{
     GROUPS_MAX, Identity, InvalidIdentity, InvalidName, NAME_LEN_MAX, Subject, check_name,
 };
 pub use rules::{
-    Action, Actions, Caps, Covers, Decision, Explanation, InvalidTopicPattern, Mistake, NearMiss,
-    Profile, PublishVerdict, Question, Refusal, Rule, RuleNumber, Rules, RulesError, WhyNot,
+    Action, Actions, Caps, Covers, Decision, END, Explanation, HalfWritten, InvalidTopicPattern,
+    Mistake, NearMiss, Profile, PublishVerdict, Question, Refusal, Rule, RuleNumber, Rules,
+    RulesError, WhyNot,
 };

@@ -1,7 +1,7 @@
 //! Rules from Mosquitto's `acl_file`: there a denial wins wherever it stands, here the first rule
 //! that matches, so the denials come first.
 
-use crate::rules::TopicPattern;
+use crate::rules::{END, TopicPattern};
 use std::fmt::{self, Write};
 
 /// What an `acl_file` comes to.
@@ -215,6 +215,7 @@ fn written(lines: &[Line]) -> String {
             };
         }
     }
+    let _ = writeln!(text, "\n{END}");
     text
 }
 

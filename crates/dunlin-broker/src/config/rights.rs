@@ -16,7 +16,8 @@ impl Rights {
         doc: &[
             "A file of rules that say who may publish and subscribe to what; docs/rights.md explains \
              them, `dunlin acl explain` says which one decides. It is read again on SIGHUP, and \
-             counts for open connections at once. Unset, whoever is let in may do everything.",
+             counts for open connections at once; one that may be half-written changes nothing then, \
+             and a last line `# end` says that it is whole. Unset, whoever is let in may do everything.",
         ],
         kind: Kind::File,
         example: Some("\"/etc/dunlin/rules.toml\""),

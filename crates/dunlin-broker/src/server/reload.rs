@@ -13,7 +13,7 @@ impl Broker {
     /// The file is of no use: the rules before stay in force.
     pub fn reload_rights(&self) -> Result<Option<usize>, RightsFileError> {
         let Some(rights) = &self.rights else { return Ok(None) };
-        match rights.read() {
+        match rights.reload() {
             Ok(rules) => {
                 let count = rules.rules().len();
                 for peer in &self.peers {

@@ -137,6 +137,32 @@ fn rules_count_for_open_connections_from_the_reload_on_and_faults_change_nothing
 }
 
 #[test]
+fn a_file_that_may_be_half_written_changes_nothing() {
+    let two = format!("{OWN}user = \"ann\"\n{}", ALL.replace('#', "b/#"));
+    let rules = Rules::new(&two);
+    let broker = start(config(&rules.path, 1));
+    // Each cut of what is in force: some are legal rules, of which one has lost its user.
+    for cut in 0..two.len() {
+        rules.write(&two[..cut]);
+        broker.reload_rights().expect_err("half-written");
+    }
+    // A whole one ends as it says, and from then on each has to.
+    let ended = format!("{ALL}# end\n");
+    rules.write(&ended);
+    assert_eq!(broker.reload_rights().expect("whole"), Some(1));
+    let longer = format!("{OWN}user = \"ann\"\n{ended}");
+    for cut in 0..longer.len() {
+        rules.write(&longer[..cut]);
+        broker.reload_rights().expect_err("half-written");
+    }
+    let mut peer = local(&broker, "sayer");
+    assert_eq!(says(&mut peer, "a"), ReasonCode::NoMatchingSubscribers);
+    rules.write(&longer);
+    assert_eq!(broker.reload_rights().expect("whole"), Some(2));
+    broker.stop();
+}
+
+#[test]
 fn a_broker_does_not_start_with_rules_of_no_use() {
     let rules = Rules::new("");
     let message = |config: Config| {

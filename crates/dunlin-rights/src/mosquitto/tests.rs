@@ -48,6 +48,7 @@ fn subscribe(user: Option<&str>, client: &str, filter: &str) -> bool {
 
 #[test]
 fn what_was_allowed_there_is_allowed_here_and_nothing_else() {
+    assert!(imported().rules.ends_with("\n\n# end\n"));
     assert!(subscribe(None, "c", "$SYS/#") && !publish(None, "c", "$SYS/x"));
     assert!(subscribe(None, "c", "news/#") && publish(None, "c", "news/x"));
     assert!(!subscribe(Some("ann"), "c", "news/#"));

@@ -9,6 +9,7 @@ mod profile;
 mod topic;
 mod trie;
 mod verdict;
+mod whole;
 
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ pub use parse::{Mistake, RulesError};
 pub use profile::Profile;
 pub use topic::InvalidTopicPattern;
 pub use verdict::{Decision, PublishVerdict, Refusal};
+pub use whole::{END, HalfWritten};
 
 pub(crate) use topic::{Level, TopicPattern};
 

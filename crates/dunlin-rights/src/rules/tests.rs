@@ -573,3 +573,35 @@ proptest! {
         fuzzing::rules(&data);
     }
 }
+
+#[test]
+fn a_text_that_may_be_half_written_is_told_from_one_that_is_whole() {
+    use super::HalfWritten::{EndMissing, LastLine, Shortened};
+    const ONE: &str = "[[rule]]\nallow = \"publish\"\ntopics = \"a\"\n";
+    const TWO: &str = "[[rule]]\nallow = \"publish\"\ntopics = \"b\"\nuser = \"ann\"\n";
+    let two = format!("{ONE}{TWO}");
+    let ended = format!("{two}\n# end\n\n");
+    // Beside nothing only the last line tells.
+    assert_eq!(rules(ONE).check_whole(None), Ok(()));
+    assert_eq!(rules(ONE.trim_end()).check_whole(None), Err(LastLine));
+    let check = |text: &str, before: &str, expected| {
+        let told = rules(text).check_whole(Some(&rules(before)));
+        assert_eq!(told, expected, "{before}\n->\n{text}");
+    };
+    check(two.trim_end(), ONE, Err(LastLine));
+    check(&two, &two, Ok(()));
+    check(&two, ONE, Ok(()));
+    check(ONE, &two, Err(Shortened));
+    check(&two.replace("user = \"ann\"\n", ""), &two, Err(Shortened));
+    check(TWO, &two, Ok(()));
+    check(&format!("{ONE}# end\n"), &two, Ok(()));
+    check(&format!("{ONE}# the end\n"), &format!("{ONE}# the end\n{TWO}"), Err(Shortened));
+    check(&two, &format!("{two}\n# what is left\n"), Ok(()));
+    // Who has ended a file has to end each after it, however much they differ.
+    check(&ended, &two, Ok(()));
+    check(&format!("# more\n{ended}"), &ended, Ok(()));
+    check(&ended.replace('\n', "\r\n"), &ended, Ok(()));
+    check(&two, &ended, Err(EndMissing));
+    check(&format!("# more\n{two}"), &ended, Err(EndMissing));
+    check(&format!("# end\n{two}"), &ended, Err(EndMissing));
+}

@@ -218,6 +218,21 @@ fn check_looks_at_the_data_folder_and_changes_nothing() {
 }
 
 #[test]
+fn check_warns_of_rules_that_may_be_half_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rules.toml");
+    fs::write(&file, "[[rule]]\nallow = \"publish\"\ntopics = \"#\"").unwrap();
+    let ended = run(&["--check", "--set", &format!("rights.file={}", file.display())]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let warning = format!(
+        "warning: --set: rights.file: {}: its last line has no end, so that it may be half-written; \
+         put a line feed behind it\n",
+        file.display()
+    );
+    assert_eq!(ended.stderr, warning);
+}
+
+#[test]
 fn help_is_complete() {
     for (args, parts) in [
         (&["--help"][..], &["broker", "pub", "sub", "decode", "Examples:", "Exit codes:"][..]),
