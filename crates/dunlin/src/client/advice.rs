@@ -319,8 +319,8 @@ fn misnamed(asked: &str, names: Option<&[String]>) -> String {
     let (shown, others) = match names {
         None => {
             return format!(
-                "the broker's certificate is not for {asked}; connect by a name that it has, or take \
-                 any name with --insecure"
+                "the broker's certificate is not for {asked}; connect by a name that it has or say it \
+                 with --server-name, or take any name with --insecure"
             );
         }
         Some([]) => {
@@ -334,8 +334,8 @@ fn misnamed(asked: &str, names: Option<&[String]>) -> String {
         Some(names) => (names, ""),
     };
     format!(
-        "the broker's certificate is for {}{others}, not for {asked}; connect by such a name, or take \
-         any name with --insecure",
+        "the broker's certificate is for {}{others}, not for {asked}; connect by such a name or say it \
+         with --server-name, or take any name with --insecure",
         shown.join(", ")
     )
 }

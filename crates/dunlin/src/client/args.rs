@@ -9,7 +9,7 @@ use crate::arguments::number;
 use crate::failure::Failure;
 use bytes::Bytes;
 use clap::{ArgAction, Args};
-use dunlin_client::{ConfigError, Scram, Tls, UrlTransport};
+use dunlin_client::{ConfigError, Scram, Tls, TlsConfigError, UrlTransport};
 use dunlin_codec::{Connect, ProtocolVersion, QoS, Text, TopicName, Will};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -252,7 +252,14 @@ impl ConnectArgs {
             has_certificate: self.tls.has_certificate(),
         };
         let tls = self.tls.tls()?;
-        let usage = |error: ConfigError| Failure::usage(error.to_string());
+        let usage = |error: ConfigError| {
+            Failure::usage(match error {
+                ConfigError::Tls(error @ TlsConfigError::ServerName(_)) => {
+                    format!("--server-name: {error}; give that of a host, or an address")
+                }
+                error => error.to_string(),
+            })
+        };
         let mut transport = UrlTransport::with_tls(&address, &tls).map_err(usage)?;
         let proxy = match &url.socket {
             Some(_) => None,

@@ -20,6 +20,10 @@ pub(crate) struct TlsArgs {
     /// The key of that certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
+    /// Ask for a certificate of this name (SNI) and expect it, in place of the host's: for a host that
+    /// is reached by an address or through a tunnel
+    #[arg(long, value_name = "NAME")]
+    server_name: Option<String>,
     /// Take a trusted certificate of any name: whoever has one can pretend to be the broker
     #[arg(long)]
     insecure: bool,
@@ -34,6 +38,7 @@ impl TlsArgs {
         self.cafile.is_some()
             || self.tls_use_os_certs
             || self.cert.is_some()
+            || self.server_name.is_some()
             || self.insecure
             || self.tls_alpn.is_some()
     }
@@ -55,6 +60,9 @@ impl TlsArgs {
         }
         if let (Some(certificate), Some(key)) = (&self.cert, &self.key) {
             tls = tls.client_certificate_pem(read("--cert", certificate)?, read("--key", key)?);
+        }
+        if let Some(name) = &self.server_name {
+            tls = tls.server_name(name);
         }
         if self.insecure {
             tls = tls.accept_any_name();

@@ -169,14 +169,16 @@ fn a_brokers_certificate_that_is_refused_is_told_of_with_the_mend() {
             "elsewhere",
             &trusting,
             "the broker's certificate is for a.example, *.b.example, 127.0.0.9, ::9, not for \
-             localhost; connect by such a name, or take any name with --insecure"
+             localhost; connect by such a name or say it with --server-name, or take any name with \
+             --insecure"
                 .to_owned(),
         ),
         (
             "many",
             &trusting,
             "the broker's certificate is for a.example, b.example, c.example, d.example, e.example \
-             and others, not for localhost; connect by such a name, or take any name with --insecure"
+             and others, not for localhost; connect by such a name or say it with --server-name, or \
+             take any name with --insecure"
                 .to_owned(),
         ),
         (
@@ -221,6 +223,7 @@ fn a_brokers_certificate_that_is_refused_is_told_of_with_the_mend() {
     mended("good", &trusting);
     mended("own", &["--cafile", &files.path("own.pem")]);
     mended("elsewhere", &[&trusting[..], &["--insecure"]].concat());
+    mended("elsewhere", &[&trusting[..], &["--server-name", "some.b.example"]].concat());
 }
 
 #[test]
@@ -488,8 +491,8 @@ fn what_quic_does_not_come_about_for_is_told_of_with_the_mend() {
             "127.0.0.1",
             &ports[0],
             &["--cafile", &ca],
-            "the broker's certificate is for localhost, not for 127.0.0.1; connect by such a name, \
-             or take any name with --insecure"
+            "the broker's certificate is for localhost, not for 127.0.0.1; connect by such a name \
+             or say it with --server-name, or take any name with --insecure"
                 .to_owned(),
         ),
         (

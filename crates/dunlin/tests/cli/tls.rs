@@ -103,6 +103,46 @@ fn who_is_not_trusted_is_told_why() {
     fails(&["-p", &ports[0]], "the broker speaks TLS there; write mqtts:// ");
 }
 
+#[test]
+fn the_name_of_the_server_is_asked_for_and_expected_in_place_of_the_host() {
+    let certificates = Certificates::new();
+    let path = |name: &str| certificates.path(&format!("certs/{name}"));
+    let (own, ca) = (certificates.path("own"), path("ca.pem"));
+    fs::create_dir(&own).unwrap();
+    for name in ["ca.pem", "ca.key"] {
+        fs::copy(path(name), format!("{own}/{name}")).unwrap();
+    }
+    run(&["cert", "--out", &own, "--server", "b.test"]);
+    // Who asks for another name is shown the certificate of localhost.
+    let listener = |scheme: &str| {
+        let certificate = format!("{}|{own}/server.pem", path("server.pem"));
+        let key = format!("{}|{own}/server.key", path("server.key"));
+        format!("{scheme}://127.0.0.1:0?certificate={certificate}&key={key}")
+    };
+    let schemes = ["mqtts", "wss", "quic"];
+    let schemes = &schemes[..if cfg!(feature = "quic") { 3 } else { 2 }];
+    let (_broker, urls) =
+        listening(&schemes.iter().map(|scheme| listener(scheme)).collect::<Vec<_>>());
+    for url in &urls {
+        let publish = |name: &str| {
+            let target = ["pub", "-L", url, "--cafile", &ca, "--server-name", name];
+            run(&[&target[..], &["-t", "a", "-m", "b", "-q", "1"]].concat())
+        };
+        publish("b.test").check(0, "", "");
+        publish("localhost").check(0, "", "");
+        let ended = publish("c.test");
+        assert_eq!(ended.code, Some(1), "{url}: {ended:?}");
+        assert!(ended.stderr.contains(", not for c.test; "), "{url}: {ended:?}");
+    }
+    let ended = run(&["sub", "--server-name", "a b", "-t", "a"]);
+    ended.check(
+        2,
+        "",
+        "error: --server-name: \"a b\" is no name that a certificate could have; give that of a host, \
+         or an address\n",
+    );
+}
+
 #[cfg(feature = "quic")]
 #[test]
 fn who_is_refused_by_quic_for_its_certificate_is_told_of() {
