@@ -55,21 +55,35 @@ impl Packet {
     ) -> Result<(), EncodeError> {
         let target = &mut Target { version, packet_size_max, out };
         match self {
-            Self::Connect(connect) => connect.encode(target),
-            Self::ConnAck(connack) => connack.encode(target),
-            Self::Publish(publish) => publish.parts().encode_to(target),
+            Self::Publish(publish) => publish.encode_to(target),
             Self::PubAck(ack) => Ok(ack.encode_to(PacketType::PubAck, target)?),
             Self::PubRec(ack) => Ok(ack.encode_to(PacketType::PubRec, target)?),
             Self::PubRel(ack) => Ok(ack.encode_to(PacketType::PubRel, target)?),
             Self::PubComp(ack) => Ok(ack.encode_to(PacketType::PubComp, target)?),
+            Self::PingReq => Ok(target.begin(PacketType::PingReq, 0)?),
+            Self::PingResp => Ok(target.begin(PacketType::PingResp, 0)?),
+            _ => self.encode_rare(target),
+        }
+    }
+
+    /// Writes a packet of those that come once in a connection, or little more often.
+    fn encode_rare(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
+        match self {
+            Self::Connect(connect) => connect.encode(target),
+            Self::ConnAck(connack) => connack.encode(target),
             Self::Subscribe(subscribe) => Ok(subscribe.encode(target)?),
             Self::SubAck(suback) => Ok(suback.encode(target)?),
             Self::Unsubscribe(unsubscribe) => Ok(unsubscribe.encode(target)?),
             Self::UnsubAck(unsuback) => Ok(unsuback.encode(target)?),
-            Self::PingReq => Ok(target.begin(PacketType::PingReq, 0)?),
-            Self::PingResp => Ok(target.begin(PacketType::PingResp, 0)?),
             Self::Disconnect(disconnect) => Ok(disconnect.encode(target)?),
             Self::Auth(auth) => auth.encode(target),
+            Self::Publish(_)
+            | Self::PubAck(_)
+            | Self::PubRec(_)
+            | Self::PubRel(_)
+            | Self::PubComp(_)
+            | Self::PingReq
+            | Self::PingResp => unreachable!("written by `encode`"),
         }
     }
 }
@@ -125,8 +139,7 @@ impl Target<'_> {
     ) -> Result<(), PacketTooLarge> {
         let len = self.check_size(remaining_len)?;
         self.out.reserve(len);
-        self.out.put_u8(first_byte(packet_type));
-        put_variable_byte_integer(self.out, remaining_len);
+        put_fixed_header(self.out, first_byte(packet_type), remaining_len);
         Ok(())
     }
 
@@ -171,6 +184,28 @@ pub(crate) const fn variable_byte_integer_len(value: usize) -> usize {
     }
 }
 
+/// Appends a fixed header, the usual ones in one piece. Spec: §2.1.
+#[inline]
+pub(crate) fn put_fixed_header(out: &mut TransmitBuf, first: u8, remaining_len: usize) {
+    match remaining_len {
+        0..0x80 => out.put_slice(&[first, remaining_len as u8]),
+        0x80..0x4000 => {
+            let [low, high] = two_byte_integer(remaining_len);
+            out.put_slice(&[first, low, high]);
+        }
+        _ => {
+            out.put_u8(first);
+            put_variable_byte_integer(out, remaining_len);
+        }
+    }
+}
+
+/// A variable byte integer of two bytes.
+#[inline]
+pub(crate) const fn two_byte_integer(value: usize) -> [u8; 2] {
+    [value as u8 | 0x80, (value >> 7) as u8]
+}
+
 /// Appends a variable byte integer. Spec: §1.5.5, [MQTT-1.5.5-1].
 #[inline]
 pub(crate) fn put_variable_byte_integer(out: &mut TransmitBuf, mut value: usize) {
@@ -189,12 +224,13 @@ pub(crate) fn put_prefixed(out: &mut TransmitBuf, bytes: &[u8]) {
     out.put_slice(bytes);
 }
 
-/// Says that these fit behind a two-byte length.
-pub(crate) fn check_binary<'a>(
-    fields: impl IntoIterator<Item = &'a bytes::Bytes>,
-) -> Result<(), EncodeError> {
-    match fields.into_iter().find(|bytes| bytes.len() > usize::from(u16::MAX)) {
-        Some(bytes) => Err(EncodeError::BinaryDataTooLong(bytes.len())),
-        None => Ok(()),
+/// Says that these, if they are there, fit behind a two-byte length.
+#[inline]
+pub(crate) fn check_binary(bytes: Option<&bytes::Bytes>) -> Result<(), EncodeError> {
+    match bytes {
+        Some(bytes) if bytes.len() > usize::from(u16::MAX) => {
+            Err(EncodeError::BinaryDataTooLong(bytes.len()))
+        }
+        _ => Ok(()),
     }
 }

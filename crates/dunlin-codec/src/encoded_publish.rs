@@ -1,6 +1,6 @@
 //! A PUBLISH that is encoded once and sent to many.
 
-use crate::encode::check_size;
+use crate::encode::Target;
 use crate::{
     Delivery, EncodeError, PacketIdentifier, PacketTooLarge, ProtocolVersion, PublishParts,
     TransmitBuf,
@@ -51,21 +51,18 @@ impl EncodedPublish {
         let mut storage = core::mem::take(&mut self.frame);
         storage.clear();
         *self = Self { frame: storage, ..Self::new() };
-        let head = parts.head(version)?;
-        let len = check_size(head.remaining_len, u32::MAX)?;
         let mut out = TransmitBuf::new();
         out.give_storage(core::mem::take(&mut self.frame));
-        out.reserve_for(len - parts.payload.len(), parts.payload);
-        parts.write_head(&head, &mut out);
+        let mut target = Target { version, packet_size_max: u32::MAX, out: &mut out };
+        let packet_identifier_at = parts.put_head(&mut target)?;
         if out.copies(parts.payload) {
             out.put_slice(parts.payload);
         } else {
             self.payload = parts.payload.clone();
         }
-        let header_len = len - head.remaining_len;
         self.packet_identifier_at = match parts.delivery {
             Delivery::AtMostOnce => None,
-            _ => Some(header_len + 2 + head.topic_name_len()),
+            _ => Some(packet_identifier_at),
         };
         self.frame = out.into_copied();
         Ok(())

@@ -26,8 +26,8 @@ pub struct TransmitBuf {
     written: usize,
     /// Payloads that are not copied, each with the offset in `copied` before which it belongs.
     referenced: VecDeque<(usize, Bytes)>,
-    /// Bytes that wait, of both kinds.
-    len: usize,
+    /// Bytes of them.
+    referenced_len: usize,
     /// Whether payloads that come now go to many connections.
     is_shared: bool,
 }
@@ -39,19 +39,21 @@ impl TransmitBuf {
             copied: Vec::new(),
             written: 0,
             referenced: VecDeque::new(),
-            len: 0,
+            referenced_len: 0,
             is_shared: false,
         }
     }
 
     /// How many bytes wait.
+    #[inline]
     pub const fn len(&self) -> usize {
-        self.len
+        self.copied.len() - self.written + self.referenced_len
     }
 
     /// Whether nothing waits.
+    #[inline]
     pub const fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Says whether the payloads that are put from now on go to many connections, and are
@@ -65,14 +67,12 @@ impl TransmitBuf {
     #[inline]
     pub fn put_slice(&mut self, bytes: &[u8]) {
         self.copied.extend_from_slice(bytes);
-        self.len += bytes.len();
     }
 
     /// Appends one byte.
     #[inline]
     pub fn put_u8(&mut self, byte: u8) {
         self.copied.push(byte);
-        self.len += 1;
     }
 
     /// Appends a 16-bit integer, most significant byte first.
@@ -93,9 +93,15 @@ impl TransmitBuf {
         if self.copies(bytes) {
             self.put_slice(bytes);
         } else {
-            self.referenced.push_back((self.copied.len(), bytes.clone()));
-            self.len += bytes.len();
+            self.put_reference(bytes);
         }
+    }
+
+    /// Appends a reference to the bytes.
+    #[inline(never)]
+    fn put_reference(&mut self, bytes: &Bytes) {
+        self.referenced.push_back((self.copied.len(), bytes.clone()));
+        self.referenced_len += bytes.len();
     }
 
     /// Makes room for this many bytes to be copied, so that a run of puts grows the buffer once.
@@ -165,8 +171,7 @@ impl TransmitBuf {
     /// # Panics
     /// When fewer bytes wait.
     pub fn advance(&mut self, mut count: usize) {
-        assert!(count <= self.len, "advanced past the end of a TransmitBuf");
-        self.len -= count;
+        assert!(count <= self.len(), "advanced past the end of a TransmitBuf");
         while let Some((at, payload)) = self.referenced.front_mut() {
             let copied = *at - self.written;
             if count < copied {
@@ -176,13 +181,15 @@ impl TransmitBuf {
             self.written = *at;
             if count < payload.len() {
                 let _ = payload.split_to(count);
+                self.referenced_len -= count;
                 return;
             }
             count -= payload.len();
+            self.referenced_len -= payload.len();
             self.referenced.pop_front();
         }
         self.written += count;
-        if self.len == 0 {
+        if self.is_empty() {
             self.copied.clear();
             self.written = 0;
         } else if self.written > self.copied.len() / 2 && self.written >= REFERENCED_LEN_MIN {

@@ -45,7 +45,7 @@ impl Auth {
         if !target.version.is_v5() {
             return Err(EncodeError::NotInVersion(PacketType::Auth, target.version));
         }
-        check_binary(&self.properties.authentication_data)?;
+        check_binary(self.properties.authentication_data.as_ref())?;
         let properties = Section::new(&self.properties, target.version);
         if self.reason_code == ReasonCode::Success && properties.is_empty() {
             return Ok(target.begin(PacketType::Auth, 0)?);

@@ -87,7 +87,7 @@ impl ConnAck {
 
     pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
         let version = target.version;
-        check_binary(&self.properties.authentication_data)?;
+        check_binary(self.properties.authentication_data.as_ref())?;
         let properties = Section::new(&self.properties, version);
         // [MQTT-3.2.2-6]
         let session_present = self.session_present

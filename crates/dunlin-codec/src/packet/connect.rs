@@ -152,12 +152,12 @@ impl Connect {
         // A Password needs a User Name in MQTT 3.x [MQTT3-3.1.2-22].
         let password =
             self.password.as_ref().filter(|_| version.is_v5() || self.user_name.is_some());
-        check_binary(
-            will.into_iter()
-                .flat_map(Will::binary)
-                .chain(password)
-                .chain(&self.properties.authentication_data),
-        )?;
+        if let Some(will) = will {
+            check_binary(Some(&will.payload))?;
+            check_binary(will.properties.message.correlation_data.as_ref())?;
+        }
+        check_binary(password)?;
+        check_binary(self.properties.authentication_data.as_ref())?;
         let properties = Section::new(&self.properties, version);
         let will_properties = will.map(|will| Section::new(&will.properties, version));
 
@@ -265,10 +265,5 @@ impl Will {
             retain: flags & flag::WILL_RETAIN != 0,
             properties,
         })
-    }
-
-    /// What is written behind a two-byte length.
-    fn binary(&self) -> impl Iterator<Item = &Bytes> {
-        core::iter::once(&self.payload).chain(&self.properties.message.correlation_data)
     }
 }

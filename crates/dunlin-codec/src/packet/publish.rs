@@ -2,14 +2,14 @@
 
 use super::UserProperties;
 use crate::decode::{Limits, Reader};
-use crate::encode::{Target, check_binary, put_prefixed, put_variable_byte_integer};
+use crate::encode::{Target, check_binary, put_fixed_header, two_byte_integer};
 use crate::properties::{
     Property, PropertyField, PropertyValue, ReadProperties, Section, WriteProperties,
     read_properties,
 };
 use crate::{
-    DecodeError, Delivery, EncodeError, PacketIdentifier, PacketType, ProtocolVersion,
-    SubscriptionIdentifier, Text, TopicAlias, TopicName, TransmitBuf,
+    DecodeError, Delivery, EncodeError, PacketType, ProtocolVersion, SubscriptionIdentifier, Text,
+    TopicAlias, TopicName, TransmitBuf,
 };
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -264,8 +264,7 @@ impl WriteProperties for PublishParts<'_> {
         self.topic_alias.write(Property::TopicAlias, out);
         self.message_expiry_interval.write(Property::MessageExpiryInterval, out);
         for identifier in self.subscription_identifiers {
-            out.put_u8(Property::SubscriptionIdentifier.identifier());
-            identifier.write(out);
+            identifier.write(Property::SubscriptionIdentifier, out);
         }
         if let Some(properties) = self.properties {
             properties.write(out);
@@ -273,68 +272,170 @@ impl WriteProperties for PublishParts<'_> {
     }
 }
 
+impl Publish {
+    /// Writes the PUBLISH; a large payload is referenced.
+    #[inline]
+    pub(crate) fn encode_to(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
+        match &self.topic {
+            PublishTopic::Name(topic_name)
+                if self.message_expiry_interval.is_none()
+                    && self.subscription_identifiers.is_empty()
+                    && self.properties.is_none() =>
+            {
+                let plain = PlainHead {
+                    delivery: self.delivery,
+                    retain: self.retain,
+                    topic_name,
+                    payload: &self.payload,
+                };
+                plain.put(target)?;
+                target.out.put_bytes(&self.payload);
+                Ok(())
+            }
+            _ => self.encode_parts_to(target),
+        }
+    }
+
+    #[inline(never)]
+    fn encode_parts_to(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
+        self.parts().encode_to(target)
+    }
+}
+
 impl PublishParts<'_> {
     /// Writes the PUBLISH; a large payload is referenced.
     #[inline]
     pub(crate) fn encode_to(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
-        let head = self.head(target.version)?;
-        let len = target.check_size(head.remaining_len)?;
-        target.out.reserve_for(len - self.payload.len(), self.payload);
-        self.write_head(&head, target.out);
+        self.put_head(target)?;
         target.out.put_bytes(self.payload);
         Ok(())
     }
 
-    /// Measures what comes before the payload, and checks that it can be said.
+    /// Writes what comes before the payload, once it is sure that the packet can be written, and
+    /// makes room for a payload that will be copied. Gives how many bytes lie between the front of
+    /// the packet and the end of its Topic Name, where the Packet Identifier is.
     #[inline]
-    pub(crate) fn head(&self, version: ProtocolVersion) -> Result<Head<'_>, EncodeError> {
+    pub(crate) fn put_head(&self, target: &mut Target<'_>) -> Result<usize, EncodeError> {
+        match self.topic_name {
+            Some(topic_name) if !target.version.is_v5() || !self.has_properties() => PlainHead {
+                delivery: self.delivery,
+                retain: self.retain,
+                topic_name,
+                payload: self.payload,
+            }
+            .put(target),
+            _ => self.put_head_with_properties(target),
+        }
+    }
+
+    /// Whether there is a property to write.
+    #[inline]
+    const fn has_properties(&self) -> bool {
+        self.topic_alias.is_some()
+            || self.message_expiry_interval.is_some()
+            || !self.subscription_identifiers.is_empty()
+            || self.properties.is_some()
+    }
+
+    #[inline(never)]
+    fn put_head_with_properties(&self, target: &mut Target<'_>) -> Result<usize, EncodeError> {
+        let version = target.version;
         let topic_name = self.topic_name.map_or(&[][..], |name| name.as_text().as_bytes());
         if topic_name.is_empty() && !(version.is_v5() && self.topic_alias.is_some()) {
             return Err(EncodeError::NotInVersion(PacketType::Publish, version));
         }
-        if let Some(properties) = self.properties
-            && version.is_v5()
-        {
-            check_binary(&properties.correlation_data)?;
+        if let Some(properties) = self.properties {
+            check_binary(properties.correlation_data.as_ref())?;
         }
         let properties = Section::new(self, version);
         let packet_identifier = self.delivery.packet_identifier();
-        let remaining_len = 2
-            + topic_name.len()
-            + if packet_identifier.is_some() { 2 } else { 0 }
-            + properties.encoded_len()
-            + self.payload.len();
-        Ok(Head { topic_name, packet_identifier, properties, remaining_len })
-    }
-
-    /// Writes what comes before the payload.
-    #[inline]
-    pub(crate) fn write_head(&self, head: &Head<'_>, out: &mut TransmitBuf) {
-        let flags = u8::from(self.delivery.dup()) << 3
-            | self.delivery.qos().value() << 1
-            | u8::from(self.retain);
-        out.put_u8((PacketType::Publish as u8) << 4 | flags);
-        put_variable_byte_integer(out, head.remaining_len);
-        put_prefixed(out, head.topic_name);
-        if let Some(packet_identifier) = head.packet_identifier {
-            out.put_u16(packet_identifier.value());
+        let packet_identifier_len = if packet_identifier.is_some() { 2 } else { 0 };
+        let packet_identifier_at = put_topic_name(
+            first_byte(self.delivery, self.retain),
+            topic_name,
+            packet_identifier_len + properties.encoded_len(),
+            self.payload,
+            target,
+        )?;
+        if let Some(packet_identifier) = packet_identifier {
+            target.out.put_u16(packet_identifier.value());
         }
-        head.properties.write(out);
+        properties.write(target.out);
+        Ok(packet_identifier_at)
     }
 }
 
-/// A measured PUBLISH up to its payload.
-pub(crate) struct Head<'a> {
-    topic_name: &'a [u8],
-    packet_identifier: Option<PacketIdentifier>,
-    properties: Section<'a, PublishParts<'a>>,
-    /// Bytes of the packet after the fixed header, payload included.
-    pub(crate) remaining_len: usize,
+/// What the usual PUBLISH has before its payload: a Topic Name and no properties.
+struct PlainHead<'a> {
+    delivery: Delivery,
+    retain: bool,
+    topic_name: &'a TopicName,
+    payload: &'a Bytes,
 }
 
-impl Head<'_> {
-    /// Bytes of the Topic Name.
-    pub(crate) const fn topic_name_len(&self) -> usize {
-        self.topic_name.len()
+impl PlainHead<'_> {
+    /// As [`PublishParts::put_head`].
+    #[inline(always)]
+    fn put(self, target: &mut Target<'_>) -> Result<usize, EncodeError> {
+        let first = first_byte(self.delivery, self.retain);
+        let topic_name = self.topic_name.as_text().as_bytes();
+        let properties_len = usize::from(target.version.is_v5());
+        match self.delivery.packet_identifier() {
+            None => {
+                let at = put_topic_name(first, topic_name, properties_len, self.payload, target)?;
+                if properties_len != 0 {
+                    target.out.put_u8(0);
+                }
+                Ok(at)
+            }
+            Some(packet_identifier) => {
+                let len = 2 + properties_len;
+                let at = put_topic_name(first, topic_name, len, self.payload, target)?;
+                let [high, low] = packet_identifier.value().to_be_bytes();
+                if properties_len != 0 {
+                    target.out.put_slice(&[high, low, 0]);
+                } else {
+                    target.out.put_slice(&[high, low]);
+                }
+                Ok(at)
+            }
+        }
     }
+}
+
+/// The first byte of a PUBLISH. Spec: §3.3.1.
+#[inline]
+const fn first_byte(delivery: Delivery, retain: bool) -> u8 {
+    let flags = (delivery.dup() as u8) << 3 | delivery.qos().value() << 1 | retain as u8;
+    (PacketType::Publish as u8) << 4 | flags
+}
+
+/// Writes fixed header and Topic Name of a PUBLISH that has `between` bytes between these and its
+/// payload, and gives how many bytes those are.
+#[inline(always)]
+fn put_topic_name(
+    first: u8,
+    topic_name: &[u8],
+    between: usize,
+    payload: &Bytes,
+    target: &mut Target<'_>,
+) -> Result<usize, EncodeError> {
+    let remaining_len = 2 + topic_name.len() + between + payload.len();
+    let len = target.check_size(remaining_len)?;
+    let out = &mut *target.out;
+    out.reserve_for(len - payload.len(), payload);
+    let [high, low] = (topic_name.len() as u16).to_be_bytes();
+    match remaining_len {
+        0..0x80 => out.put_slice(&[first, remaining_len as u8, high, low]),
+        0x80..0x4000 => {
+            let [more, rest] = two_byte_integer(remaining_len);
+            out.put_slice(&[first, more, rest, high, low]);
+        }
+        _ => {
+            put_fixed_header(out, first, remaining_len);
+            out.put_slice(&[high, low]);
+        }
+    }
+    out.put_slice(topic_name);
+    Ok(len - (remaining_len - 2) + topic_name.len())
 }

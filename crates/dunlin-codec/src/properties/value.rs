@@ -26,7 +26,8 @@ pub(crate) trait PropertyValue: Sized {
     /// Bytes of the value, without the identifier.
     fn encoded_len(&self) -> usize;
 
-    fn write(&self, out: &mut TransmitBuf);
+    /// Appends the identifier and the value.
+    fn write(&self, property: Property, out: &mut TransmitBuf);
 
     /// Whether the property can say this value. What it cannot say is left out: absence is the
     /// legal way to say "the most there can be".
@@ -59,8 +60,7 @@ impl<V: PropertyValue> PropertyField for Option<V> {
         if let Some(value) = self
             && value.is_sayable(property)
         {
-            out.put_u8(property.identifier());
-            value.write(out);
+            value.write(property, out);
         }
     }
 }
@@ -80,10 +80,24 @@ impl<V: PropertyValue> PropertyField for Vec<V> {
     #[inline]
     fn write(&self, property: Property, out: &mut TransmitBuf) {
         for value in self {
-            out.put_u8(property.identifier());
-            value.write(out);
+            value.write(property, out);
         }
     }
+}
+
+/// Appends the identifier and a 16-bit integer.
+#[inline]
+fn put_two_byte_value(property: Property, value: u16, out: &mut TransmitBuf) {
+    let [high, low] = value.to_be_bytes();
+    out.put_slice(&[property.identifier(), high, low]);
+}
+
+/// Appends the identifier and bytes behind their two-byte length. There are at most 65,535.
+#[inline]
+fn put_prefixed_value(property: Property, bytes: &[u8], out: &mut TransmitBuf) {
+    debug_assert!(bytes.len() <= usize::from(u16::MAX));
+    put_two_byte_value(property, bytes.len() as u16, out);
+    out.put_slice(bytes);
 }
 
 const fn not_zero(property: Property) -> bool {
@@ -102,8 +116,9 @@ impl PropertyValue for u32 {
         4
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        out.put_u32(*self);
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        let [a, b, c, d] = self.to_be_bytes();
+        out.put_slice(&[property.identifier(), a, b, c, d]);
     }
 
     #[inline]
@@ -124,8 +139,8 @@ impl PropertyValue for u16 {
         2
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        out.put_u16(*self);
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        put_two_byte_value(property, *self, out);
     }
 
     #[inline]
@@ -147,8 +162,8 @@ impl PropertyValue for bool {
         1
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        out.put_u8(u8::from(*self));
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        out.put_slice(&[property.identifier(), u8::from(*self)]);
     }
 }
 
@@ -166,8 +181,8 @@ impl PropertyValue for QoS {
         1
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        out.put_u8(self.value());
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        out.put_slice(&[property.identifier(), self.value()]);
     }
 
     #[inline]
@@ -185,8 +200,8 @@ impl PropertyValue for TopicAlias {
         2
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        out.put_u16(self.value());
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        put_two_byte_value(property, self.value(), out);
     }
 }
 
@@ -199,7 +214,8 @@ impl PropertyValue for SubscriptionIdentifier {
         variable_byte_integer_len(self.value() as usize)
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        out.put_u8(property.identifier());
         put_variable_byte_integer(out, self.value() as usize);
     }
 }
@@ -213,8 +229,8 @@ impl PropertyValue for Text {
         2 + self.as_bytes().len()
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        put_prefixed(out, self.as_bytes());
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        put_prefixed_value(property, self.as_bytes(), out);
     }
 }
 
@@ -228,8 +244,8 @@ impl PropertyValue for TopicName {
         self.as_text().encoded_len()
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        self.as_text().write(out);
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        self.as_text().write(property, out);
     }
 }
 
@@ -242,8 +258,8 @@ impl PropertyValue for Bytes {
         2 + self.len()
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        put_prefixed(out, self);
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        put_prefixed_value(property, self, out);
     }
 }
 
@@ -257,8 +273,8 @@ impl PropertyValue for (Text, Text) {
         self.0.encoded_len() + self.1.encoded_len()
     }
 
-    fn write(&self, out: &mut TransmitBuf) {
-        self.0.write(out);
-        self.1.write(out);
+    fn write(&self, property: Property, out: &mut TransmitBuf) {
+        self.0.write(property, out);
+        put_prefixed(out, self.1.as_bytes());
     }
 }
