@@ -3,6 +3,7 @@
 
 use super::chain::Candidate;
 use super::scram::claimed_user;
+use crate::core::Stranger;
 use crate::log_rate::LogRate;
 use dunlin_identity::UserName;
 use std::net::SocketAddr;
@@ -38,13 +39,15 @@ impl RefusalLog {
 
     /// Tells of a Client that was turned away since the session of its Client Identifier is
     /// another's; an empty name is that of who is anonymous.
-    pub(crate) fn tell_stranger(&self, peer: &str, owner: &str, user: &str) {
+    pub(crate) fn tell_stranger(&self, peer: &str, stranger: &Stranger) {
         let Some(unsaid) = self.admit() else { return };
-        let (owner, user_name) = (shown(owner), shown(user));
+        let client_identifier = shown(stranger.client_identifier());
+        let (owner, user_name) = (shown(stranger.owner()), shown(stranger.user()));
         tracing::warn!(
             peer,
-            owner,
+            client_identifier,
             user_name,
+            owner,
             unsaid,
             "a login was refused: the session of its Client Identifier is another user's"
         );

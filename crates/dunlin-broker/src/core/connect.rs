@@ -4,7 +4,7 @@ use super::deadline::Deadline;
 use super::durability::Durability;
 use super::granted::SessionKey;
 use super::limits::LimitCause;
-use super::login::{Admitted, has_ended};
+use super::login::{Admitted, Stranger, has_ended};
 use super::pending::AfterStored;
 use super::session::{NEVER, Session, Will};
 use super::sys::is_sys;
@@ -98,10 +98,14 @@ impl Core {
         }
         let known = self.registry.find(&self.endpoints.sessions, &connect.client_identifier);
         if let Some(session) = known {
-            let of = &self.endpoints.sessions[session.0].owner;
-            if !of.admits(&owner, self.anonymous_may_claim) {
-                let of = of.clone();
-                self.reject_stranger(now, key, of, owner);
+            let session = &self.endpoints.sessions[session.0];
+            if !session.owner.admits(&owner, self.anonymous_may_claim) {
+                let stranger = Stranger {
+                    client_identifier: session.client_identifier.clone(),
+                    owner: session.owner.clone(),
+                    client: owner,
+                };
+                self.reject_stranger(now, key, stranger);
                 return;
             }
         }

@@ -186,9 +186,34 @@ pub(super) enum LoginState {
     /// The Client was let in for so long.
     Until(Instant),
     /// The Client is turned away, since the session is its owner's.
-    Stranger { owner: Owner, client: Owner },
+    Stranger(Box<Stranger>),
     /// The Client is turned away, since its login took too long.
     Late(LateLogin),
+}
+
+/// A Client that asked for the session of another one.
+#[derive(Debug)]
+pub struct Stranger {
+    pub(super) client_identifier: Text,
+    pub(super) owner: Owner,
+    pub(super) client: Owner,
+}
+
+impl Stranger {
+    /// The Client Identifier of the session.
+    pub fn client_identifier(&self) -> &str {
+        self.client_identifier.as_str()
+    }
+
+    /// Whose it is; empty for who is anonymous or not known.
+    pub fn owner(&self) -> &str {
+        self.owner.shown()
+    }
+
+    /// Who the Client is; empty for who is anonymous or not known.
+    pub fn user(&self) -> &str {
+        self.client.shown()
+    }
 }
 
 /// Who has kept a login from its end for too long.
@@ -209,7 +234,7 @@ impl LoginState {
                 Some(*until)
             }
             Self::Again(again) => Some(again.expires_at.unwrap_or(again.until).min(again.until)),
-            Self::Stranger { .. } | Self::Late(_) => None,
+            Self::Stranger(_) | Self::Late(_) => None,
         }
     }
 }
@@ -552,27 +577,19 @@ impl Core {
     }
 
     /// Turns a Client away that asks for the session of another one.
-    pub(super) fn reject_stranger(
-        &mut self,
-        now: Instant,
-        key: ConnectionKey,
-        owner: Owner,
-        client: Owner,
-    ) {
+    pub(super) fn reject_stranger(&mut self, now: Instant, key: ConnectionKey, stranger: Stranger) {
         if let Some(connection) = self.endpoints.connection(key) {
-            connection.login = Some(Box::new(LoginState::Stranger { owner, client }));
+            connection.login = Some(Box::new(LoginState::Stranger(Box::new(stranger))));
         }
         self.reject(now, key, ReasonCode::NotAuthorized);
     }
 
-    /// The owner of the session that a Client was turned away for the sake of, and who that Client
-    /// is; names are empty for who is anonymous or not known. `None` if it was not.
-    pub fn stranger(&mut self, key: ConnectionKey) -> Option<(&str, &str)> {
-        let connection = self.endpoints.connection(key)?;
-        let Some(LoginState::Stranger { owner, client }) = connection.login.as_deref() else {
-            return None;
-        };
-        Some((owner.shown(), client.shown()))
+    /// Whom a Client was turned away for the sake of, and who it is; `None` if it was not.
+    pub fn stranger(&mut self, key: ConnectionKey) -> Option<&Stranger> {
+        match self.endpoints.connection(key)?.login.as_deref() {
+            Some(LoginState::Stranger(stranger)) => Some(stranger),
+            _ => None,
+        }
     }
 }
 

@@ -75,7 +75,7 @@ pub use forward::Batch;
 pub use granted::{SessionKey, WorkerNumber};
 pub use image::Image;
 pub use limits::LimitCause;
-pub use login::{Decision, Enhanced, Grant, LateLogin, Login};
+pub use login::{Decision, Enhanced, Grant, LateLogin, Login, Stranger};
 pub use newcomers::Door;
 pub use pressure::{Pressure, PressureLevel};
 pub use queue::{QueueHead, QueuePart};

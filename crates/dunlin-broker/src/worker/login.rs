@@ -92,8 +92,8 @@ impl Worker {
             Some(_) => return true,
             None => {}
         }
-        let Some((owner, user)) = self.parts.core.stranger(key) else { return false };
-        refusals.tell_stranger(peer, owner, user);
+        let Some(stranger) = self.parts.core.stranger(key) else { return false };
+        refusals.tell_stranger(peer, stranger);
         true
     }
 }

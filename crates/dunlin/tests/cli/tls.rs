@@ -239,7 +239,7 @@ fn a_certificate_names_a_user_whose_session_no_other_gets() {
     let certificates = Certificates::new();
     let (ca, out) = (certificates.path("certs/ca.pem"), certificates.path("certs"));
     assert_eq!(run(&["cert", "--out", &out, "--client", "pump"]).code, Some(0));
-    let (_broker, ports) = broker(&certificates, &[&format!("&client_ca={ca}")]);
+    let (broker, ports) = broker(&certificates, &[&format!("&client_ca={ca}")]);
     let run_as = |name: &str, command: &str, more: &[&str]| {
         let (cert, key) = (format!("{out}/{name}.pem"), format!("{out}/{name}.key"));
         let own = [
@@ -251,6 +251,10 @@ fn a_certificate_names_a_user_whose_session_no_other_gets() {
     assert_eq!(run_as("client", "sub", &["-c", "-x", "100", "-E"]), Some(0));
     // The Reason Code, 0x87.
     assert_eq!(run_as("pump", "pub", &["-n"]), Some(135));
+    let line = broker.wait_for_within("the session of its Client Identifier is another user's");
+    for part in ["client_identifier=\"one\"", "user_name=\"pump\"", "owner=\"client\""] {
+        assert!(line.contains(part), "{line}");
+    }
     assert_eq!(run_as("client", "pub", &["-n"]), Some(0));
     // Its session has gone with that one's Clean Start.
     assert_eq!(run_as("pump", "pub", &["-n"]), Some(0));

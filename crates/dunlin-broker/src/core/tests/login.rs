@@ -228,7 +228,7 @@ fn a_session_of_nobody_goes_to_who_may_have_it() {
 }
 
 #[test]
-fn who_is_turned_away_for_another_is_told_of_with_both_names() {
+fn who_is_turned_away_for_another_is_told_of_with_session_and_both_names() {
     let mut broker = broker(1);
     let owner = log_in(&mut broker, connect("one").expiry(100), user("gauge"));
     broker.receive(owner);
@@ -238,7 +238,9 @@ fn who_is_turned_away_for_another_is_told_of_with_both_names() {
         let now = broker.now;
         let core = broker.core(0);
         core.handle_decision(now, asked.key, asked.exchange, decision);
-        assert_eq!(core.stranger(asked.key), Some(("gauge", name)));
+        let stranger = core.stranger(asked.key).expect("told of");
+        let told = (stranger.client_identifier(), stranger.owner(), stranger.user());
+        assert_eq!(told, ("one", "gauge", name));
         broker.settle(0);
     }
 }
