@@ -30,6 +30,13 @@ impl Core {
         session.and_then(|session| session.drops.as_ref()).map_or_else(Vec::new, |it| it.counts())
     }
 
+    /// How many messages wait for a Client of this worker.
+    pub fn queued_of(&self, client_identifier: &Text) -> usize {
+        let key = self.registry.find(&self.endpoints.sessions, client_identifier);
+        let session = key.and_then(|key| self.endpoints.sessions.get(key.0));
+        session.map_or(0, |session| session.queue.len())
+    }
+
     pub(super) fn census(&self) -> Census {
         let rare = || self.sessions().filter_map(|session| session.rare.as_deref());
         Census {

@@ -127,6 +127,11 @@ impl World {
             }
         }
         for (number, device) in self.devices.iter().enumerate() {
+            let name = &device.client_identifier;
+            let queued: usize = self.stations.iter().map(|it| it.core.queued_of(name)).sum();
+            if queued > 0 {
+                work.push_str(&format!(", {queued} wait for device {number}"));
+            }
             if device.comes_again {
                 work.push_str(&format!(", device {number} is to come again"));
             }
