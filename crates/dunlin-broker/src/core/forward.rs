@@ -97,8 +97,9 @@ pub(super) enum WhenFull {
     /// while it is tentative, since it is new then when it comes again, and else dropped. It is
     /// refused as well where it would have to be stored and the store takes nothing.
     Exceed,
-    /// As `Exceed`, and it waits no longer for that much room. It is tentative, and others may wait
-    /// for it: refused, it ends its publisher's connection and comes again.
+    /// As `Exceed`, and it waits no longer, neither for that much room nor for somebody who is away. It
+    /// or one behind it is tentative, and others wait for that: refused, it ends its publisher's
+    /// connection and comes again.
     GiveUp,
 }
 

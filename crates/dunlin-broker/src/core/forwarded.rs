@@ -16,12 +16,14 @@ use dunlin_protocol::codec::QoS;
 use std::time::Duration;
 
 /// How long a message waits behind one that is not yet decided, before it exceeds the limit, and
-/// again as long for room within twice the limit, before it is given up.
+/// again as long while others may wait for it, before it is given up.
 ///
-/// A QoS 2 message is tentative where it has room while it waits at another worker. Two of them
-/// could wait for each other for ever: each fills the queue that the other needs. So the one that
-/// was taken first does not wait for the other; where twice the limit is full too, or the other one
-/// has come back from the store alone, time decides.
+/// A QoS 2 message is tentative where it has room while it waits at another worker, itself or behind
+/// one that its Client has sent before. All that is behind it in the queues where it has room waits
+/// with it, though their Clients are there. And two such messages could wait for each other for ever:
+/// each fills the queue that the other needs. So the one that was taken first does not wait for the
+/// other; where twice the limit is full too, or the other one has come back from the store alone, or
+/// somebody is away, time decides.
 const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Forwarded {
@@ -232,7 +234,9 @@ impl Core {
         }
         while let Some(mut forwarded) = held.waiting.pop_front() {
             let waited = now.saturating_since(held.since);
-            if waited >= 2 * UNDECIDED_WAIT_MAX && forwarded.is_tentative {
+            let keeps_others_waiting =
+                || forwarded.is_tentative || held.waiting.iter().any(|it| it.is_tentative);
+            if waited >= 2 * UNDECIDED_WAIT_MAX && keeps_others_waiting() {
                 forwarded.when_full = WhenFull::GiveUp;
             } else if waited >= UNDECIDED_WAIT_MAX {
                 forwarded.when_full = WhenFull::Exceed;

@@ -478,13 +478,11 @@ fn nobody_is_told_that_a_message_is_taken_which_has_no_room_behind_an_undecided_
     broker.advance_secs(6);
     assert!(broker.is_closed(third), "it can't be told, and sends the message again");
     assert!(!broker.is_closed(first) && !broker.is_closed(second));
+    assert_eq!(broker.types(first), [PacketType::PubRec], "others wait for it: it waits no longer");
     assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
 
     let link = resume(&mut broker, 2, "second");
-    assert_eq!(broker.drain(link), ["1"]);
-    broker.advance_secs(1);
-    assert_eq!(broker.drain(link), ["2"]);
-    assert_eq!(broker.types(first), [PacketType::PubRec]);
+    assert_eq!(broker.drain(link), ["1", "2"]);
     let link = resume(&mut broker, 0, "first");
     assert_eq!(broker.drain(link), ["2", "3"]);
     let third = waiting_client(&mut broker, 4);
@@ -494,12 +492,113 @@ fn nobody_is_told_that_a_message_is_taken_which_has_no_room_behind_an_undecided_
     check_nothing_pending(&mut broker);
 }
 
+/// Whoever is there gets what others have published, however long somebody else is away.
+#[test]
+fn an_undecided_message_holds_up_a_subscriber_for_ten_seconds_at_most() {
+    let mut broker = Broker::build(2, limits(1), true);
+    let away = client_at(&mut broker, 0, 0, "away");
+    broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
+    broker.cut(away);
+    let there = client_at(&mut broker, 1, 1, "there");
+    broker.send(there, subscribe(&["a", "b"], QoS::ExactlyOnce));
+    broker.receive(there);
+    let first = old(&mut broker);
+    send(&mut broker, first, QoS::ExactlyOnce, 1..=3);
+    assert_eq!(broker.drain(there), ["1"]);
+    assert_eq!(broker.types(first), [PacketType::PubRec]);
+    broker.advance_secs(11);
+    assert_eq!(broker.types(first), [PacketType::PubRec], "within twice the limit");
+    assert_eq!(broker.drain(there), ["2"]);
+
+    let second = waiting_client(&mut broker, 4);
+    broker.send(second, Packet::Publish(publish("b", "4", QoS::ExactlyOnce, 4)));
+    broker.advance_secs(11);
+    assert!(broker.is_closed(first), "there is no room for it, and it sends it again");
+    assert_eq!(broker.types(second), [PacketType::PubRec]);
+    assert_eq!(broker.drain(there), ["4"]);
+
+    let away = resume(&mut broker, 0, "away");
+    assert_eq!(broker.drain(away), ["1", "2"]);
+    let first = old(&mut broker);
+    send(&mut broker, first, QoS::ExactlyOnce, 3..=3);
+    assert_eq!(broker.types(first), [PacketType::PubRec]);
+    for link in [away, there] {
+        assert_eq!(broker.drain(link), ["3"]);
+    }
+    assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
+    check_nothing_pending(&mut broker);
+}
+
+/// Two publishers at two workers: a message of QoS 1 of each waits for room behind the undecided one
+/// of QoS 2 that the other has sent after its own.
+#[test]
+fn messages_do_not_wait_for_what_is_behind_them() {
+    let mut broker = Broker::build(2, limits(1), true);
+    let subscribers: [Link; 2] = std::array::from_fn(|worker| {
+        let link = client_at(&mut broker, worker, worker, "sub");
+        let own = ["at-0", "at-1"][worker];
+        broker.send(link, subscribe(&[own, "both"], QoS::ExactlyOnce));
+        broker.receive(link);
+        link
+    });
+    let join = |broker: &mut Broker, worker: usize| {
+        let name = name_at(broker, worker, "old");
+        broker.join(connect_v311(&name, false)).0
+    };
+    let send_all = |broker: &mut Broker, link: Link, worker: usize| {
+        let other = ["at-1", "at-0"][worker];
+        for (identifier, topic_name, qos) in [
+            (1, other, QoS::AtLeastOnce),
+            (2, other, QoS::AtLeastOnce),
+            (3, "both", QoS::ExactlyOnce),
+        ] {
+            let payload = format!("{worker}-{identifier}");
+            broker.send(link, Packet::Publish(publish(topic_name, &payload, qos, identifier)));
+        }
+    };
+    let publishers: [Link; 2] = std::array::from_fn(|worker| join(&mut broker, worker));
+    broker.prompt = false;
+    for (worker, link) in publishers.into_iter().enumerate() {
+        send_all(&mut broker, link, worker);
+        broker.read(link.0);
+    }
+    broker.prompt = true;
+    broker.run();
+    for (link, worker) in subscribers.into_iter().zip(0..) {
+        assert!(broker.drain(link).is_empty(), "{worker}: each waits for the other");
+    }
+    broker.advance_secs(11);
+    for (worker, link) in publishers.into_iter().enumerate() {
+        if broker.is_closed(link) {
+            let again = join(&mut broker, worker);
+            send_all(&mut broker, again, worker);
+        }
+    }
+    broker.advance_secs(1);
+    for (link, worker) in subscribers.into_iter().zip([1, 0]) {
+        let mut payloads = broker.drain(link);
+        payloads.sort_unstable();
+        assert_eq!(payloads.iter().filter(|payload| payload.ends_with("-3")).count(), 2);
+        payloads.dedup();
+        let mut expected: Vec<_> = (1..=3).map(|number| format!("{worker}-{number}")).collect();
+        expected.push(format!("{}-3", 1 - worker));
+        expected.sort_unstable();
+        assert_eq!(payloads, expected);
+    }
+    assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
+    check_nothing_pending(&mut broker);
+}
+
 #[test]
 fn the_time_without_a_store_does_not_count_as_waiting_for_an_undecided_message() {
     let (mut broker, links) = undecided();
-    broker.core(0).handle_store_ready(false);
+    for worker in [0, 2] {
+        broker.core(worker).handle_store_ready(false);
+    }
     broker.advance_secs(20);
-    broker.core(0).handle_store_ready(true);
+    for worker in [0, 2] {
+        broker.core(worker).handle_store_ready(true);
+    }
     broker.advance_secs(4);
     for link in links {
         assert!(broker.types(link).is_empty() && !broker.is_closed(link));
