@@ -3,11 +3,12 @@
 use crate::auth::{BackEnd, read_keys, read_passwords};
 use crate::config::{ConfigError, Endpoint, Flag, LoadedConfig};
 use crate::front::date_warnings;
-use crate::net::look_at_file;
+use crate::net::{look_at_address, look_at_file};
 use crate::rights;
 use crate::server::StartError;
 use dunlin_transport::tls::{ALPN_HTTP, ALPN_MQTT};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// What a look at a configuration and its files has come to.
@@ -48,6 +49,26 @@ impl LoadedConfig {
 }
 
 impl Checked {
+    /// Binds the addresses of the listeners and lets go of them at once, and warns of those that can't be
+    /// had: whoever has one may have ended when a broker starts. So it is for when none runs that is to
+    /// take up this configuration; one that starts in this very moment may find an address of QUIC taken.
+    pub fn look_at_addresses(&mut self) {
+        for listener in &self.loaded.config.listeners {
+            let Endpoint::Address(address) = listener.endpoint else { continue };
+            let Err(error) = look_at_address(address, listener.is_quic) else { continue };
+            let reason = match error.kind() {
+                ErrorKind::AddrInUse => {
+                    let url = listener.url();
+                    format!("{url} is taken; no broker can start there until who has it has ended")
+                }
+                _ => StartError::listen(listener, error).to_string(),
+            };
+            let origin = self.loaded.origin_of(listener).clone();
+            let warning = ConfigError::Value { origin, key: "listeners", reason };
+            self.warnings.push(warning.to_string());
+        }
+    }
+
     /// Reads the files that settings name.
     fn look_at_files(&mut self) {
         let (loaded, mistakes) = (&self.loaded, &mut self.mistakes);

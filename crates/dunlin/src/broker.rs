@@ -156,12 +156,12 @@ pub(crate) fn environment() -> BTreeMap<String, String> {
 }
 
 /// Shows a configuration, or all mistakes of it.
-fn check(checked: Checked) -> Result<(), Failure> {
-    let Checked { loaded, mut mistakes, mut warnings, .. } = checked;
-    mistakes.extend(log_filter(&loaded).err());
-    if let Some(folder) = &loaded.config.data {
+fn check(mut checked: Checked) -> Result<(), Failure> {
+    checked.mistakes.extend(log_filter(&checked.loaded).err());
+    let mut runs = false;
+    if let Some(folder) = &checked.loaded.config.data {
         let told = |reason| {
-            let (origin, key) = (loaded.origin("data").clone(), "data");
+            let (origin, key) = (checked.loaded.origin("data").clone(), "data");
             ConfigError::Value { origin, key, reason }
         };
         match dunlin_store::look(folder) {
@@ -171,17 +171,22 @@ fn check(checked: Checked) -> Result<(), Failure> {
                 let folder = folder.display();
                 let reason =
                     format!("{folder} is in use by {user}; no other broker can start there");
-                warnings.push(told(reason).to_string());
+                checked.warnings.push(told(reason).to_string());
+                runs = true;
             }
-            Err(error) => mistakes.push(told(causes(&error))),
+            Err(error) => checked.mistakes.push(told(causes(&error))),
         }
     }
-    if mistakes.is_empty() {
-        warn(&warnings);
-        return print(&loaded.to_toml());
+    if checked.mistakes.is_empty() {
+        // Who has the folder has the addresses, too.
+        if !runs {
+            checked.look_at_addresses();
+        }
+        warn(&checked.warnings);
+        return print(&checked.loaded.to_toml());
     }
     // Each in a line of its own, which begins like the first.
-    let mistakes: Vec<String> = mistakes.iter().map(ConfigError::to_string).collect();
+    let mistakes: Vec<String> = checked.mistakes.iter().map(ConfigError::to_string).collect();
     Err(Failure::usage(mistakes.join("\nerror: ")))
 }
 

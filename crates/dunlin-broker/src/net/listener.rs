@@ -251,6 +251,22 @@ pub(crate) enum Acceptance {
 /// # Errors
 /// What the system says: the address is in use, not this machine's, or not permitted.
 pub(crate) fn bind(address: SocketAddr) -> io::Result<Listening> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(Listening::Tcp(socket.into()))
+}
+
+/// Looks whether [`bind`] could succeed, or [`bind_datagrams`] for QUIC. Nobody is heard meanwhile, and
+/// the address is free again when this returns.
+///
+/// # Errors
+/// As there.
+pub(crate) fn look_at_address(address: SocketAddr, is_quic: bool) -> io::Result<()> {
+    if is_quic { bound_for_datagrams(address) } else { bound(address) }.map(drop)
+}
+
+/// A socket that has the address and does not listen yet.
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A broker that restarts must not wait for connections of its predecessor to be forgotten.
     socket.set_reuse_address(true)?;
@@ -263,8 +279,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Listening> {
     socket.set_tcp_keepalive(&keep_alive)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(BACKLOG)?;
-    Ok(Listening::Tcp(socket.into()))
+    Ok(socket)
 }
 
 /// Binds an address for datagrams.
@@ -272,6 +287,10 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<Listening> {
 /// # Errors
 /// As [`bind`].
 pub(crate) fn bind_datagrams(address: SocketAddr) -> io::Result<Listening> {
+    bound_for_datagrams(address).map(|socket| Listening::Udp(socket.into()))
+}
+
+fn bound_for_datagrams(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -281,7 +300,7 @@ pub(crate) fn bind_datagrams(address: SocketAddr) -> io::Result<Listening> {
     let _ = socket.set_send_buffer_size(DATAGRAM_BUFFER_LEN);
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
-    Ok(Listening::Udp(socket.into()))
+    Ok(socket)
 }
 
 impl Acceptor {
@@ -331,5 +350,28 @@ impl Acceptor {
         let mut listener = [PollFd::new(&self.listener, PollFlags::IN)];
         // An `accept` tells what is wrong.
         poll(&mut listener, Some(&Timespec::default())).map_or(true, |ready| ready > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where nobody else takes ports.
+    const HERE: [u8; 4] = [127, 18, 8, 4];
+
+    #[test]
+    fn an_address_is_taken_by_its_own_kind_and_looking_takes_none() {
+        let any = SocketAddr::from((HERE, 0));
+        for (is_quic, listening) in [(false, bind(any)), (true, bind_datagrams(any))] {
+            let listening = listening.expect("a free port");
+            let address = listening.address().expect("bound").expect("an address");
+            let taken = look_at_address(address, is_quic).expect_err("taken");
+            assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+            assert!(look_at_address(address, !is_quic).is_ok());
+            drop(listening);
+            assert!(look_at_address(address, is_quic).is_ok());
+            assert!(look_at_address(address, is_quic).is_ok());
+        }
     }
 }

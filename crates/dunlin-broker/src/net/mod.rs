@@ -11,7 +11,8 @@ mod transport;
 
 pub(crate) use foreign::Foreign;
 pub(crate) use listener::{
-    Acceptance, Acceptor, BoundFile, Listening, bind, bind_datagrams, bind_file, look_at_file,
+    Acceptance, Acceptor, BoundFile, Listening, bind, bind_datagrams, bind_file, look_at_address,
+    look_at_file,
 };
 pub(crate) use origin::network_of;
 pub(crate) use socket::{Reading, Socket, Writing};

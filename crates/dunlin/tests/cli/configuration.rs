@@ -9,6 +9,9 @@ use rcgen::{
 use std::fs;
 use std::path::Path;
 
+/// A listener that nobody is in the way of.
+const FREE: &str = "mqtt://127.0.0.1:0";
+
 #[test]
 fn check_shows_each_value_with_where_it_comes_from() {
     let folder = tempfile::tempdir().unwrap();
@@ -44,7 +47,7 @@ fn what_is_printed_is_a_configuration_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("d.toml");
     fs::write(&file, run(&["--print-config"]).stdout).unwrap();
-    let ended = run(&["--check", "--config", file.to_str().unwrap()]);
+    let ended = run(&["--check", "--config", file.to_str().unwrap(), "--listen", FREE]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
 }
 
@@ -69,6 +72,7 @@ fn the_configuration_to_copy_is_one() {
     let path = |name: &str| folder.path().join(name);
     let text = configuration.replace("/etc/dunlin", folder.path().to_str().unwrap());
     let text = text.replace("/var/lib/dunlin", path("data").to_str().unwrap());
+    let text = ["8883", "8884", "8443"].iter().fold(text, |text, port| text.replace(port, "0"));
     fs::write(path("d.toml"), text).unwrap();
     let check = || run(&["--check", "--config", path("d.toml").to_str().unwrap()]);
     // All files are told of that are not there; of a listener the first.
@@ -203,7 +207,7 @@ fn check_looks_at_the_data_folder_and_changes_nothing() {
     let start =
         format!("error: --data: {} can't be used (a folder is needed, and a file", path("file"));
     assert!(ended.stderr.starts_with(&start) && ended.stderr.lines().count() == 1, "{ended:?}");
-    let ended = run(&["--check", "--data", &path("above/data")]);
+    let ended = run(&["--check", "--data", &path("above/data"), "--listen", FREE]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
     assert!(!folder.path().join("above").exists());
     let broker = Broker::start(&["--data", &path("data")]);
@@ -213,7 +217,31 @@ fn check_looks_at_the_data_folder_and_changes_nothing() {
     assert!(ended.stderr.starts_with(&start) && ended.stderr.lines().count() == 1, "{ended:?}");
     broker.running.signal("TERM");
     assert_eq!(broker.running.end().code, Some(0));
-    let ended = run(&["--check", "--data", &path("data")]);
+    let ended = run(&["--check", "--data", &path("data"), "--listen", FREE]);
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+}
+
+#[test]
+fn check_warns_of_addresses_that_are_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data").to_str().unwrap().to_owned();
+    let broker = Broker::start(&["--data", &data]);
+    let url = format!("mqtt://127.0.0.1:{}", broker.port);
+    let check = |more: &[&str]| run(&[&["--check", "--listen", &url][..], more].concat());
+    let warning = format!(
+        "warning: --listen: {url} is taken; no broker can start there until who has it has ended\n"
+    );
+    let other = folder.path().join("other").to_str().unwrap().to_owned();
+    for more in [&[][..], &["--data", &other]] {
+        let ended = check(more);
+        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), &*warning), "{ended:?}");
+    }
+    // The broker that is to take up this configuration has its addresses.
+    let ended = check(&["--data", &data]);
+    assert_eq!((ended.code, ended.stderr.lines().count()), (Some(0), 1), "{ended:?}");
+    assert!(ended.stderr.contains("is in use by process "), "{ended:?}");
+    // The same port of an address that nobody else takes ports of.
+    let ended = run(&["--check", "--listen", &url.replace("127.0.0.1", "127.18.8.3")]);
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
 }
 
@@ -222,7 +250,8 @@ fn check_warns_of_rules_that_may_be_half_written() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("rules.toml");
     fs::write(&file, "[[rule]]\nallow = \"publish\"\ntopics = \"#\"").unwrap();
-    let ended = run(&["--check", "--set", &format!("rights.file={}", file.display())]);
+    let rights = format!("rights.file={}", file.display());
+    let ended = run(&["--check", "--listen", FREE, "--set", &rights]);
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let warning = format!(
         "warning: --set: rights.file: {}: its last line has no end, so that it may be half-written; \
@@ -253,7 +282,7 @@ fn help_is_complete() {
 
 #[test]
 fn a_durability_without_a_folder_is_warned_of() {
-    let ended = run(&["broker", "--check", "--durability", "written"]);
+    let ended = run(&["broker", "--check", "--listen", FREE, "--durability", "written"]);
     assert_eq!(ended.code, Some(0));
     let warning = "warning: --durability: durability has no effect without a data folder \
                    (--data FOLDER)\n";
