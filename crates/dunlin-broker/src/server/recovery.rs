@@ -1,6 +1,6 @@
 //! What was stored becomes the state of the workers, before anybody connects.
 
-use super::since_epoch;
+use super::builder::since_epoch;
 use crate::core::{Output, owner};
 use crate::store::Storage;
 use crate::worker::WorkerParts;
