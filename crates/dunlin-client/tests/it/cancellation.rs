@@ -1,6 +1,6 @@
 //! Futures that are dropped half-way: what they promised still holds.
 
-use crate::peer::{Peer, at, builder, connected, publish};
+use crate::peer::{Peer, at, builder, connected, publish, soon};
 use dunlin_client::{PublishError, QoS};
 use dunlin_protocol::codec::{Delivery, Packet};
 use std::future::{Future, IntoFuture};
@@ -78,17 +78,17 @@ async fn a_dropped_next_loses_no_message() {
     peer.send(publish("a", "1", at(QoS::AtLeastOnce, 1), &[identifier])).await;
     // Not acknowledged, since it was not given out.
     peer.expect_nothing().await;
-    assert_eq!(stream.next().await.unwrap().payload(), "1");
+    assert_eq!(soon(stream.next()).await.unwrap().payload(), "1");
     assert!(matches!(peer.expect().await, Packet::PubAck(_)));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_next_of_events_loses_no_event() {
     let (_client, mut events, mut peer, _listener) = connected(builder()).await;
-    events.next().await.expect("connected");
+    soon(events.next()).await.expect("connected");
     poll_and_drop(events.next());
     peer.send(publish("stray", "1", Delivery::AtMostOnce, &[])).await;
-    assert!(matches!(events.next().await, Some(dunlin_client::Event::Message(_))));
+    assert!(matches!(soon(events.next()).await, Some(dunlin_client::Event::Message(_))));
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +98,7 @@ async fn a_dropped_unsubscribe_still_unsubscribes() {
     let mut stream = tokio::join!(subscribing, peer.grant()).0.unwrap();
     poll_and_drop(client.unsubscribe("a"));
     assert_eq!(peer.expect_unsubscribe().await, ["a"]);
-    assert!(stream.next().await.is_none());
+    assert!(soon(stream.next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +131,7 @@ async fn a_dropped_driver_ends_everything() {
     peer.expect_publish().await;
     driver.abort();
     assert_eq!(delivery.await, Err(PublishError::Disconnected));
-    while events.next().await.is_some() {}
+    while soon(events.next()).await.is_some() {}
     peer.expect_closed().await;
     assert!(client.disconnect().await.is_err());
 }

@@ -1,6 +1,6 @@
 //! Leaving: what is finished first, and what the server and the handles are told.
 
-use crate::peer::{builder, connected};
+use crate::peer::{builder, connected, soon};
 use dunlin_client::{
     ConnectionState, DisconnectCause, DisconnectError, Event, ProtocolVersion, PublishError, QoS,
     ReasonCode,
@@ -27,7 +27,7 @@ async fn what_was_handed_over_is_finished_first() {
     assert_eq!(client.publish("t", "3").await, Err(PublishError::Disconnected));
     assert!(matches!(client.state(), ConnectionState::Disconnected(DisconnectCause::Local)));
     let mut last = None;
-    while let Some(event) = events.next().await {
+    while let Some(event) = soon(events.next()).await {
         last = Some(event);
     }
     assert!(matches!(last, Some(Event::Disconnected { will_reconnect: false, .. })));
@@ -94,7 +94,7 @@ async fn streams_end_with_the_client() {
     let mut stream = tokio::join!(subscribing, peer.grant()).0.unwrap();
     let leaving = client.disconnect().into_future();
     tokio::join!(leaving, peer.expect_disconnect()).0.unwrap();
-    assert!(stream.next().await.is_none());
+    assert!(soon(stream.next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -102,7 +102,9 @@ async fn without_a_connection_leaving_waits_for_messages_alone() {
     for has_message in [false, true] {
         let (client, mut events, peer, mut listener) = connected(builder()).await;
         drop(peer);
-        while !matches!(events.next().await, Some(Event::Disconnected { .. })) {}
+        while !matches!(soon(events.next()).await.expect("more events"), Event::Disconnected { .. })
+        {
+        }
         if !has_message {
             client.disconnect().await.unwrap();
             continue;

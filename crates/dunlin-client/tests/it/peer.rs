@@ -10,9 +10,26 @@ use dunlin_protocol::codec::{
     PublishTopic, SubAck, SubAckProperties, Subscribe, SubscriptionIdentifier, TransmitBuf,
     UnsubAck,
 };
+use std::panic::Location;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
+
+/// With paused time: longer than anything takes that a test waits for.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// What is bound to come. A client goes on and on to connect, so that what never comes would be waited for
+/// without end.
+#[track_caller]
+pub(crate) fn soon<T>(coming: impl Future<Output = T>) -> impl Future<Output = T> {
+    let asked = Location::caller();
+    async move {
+        match tokio::time::timeout(PATIENCE, coming).await {
+            Ok(come) => come,
+            Err(_) => panic!("what {asked} waits for does not come"),
+        }
+    }
+}
 
 /// Gives the client a new pipe for every attempt, and the test its other end.
 pub(crate) struct Pipes {
@@ -48,7 +65,7 @@ impl Transport for Pipes {
 
 impl Listener {
     pub(crate) async fn next(&mut self) -> Peer {
-        self.0.recv().await.expect("the client connects")
+        soon(self.0.recv()).await.expect("the client connects")
     }
 }
 
@@ -71,7 +88,7 @@ impl Peer {
             if let Some(packet) = self.decoder.decode(&mut self.input).expect("legal packets") {
                 return Some(packet);
             }
-            if self.io.read_buf(&mut self.input).await.expect("readable") == 0 {
+            if soon(self.io.read_buf(&mut self.input)).await.expect("readable") == 0 {
                 return None;
             }
         }

@@ -1,6 +1,6 @@
 //! Publishing: when futures resolve and with what, and the bound on what waits.
 
-use crate::peer::{Listener, ack, builder, connected};
+use crate::peer::{Listener, ack, builder, connected, soon};
 use dunlin_client::{Client, Event, PublishError, QoS, ReasonCode, WhenFull};
 use dunlin_protocol::codec::{Ack, Packet};
 use std::future::{Future, IntoFuture};
@@ -134,7 +134,7 @@ async fn offline(when_full: WhenFull) -> (Client, Listener) {
     let builder = builder().queue(2, 1_000_000).when_full(when_full);
     let (client, mut events, peer, listener) = connected(builder).await;
     drop(peer);
-    while !matches!(events.next().await, Some(Event::Disconnected { .. })) {}
+    while !matches!(soon(events.next()).await.expect("more events"), Event::Disconnected { .. }) {}
     (client, listener)
 }
 

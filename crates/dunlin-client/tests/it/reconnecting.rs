@@ -1,6 +1,6 @@
 //! The loss of a connection: what is sent again, made again, and told.
 
-use crate::peer::{Listener, Peer, ack, at, builder, connected, publish};
+use crate::peer::{Listener, Peer, ack, at, builder, connected, publish, soon};
 use dunlin_client::{
     Client, ClientBuilder, ConnectionState, Event, Events, PublishError, QoS, ReasonCode,
     Reconnect, Subscription,
@@ -27,7 +27,7 @@ async fn again(listener: &mut Listener, session_present: bool) -> Peer {
 async fn events_until(events: &mut Events, last: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     while names.last().is_none_or(|name| name != last) {
-        let event = format!("{:?}", events.next().await.expect("more events"));
+        let event = format!("{:?}", soon(events.next()).await.expect("more events"));
         names.push(event.split([' ', '(', '{']).next().unwrap_or_default().to_owned());
     }
     names
@@ -56,10 +56,10 @@ async fn a_resumed_session_sends_again_with_dup() {
     assert!(owed.contains(&Packet::PubRel(ack(2))), "{owed:?}");
     peer.send(Packet::PubAck(ack(1))).await;
     peer.send(Packet::PubComp(ack(2))).await;
-    first.await.unwrap();
-    second.await.unwrap();
+    soon(first).await.unwrap();
+    soon(second).await.unwrap();
     assert_eq!(events_until(&mut events, "Disconnected").await, ["Connected", "Disconnected"]);
-    let event = events.next().await.unwrap();
+    let event = soon(events.next()).await.unwrap();
     assert!(matches!(event, Event::Connected { session_present: true, .. }), "{event:?}");
 }
 
@@ -91,14 +91,14 @@ async fn a_lost_session_is_made_again() {
         }
     }
     for delivery in [first, second, third] {
-        delivery.await.unwrap();
+        soon(delivery).await.unwrap();
     }
     let names = events_until(&mut events, "SubscriptionsRestored").await;
     let expected =
         ["Connected", "Disconnected", "Connected", "SessionLost", "SubscriptionsRestored"];
     assert_eq!(names, expected);
     peer.send(publish("a", "goes on", Delivery::AtMostOnce, &[identifier])).await;
-    assert_eq!(stream.next().await.unwrap().payload(), "goes on");
+    assert_eq!(soon(stream.next()).await.unwrap().payload(), "goes on");
 }
 
 #[tokio::test(start_paused = true)]
@@ -112,10 +112,10 @@ async fn without_a_kept_session_messages_are_published_anew() {
     assert!(peer.accept(false).await.clean_start);
     let published = peer.expect_publish().await;
     peer.puback(&published).await;
-    delivery.await.unwrap();
+    soon(delivery).await.unwrap();
     events_until(&mut events, "Disconnected").await;
-    assert!(matches!(events.next().await, Some(Event::Connected { .. })));
-    assert!(matches!(events.next().await, Some(Event::SessionLost { republished: 1, .. })));
+    assert!(matches!(soon(events.next()).await, Some(Event::Connected { .. })));
+    assert!(matches!(soon(events.next()).await, Some(Event::SessionLost { republished: 1, .. })));
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +127,7 @@ async fn a_message_whose_receipt_was_told_is_not_published_anew() {
     peer.expect().await;
     drop(peer);
     let mut peer = again(&mut listener, false).await;
-    delivery.await.expect("the server had it");
+    soon(delivery).await.expect("the server had it");
     peer.expect_nothing().await;
 }
 
@@ -139,7 +139,7 @@ async fn subscriptions_are_not_restored_on_demand() {
     let mut stream = tokio::join!(subscribing, peer.grant()).0.unwrap();
     drop(peer);
     let mut peer = again(&mut listener, false).await;
-    assert!(stream.next().await.is_none());
+    assert!(soon(stream.next()).await.is_none());
     drop(stream);
     peer.expect_nothing().await;
 }
@@ -153,7 +153,7 @@ async fn a_subscription_that_is_refused_anew_ends() {
     let mut peer = again(&mut listener, false).await;
     let subscribe = peer.expect_subscribe().await;
     peer.suback(&subscribe, vec![ReasonCode::NotAuthorized]).await;
-    assert!(stream.next().await.is_none());
+    assert!(soon(stream.next()).await.is_none());
     events_until(&mut events, "SubscriptionRefused").await;
 }
 
@@ -167,7 +167,7 @@ async fn subscriptions_of_a_resumed_session_stand() {
     let mut peer = again(&mut listener, true).await;
     peer.expect_nothing().await;
     peer.send(publish("a", "still", Delivery::AtMostOnce, &[identifier])).await;
-    assert_eq!(stream.next().await.unwrap().payload(), "still");
+    assert_eq!(soon(stream.next()).await.unwrap().payload(), "still");
 }
 
 /// A subscription in whose stream a message of QoS 1 waits, and one of QoS 2.
@@ -209,12 +209,12 @@ async fn subscriptions_are_made_again_after_a_connect_without_an_answer() {
     assert_eq!(filters, ["a", "b"]);
     // What was to go goes after it came again.
     assert_eq!(peer.expect_unsubscribe().await, ["b"]);
-    left.await.unwrap().unwrap();
+    soon(left).await.unwrap().unwrap();
     // The messages that wait were the old Session's, and what has their identifiers is new.
     peer.send(publish("a", "new 1", at(QoS::AtLeastOnce, 1), &[identifier])).await;
     peer.send(publish("a", "new 2", at(QoS::ExactlyOnce, 2), &[identifier])).await;
     for payload in ["q1", "q2", "new 1", "new 2"] {
-        assert_eq!(stream.next().await.unwrap().payload(), payload);
+        assert_eq!(soon(stream.next()).await.unwrap().payload(), payload);
     }
     drop(peer);
 
@@ -240,7 +240,7 @@ async fn a_subscription_without_answer_is_asked_for_again() {
     peer.expect_subscribe().await;
     drop(peer);
     again(&mut listener, true).await.grant().await;
-    subscribing.await.unwrap().unwrap();
+    soon(subscribing).await.unwrap().unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +260,7 @@ async fn a_message_that_waits_is_not_doubled_by_a_resumed_session() {
     peer.send(publish("a", "q2", dup, &[identifier])).await;
     let mut payloads = Vec::new();
     for _ in 0..2 {
-        payloads.push(stream.next().await.unwrap().into_payload());
+        payloads.push(soon(stream.next()).await.unwrap().into_payload());
     }
     payloads.sort();
     assert_eq!(payloads, ["q1", "q2"]);
@@ -277,11 +277,11 @@ async fn a_stale_acknowledgement_is_not_sent_on_the_next_connection() {
     let (stream, identifier) = tokio::join!(subscribing, peer.grant());
     let mut stream = stream.unwrap();
     peer.send(publish("a", "old", at(QoS::AtLeastOnce, 1), &[identifier])).await;
-    let mut old = stream.next().await.unwrap();
+    let mut old = soon(stream.next()).await.unwrap();
     drop(peer);
     let mut peer = again(&mut listener, true).await;
     peer.send(publish("a", "other", at(QoS::AtLeastOnce, 1), &[identifier])).await;
-    let mut other = stream.next().await.unwrap();
+    let mut other = soon(stream.next()).await.unwrap();
     old.ack().unwrap();
     peer.expect_nothing().await;
     other.ack().unwrap();
@@ -297,7 +297,7 @@ async fn an_assigned_client_identifier_is_kept() {
     let properties = ConnAckProperties { assigned_client_identifier, ..Default::default() };
     let mut peer = listener.next().await;
     peer.answer(false, ReasonCode::Success, properties).await;
-    let _client = connecting.await.unwrap().unwrap();
+    let _client = soon(connecting).await.unwrap().unwrap();
     drop(peer);
     assert_eq!(listener.next().await.expect_connect().await.client_identifier, "chosen");
 }
@@ -308,15 +308,15 @@ async fn the_state_tells_attempts_and_their_time() {
     let mut watch = client.watch_state();
     assert!(watch.state().is_connected());
     drop(peer);
-    let state = watch.changed().await.unwrap();
+    let state = soon(watch.changed()).await.unwrap();
     assert!(matches!(state, ConnectionState::Reconnecting { attempt: 1, .. }), "{state:?}");
     drop(listener.next().await);
-    let state = watch.changed().await.unwrap();
+    let state = soon(watch.changed()).await.unwrap();
     let ConnectionState::Reconnecting { attempt: 2, retry_at } = state else { panic!("{state:?}") };
     let mut peer = listener.next().await;
     assert!(tokio::time::Instant::now() >= retry_at);
     peer.accept(false).await;
-    client.wait_connected().await.unwrap();
+    soon(client.wait_connected()).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
@@ -327,8 +327,8 @@ async fn attempts_end_where_the_user_says() {
     let waiting = client.publish("t", "1").qos(QoS::AtLeastOnce).send().await.unwrap();
     drop(listener.next().await);
     drop(listener.next().await);
-    assert_eq!(waiting.await, Err(PublishError::Disconnected));
-    while events.next().await.is_some() {}
+    assert_eq!(soon(waiting).await, Err(PublishError::Disconnected));
+    while soon(events.next()).await.is_some() {}
     assert!(matches!(client.state(), ConnectionState::Disconnected(_)));
 }
 
@@ -338,7 +338,7 @@ async fn a_session_that_was_taken_over_is_not_fought_for() {
     let disconnect = Disconnect::new(ReasonCode::SessionTakenOver);
     peer.send(Packet::Disconnect(Box::new(disconnect))).await;
     assert_eq!(events_until(&mut events, "Disconnected").await, ["Connected", "Disconnected"]);
-    assert!(events.next().await.is_none());
+    assert!(soon(events.next()).await.is_none());
     assert!(matches!(client.state(), ConnectionState::Disconnected(_)));
 }
 
@@ -348,9 +348,9 @@ async fn qos_0_that_was_not_written_is_told_lost() {
     let connecting = tokio::spawn(builder().connect_over(pipes));
     let mut peer = listener.next().await;
     peer.accept(false).await;
-    let (client, _events) = connecting.await.unwrap().unwrap();
+    let (client, _events) = soon(connecting).await.unwrap().unwrap();
     let stuck = client.publish("t", vec![0; 100_000]).send().await.unwrap();
     peer.send_raw(&[0xD0, 0]).await;
     drop(peer);
-    assert_eq!(stuck.await, Err(PublishError::ConnectionLost));
+    assert_eq!(soon(stuck).await, Err(PublishError::ConnectionLost));
 }

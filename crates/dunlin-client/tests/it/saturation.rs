@@ -1,6 +1,6 @@
 //! Everything full at once: nothing may wait for itself.
 
-use crate::peer::{at, builder, pipes_of, publish};
+use crate::peer::{at, builder, pipes_of, publish, soon};
 use dunlin_client::{ClientBuilder, ProtocolVersion, QoS};
 use dunlin_protocol::codec::{Delivery, Packet};
 use std::future::IntoFuture;
@@ -38,7 +38,7 @@ async fn echo(builder: ClientBuilder, window: u16) {
         peer
     });
     for _ in 0..COUNT {
-        let received = stream.next().await.expect("a message");
+        let received = soon(stream.next()).await.expect("a message");
         client.publish("out", received.into_payload()).qos(QoS::AtLeastOnce).await.unwrap();
     }
     let _peer = server.await.unwrap();

@@ -1,6 +1,6 @@
 //! The Session Store: what waits for it, and what a client finds in it when it starts.
 
-use crate::peer::{Listener, Peer, Pipes, ack, at, builder, pipes, publish};
+use crate::peer::{Listener, Peer, Pipes, ack, at, builder, pipes, publish, soon};
 use dunlin_client::{
     Client, ClientBuilder, ConfigError, ConnectError, DisconnectCause, Event, Events, PublishError,
     QoS, SessionChange, SessionStore, StoreError, StoredExchange, StoredSession, WhenFull,
@@ -236,7 +236,7 @@ async fn messages_of_the_server_are_answered_when_that_is_stored() {
     let (stream, identifier) = tokio::join!(subscribing, peer.grant());
     let mut stream = stream.unwrap();
     peer.send(publish("t", "1", at(QoS::ExactlyOnce, 7), &[identifier])).await;
-    let mut received = stream.next().await.unwrap();
+    let mut received = soon(stream.next()).await.unwrap();
     expect_nothing_yet(&mut peer).await;
     store.hold();
     let mut acking = Box::pin(received.ack_stored());
@@ -254,7 +254,7 @@ async fn messages_of_the_server_are_answered_when_that_is_stored() {
     assert!(store.stored().is_empty());
     // Whether the application waits for the store or not.
     peer.send(publish("t", "2", at(QoS::ExactlyOnce, 8), &[identifier])).await;
-    let mut received = stream.next().await.unwrap();
+    let mut received = soon(stream.next()).await.unwrap();
     store.hold();
     received.ack().unwrap();
     expect_nothing_yet(&mut peer).await;
@@ -280,7 +280,7 @@ async fn a_program_goes_on_where_the_last_one_was() {
 
     let store = store.after_power_loss();
     let (client, mut events, mut peer, _listener) = start(stored_in(&store), true).await;
-    let event = events.next().await.unwrap();
+    let event = soon(events.next()).await.unwrap();
     assert!(matches!(event, Event::SessionRestored { queued: 1, in_flight: 3, .. }), "{event:?}");
     assert_eq!(peer.expect().await, Packet::PubRel(ack(2)));
     for (payload, value, dup) in [("1", 1, true), ("3", 3, true), ("4", 4, false)] {
@@ -340,23 +340,23 @@ async fn only_what_was_acknowledged_is_known_after_a_restart() {
     let store = Store::default();
     let manual = |store: &Store| stored_in(store).manual_ack(true);
     let (_client, mut events, mut peer, _listener) = start(manual(&store), true).await;
-    assert!(matches!(events.next().await, Some(Event::Connected { .. })));
+    assert!(matches!(soon(events.next()).await, Some(Event::Connected { .. })));
     for (value, payload) in [(5, "1"), (6, "2")] {
         peer.send(publish("t", payload, at(QoS::ExactlyOnce, value), &[])).await;
     }
-    let Some(Event::Message(mut first)) = events.next().await else { panic!("a message") };
-    let Some(Event::Message(_second)) = events.next().await else { panic!("a message") };
+    let Some(Event::Message(mut first)) = soon(events.next()).await else { panic!("a message") };
+    let Some(Event::Message(_second)) = soon(events.next()).await else { panic!("a message") };
     first.ack_stored().await.unwrap();
     assert_eq!(peer.expect().await, Packet::PubRec(ack(5)));
 
     let store = store.after_power_loss();
     let (_client, mut events, mut peer, _listener) = start(manual(&store), true).await;
-    assert!(matches!(events.next().await, Some(Event::SessionRestored { .. })));
-    assert!(matches!(events.next().await, Some(Event::Connected { .. })));
+    assert!(matches!(soon(events.next()).await, Some(Event::SessionRestored { .. })));
+    assert!(matches!(soon(events.next()).await, Some(Event::Connected { .. })));
     peer.send(publish("t", "1", repeated(5), &[])).await;
     assert_eq!(peer.expect().await, Packet::PubRec(ack(5)), "it is not given again");
     peer.send(publish("t", "2", repeated(6), &[])).await;
-    let Some(Event::Message(mut second)) = events.next().await else { panic!("a message") };
+    let Some(Event::Message(mut second)) = soon(events.next()).await else { panic!("a message") };
     assert_eq!(second.payload(), "2");
     second.ack_stored().await.unwrap();
     assert_eq!(peer.expect().await, Packet::PubRec(ack(6)));
@@ -372,17 +372,17 @@ async fn a_repetition_waits_for_the_acknowledgement_of_the_first() {
         peer.send(publish("t", payload, at(QoS::ExactlyOnce, value), &[])).await;
     }
     while received.len() < 3 {
-        if let Some(Event::Message(message)) = events.next().await {
+        if let Event::Message(message) = soon(events.next()).await.expect("more events") {
             received.push(message);
         }
     }
     drop(peer);
-    while !matches!(events.next().await, Some(Event::Disconnected { .. })) {}
+    while !matches!(soon(events.next()).await.expect("more events"), Event::Disconnected { .. }) {}
     // The first is acknowledged while there is no connection.
     received[0].ack_stored().await.unwrap();
     assert_eq!(store.stored().received().count(), 1);
     let mut peer = again(&mut listener, true).await;
-    assert!(matches!(events.next().await, Some(Event::Connected { .. })));
+    assert!(matches!(soon(events.next()).await, Some(Event::Connected { .. })));
     // The second before the Server repeats it, the third after that.
     received[1].ack_stored().await.unwrap();
     for (value, payload) in [(5, "1"), (6, "2"), (7, "3")] {
@@ -395,7 +395,7 @@ async fn a_repetition_waits_for_the_acknowledgement_of_the_first() {
     assert_eq!(peer.expect().await, Packet::PubRec(ack(7)));
     // None was given twice: the next is a new one.
     peer.send(publish("t", "4", at(QoS::ExactlyOnce, 8), &[])).await;
-    let Some(Event::Message(fourth)) = events.next().await else { panic!("a message") };
+    let Some(Event::Message(fourth)) = soon(events.next()).await else { panic!("a message") };
     assert_eq!(fourth.payload(), "4");
 }
 
@@ -405,7 +405,7 @@ async fn an_acknowledgement_is_not_for_a_later_session() {
     let builder = stored_in(&store).manual_ack(true);
     let (_client, mut events, mut peer, mut listener) = start(builder, true).await;
     let next_message = async |events: &mut Events| loop {
-        if let Some(Event::Message(message)) = events.next().await {
+        if let Event::Message(message) = soon(events.next()).await.expect("more events") {
             return message;
         }
     };
@@ -429,8 +429,8 @@ async fn a_refused_message_is_not_remembered() {
     let builder = stored_in(&store).manual_ack(true);
     let (_client, mut events, mut peer, _listener) = start(builder, true).await;
     peer.send(publish("t", "1", at(QoS::ExactlyOnce, 5), &[])).await;
-    assert!(matches!(events.next().await, Some(Event::Connected { .. })));
-    let Some(Event::Message(mut message)) = events.next().await else { panic!("a message") };
+    assert!(matches!(soon(events.next()).await, Some(Event::Connected { .. })));
+    let Some(Event::Message(mut message)) = soon(events.next()).await else { panic!("a message") };
     message.refuse(ReasonCode::QuotaExceeded).unwrap();
     let refusal = Ack::new(PacketIdentifier::new(5).unwrap(), ReasonCode::QuotaExceeded);
     assert_eq!(peer.expect().await, Packet::PubRec(refusal));
@@ -498,7 +498,9 @@ async fn a_store_that_fails_ends_the_client() {
     assert_eq!(sending.await.err(), Some(PublishError::Disconnected));
     peer.expect_closed().await;
     let cause = loop {
-        if let Some(Event::Disconnected { cause, will_reconnect, .. }) = events.next().await {
+        if let Event::Disconnected { cause, will_reconnect, .. } =
+            soon(events.next()).await.expect("more events")
+        {
             assert!(!will_reconnect);
             break cause;
         }

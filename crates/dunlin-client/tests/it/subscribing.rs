@@ -1,6 +1,6 @@
 //! Subscribing: which stream gets what, acknowledgement, bounds, and the end of streams.
 
-use crate::peer::{Peer, ack, at, builder, connected, publish};
+use crate::peer::{Peer, ack, at, builder, connected, publish, soon};
 use dunlin_client::{
     Client, Event, Overflow, ProtocolVersion, QoS, ReasonCode, RetainHandling, Subscribe,
     SubscribeError, Subscription, SubscriptionIdentifier,
@@ -25,7 +25,7 @@ async fn subscribe(
 }
 
 async fn payload(subscription: &mut Subscription) -> String {
-    let received = subscription.next().await.expect("a message");
+    let received = soon(subscription.next()).await.expect("a message");
     String::from_utf8_lossy(received.payload()).into_owned()
 }
 
@@ -96,8 +96,8 @@ async fn without_identifiers_topic_filters_decide() {
     peer.send(publish("c", "for nobody", Delivery::AtMostOnce, &[])).await;
     assert_eq!(payload(&mut a).await, "for a");
     assert_eq!(payload(&mut b).await, "for b");
-    assert!(matches!(events.next().await, Some(Event::Connected { .. })));
-    let Some(Event::Message(stray)) = events.next().await else { panic!("a message") };
+    assert!(matches!(soon(events.next()).await, Some(Event::Connected { .. })));
+    let Some(Event::Message(stray)) = soon(events.next()).await else { panic!("a message") };
     assert_eq!(stray.payload(), "for nobody");
 }
 
@@ -108,7 +108,7 @@ async fn an_identifier_of_an_earlier_program_is_not_mistaken() {
     peer.send(publish("not/mine", "stray", Delivery::AtMostOnce, &[identifier])).await;
     peer.send(publish("mine", "ok", Delivery::AtMostOnce, &[identifier])).await;
     assert_eq!(payload(&mut mine).await, "ok");
-    while !matches!(events.next().await.unwrap(), Event::Message(_)) {}
+    while !matches!(soon(events.next()).await.unwrap(), Event::Message(_)) {}
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,9 +168,9 @@ async fn manual_acknowledgement_is_the_users() {
     for number in [1, 2, 3] {
         peer.send(publish("a", "x", at(QoS::AtLeastOnce, number), &[identifier])).await;
     }
-    let mut first = stream.next().await.unwrap();
-    let mut second = stream.next().await.unwrap();
-    let third = stream.next().await.unwrap();
+    let mut first = soon(stream.next()).await.unwrap();
+    let mut second = soon(stream.next()).await.unwrap();
+    let third = soon(stream.next()).await.unwrap();
     assert!(first.needs_ack());
     second.refuse(ReasonCode::NotAuthorized).unwrap();
     // They leave in the order of the messages, whatever the order of the calls.
@@ -196,7 +196,7 @@ async fn back_pressure_drops_qos_0_and_withholds_acknowledgements() {
     peer.expect_nothing().await;
     assert_eq!((stream.waiting(), stream.dropped()), (6, 4));
     for number in 1..=5 {
-        while stream.next().await.unwrap().qos() == QoS::AtMostOnce {}
+        while soon(stream.next()).await.unwrap().qos() == QoS::AtMostOnce {}
         assert_eq!(peer.expect().await, Packet::PubAck(ack(number)));
     }
 }
@@ -251,13 +251,13 @@ async fn a_stream_ends_when_it_is_unsubscribed() {
     outcome.unwrap();
     assert_eq!(filters, ["a"]);
     assert_eq!(payload(&mut stream).await, "last");
-    assert!(stream.next().await.is_none());
+    assert!(soon(stream.next()).await.is_none());
 
     let (mut stream, _) = subscribe(&client, &mut peer, "b").await;
     let (outcome, filters) = tokio::join!(stream.unsubscribe(), peer.expect_unsubscribe());
     outcome.unwrap();
     assert_eq!(filters, ["b"]);
-    assert!(stream.next().await.is_none());
+    assert!(soon(stream.next()).await.is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,7 +285,7 @@ async fn events_that_nobody_reads_stop_nothing() {
     }
     client.publish("t", "still works").await.unwrap();
     peer.expect_publish().await;
-    assert!(matches!(events.next().await, Some(Event::Dropped { messages: 3, .. })));
+    assert!(matches!(soon(events.next()).await, Some(Event::Dropped { messages: 3, .. })));
     drop(events);
     for number in 4..=5 {
         assert_eq!(peer.expect().await, Packet::PubAck(ack(number)));
