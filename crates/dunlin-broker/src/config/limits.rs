@@ -161,7 +161,8 @@ limits! {
     /// leaves, its messages may take the queue up to twice its limits; one of QoS 2 that other clients
     /// wait for ends its connection after ten seconds if that is not enough, and comes again);
     /// "drop-oldest" makes room; "drop-newest" skips the session; "keep-last" keeps the newest message
-    /// of each topic alone, full or not, and then makes room as "drop-oldest" does.
+    /// of each topic alone, and of those that came by a shared subscription, full or not, and then
+    /// makes room as "drop-oldest" does.
     queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;
     /// Whether QoS 0 messages are queued for a session whose client is away.
     queue_qos0_offline: bool [switch] = false;

@@ -14,8 +14,9 @@ use super::outgoing::Outgoing;
 use super::record::Record;
 use super::session::Note;
 use dunlin_protocol::Message;
-use dunlin_protocol::codec::{QoS, SubscriptionIdentifier, TopicName};
+use dunlin_protocol::codec::{QoS, SubscriptionIdentifier};
 use head::Head;
+pub(super) use latest::Succession;
 use std::sync::Arc;
 use tail::Tail;
 #[cfg(test)]
@@ -70,7 +71,7 @@ pub(super) enum Keep {
     All,
     /// All; beyond this much, those that the store has are there alone.
     Head(QueuePart),
-    /// The newest of each Topic Name, in memory.
+    /// The newest of each [`Succession`], in memory.
     Latest,
 }
 
@@ -143,6 +144,14 @@ impl Queued {
     pub(super) fn is_undecided_after(&self, outgoing: &Outgoing<'_>) -> bool {
         let turn = self.note.as_ref().filter(|note| note.tentative).and_then(|note| note.turn);
         turn.zip(outgoing.turn).is_some_and(|(own, earlier)| earlier < own)
+    }
+
+    /// Which messages it replaces, where the newest is kept.
+    fn succession(&self) -> Succession {
+        Succession {
+            topic_name: self.message.topic_name.clone(),
+            group: self.note.as_ref().and_then(|note| note.group.clone()),
+        }
     }
 
     fn number(&self) -> Option<u64> {
@@ -301,21 +310,21 @@ impl Queue {
         picked
     }
 
-    // ---- the newest of each Topic Name
+    // ---- the newest of each succession
 
     fn push_latest(&mut self, queued: Queued) -> Option<Queued> {
         let replaced = match queued.is_tentative() {
             // It replaces what is before it once it is confirmed.
             true => None,
-            false => self.take_older(&queued.message.topic_name),
+            false => self.take_older(&queued.succession()),
         };
         self.head.get_or_insert_default().push_latest(queued);
         replaced
     }
 
-    /// Takes out the message that a newer one of this Topic Name replaces.
-    pub(super) fn take_older(&mut self, topic_name: &TopicName) -> Option<Queued> {
-        let place = self.head.as_ref()?.place(topic_name)?;
+    /// Takes out the message that a newer one of this succession replaces.
+    pub(super) fn take_older(&mut self, succession: &Succession) -> Option<Queued> {
+        let place = self.head.as_ref()?.place(succession)?;
         self.take_out(place)
     }
 

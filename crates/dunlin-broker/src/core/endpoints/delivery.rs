@@ -212,7 +212,7 @@ impl Endpoints {
                 self.drop_for(key, DropCause::Offline);
                 return;
             }
-            self.replace_older(key, outgoing.message);
+            self.replace_older(key, outgoing.message, group);
             let session = &self.sessions[key.0];
             if self.has_room(session, outgoing.message) {
                 let note = Note { group: group.cloned(), ..Note::default() };
@@ -271,7 +271,7 @@ impl Endpoints {
         let session = &mut self.sessions[key.0];
         let is_direct = session.queue.is_empty() && session.connection.is_some();
         if !is_direct && !outgoing.is_tentative {
-            self.replace_older(key, outgoing.message);
+            self.replace_older(key, outgoing.message, group);
         }
         if !is_direct && !self.make_room(now, key, outgoing) {
             let refused = self.limits.queue_policy == QueuePolicy::Refuse && !outgoing.is_lost();

@@ -1,14 +1,16 @@
 //! Queues whose end is in the store alone: how it comes back, and what becomes of it.
 
 use super::Endpoints;
+use crate::core::GroupName;
 use crate::core::counters::DropCause;
 use crate::core::fetch::{Fetch, Fetched};
 use crate::core::granted::SessionKey;
 use crate::core::image::Waiting;
-use crate::core::queue::{Keep, QueueHead, QueuePart, Queued};
+use crate::core::queue::{Keep, QueueHead, QueuePart, Queued, Succession};
 use crate::core::session::Session;
 use crate::{Limits, QueuePolicy};
 use dunlin_protocol::{Instant, Message};
+use std::sync::Arc;
 
 /// Which messages of a session's queue are kept, and where.
 #[inline]
@@ -136,10 +138,18 @@ impl Endpoints {
     /// A message comes that is to wait: drops what it replaces, if the queue keeps the last message
     /// of each Topic Name.
     #[inline]
-    pub(super) fn replace_older(&mut self, key: SessionKey, message: &Message) {
-        if self.limits.queue_policy == QueuePolicy::KeepLast
-            && let Some(replaced) = self.sessions[key.0].queue.take_older(&message.topic_name)
-        {
+    pub(super) fn replace_older(
+        &mut self,
+        key: SessionKey,
+        message: &Message,
+        group: Option<&Arc<GroupName>>,
+    ) {
+        if self.limits.queue_policy != QueuePolicy::KeepLast {
+            return;
+        }
+        let succession =
+            Succession { topic_name: message.topic_name.clone(), group: group.cloned() };
+        if let Some(replaced) = self.sessions[key.0].queue.take_older(&succession) {
             self.drop_replaced(key, &replaced);
         }
     }

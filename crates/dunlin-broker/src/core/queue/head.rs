@@ -1,8 +1,7 @@
 //! The first messages of a queue, in memory.
 
-use super::latest::Latest;
+use super::latest::{Latest, Succession};
 use super::{Keep, QueuePart, Queued};
-use dunlin_protocol::codec::TopicName;
 use std::collections::VecDeque;
 
 /// The messages of a queue that come first, or all.
@@ -12,7 +11,7 @@ pub(super) struct Head {
     messages: VecDeque<Option<Queued>>,
     /// Bytes of the messages.
     bytes: usize,
-    /// Under [`Keep::Latest`], which message is the newest of its Topic Name.
+    /// Under [`Keep::Latest`], which message is the newest of its succession.
     latest: Option<Box<Latest>>,
 }
 
@@ -65,7 +64,7 @@ impl Head {
     pub(super) fn push_latest(&mut self, queued: Queued) {
         let latest = self.latest.get_or_insert_default();
         if !queued.is_tentative() {
-            latest.pushed_back(&queued.message.topic_name, self.messages.len());
+            latest.pushed_back(queued.succession(), self.messages.len());
         }
         self.push_back(queued);
     }
@@ -74,7 +73,7 @@ impl Head {
         if matches!(keep, Keep::Latest) {
             let is_tentative = queued.is_tentative();
             let latest = self.latest.get_or_insert_default();
-            latest.pushed_front(&queued.message.topic_name, is_tentative);
+            latest.pushed_front(queued.succession(), is_tentative);
         }
         self.bytes += queued.cost();
         self.messages.push_front(Some(queued));
@@ -84,7 +83,7 @@ impl Head {
         let queued = self.messages.pop_front()??;
         self.bytes -= queued.cost();
         if let Some(latest) = &mut self.latest {
-            latest.popped(&queued.message.topic_name, &mut self.messages);
+            latest.popped(&queued.succession(), &mut self.messages);
         }
         if self.messages.is_empty() {
             // A drained queue keeps no buffer.
@@ -105,7 +104,8 @@ impl Head {
         if let Some(note) = &mut queued.note {
             note.tentative = false;
         }
-        self.latest.as_mut()?.confirmed(&queued.message.topic_name, at)
+        let succession = queued.succession();
+        self.latest.as_mut()?.confirmed(succession, at)
     }
 
     /// Takes out those that `wanted` picks, in their order.
@@ -124,9 +124,9 @@ impl Head {
         self.latest = self.latest.is_some().then(|| Box::new(Latest::of(&self.messages)));
     }
 
-    /// Where the newest message of this Topic Name is.
-    pub(super) fn place(&self, topic_name: &TopicName) -> Option<usize> {
-        self.latest.as_ref()?.place(topic_name)
+    /// Where the newest message of this succession is.
+    pub(super) fn place(&self, succession: &Succession) -> Option<usize> {
+        self.latest.as_ref()?.place(succession)
     }
 
     /// Leaves the place of a replaced message empty.
@@ -134,7 +134,7 @@ impl Head {
         let queued = self.messages.get_mut(at)?.take()?;
         self.bytes -= queued.cost();
         if let Some(latest) = &mut self.latest {
-            latest.taken_out(&queued.message.topic_name, at, &mut self.messages);
+            latest.taken_out(&queued.succession(), at, &mut self.messages);
         }
         Some(queued)
     }

@@ -256,6 +256,18 @@ fn the_last_message_of_each_topic_name_waits() {
 }
 
 #[test]
+fn what_came_by_a_group_takes_no_place_but_of_its_own() {
+    let mut queue = Queue::default();
+    let replaced = [(1, Kind::Stored), (2, Kind::Group), (3, Kind::Stored), (4, Kind::Group)]
+        .map(|(number, kind)| queue.push(queued(number, kind, false), Keep::Latest));
+    assert_eq!(replaced.map(|old| old.map(|old| number_of(&old))), [None, None, Some(1), Some(2)]);
+    let taken =
+        queue.extract(|queued| queued.note.as_ref().is_some_and(|note| note.group.is_some()));
+    assert_eq!((taken.len(), queue.pop().map(|queued| number_of(&queued))), (1, Some(3)));
+    assert!(queue.pop().is_none());
+}
+
+#[test]
 fn a_drained_queue_keeps_its_head_until_the_connection_is_lost() {
     let mut queue = Queue::default();
     for number in 1..=2 {

@@ -1,8 +1,8 @@
 //! Shared Subscriptions: one member for each message, and another when a member goes away.
 
 use super::*;
-use crate::Limits;
 use crate::core::DropCause;
+use crate::{Limits, QueuePolicy};
 use dunlin_protocol::codec::{Packet, QoS, ReasonCode};
 
 fn broker(workers: u8) -> Broker {
@@ -87,6 +87,23 @@ fn the_least_busy_member_gets_the_next_message() {
     assert_eq!(idle, 5);
     send(&mut broker, publisher, QoS::AtLeastOnce, 11..=15);
     assert_eq!(broker.drain(members[1]).len(), 5, "the other one has not acknowledged anything");
+}
+
+#[test]
+fn a_message_that_goes_to_another_member_leaves_the_last_one_of_a_plain_subscription() {
+    let limits = Limits { queue_policy: QueuePolicy::KeepLast, ..Limits::default() };
+    let (mut broker, members, publisher) =
+        group_of(Broker::with(1, limits), 1, QoS::AtLeastOnce, 1);
+    broker.send(members[0], subscribe(&["a"], QoS::AtLeastOnce));
+    broker.receive(members[0]);
+    send(&mut broker, publisher, QoS::AtLeastOnce, 1..=3);
+    let other = broker.client("other");
+    broker.send(other, subscribe(&["$share/g/a"], QoS::AtLeastOnce));
+    broker.receive(other);
+    broker.cut(members[0]);
+    assert_eq!(broker.drain(other), ["3"]);
+    let (link, _) = broker.join(connect("m-0").resume().expiry(60));
+    assert_eq!(broker.drain(link), ["1", "3"]);
 }
 
 #[test]
