@@ -176,6 +176,8 @@ impl Judge {
             Event::Drained { connection } => {
                 if let Some(connection) = self.connections.get_mut(&connection) {
                     connection.blocked = None;
+                    // It may not have been read before this.
+                    connection.last_heard = now;
                 }
             }
             Event::OutputLost { connection } => {

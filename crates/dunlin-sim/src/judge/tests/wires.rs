@@ -346,6 +346,28 @@ fn a_client_that_is_not_read_is_not_silent() {
     }
 }
 
+#[test]
+fn a_client_whose_output_was_full_is_not_silent() {
+    for (is_full, broken) in [(true, &[][..]), (false, &[Promise::KeepAlive])] {
+        let mut story = Story::new();
+        story.join(1, 1, Connect { keep_alive: 2, ..connect("device") }, false);
+        let id = ConnectionId(1);
+        if is_full {
+            story.tell(Event::Blocked { connection: id });
+        }
+        story.pass(2900);
+        if is_full {
+            story.tell(Event::Drained { connection: id });
+        }
+        for _ in 0..5 {
+            story.pass(500);
+            story.tell(Event::FaultsEnded);
+        }
+        story.close(1);
+        story.ends(broken);
+    }
+}
+
 /// The broker has no room for its second message, and does not read it until there is some.
 #[test]
 fn a_client_whose_message_waits_for_room_is_not_silent() {
