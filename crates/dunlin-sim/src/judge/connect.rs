@@ -129,6 +129,7 @@ impl Judge {
             connection.life = Some(life);
         }
         self.arm_will(id);
+        self.maybe_untangle(client);
         self.watch_keep_alive(id, keep_alive_secs);
         if let Some(over) = self.connections.get(&id).and_then(|connection| connection.over) {
             // It was over before its CONNACK found room.
@@ -267,9 +268,21 @@ impl Judge {
     }
 
     fn forget_open(&mut self, id: ConnectionId, client: ClientKey) {
+        self.sessions.of(client).open.retain(|open| *open != id);
+        self.maybe_untangle(client);
+    }
+
+    /// All that were under way at once are decided when one is left, and that has its answer.
+    fn maybe_untangle(&mut self, client: ClientKey) {
         let known = self.sessions.of(client);
-        known.open.retain(|open| *open != id);
-        known.is_tangled &= known.open.len() > 1;
+        known.is_tangled &= match known.open[..] {
+            [] => false,
+            [last] => self
+                .connections
+                .get(&last)
+                .is_some_and(|last| last.stage == Stage::Connecting && last.rivalled),
+            _ => true,
+        };
     }
 
     /// A connection ended whose CONNECT was not accepted as far as anybody knows.

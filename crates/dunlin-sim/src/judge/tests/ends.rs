@@ -96,6 +96,30 @@ fn connects_at_once_prove_nothing() {
 }
 
 #[test]
+fn of_connects_at_once_the_one_that_was_decided_first_may_be_answered_last() {
+    for (present, broken) in [(true, &[][..]), (false, &[Promise::SessionPresent])] {
+        let mut story = Story::new();
+        story.join(1, 1, connect("device"), false);
+        story.close(1);
+        story.ask(2, 1, connect("device"));
+        let mut short = Connect { clean_start: true, ..connect("device") };
+        short.properties.session_expiry_interval = None;
+        story.ask(3, 1, short);
+        story.accept(3, false);
+        story.close(3);
+        story.accept(2, true);
+        let taken_over = Disconnect::new(ReasonCode::SessionTakenOver);
+        story.write(2, &Packet::Disconnect(Box::new(taken_over)));
+        story.close(2);
+        // That is over by then.
+        story.join(4, 1, connect("device"), false);
+        story.close(4);
+        story.join(5, 1, connect("device"), present);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_connection_that_was_passed_before_its_connack_repeats_what_was_said_before() {
     let mut story = Story::new();
     story.join(1, 1, connect("publisher"), false);
