@@ -1,8 +1,9 @@
 //! MQTT 3.1, 3.1.1 and 5.0 Control Packets: bytes to packets and back.
 //!
 //! One model, the 5.0 superset, serves all three versions; what an older version cannot say is
-//! left out when a packet is encoded for it. Decoding is incremental, strict, copies neither Topic
-//! Names nor payloads, and never sets memory aside because a peer claimed a length.
+//! left out when a packet is encoded for it. Decoding is incremental, strict, copies no payloads and
+//! of texts only those for which that is cheaper, and never sets memory aside because a peer claimed
+//! a length.
 //!
 //! This crate knows bytes only: no sessions, sockets, clocks or files. It builds without `std`.
 //!

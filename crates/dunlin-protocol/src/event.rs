@@ -72,7 +72,7 @@ impl AckKind {
 /// An Application Message from the peer.
 #[derive(Debug)]
 pub struct PublishEvent {
-    /// The message; Topic Name and payload are slices of the input buffer, see
+    /// The message; its payload and its long texts are slices of the input buffer, see
     /// [`Message::detached`].
     pub message: Message,
     /// Whether the peer says that this may be a repetition.

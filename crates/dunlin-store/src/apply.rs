@@ -189,7 +189,7 @@ impl Applier<'_> {
     }
 
     fn known_number(&self, client_identifier: &Text) -> Option<u64> {
-        let client = self.index.clients.get(&client_identifier.as_bytes()[..])?;
+        let client = self.index.clients.get(client_identifier.as_bytes())?;
         (client.number != 0).then_some(client.number)
     }
 
@@ -211,7 +211,7 @@ impl Applier<'_> {
     /// From here on nothing finds the session's rows; they are removed bit by bit.
     fn end_session(&mut self, client_identifier: &Text) {
         self.remove_will(client_identifier);
-        let Some(client) = self.index.clients.remove(&client_identifier.as_bytes()[..]) else {
+        let Some(client) = self.index.clients.remove(client_identifier.as_bytes()) else {
             return;
         };
         if client.number == 0 {
@@ -226,14 +226,14 @@ impl Applier<'_> {
     }
 
     fn remove_will(&mut self, client_identifier: &Text) {
-        let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) else {
+        let Some(client) = self.index.clients.get_mut(client_identifier.as_bytes()) else {
             return;
         };
         if !std::mem::take(&mut client.has_will) {
             return;
         }
         if client.number == 0 {
-            self.index.clients.remove(&client_identifier.as_bytes()[..]);
+            self.index.clients.remove(client_identifier.as_bytes());
         }
         let name = client_identifier.as_bytes();
         let named = self.index.names.key(Table::Will, None, name);
@@ -313,7 +313,7 @@ impl Applier<'_> {
         number: u64,
         change: impl FnOnce(&mut State),
     ) {
-        let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) else {
+        let Some(client) = self.index.clients.get_mut(client_identifier.as_bytes()) else {
             return;
         };
         let before = client.states.get(&number).copied().unwrap_or_default();
@@ -333,7 +333,7 @@ impl Applier<'_> {
     }
 
     fn settle(&mut self, client_identifier: &Text, number: u64) {
-        let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) else {
+        let Some(client) = self.index.clients.get_mut(client_identifier.as_bytes()) else {
             return;
         };
         self.index.queued = self.index.queued.saturating_sub(1);

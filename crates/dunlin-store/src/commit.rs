@@ -265,7 +265,7 @@ impl Committer {
     }
 
     fn read(&self, end: Arc<End>, fetch: Fetch) {
-        let client = self.index.clients.get(&fetch.client_identifier.as_bytes()[..]);
+        let client = self.index.clients.get(fetch.client_identifier.as_bytes());
         let states = client.map(|client| {
             let after = client.states.range(fetch.after..);
             after.map(|(number, tracked)| (*number, tracked.state)).collect()

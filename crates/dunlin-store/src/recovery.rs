@@ -230,7 +230,7 @@ impl<'a> Recovery<'a> {
         self.index.counters.session = self.index.counters.session.max(row.number);
         let client = Client { number: row.number, ..Client::default() };
         self.owners.insert(row.number, client_identifier.clone());
-        self.index.clients.insert(client_identifier.as_bytes()[..].into(), client);
+        self.index.clients.insert(client_identifier.as_bytes().into(), client);
         if let Some(session) = row.session {
             (self.each)(Record::Session {
                 client_identifier,
@@ -347,7 +347,7 @@ impl<'a> Recovery<'a> {
         if let Some(reference) = header.reference {
             *self.index.references.entry(reference).or_default() += 1;
         }
-        if let Some(client) = self.index.clients.get_mut(&client_identifier.as_bytes()[..]) {
+        if let Some(client) = self.index.clients.get_mut(client_identifier.as_bytes()) {
             client.last_number = number;
             client.references += u32::from(header.reference.is_some());
             if let Some(tracked) = tracked {

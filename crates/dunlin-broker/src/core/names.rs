@@ -1,12 +1,13 @@
 //! Topic Names in memory of their own, shared by the messages that carry them.
 
-use dunlin_protocol::codec::TopicName;
+use dunlin_protocol::codec::{Text, TopicName};
 use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
 /// How many names are remembered; a power of two.
 const PLACES: usize = 1024;
-/// Longer names are copied: remembering them would cost more than it saves.
+/// Longer names are copied: remembering them would cost more than it saves. So are short ones, which
+/// need no memory but that of the value.
 const LEN_MAX: usize = 256;
 
 /// Remembers the Topic Names of messages that had to be kept, so that the next message of the same
@@ -32,8 +33,8 @@ impl TopicNames {
 
     /// The name, in memory that outlives the input it was read from.
     pub(super) fn keep(&mut self, topic_name: &TopicName) -> TopicName {
-        let bytes: &[u8] = topic_name.as_text().as_bytes();
-        if bytes.len() > LEN_MAX {
+        let bytes = topic_name.as_text().as_bytes();
+        if bytes.len() <= Text::LEN_MAX_IN_PLACE || bytes.len() > LEN_MAX {
             return topic_name.detached();
         }
         let hash = self.hasher.hash_one(bytes);
@@ -56,14 +57,15 @@ mod tests {
     #[test]
     fn the_same_name_shares_memory_and_others_do_not() {
         let mut names = TopicNames::new(7);
-        let read: TopicName = "lamps/7/state".parse().unwrap();
+        let text = "the/state/of/a/lamp/that/has/a/long/name";
+        let read: TopicName = text.parse().unwrap();
         names.keep(&read);
         let first = names.keep(&read);
-        let second = names.keep(&"lamps/7/state".parse().unwrap());
+        let second = names.keep(&text.parse().unwrap());
         assert_eq!(first.as_text().as_bytes().as_ptr(), second.as_text().as_bytes().as_ptr());
         assert_ne!(first.as_text().as_bytes().as_ptr(), read.as_text().as_bytes().as_ptr());
         for number in 0..4 * PLACES {
-            let name: TopicName = format!("lamps/{number}").parse().unwrap();
+            let name: TopicName = format!("{text}/{number}").parse().unwrap();
             assert_eq!(names.keep(&name), name);
         }
         assert_eq!(names.keep(&read), read);

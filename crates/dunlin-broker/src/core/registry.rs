@@ -22,7 +22,7 @@ impl Registry {
     }
 
     fn hash(&self, client_identifier: &Text) -> u64 {
-        self.hasher.hash_one(client_identifier.as_bytes().as_ref())
+        self.hasher.hash_one(client_identifier.as_bytes())
     }
 
     pub(super) fn find(
@@ -41,7 +41,7 @@ impl Registry {
         let hash = self.hash(&sessions[key.0].client_identifier);
         let hasher = &self.hasher;
         self.table.insert_unique(hash, key.0, |index| {
-            hasher.hash_one(sessions[*index].client_identifier.as_bytes().as_ref())
+            hasher.hash_one(sessions[*index].client_identifier.as_bytes())
         });
     }
 
@@ -63,7 +63,7 @@ impl Registry {
         if len < self.table.capacity() / SPARSE {
             let hasher = &self.hasher;
             self.table.shrink_to(2 * len, |index| {
-                hasher.hash_one(sessions[*index].client_identifier.as_bytes().as_ref())
+                hasher.hash_one(sessions[*index].client_identifier.as_bytes())
             });
         }
     }

@@ -72,7 +72,7 @@ impl Routing {
 
 /// The worker that owns the session of a Client Identifier.
 pub fn owner(client_identifier: &Text, workers: u8, seed: u64) -> WorkerNumber {
-    let hash = FixedState::with_seed(seed).hash_one(client_identifier.as_bytes().as_ref());
+    let hash = FixedState::with_seed(seed).hash_one(client_identifier.as_bytes());
     // The upper half: the lower one places the identifier within the worker's table.
     let number = (hash >> 32) % u64::from(workers.max(1));
     WorkerNumber(u8::try_from(number).unwrap_or(0))

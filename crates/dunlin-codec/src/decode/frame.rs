@@ -4,13 +4,13 @@ use crate::{DecodeError, PacketType, ProtocolVersion};
 
 /// A fixed header that was read whole.
 #[derive(Clone, Copy)]
-pub(super) struct Frame {
-    pub(super) packet_type: PacketType,
-    pub(super) flags: u8,
+pub(crate) struct Frame {
+    pub(crate) packet_type: PacketType,
+    pub(crate) flags: u8,
     /// Bytes of the fixed header itself, 2 to 5.
-    pub(super) header_len: usize,
+    pub(crate) header_len: usize,
     /// Bytes of the whole packet; below 2^28 + 5, so it fits everywhere.
-    pub(super) len: usize,
+    pub(crate) len: usize,
 }
 
 impl Frame {
@@ -29,12 +29,23 @@ impl Frame {
         let (remaining_len, header_len) = match rest.first() {
             None => return Ok(None),
             Some(&byte) if byte < 0x80 => (usize::from(byte), 2),
+            Some(&low) if let Some(&high @ 1..0x80) = rest.get(1) => {
+                (usize::from(low & 0x7F) | usize::from(high) << 7, 3)
+            }
             Some(_) => match read_variable_byte_integer(rest)? {
                 None => return Ok(None),
                 Some((value, len)) => (value as usize, 1 + len),
             },
         };
         Ok(Some(Self { packet_type, flags, header_len, len: header_len + remaining_len }))
+    }
+}
+
+impl Frame {
+    /// What follows the fixed header, of a packet that is there whole at the front of `input`.
+    #[inline]
+    pub(crate) fn body<'a>(&self, input: &'a [u8]) -> &'a [u8] {
+        input.get(self.header_len..self.len).unwrap_or_default()
     }
 }
 
@@ -69,6 +80,7 @@ fn check_first_byte(first: u8, version: ProtocolVersion) -> Result<PacketType, D
 }
 
 /// Reads a variable byte integer and tells its length; `None` while it is not whole. Spec: §1.5.5.
+#[inline(never)]
 pub(super) fn read_variable_byte_integer(
     input: &[u8],
 ) -> Result<Option<(u32, usize)>, DecodeError> {

@@ -4,15 +4,23 @@ mod frame;
 mod limits;
 mod reader;
 
+pub(crate) use frame::Frame;
 pub use limits::Limits;
 pub(crate) use reader::Reader;
 
+use crate::encode::first_byte;
 use crate::packet::{Ack, Auth, ConnAck, Connect, Disconnect, Publish};
 use crate::packet::{SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::{DecodeError, Packet, PacketType, ProtocolVersion};
 use alloc::boxed::Box;
 use bytes::{Buf, BytesMut};
-use frame::Frame;
+
+const PUBACK: u8 = first_byte(PacketType::PubAck);
+const PUBREC: u8 = first_byte(PacketType::PubRec);
+const PUBREL: u8 = first_byte(PacketType::PubRel);
+const PUBCOMP: u8 = first_byte(PacketType::PubComp);
+const PINGREQ: u8 = first_byte(PacketType::PingReq);
+const PINGRESP: u8 = first_byte(PacketType::PingResp);
 
 /// Takes whole packets off the front of a buffer.
 #[derive(Clone, Copy, Debug)]
@@ -47,9 +55,10 @@ impl Decoder {
 
     /// Takes the first packet off `input`; `None` while it is not complete.
     ///
-    /// Topic Names, texts and payloads are slices of `input`'s memory and keep it alive; what is
-    /// kept for long should be copied, see [`Text::detached`](crate::Text::detached). Nothing is
-    /// set aside for a packet that is not there yet: its length is the peer's claim.
+    /// The payload and the long texts of a PUBLISH are slices of `input`'s memory and keep it alive;
+    /// what is kept for long should be copied, see [`Text::detached`](crate::Text::detached). The
+    /// other packets have copies. Nothing is set aside for a packet that is not there yet: its
+    /// length is the peer's claim.
     ///
     /// # Errors
     /// [`DecodeError`] when the bytes cannot be, or become, a legal packet. The connection cannot
@@ -69,6 +78,38 @@ impl Decoder {
         input: &mut BytesMut,
         limits: &Limits,
     ) -> Result<Option<Packet>, DecodeError> {
+        match input[..] {
+            // The usual ack has its Packet Identifier alone.
+            [first @ (PUBACK | PUBREC | PUBREL | PUBCOMP), 2, high, low, ..]
+                if self.packet_size_max >= 4 =>
+            {
+                let ack = Ack::read_short(u16::from_be_bytes([high, low]))?;
+                input.advance(4);
+                Ok(Some(match first {
+                    PUBACK => Packet::PubAck(ack),
+                    PUBREC => Packet::PubRec(ack),
+                    PUBREL => Packet::PubRel(ack),
+                    _ => Packet::PubComp(ack),
+                }))
+            }
+            [PINGREQ, 0, ..] if self.packet_size_max >= 2 => {
+                input.advance(2);
+                Ok(Some(Packet::PingReq))
+            }
+            [PINGRESP, 0, ..] if self.packet_size_max >= 2 => {
+                input.advance(2);
+                Ok(Some(Packet::PingResp))
+            }
+            _ => self.decode_frame(input, limits),
+        }
+    }
+
+    #[inline]
+    fn decode_frame(
+        &self,
+        input: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<Packet>, DecodeError> {
         let Some(frame) = Frame::read(input, self.version)? else { return Ok(None) };
         if frame.len > self.packet_size_max as usize {
             return Err(DecodeError::PacketTooLarge {
@@ -80,50 +121,20 @@ impl Decoder {
             return Ok(None);
         }
         match frame.packet_type {
-            PacketType::Publish => {
-                let bytes = input.split_to(frame.len).freeze();
-                Publish::read(frame.flags, bytes, frame.header_len, self.version, limits)
-                    .map(|publish| Some(Packet::Publish(publish)))
-            }
-            PacketType::PubAck => {
-                self.ack(frame, input, limits).map(|ack| Some(Packet::PubAck(ack)))
-            }
-            PacketType::PubRec => {
-                self.ack(frame, input, limits).map(|ack| Some(Packet::PubRec(ack)))
-            }
-            PacketType::PubRel => {
-                self.ack(frame, input, limits).map(|ack| Some(Packet::PubRel(ack)))
-            }
-            PacketType::PubComp => {
-                self.ack(frame, input, limits).map(|ack| Some(Packet::PubComp(ack)))
-            }
-            _ => self.rare(frame, input, limits).map(Some),
+            PacketType::Publish => Publish::read(frame, input, self.version, limits),
+            _ => self.rare(frame, input, limits),
         }
     }
 
-    #[inline]
-    fn ack(&self, frame: Frame, input: &mut BytesMut, limits: &Limits) -> Result<Ack, DecodeError> {
-        // The usual ack is read in place: no reference to the buffer is taken.
-        if let Some([_, 2, high, low]) = input.get(..frame.len) {
-            let ack = Ack::read_short(u16::from_be_bytes([*high, *low]));
-            input.advance(frame.len);
-            return ack;
-        }
-        let bytes = input.split_to(frame.len).freeze();
-        let mut reader = Reader::new(&bytes, frame.header_len, limits);
-        let ack = Ack::read(frame.packet_type, &mut reader, self.version)?;
-        reader.finish()?;
-        Ok(ack)
-    }
-
+    /// Takes a packet that is none of those that messages and their acks mostly are.
+    #[inline(never)]
     fn rare(
         &self,
         frame: Frame,
         input: &mut BytesMut,
         limits: &Limits,
-    ) -> Result<Packet, DecodeError> {
-        let bytes = input.split_to(frame.len).freeze();
-        let mut reader = Reader::new(&bytes, frame.header_len, limits);
+    ) -> Result<Option<Packet>, DecodeError> {
+        let mut reader = Reader::new(frame.body(input), limits);
         let from = &mut reader;
         let version = self.version;
         let packet = match frame.packet_type {
@@ -141,13 +152,14 @@ impl Decoder {
                 Packet::Disconnect(Box::new(Disconnect::read(from, version)?))
             }
             PacketType::Auth => Packet::Auth(Box::new(Auth::read(from)?)),
-            PacketType::Publish
-            | PacketType::PubAck
-            | PacketType::PubRec
-            | PacketType::PubRel
-            | PacketType::PubComp => unreachable!("read by `decode`"),
+            PacketType::PubAck => Packet::PubAck(Ack::read(frame.packet_type, from, version)?),
+            PacketType::PubRec => Packet::PubRec(Ack::read(frame.packet_type, from, version)?),
+            PacketType::PubRel => Packet::PubRel(Ack::read(frame.packet_type, from, version)?),
+            PacketType::PubComp => Packet::PubComp(Ack::read(frame.packet_type, from, version)?),
+            PacketType::Publish => unreachable!("read by `decode_frame`"),
         };
         reader.finish()?;
-        Ok(packet)
+        input.advance(frame.len);
+        Ok(Some(packet))
     }
 }

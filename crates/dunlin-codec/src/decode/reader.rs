@@ -1,4 +1,4 @@
-//! Reads the fields of one packet, each as a slice of the packet's own memory.
+//! Reads the fields of one packet, in place.
 
 use super::Limits;
 use super::frame::read_variable_byte_integer;
@@ -8,17 +8,25 @@ use bytes::Bytes;
 
 /// What is left of a packet, or of its properties.
 pub(crate) struct Reader<'a> {
-    /// The packet, which texts and binary data are slices of.
-    frame: &'a Bytes,
+    /// The packet, if long texts and binary data are to be slices of it; else they are copied,
+    /// which for the few that most packets have is cheaper than a reference to the buffer.
+    frame: Option<&'a Bytes>,
     rest: &'a [u8],
     limits: &'a Limits,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads the bytes of `frame` from `from` on; nothing if there are none.
+    /// Reads the bytes, and copies what is kept of them.
     #[inline]
-    pub(crate) fn new(frame: &'a Bytes, from: usize, limits: &'a Limits) -> Self {
-        Self { frame, rest: frame.get(from..).unwrap_or_default(), limits }
+    pub(crate) const fn new(bytes: &'a [u8], limits: &'a Limits) -> Self {
+        Self { frame: None, rest: bytes, limits }
+    }
+
+    /// Reads the bytes of `frame` from `from` on; nothing if there are none. What is kept of them
+    /// is a reference to `frame` unless it is a short text.
+    #[inline]
+    pub(crate) fn sharing(frame: &'a Bytes, from: usize, limits: &'a Limits) -> Self {
+        Self { frame: Some(frame), rest: frame.get(from..).unwrap_or_default(), limits }
     }
 
     /// How much the peer may use.
@@ -115,14 +123,14 @@ impl<'a> Reader<'a> {
     /// Binary Data. Spec: §1.5.6.
     pub(crate) fn binary(&mut self) -> Result<Bytes, DecodeError> {
         let bytes = self.prefixed()?;
-        Ok(self.frame.slice_ref(bytes))
+        Ok(self.frame.map_or_else(|| Bytes::copy_from_slice(bytes), |it| it.slice_ref(bytes)))
     }
 
     /// A UTF-8 Encoded String. Spec: §1.5.4.
     pub(crate) fn text(&mut self) -> Result<Text, DecodeError> {
         let bytes = self.prefixed()?;
         text::check(bytes)?;
-        Ok(Text::from_checked(self.frame.slice_ref(bytes)))
+        Ok(self.keep(bytes))
     }
 
     /// A Topic Name; `invalid` makes the error of one that is not legal.
@@ -132,13 +140,25 @@ impl<'a> Reader<'a> {
     ) -> Result<TopicName, DecodeError> {
         let bytes = self.prefixed()?;
         self.limits.check_topic_name(bytes.len())?;
-        TopicName::from_bytes(self.frame.slice_ref(bytes)).map_err(invalid)
+        TopicName::check(bytes).map_err(invalid)?;
+        Ok(TopicName::from_checked(self.keep(bytes)))
     }
 
     /// A Topic Filter.
     pub(crate) fn topic_filter(&mut self) -> Result<TopicFilter, DecodeError> {
         let bytes = self.prefixed()?;
-        Ok(TopicFilter::from_bytes(self.frame.slice_ref(bytes))?)
+        TopicFilter::check(bytes)?;
+        Ok(TopicFilter::from_checked(self.keep(bytes)))
+    }
+
+    /// The text that these bytes of the packet are, which were checked.
+    #[inline]
+    fn keep(&self, bytes: &[u8]) -> Text {
+        match self.frame {
+            Some(frame) => Text::in_place_checked(bytes)
+                .unwrap_or_else(|| Text::from_checked(frame.slice_ref(bytes))),
+            None => Text::copy_checked(bytes),
+        }
     }
 
     /// A Packet Identifier, which is never zero [MQTT-2.2.1-3].

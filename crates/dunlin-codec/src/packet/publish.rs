@@ -1,19 +1,19 @@
 //! PUBLISH: an Application Message on its way. Spec: §3.3.
 
 use super::UserProperties;
-use crate::decode::{Limits, Reader};
+use crate::decode::{Frame, Limits, Reader};
 use crate::encode::{Target, check_binary, put_fixed_header, two_byte_integer};
 use crate::properties::{
     Property, PropertyField, PropertyValue, ReadProperties, Section, WriteProperties,
     read_properties,
 };
 use crate::{
-    DecodeError, Delivery, EncodeError, PacketType, ProtocolVersion, SubscriptionIdentifier, Text,
-    TopicAlias, TopicName, TransmitBuf,
+    DecodeError, Delivery, EncodeError, Packet, PacketType, ProtocolVersion,
+    SubscriptionIdentifier, Text, TopicAlias, TopicName, TransmitBuf,
 };
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use bytes::{Buf, Bytes};
+use bytes::{Buf, Bytes, BytesMut};
 use core::ops::Range;
 
 /// An Application Message on its way from one peer to the other.
@@ -132,26 +132,26 @@ impl Publish {
 }
 
 impl Publish {
-    /// Reads the PUBLISH that `frame` is, with the flags of its fixed header, which were checked.
+    /// Takes the PUBLISH at the front of `input`, which is there whole, and whose fixed header was
+    /// checked.
     #[inline]
     pub(crate) fn read(
-        flags: u8,
-        mut frame: Bytes,
-        header_len: usize,
+        frame: Frame,
+        input: &mut BytesMut,
         version: ProtocolVersion,
         limits: &Limits,
-    ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(&frame, header_len, limits);
+    ) -> Result<Option<Packet>, DecodeError> {
+        let mut reader = Reader::new(frame.body(input), limits);
         let topic_name = reader.prefixed()?;
         limits.check_topic_name(topic_name.len())?;
         if !topic_name.is_empty() {
             TopicName::check(topic_name)?;
         }
-        let delivery = match flags >> 1 & 3 {
+        let delivery = match frame.flags >> 1 & 3 {
             0 => Delivery::AtMostOnce,
             qos => {
                 let packet_identifier = reader.packet_identifier()?;
-                let dup = flags & 8 != 0;
+                let dup = frame.flags & 8 != 0;
                 if qos == 1 {
                     Delivery::AtLeastOnce { packet_identifier, dup }
                 } else {
@@ -159,30 +159,41 @@ impl Publish {
                 }
             }
         };
-        let name = header_len + 2..header_len + 2 + topic_name.len();
-        let retain = flags & 1 != 0;
+        let retain = frame.flags & 1 != 0;
+        let name = frame.header_len + 2..frame.header_len + 2 + topic_name.len();
         if version.is_v5() && !reader.skip_zero() {
-            let from = frame.len() - reader.remaining();
+            let from = frame.len - reader.remaining();
+            let frame = input.split_to(frame.len).freeze();
             return Self::read_with_properties(frame, from, name, delivery, retain, limits);
         }
         if name.is_empty() {
             return Err(DecodeError::TopicNameMissing);
         }
-        let payload_from = frame.len() - reader.remaining();
-        let topic_name = TopicName::from_checked(frame.slice(name));
-        frame.advance(payload_from);
-        Ok(Self {
+        let payload_len = reader.remaining();
+        let topic_name = match Text::in_place_checked(topic_name) {
+            Some(topic_name) => {
+                input.advance(frame.len - payload_len);
+                topic_name
+            }
+            None => {
+                let head = input.split_to(frame.len - payload_len).freeze();
+                Text::from_checked(head.slice(name))
+            }
+        };
+        Ok(Some(Packet::Publish(Self {
             delivery,
             retain,
-            topic: PublishTopic::Name(topic_name),
+            topic: PublishTopic::Name(TopicName::from_checked(topic_name)),
             message_expiry_interval: None,
             subscription_identifiers: Vec::new(),
             properties: None,
-            payload: frame,
-        })
+            // Last, since what comes after it in program order has to wait for it.
+            payload: input.split_to(payload_len).freeze(),
+        })))
     }
 
     /// Reads the rest of a PUBLISH from its properties on; `name` is where its Topic Name is.
+    #[inline(never)]
     fn read_with_properties(
         mut frame: Bytes,
         properties_from: usize,
@@ -190,12 +201,16 @@ impl Publish {
         delivery: Delivery,
         retain: bool,
         limits: &Limits,
-    ) -> Result<Self, DecodeError> {
-        let mut reader = Reader::new(&frame, properties_from, limits);
+    ) -> Result<Option<Packet>, DecodeError> {
+        let mut reader = Reader::sharing(&frame, properties_from, limits);
         let mut properties = PublishProperties::default();
         read_properties(&mut reader, &mut properties)?;
         let payload_from = frame.len() - reader.remaining();
-        let name = (!name.is_empty()).then(|| TopicName::from_checked(frame.slice(name)));
+        let name = (!name.is_empty()).then(|| {
+            let name = Text::in_place_checked(&frame[name.clone()])
+                .unwrap_or_else(|| Text::from_checked(frame.slice(name)));
+            TopicName::from_checked(name)
+        });
         let topic = match (name, properties.topic_alias) {
             (Some(name), None) => PublishTopic::Name(name),
             (Some(name), Some(alias)) => PublishTopic::NameAndAlias(name, alias),
@@ -203,7 +218,7 @@ impl Publish {
             (None, None) => return Err(DecodeError::TopicNameMissing),
         };
         frame.advance(payload_from);
-        Ok(Self {
+        Ok(Some(Packet::Publish(Self {
             delivery,
             retain,
             topic,
@@ -211,7 +226,7 @@ impl Publish {
             subscription_identifiers: properties.subscription_identifiers,
             properties: properties.message.map(Arc::new),
             payload: frame,
-        })
+        })))
     }
 }
 

@@ -3,6 +3,7 @@
 mod number;
 mod qos;
 mod scan;
+mod storage;
 pub(crate) mod text;
 mod topic;
 mod unchecked;

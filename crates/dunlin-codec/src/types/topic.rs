@@ -28,13 +28,14 @@ pub enum InvalidTopicName {
 }
 
 impl TopicName {
-    /// Takes the bytes as they are, without copying, if they are a legal Topic Name.
+    /// Takes the bytes, in the buffer that they are in unless they are few, if they are a legal
+    /// Topic Name.
     ///
     /// # Errors
     /// [`InvalidTopicName`] names the rule that is broken.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidTopicName> {
         Self::check(&bytes)?;
-        Ok(Self::from_checked(bytes))
+        Ok(Self(Text::from_checked(bytes)))
     }
 
     /// Checks all rules of a Topic Name on raw bytes.
@@ -47,10 +48,10 @@ impl TopicName {
         check_name(bytes)
     }
 
-    /// Takes bytes that [`TopicName::check`] has seen.
+    /// Takes a string whose bytes [`TopicName::check`] has seen.
     #[inline]
-    pub(crate) const fn from_checked(bytes: Bytes) -> Self {
-        Self(Text::from_checked(bytes))
+    pub(crate) fn from_checked(text: Text) -> Self {
+        Self(text)
     }
 
     /// A Topic Name that is known when the program is written.
@@ -85,7 +86,7 @@ fn check_name(bytes: &[u8]) -> Result<(), InvalidTopicName> {
     if bytes.is_empty() {
         return Err(InvalidTopicName::Empty);
     }
-    if bytes.iter().any(|byte| matches!(byte, b'+' | b'#')) {
+    if bytes.iter().copied().any(is_wildcard) {
         return Err(InvalidTopicName::Wildcard);
     }
     Ok(())
@@ -123,14 +124,26 @@ pub enum InvalidTopicFilter {
 const SHARE_PREFIX: &str = "$share/";
 
 impl TopicFilter {
-    /// Takes the bytes as they are, without copying, if they are a legal Topic Filter.
+    /// Takes the bytes, in the buffer that they are in unless they are few, if they are a legal
+    /// Topic Filter.
     ///
     /// # Errors
     /// [`InvalidTopicFilter`] names the rule that is broken.
     pub fn from_bytes(bytes: Bytes) -> Result<Self, InvalidTopicFilter> {
-        let text = Text::from_bytes(bytes)?;
-        check_filter(&text)?;
-        Ok(Self(text))
+        Self::check(&bytes)?;
+        Ok(Self(Text::from_checked(bytes)))
+    }
+
+    /// Checks all rules of a Topic Filter on raw bytes.
+    pub(crate) fn check(bytes: &[u8]) -> Result<(), InvalidTopicFilter> {
+        text::check(bytes)?;
+        check_filter(bytes)
+    }
+
+    /// Takes a string whose bytes [`TopicFilter::check`] has seen.
+    #[inline]
+    pub(crate) fn from_checked(text: Text) -> Self {
+        Self(text)
     }
 
     /// A Topic Filter that is known when the program is written.
@@ -171,7 +184,7 @@ impl TopicFilter {
 
     /// Whether the matching part holds `+` or `#`.
     pub fn has_wildcard(&self) -> bool {
-        self.matching_part().bytes().any(|byte| matches!(byte, b'+' | b'#'))
+        self.matching_part().bytes().any(is_wildcard)
     }
 
     /// The same Topic Filter in an allocation of its own.
@@ -180,33 +193,38 @@ impl TopicFilter {
     }
 }
 
-fn check_filter(filter: &str) -> Result<(), InvalidTopicFilter> {
+fn check_filter(filter: &[u8]) -> Result<(), InvalidTopicFilter> {
     let mut filter = filter;
     if filter.is_empty() {
         return Err(InvalidTopicFilter::Empty);
     }
-    if let Some(shared) = filter.strip_prefix(SHARE_PREFIX) {
-        let (share_name, rest) = shared.split_once('/').ok_or(InvalidTopicFilter::ShareName)?;
-        if share_name.is_empty() || share_name.contains(['+', '#']) || rest.is_empty() {
+    if let Some(shared) = filter.strip_prefix(SHARE_PREFIX.as_bytes()) {
+        let slash = shared.iter().position(|byte| *byte == b'/');
+        let (share_name, rest) = slash
+            .and_then(|at| shared.split_at_checked(at))
+            .ok_or(InvalidTopicFilter::ShareName)?;
+        let has_wildcard = share_name.iter().copied().any(is_wildcard);
+        if share_name.is_empty() || has_wildcard || rest.len() < 2 {
             return Err(InvalidTopicFilter::ShareName);
         }
-        filter = rest;
+        filter = &rest[1..];
     }
-    let bytes = filter.as_bytes();
-    for (at, byte) in bytes.iter().enumerate() {
-        let starts_level = at == 0 || bytes[at - 1] == b'/';
-        let ends_level = bytes.get(at + 1).is_none_or(|next| *next == b'/');
-        match byte {
-            b'#' if !(starts_level && at + 1 == bytes.len()) => {
+    for (at, byte) in filter.iter().enumerate().filter(|(_, byte)| is_wildcard(**byte)) {
+        let starts_level = at == 0 || filter[at - 1] == b'/';
+        let ends_level = filter.get(at + 1).is_none_or(|next| *next == b'/');
+        if *byte == b'#' {
+            if !starts_level || at + 1 != filter.len() {
                 return Err(InvalidTopicFilter::MultiLevelWildcard);
             }
-            b'+' if !(starts_level && ends_level) => {
-                return Err(InvalidTopicFilter::SingleLevelWildcard);
-            }
-            _ => {}
+        } else if !starts_level || !ends_level {
+            return Err(InvalidTopicFilter::SingleLevelWildcard);
         }
     }
     Ok(())
+}
+
+const fn is_wildcard(byte: u8) -> bool {
+    matches!(byte, b'+' | b'#')
 }
 
 macro_rules! topic_string {
@@ -221,8 +239,8 @@ macro_rules! topic_string {
         impl FromStr for $type {
             type Err = $error;
             fn from_str(text: &str) -> Result<Self, $error> {
-                text::check(text.as_bytes())?;
-                Self::from_bytes(Bytes::copy_from_slice(text.as_bytes()))
+                <$type>::check(text.as_bytes())?;
+                Ok(Self(Text::copy_checked(text.as_bytes())))
             }
         }
 
@@ -243,7 +261,7 @@ macro_rules! topic_string {
         impl TryFrom<Text> for $type {
             type Error = $error;
             fn try_from(text: Text) -> Result<Self, $error> {
-                $check(&text)?;
+                $check(text.as_bytes())?;
                 Ok(Self(text))
             }
         }
@@ -262,5 +280,5 @@ macro_rules! topic_string {
     };
 }
 
-topic_string!(TopicName, InvalidTopicName, |text: &Text| check_name(text.as_bytes()));
-topic_string!(TopicFilter, InvalidTopicFilter, |text: &Text| check_filter(text));
+topic_string!(TopicName, InvalidTopicName, check_name);
+topic_string!(TopicFilter, InvalidTopicFilter, check_filter);

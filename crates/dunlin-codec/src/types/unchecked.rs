@@ -9,7 +9,7 @@
 /// The bytes as a string.
 ///
 /// Only `Text` calls this, with the bytes it was made from: every way to make one goes through
-/// `text::check`, and `Bytes` never change.
+/// `text::check`, and neither `Bytes` nor those that a `Text` holds in place ever change.
 #[inline]
 pub(super) fn as_str(checked: &[u8]) -> &str {
     debug_assert!(core::str::from_utf8(checked).is_ok());

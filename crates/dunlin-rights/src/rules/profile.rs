@@ -93,7 +93,7 @@ impl Profile {
             Value::ClientIdentifier => self.client_identifier.as_ref(),
             Value::UserName => self.user_name.as_ref(),
         };
-        name.map(|name| &name.as_bytes()[..])
+        name.map(Text::as_bytes)
     }
 
     /// Whether a level is the value with this text before and after it.
