@@ -12,7 +12,6 @@ use crate::encode::first_byte;
 use crate::packet::{Ack, Auth, ConnAck, Connect, Disconnect, Publish};
 use crate::packet::{SubAck, Subscribe, UnsubAck, Unsubscribe};
 use crate::{DecodeError, Packet, PacketType, ProtocolVersion};
-use alloc::boxed::Box;
 use bytes::{Buf, BytesMut};
 
 const PUBACK: u8 = first_byte(PacketType::PubAck);
@@ -138,20 +137,16 @@ impl Decoder {
         let from = &mut reader;
         let version = self.version;
         let packet = match frame.packet_type {
-            PacketType::Connect => Packet::Connect(Box::new(Connect::read(from)?)),
-            PacketType::ConnAck => Packet::ConnAck(Box::new(ConnAck::read(from, version)?)),
-            PacketType::Subscribe => Packet::Subscribe(Box::new(Subscribe::read(from, version)?)),
-            PacketType::SubAck => Packet::SubAck(Box::new(SubAck::read(from, version)?)),
-            PacketType::Unsubscribe => {
-                Packet::Unsubscribe(Box::new(Unsubscribe::read(from, version)?))
-            }
-            PacketType::UnsubAck => Packet::UnsubAck(Box::new(UnsubAck::read(from, version)?)),
+            PacketType::Connect => Packet::Connect(Connect::read(from)?),
+            PacketType::ConnAck => Packet::ConnAck(ConnAck::read(from, version)?),
+            PacketType::Subscribe => Packet::Subscribe(Subscribe::read(from, version)?),
+            PacketType::SubAck => Packet::SubAck(SubAck::read(from, version)?),
+            PacketType::Unsubscribe => Packet::Unsubscribe(Unsubscribe::read(from, version)?),
+            PacketType::UnsubAck => Packet::UnsubAck(UnsubAck::read(from, version)?),
             PacketType::PingReq => Packet::PingReq,
             PacketType::PingResp => Packet::PingResp,
-            PacketType::Disconnect => {
-                Packet::Disconnect(Box::new(Disconnect::read(from, version)?))
-            }
-            PacketType::Auth => Packet::Auth(Box::new(Auth::read(from)?)),
+            PacketType::Disconnect => Packet::Disconnect(Disconnect::read(from, version)?),
+            PacketType::Auth => Packet::Auth(Auth::read(from)?),
             PacketType::PubAck => Packet::PubAck(Ack::read(frame.packet_type, from, version)?),
             PacketType::PubRec => Packet::PubRec(Ack::read(frame.packet_type, from, version)?),
             PacketType::PubRel => Packet::PubRel(Ack::read(frame.packet_type, from, version)?),

@@ -121,12 +121,14 @@ impl<'a> Reader<'a> {
     }
 
     /// Binary Data. Spec: §1.5.6.
+    #[inline]
     pub(crate) fn binary(&mut self) -> Result<Bytes, DecodeError> {
         let bytes = self.prefixed()?;
         Ok(self.frame.map_or_else(|| Bytes::copy_from_slice(bytes), |it| it.slice_ref(bytes)))
     }
 
     /// A UTF-8 Encoded String. Spec: §1.5.4.
+    #[inline]
     pub(crate) fn text(&mut self) -> Result<Text, DecodeError> {
         let bytes = self.prefixed()?;
         text::check(bytes)?;
@@ -145,6 +147,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A Topic Filter.
+    #[inline]
     pub(crate) fn topic_filter(&mut self) -> Result<TopicFilter, DecodeError> {
         let bytes = self.prefixed()?;
         TopicFilter::check(bytes)?;

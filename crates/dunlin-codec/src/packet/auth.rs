@@ -5,6 +5,7 @@ use crate::decode::Reader;
 use crate::encode::{Target, check_binary};
 use crate::properties::{Section, read_properties};
 use crate::{DecodeError, EncodeError, PacketType, ReasonCode, Text};
+use alloc::boxed::Box;
 use bytes::Bytes;
 
 /// A step of enhanced authentication.
@@ -31,9 +32,9 @@ pub struct AuthProperties {
 
 impl Auth {
     /// Reads the AUTH; an empty one means Success. Spec: §3.15.2.1.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut auth =
-            Self { reason_code: ReasonCode::Success, properties: AuthProperties::default() };
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Box<Self>, DecodeError> {
+        let properties = AuthProperties::default();
+        let mut auth = Box::new(Self { reason_code: ReasonCode::Success, properties });
         if !reader.is_empty() {
             auth.reason_code = read_reason_code(PacketType::Auth, reader)?;
             read_properties(reader, &mut auth.properties)?;

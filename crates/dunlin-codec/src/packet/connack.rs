@@ -5,6 +5,7 @@ use crate::decode::Reader;
 use crate::encode::{Target, check_binary};
 use crate::properties::{Section, read_properties_of};
 use crate::{DecodeError, EncodeError, PacketType, ProtocolVersion, QoS, ReasonCode, Text};
+use alloc::boxed::Box;
 use bytes::Bytes;
 
 /// The Server's answer to a CONNECT.
@@ -63,7 +64,7 @@ impl ConnAck {
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Box<Self>, DecodeError> {
         // MQTT 3.1 reserves the whole byte.
         let flags_max = u8::from(version != ProtocolVersion::V3_1);
         let flags = reader.u8()?;
@@ -81,8 +82,11 @@ impl ConnAck {
         if session_present && reason_code != ReasonCode::Success {
             return Err(DecodeError::SessionPresentWithError);
         }
-        let properties = read_properties_of(reader, version)?;
-        Ok(Self { session_present, reason_code, properties })
+        // What is large is made where it stays.
+        let properties = ConnAckProperties::default();
+        let mut connack = Box::new(Self { session_present, reason_code, properties });
+        read_properties_of(reader, version, &mut connack.properties)?;
+        Ok(connack)
     }
 
     pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {

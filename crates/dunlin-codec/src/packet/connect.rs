@@ -5,6 +5,7 @@ use crate::decode::Reader;
 use crate::encode::{Target, check_binary, put_prefixed};
 use crate::properties::{Section, read_properties_of};
 use crate::{DecodeError, EncodeError, PacketType, ProtocolVersion, QoS, Text, TopicName};
+use alloc::boxed::Box;
 use bytes::Bytes;
 
 /// A Client asks for a connection.
@@ -114,35 +115,39 @@ const BRIDGE: u8 = 1 << 7;
 
 impl Connect {
     /// Reads a CONNECT of whatever version it says it is.
-    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Box<Self>, DecodeError> {
         let (protocol_version, bridge) = read_version(reader)?;
         let flags = reader.u8()?;
         check_flags(flags, protocol_version)?;
-        let keep_alive = reader.u16()?;
-        let properties = read_properties_of(reader, protocol_version)?;
-        let client_identifier = reader.text()?;
-        let will = match flags & flag::WILL {
-            0 => None,
-            _ => Some(Will::read(flags, reader, protocol_version)?),
-        };
+        // What is large is made where it stays.
+        let mut connect = Box::new(Self {
+            protocol_version,
+            bridge,
+            clean_start: flags & flag::CLEAN_START != 0,
+            keep_alive: reader.u16()?,
+            client_identifier: Text::default(),
+            will: None,
+            user_name: None,
+            password: None,
+            properties: ConnectProperties::default(),
+        });
+        read_properties_of(reader, protocol_version, &mut connect.properties)?;
+        connect.client_identifier = reader.text()?;
+        if flags & flag::WILL != 0 {
+            connect.will = Some(Will::read(flags, reader, protocol_version)?);
+        }
         // MQTT 3.1 lets a packet end before the User Name and the Password that its flags
         // announce: its ancestors did not have them.
         let may_end = protocol_version == ProtocolVersion::V3_1;
         let announces =
             |bit: u8, reader: &Reader<'_>| flags & bit != 0 && !(may_end && reader.is_empty());
-        let user_name = announces(flag::USER_NAME, reader).then(|| reader.text()).transpose()?;
-        let password = announces(flag::PASSWORD, reader).then(|| reader.binary()).transpose()?;
-        Ok(Self {
-            protocol_version,
-            bridge,
-            clean_start: flags & flag::CLEAN_START != 0,
-            keep_alive,
-            client_identifier,
-            will,
-            user_name,
-            password,
-            properties,
-        })
+        if announces(flag::USER_NAME, reader) {
+            connect.user_name = Some(reader.text()?);
+        }
+        if announces(flag::PASSWORD, reader) {
+            connect.password = Some(reader.binary()?);
+        }
+        Ok(connect)
     }
 
     /// Writes the CONNECT in its own version.
@@ -255,7 +260,8 @@ impl Will {
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
     ) -> Result<Self, DecodeError> {
-        let properties = read_properties_of(reader, version)?;
+        let mut properties = WillProperties::default();
+        read_properties_of(reader, version, &mut properties)?;
         let topic_name = reader.topic_name(DecodeError::TopicName)?;
         let payload = reader.binary()?;
         Ok(Self {

@@ -5,6 +5,7 @@ use crate::decode::Reader;
 use crate::encode::Target;
 use crate::properties::{Section, read_properties_of};
 use crate::{DecodeError, PacketTooLarge, PacketType, ProtocolVersion, ReasonCode, Text};
+use alloc::boxed::Box;
 
 /// The last packet of a connection. MQTT 3.x: only from the Client, without content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub struct DisconnectProperties {
 
 impl Disconnect {
     /// A DISCONNECT without properties.
+    #[inline]
     pub fn new(reason_code: ReasonCode) -> Self {
         Self { reason_code, properties: DisconnectProperties::default() }
     }
@@ -41,12 +43,12 @@ impl Disconnect {
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
-        let mut disconnect = Self::new(ReasonCode::Success);
+    ) -> Result<Box<Self>, DecodeError> {
+        let mut disconnect = Box::new(Self::new(ReasonCode::Success));
         if version.is_v5() && !reader.is_empty() {
             disconnect.reason_code = read_reason_code(PacketType::Disconnect, reader)?;
             if !reader.is_empty() {
-                disconnect.properties = read_properties_of(reader, version)?;
+                read_properties_of(reader, version, &mut disconnect.properties)?;
             }
         }
         Ok(disconnect)

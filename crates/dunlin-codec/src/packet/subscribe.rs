@@ -8,6 +8,7 @@ use crate::{
     DecodeError, PacketIdentifier, PacketTooLarge, PacketType, ProtocolVersion, QoS, ReasonCode,
     SubscriptionIdentifier, Text, TopicFilter,
 };
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A Client asks for messages.
@@ -86,17 +87,21 @@ pub struct SubAckProperties {
     pub user_properties: UserProperties,
 }
 
+/// Room for as many entries is made at once.
+pub(super) const USUAL_ENTRIES: usize = 4;
+
 impl Subscribe {
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Box<Self>, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
-        let properties = read_properties_of(reader, version)?;
+        let mut properties = SubscribeProperties::default();
+        read_properties_of(reader, version, &mut properties)?;
         if reader.is_empty() {
             return Err(DecodeError::NoEntries(PacketType::Subscribe));
         }
-        let mut subscriptions = Vec::new();
+        let mut subscriptions = Vec::with_capacity(USUAL_ENTRIES);
         while !reader.is_empty() {
             let topic_filter = reader.topic_filter()?;
             let options = SubscriptionOptions::read(reader.u8()?, version)?;
@@ -105,7 +110,7 @@ impl Subscribe {
             }
             subscriptions.push(Subscription { topic_filter, options });
         }
-        Ok(Self { packet_identifier, properties, subscriptions })
+        Ok(Box::new(Self { packet_identifier, properties, subscriptions }))
     }
 
     pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
@@ -162,9 +167,10 @@ impl SubAck {
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Box<Self>, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
-        let properties = read_properties_of(reader, version)?;
+        let mut properties = SubAckProperties::default();
+        read_properties_of(reader, version, &mut properties)?;
         let reason_codes = read_reason_codes(PacketType::SubAck, reader, |byte| {
             if version.is_v5() {
                 reason_code(PacketType::SubAck, byte)
@@ -173,7 +179,7 @@ impl SubAck {
                     .ok_or(DecodeError::ReasonCode(PacketType::SubAck, byte))
             }
         })?;
-        Ok(Self { packet_identifier, properties, reason_codes })
+        Ok(Box::new(Self { packet_identifier, properties, reason_codes }))
     }
 
     pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
@@ -204,5 +210,9 @@ pub(super) fn read_reason_codes(
     if bytes.is_empty() {
         return Err(DecodeError::NoEntries(packet_type));
     }
-    bytes.iter().map(|&byte| read(byte)).collect()
+    let mut reason_codes = Vec::with_capacity(bytes.len());
+    for &byte in bytes {
+        reason_codes.push(read(byte)?);
+    }
+    Ok(reason_codes)
 }

@@ -1,6 +1,6 @@
 //! UNSUBSCRIBE and UNSUBACK. Spec: §3.10, §3.11.
 
-use super::subscribe::read_reason_codes;
+use super::subscribe::{USUAL_ENTRIES, read_reason_codes};
 use super::{SubAckProperties, UserProperties, reason_code};
 use crate::decode::Reader;
 use crate::encode::{Target, put_prefixed};
@@ -9,6 +9,7 @@ use crate::{
     DecodeError, PacketIdentifier, PacketTooLarge, PacketType, ProtocolVersion, ReasonCode,
     TopicFilter,
 };
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 /// A Client wants no more messages.
@@ -45,17 +46,18 @@ impl Unsubscribe {
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Box<Self>, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
-        let properties = read_properties_of(reader, version)?;
+        let mut properties = UnsubscribeProperties::default();
+        read_properties_of(reader, version, &mut properties)?;
         if reader.is_empty() {
             return Err(DecodeError::NoEntries(PacketType::Unsubscribe));
         }
-        let mut topic_filters = Vec::new();
+        let mut topic_filters = Vec::with_capacity(USUAL_ENTRIES);
         while !reader.is_empty() {
             topic_filters.push(reader.topic_filter()?);
         }
-        Ok(Self { packet_identifier, properties, topic_filters })
+        Ok(Box::new(Self { packet_identifier, properties, topic_filters }))
     }
 
     pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
@@ -76,9 +78,10 @@ impl UnsubAck {
     pub(crate) fn read(
         reader: &mut Reader<'_>,
         version: ProtocolVersion,
-    ) -> Result<Self, DecodeError> {
+    ) -> Result<Box<Self>, DecodeError> {
         let packet_identifier = reader.packet_identifier()?;
-        let properties = read_properties_of(reader, version)?;
+        let mut properties = SubAckProperties::default();
+        read_properties_of(reader, version, &mut properties)?;
         let reason_codes = if version.is_v5() {
             read_reason_codes(PacketType::UnsubAck, reader, |byte| {
                 reason_code(PacketType::UnsubAck, byte)
@@ -86,7 +89,7 @@ impl UnsubAck {
         } else {
             Vec::new()
         };
-        Ok(Self { packet_identifier, properties, reason_codes })
+        Ok(Box::new(Self { packet_identifier, properties, reason_codes }))
     }
 
     pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {

@@ -207,16 +207,18 @@ pub(crate) fn read_properties<P: ReadProperties>(
     set.check()
 }
 
-/// The properties of a packet of `version`, read or, in MQTT 3.x, absent.
-pub(crate) fn read_properties_of<P: ReadProperties + Default>(
+/// Reads the properties of a packet of `version` into `set`; MQTT 3.x has none.
+#[inline]
+pub(crate) fn read_properties_of<P: ReadProperties>(
     reader: &mut Reader<'_>,
     version: ProtocolVersion,
-) -> Result<P, DecodeError> {
-    let mut set = P::default();
-    if version.is_v5() {
-        read_properties(reader, &mut set)?;
+    set: &mut P,
+) -> Result<(), DecodeError> {
+    // No rule that is checked at the end of them asks for one.
+    if version.is_v5() && !reader.skip_zero() {
+        read_properties(reader, set)?;
     }
-    Ok(set)
+    Ok(())
 }
 
 /// A measured property set, ready to be written. MQTT 3.x has none.
