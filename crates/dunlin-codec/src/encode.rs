@@ -60,8 +60,8 @@ impl Packet {
             Self::PubRec(ack) => Ok(ack.encode_to(PacketType::PubRec, target)?),
             Self::PubRel(ack) => Ok(ack.encode_to(PacketType::PubRel, target)?),
             Self::PubComp(ack) => Ok(ack.encode_to(PacketType::PubComp, target)?),
-            Self::PingReq => Ok(target.begin(PacketType::PingReq, 0)?),
-            Self::PingResp => Ok(target.begin(PacketType::PingResp, 0)?),
+            Self::PingReq => target.begin(PacketType::PingReq, 0),
+            Self::PingResp => target.begin(PacketType::PingResp, 0),
             _ => self.encode_rare(target),
         }
     }
@@ -71,11 +71,11 @@ impl Packet {
         match self {
             Self::Connect(connect) => connect.encode(target),
             Self::ConnAck(connack) => connack.encode(target),
-            Self::Subscribe(subscribe) => Ok(subscribe.encode(target)?),
-            Self::SubAck(suback) => Ok(suback.encode(target)?),
-            Self::Unsubscribe(unsubscribe) => Ok(unsubscribe.encode(target)?),
-            Self::UnsubAck(unsuback) => Ok(unsuback.encode(target)?),
-            Self::Disconnect(disconnect) => Ok(disconnect.encode(target)?),
+            Self::Subscribe(subscribe) => subscribe.encode(target),
+            Self::SubAck(suback) => suback.encode(target),
+            Self::Unsubscribe(unsubscribe) => unsubscribe.encode(target),
+            Self::UnsubAck(unsuback) => unsuback.encode(target),
+            Self::Disconnect(disconnect) => disconnect.encode(target),
             Self::Auth(auth) => auth.encode(target),
             Self::Publish(_)
             | Self::PubAck(_)
@@ -136,7 +136,7 @@ impl Target<'_> {
         &mut self,
         packet_type: PacketType,
         remaining_len: usize,
-    ) -> Result<(), PacketTooLarge> {
+    ) -> Result<(), EncodeError> {
         let len = self.check_size(remaining_len)?;
         self.out.reserve(len);
         put_fixed_header(self.out, first_byte(packet_type), remaining_len);

@@ -94,3 +94,33 @@ fn what_a_packet_may_use_is_checked_while_it_is_read() {
     let reason_code = DecodeError::TooManyUserProperties { max: 2 }.reason_code();
     assert_eq!(reason_code, ReasonCode::QuotaExceeded);
 }
+
+#[test]
+fn a_publish_shares_its_payload_and_long_names_and_the_rest_is_copied() {
+    for len in 1..2 * Text::LEN_MAX_IN_PLACE {
+        let name = vec![b'n'; len];
+        for (version, properties) in [
+            (ProtocolVersion::V3_1_1, &b""[..]),
+            (ProtocolVersion::V5, b"\0"),
+            (ProtocolVersion::V5, b"\x02\x01\x01"),
+        ] {
+            let rest_len = 2 + len + properties.len() + 2;
+            let head = [0x30, rest_len as u8, 0, len as u8];
+            let mut input = BytesMut::from(&[&head, &name[..], properties, b"on"].concat()[..]);
+            let bytes = input.as_ptr() as usize..input.as_ptr() as usize + input.len();
+            let decoded = Decoder::new(version, u32::MAX).decode(&mut input).expect("legal");
+            let Some(Packet::Publish(publish)) = decoded else { panic!("{decoded:?}") };
+            assert_eq!(publish.payload, "on");
+            assert!(bytes.contains(&(publish.payload.as_ptr() as usize)));
+            let topic_name = publish.topic.name().expect("a Topic Name");
+            assert_eq!(topic_name.as_text().as_bytes(), name);
+            let is_shared = bytes.contains(&(topic_name.as_ptr() as usize));
+            assert_eq!(is_shared, len > Text::LEN_MAX_IN_PLACE);
+        }
+    }
+    let mut input =
+        BytesMut::from(&b"\x10\x1C\0\x04MQTT\x04\xC0\0\0\0\x06lamp-7\0\x04user\0\x02pw"[..]);
+    let decoded = Decoder::new(ProtocolVersion::V3_1_1, u32::MAX).decode(&mut input);
+    assert!(matches!(decoded, Ok(Some(Packet::Connect(_)))), "{decoded:?}");
+    assert!(input.try_reclaim(20), "nothing keeps the memory of the packet");
+}

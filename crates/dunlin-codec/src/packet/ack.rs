@@ -2,7 +2,7 @@
 
 use super::{UserProperties, read_reason_code};
 use crate::decode::Reader;
-use crate::encode::{Target, first_byte};
+use crate::encode::{Target, first_byte, put_fixed_header};
 use crate::properties::{Section, read_properties};
 use crate::{
     DecodeError, PacketIdentifier, PacketTooLarge, PacketType, ProtocolVersion, ReasonCode, Text,
@@ -97,7 +97,10 @@ impl Ack {
         let properties = self.properties.as_deref().map(|set| Section::new(set, target.version));
         let properties = properties.filter(|section| !section.is_empty());
         let properties_len = properties.as_ref().map_or(0, Section::encoded_len);
-        target.begin(packet_type, 2 + 1 + properties_len)?;
+        let remaining_len = 2 + 1 + properties_len;
+        let len = target.check_size(remaining_len)?;
+        target.out.reserve(len);
+        put_fixed_header(target.out, first_byte(packet_type), remaining_len);
         target.out.put_u16(self.packet_identifier.value());
         target.out.put_u8(self.reason_code.value());
         if let Some(properties) = properties {

@@ -49,7 +49,7 @@ impl Auth {
         check_binary(self.properties.authentication_data.as_ref())?;
         let properties = Section::new(&self.properties, target.version);
         if self.reason_code == ReasonCode::Success && properties.is_empty() {
-            return Ok(target.begin(PacketType::Auth, 0)?);
+            return target.begin(PacketType::Auth, 0);
         }
         target.begin(PacketType::Auth, 1 + properties.encoded_len())?;
         target.out.put_u8(self.reason_code.value());

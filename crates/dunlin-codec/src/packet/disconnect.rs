@@ -4,7 +4,7 @@ use super::{UserProperties, read_reason_code};
 use crate::decode::Reader;
 use crate::encode::Target;
 use crate::properties::{Section, read_properties_of};
-use crate::{DecodeError, PacketTooLarge, PacketType, ProtocolVersion, ReasonCode, Text};
+use crate::{DecodeError, EncodeError, PacketType, ProtocolVersion, ReasonCode, Text};
 use alloc::boxed::Box;
 
 /// The last packet of a connection. MQTT 3.x: only from the Client, without content.
@@ -55,7 +55,7 @@ impl Disconnect {
     }
 
     /// Writes the shortest form that says the same.
-    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
         let properties = Section::new(&self.properties, target.version);
         let short = properties.is_empty();
         if short && (self.reason_code == ReasonCode::Success || !target.version.is_v5()) {

@@ -5,7 +5,7 @@ use crate::decode::Reader;
 use crate::encode::{Target, put_prefixed};
 use crate::properties::{Section, read_properties_of};
 use crate::{
-    DecodeError, PacketIdentifier, PacketTooLarge, PacketType, ProtocolVersion, QoS, ReasonCode,
+    DecodeError, EncodeError, PacketIdentifier, PacketType, ProtocolVersion, QoS, ReasonCode,
     SubscriptionIdentifier, Text, TopicFilter,
 };
 use alloc::boxed::Box;
@@ -113,7 +113,7 @@ impl Subscribe {
         Ok(Box::new(Self { packet_identifier, properties, subscriptions }))
     }
 
-    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
         let version = target.version;
         let properties = Section::new(&self.properties, version);
         let entries_len: usize = self
@@ -182,7 +182,7 @@ impl SubAck {
         Ok(Box::new(Self { packet_identifier, properties, reason_codes }))
     }
 
-    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
         let version = target.version;
         let properties = Section::new(&self.properties, version);
         let len = 2 + properties.encoded_len() + self.reason_codes.len();

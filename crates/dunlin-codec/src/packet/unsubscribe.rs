@@ -6,7 +6,7 @@ use crate::decode::Reader;
 use crate::encode::{Target, put_prefixed};
 use crate::properties::{Section, read_properties_of};
 use crate::{
-    DecodeError, PacketIdentifier, PacketTooLarge, PacketType, ProtocolVersion, ReasonCode,
+    DecodeError, EncodeError, PacketIdentifier, PacketType, ProtocolVersion, ReasonCode,
     TopicFilter,
 };
 use alloc::boxed::Box;
@@ -60,7 +60,7 @@ impl Unsubscribe {
         Ok(Box::new(Self { packet_identifier, properties, topic_filters }))
     }
 
-    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
         let properties = Section::new(&self.properties, target.version);
         let entries_len: usize =
             self.topic_filters.iter().map(|filter| 2 + filter.as_text().as_bytes().len()).sum();
@@ -92,7 +92,7 @@ impl UnsubAck {
         Ok(Box::new(Self { packet_identifier, properties, reason_codes }))
     }
 
-    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), PacketTooLarge> {
+    pub(crate) fn encode(&self, target: &mut Target<'_>) -> Result<(), EncodeError> {
         let version = target.version;
         let properties = Section::new(&self.properties, version);
         let codes: &[ReasonCode] = if version.is_v5() { &self.reason_codes } else { &[] };

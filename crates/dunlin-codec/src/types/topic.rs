@@ -76,7 +76,7 @@ impl TopicName {
         &self.0
     }
 
-    /// The same Topic Name in an allocation of its own.
+    /// The same Topic Name in memory of its own.
     pub fn detached(&self) -> Self {
         Self(self.0.detached())
     }
@@ -187,7 +187,7 @@ impl TopicFilter {
         self.matching_part().bytes().any(is_wildcard)
     }
 
-    /// The same Topic Filter in an allocation of its own.
+    /// The same Topic Filter in memory of its own.
     pub fn detached(&self) -> Self {
         Self(self.0.detached())
     }
