@@ -8,10 +8,15 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::layers::Layers;
+use crate::transport::Transport;
+
 /// One end of a Network Connection, registered edge-triggered.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
+    /// Nothing where MQTT lies directly on the socket.
+    layers: Option<Box<Layers>>,
     /// Start of a frame whose end has not arrived.
     partial: Vec<u8>,
     /// Bytes to write with the next flush.
@@ -42,12 +47,14 @@ impl Connection {
     }
 
     /// Begins a TCP handshake, from an address of this machine if one is named, without waiting for
-    /// its end: [`Connection::peer_addr`] is an error until then.
+    /// its end: [`Connection::peer_addr`] is an error until then. Those of TLS and WebSocket follow by
+    /// themselves with [`Connection::flush`] and [`Connection::fill`]; output waits for their end.
     ///
     /// # Errors
-    /// Those of the socket calls.
+    /// Those of the socket calls, and of a transport that can't be begun.
     pub fn open(
         address: SocketAddr,
+        transport: &Transport,
         source: Option<IpAddr>,
         registry: &Registry,
         token: Token,
@@ -62,7 +69,9 @@ impl Connection {
                 if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
             result => result?,
         }
-        Self::from_mio(TcpStream::from_std(socket.into()), registry, token)
+        let layers = Layers::new(transport)?;
+        let connection = Self::from_mio(TcpStream::from_std(socket.into()), registry, token)?;
+        Ok(Self { layers, ..connection })
     }
 
     /// Like [`Connection::new`] for a socket that is non-blocking already.
@@ -72,7 +81,14 @@ impl Connection {
     pub fn from_mio(mut stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self { stream, partial: Vec::new(), output: Vec::new(), written: 0, touched: false })
+        Ok(Self {
+            stream,
+            layers: None,
+            partial: Vec::new(),
+            output: Vec::new(),
+            written: 0,
+            touched: false,
+        })
     }
 
     /// The peer's address.
@@ -91,6 +107,16 @@ impl Connection {
         self.stream.take_error()
     }
 
+    /// Whether the handshakes of TLS and WebSocket, if there are any, are over.
+    pub fn is_open(&self) -> bool {
+        self.layers.as_ref().is_none_or(|layers| layers.is_open())
+    }
+
+    /// Whether the kernel has taken all output.
+    pub fn is_flushed(&self) -> bool {
+        self.output.is_empty() && self.layers.as_ref().is_none_or(|layers| layers.is_flushed())
+    }
+
     /// Lets events come under another token.
     ///
     /// # Errors
@@ -105,19 +131,26 @@ impl Connection {
     /// is needed to see `WouldBlock`. `None`: nothing was there.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the peer has closed; `InvalidData` when a frame does not fit `scratch`.
+    /// `UnexpectedEof` when the peer has closed; `InvalidData` when a frame does not fit `scratch`;
+    /// what TLS or WebSocket find wrong.
     pub fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Option<Filled>> {
         let kept = self.partial.len();
         if kept >= scratch.len() {
             return Err(io::Error::new(ErrorKind::InvalidData, "frame exceeds the read buffer"));
         }
-        match self.stream.read(&mut scratch[kept..]) {
-            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
+        let room = &mut scratch[kept..];
+        let read = match &mut self.layers {
+            Some(layers) => layers.read(&mut self.stream, room),
+            None => self.stream.read(room).and_then(|read| match read {
+                0 => Err(ErrorKind::UnexpectedEof.into()),
+                read => Ok((read, read == room.len())),
+            }),
+        };
+        match read {
+            Ok((read, more)) => {
                 scratch[..kept].copy_from_slice(&self.partial);
                 self.partial.clear();
-                let len = kept + read;
-                Ok(Some(Filled { len, more: len == scratch.len() }))
+                Ok(Some(Filled { len: kept + read, more }))
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -134,10 +167,11 @@ impl Connection {
     /// # Errors
     /// Those of `write`, except `WouldBlock`.
     pub fn flush(&mut self) -> io::Result<()> {
-        if self.output.is_empty() {
+        if self.is_flushed() {
             return Ok(());
         }
-        self.written += write_some(&mut self.stream, &self.output[self.written..])?;
+        let rest = &self.output[self.written..];
+        self.written += write_some(&mut self.stream, self.layers.as_deref_mut(), rest)?;
         if self.written == self.output.len() {
             self.output.clear();
             self.written = 0;
@@ -158,14 +192,22 @@ impl Connection {
             self.output.extend_from_slice(shared);
             return self.flush();
         }
-        let written = write_some(&mut self.stream, shared)?;
+        let written = write_some(&mut self.stream, self.layers.as_deref_mut(), shared)?;
         self.output.extend_from_slice(&shared[written..]);
         Ok(())
     }
 }
 
-fn write_some(stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    match stream.write(bytes) {
+fn write_some(
+    stream: &mut TcpStream,
+    layers: Option<&mut Layers>,
+    bytes: &[u8],
+) -> io::Result<usize> {
+    let written = match layers {
+        Some(layers) => layers.write(stream, bytes),
+        None => stream.write(bytes),
+    };
+    match written {
         Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
         result => result,
     }

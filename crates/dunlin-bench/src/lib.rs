@@ -12,6 +12,7 @@ pub mod connection;
 mod engine;
 mod error;
 pub mod frame;
+mod layers;
 mod layout;
 pub mod outcome;
 mod packet;
@@ -20,7 +21,9 @@ pub mod plan;
 pub mod process;
 pub mod report;
 mod run;
+mod transport;
 
 pub use error::BenchError;
 pub use payload::PAYLOAD_MIN;
 pub use run::run;
+pub use transport::Transport;

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::payload::PAYLOAD_MIN;
+use crate::transport::Transport;
 
 mod error;
 
@@ -121,6 +122,8 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Where the broker listens.
     pub address: SocketAddr,
+    /// How MQTT is carried there.
+    pub transport: Transport,
     /// Addresses that clients connect from, in turn; empty: the system's choice.
     pub sources: Vec<IpAddr>,
     /// Which version of MQTT the clients speak.
@@ -184,6 +187,7 @@ impl Plan {
         Self {
             scenario,
             address,
+            transport: Transport::plain(),
             sources: Vec::new(),
             version: Version::V311,
             user_name: None,

@@ -7,6 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use dunlin_bench::Transport;
 use dunlin_bench::connection::Connection;
 use mio::{Events, Poll, Token};
 
@@ -217,7 +218,8 @@ impl Swarm {
                         false => None,
                     };
                     let (registry, address) = (self.poll.registry(), self.course.address);
-                    match Connection::open(address, source, registry, Token(client)) {
+                    let transport = Transport::plain();
+                    match Connection::open(address, &transport, source, registry, Token(client)) {
                         Ok(link) => {
                             self.opening += 1;
                             self.slots[client] = Slot { link: Some(link), is_open: false };

@@ -44,7 +44,7 @@ enum Command {
     /// Check a broker, or a client, against the statements of the standard.
     Conformance(ConformanceArgs),
     /// Put load on a broker, and check what arrives.
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
     /// Make certificates for a trial of TLS.
     Cert(CertArgs),
     /// Add, change or remove a user of a password file.

@@ -34,7 +34,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
     ),
     ("dunlin-store", &["dunlin-codec", "dunlin-rights", "dunlin-protocol", "dunlin-broker"]),
     ("dunlin-conformance", &["dunlin-codec"]),
-    ("dunlin-bench", &[]),
+    ("dunlin-bench", &["dunlin-transport"]),
     (
         "dunlin",
         &[

@@ -7,6 +7,7 @@ use mio::{Registry, Token};
 
 use crate::connection::Connection;
 use crate::error::BenchError;
+use crate::transport::Transport;
 
 /// How far a client has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,11 +56,12 @@ impl Client {
 /// Begins a TCP handshake, without waiting for its end.
 pub(super) fn open(
     address: SocketAddr,
+    transport: &Transport,
     source: Option<IpAddr>,
     registry: &Registry,
     token: Token,
 ) -> Result<Connection, BenchError> {
-    Connection::open(address, source, registry, token).map_err(|source_error| {
+    Connection::open(address, transport, source, registry, token).map_err(|source_error| {
         match source_error.kind() {
             io::ErrorKind::AddrNotAvailable => match source {
                 Some(source) if !is_local(source) => BenchError::Source(source),

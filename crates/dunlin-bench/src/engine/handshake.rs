@@ -8,7 +8,7 @@ use super::{Engine, Trouble, token};
 use crate::error::BenchError;
 use crate::frame::{self, Frame};
 use crate::packet::{self, ConnAck, Hello, Will};
-use crate::plan::Scenario;
+use crate::plan::{Plan, Scenario};
 
 /// Topic Filters in one SUBSCRIBE.
 const FILTERS_AT_ONCE: u32 = 100;
@@ -39,7 +39,8 @@ impl Engine<'_> {
             0 => None,
             sources => Some(self.plan.sources[index % sources]),
         };
-        let opened = client::open(self.plan.address, source, self.poll.registry(), token(index));
+        let Plan { address, transport, .. } = self.plan;
+        let opened = client::open(*address, transport, source, self.poll.registry(), token(index));
         let client = &mut self.clients[index];
         match opened {
             Ok(link) => {

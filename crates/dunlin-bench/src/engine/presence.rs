@@ -139,7 +139,7 @@ impl Engine<'_> {
         self.flush(index)?;
         let client = &mut self.clients[index];
         // A DISCONNECT that has not left yet would be cut.
-        if let Some(mut link) = client.link.take_if(|link| link.output.is_empty()) {
+        if let Some(mut link) = client.link.take_if(|link| link.is_flushed()) {
             link.reregister(self.poll.registry(), token(index + REPLACED))?;
             client.replaced = Some(link);
             if let Some(soak) = &mut self.soak {

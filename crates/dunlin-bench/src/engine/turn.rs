@@ -81,6 +81,9 @@ impl Engine<'_> {
             let filled = match link.fill(&mut self.scratch) {
                 Ok(None) => return Ok(()),
                 Ok(Some(filled)) => filled,
+                Err(error) if !link.is_open() && !self.is_lenient => {
+                    return Err(BenchError::Handshake(error));
+                }
                 Err(error) => return self.handle_closed(index, &error.to_string()),
             };
             let mut scratch = std::mem::take(&mut self.scratch);
@@ -208,7 +211,7 @@ impl Engine<'_> {
             self.tally.ready = ready;
         }
         for index in again {
-            let is_full = |link: &crate::connection::Connection| !link.output.is_empty();
+            let is_full = |link: &crate::connection::Connection| !link.is_flushed();
             // A socket that is full says when it has room.
             if !self.clients[index].link.as_ref().is_none_or(is_full) {
                 self.mark_ready(index);

@@ -1,9 +1,11 @@
 //! The options of `dunlin bench`, in the groups that scenarios share.
 
 use super::output::Output;
+use crate::client::secure::TlsArgs;
 use crate::client::url::Url;
 use crate::failure::Failure;
 use clap::Args;
+use dunlin_bench::Transport;
 use dunlin_bench::plan::{self, Disturbance, Plan, Quality, Scenario, Version};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, SystemTime};
@@ -16,7 +18,7 @@ pub(super) struct Common {
     #[arg(
         value_name = "URL",
         help_heading = "Arguments",
-        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]"
+        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]; or mqtts://, ws:// or wss://"
     )]
     url: String,
     /// The version of MQTT: 3.1.1 or 5
@@ -44,6 +46,8 @@ pub(super) struct Common {
     /// Seconds that the broker may be silent while something is owed
     #[arg(long, value_name = "SECS", default_value = "20", value_parser = duration)]
     patience: Duration,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     pub(super) output: Output,
 }
@@ -124,8 +128,9 @@ impl Common {
     /// The usual plan of a scenario, for this broker.
     pub(super) fn plan(&self, scenario: Scenario) -> Result<Plan, Failure> {
         let url = Url::parse(&self.url).map_err(Failure::usage)?;
-        url.check_plain("bench").map_err(Failure::usage)?;
-        let mut plan = Plan::new(scenario, address(&url)?);
+        let carriage = Carriage::of(&url, &self.tls)?;
+        let mut plan = Plan::new(scenario, address(&url, carriage.default_port())?);
+        plan.transport = carriage.transport(&url, &self.tls)?;
         plan.version = self.version;
         plan.user_name = self.username.clone().or_else(|| url.user_name.clone());
         let password = self.password.clone().map(String::into_bytes);
@@ -194,9 +199,58 @@ impl Trouble {
     }
 }
 
+/// What a URL and the flags of TLS ask for between TCP and MQTT.
+#[derive(Debug, Clone, Copy)]
+struct Carriage {
+    is_secure: bool,
+    is_web_socket: bool,
+}
+
+impl Carriage {
+    fn of(url: &Url, tls: &TlsArgs) -> Result<Self, Failure> {
+        if url.is_quic || url.socket.is_some() {
+            let message = "dunlin bench speaks MQTT over TCP, TLS and WebSocket; use mqtt://, mqtts://, \
+                           ws:// or wss://";
+            return Err(Failure::usage(message));
+        }
+        if tls.is_given() && !url.is_secure {
+            return Err(Failure::usage("the flags of TLS go with mqtts:// and wss://"));
+        }
+        Ok(Self { is_secure: url.is_secure, is_web_socket: url.web_socket.is_some() })
+    }
+
+    const fn default_port(self) -> u16 {
+        match (self.is_secure, self.is_web_socket) {
+            (false, false) => 1883,
+            (true, false) => 8883,
+            (false, true) => 80,
+            (true, true) => 443,
+        }
+    }
+
+    fn transport(self, url: &Url, tls: &TlsArgs) -> Result<Transport, Failure> {
+        let mut transport = Transport::plain();
+        if self.is_secure {
+            let connector = tls.tls()?.connector();
+            let connector = connector.map_err(|error| Failure::usage(error.to_string()))?;
+            connector.session(&url.host).map_err(|error| Failure::usage(error.to_string()))?;
+            transport = transport.with_tls(connector, &url.host);
+        }
+        if let Some(path) = &url.web_socket {
+            let host =
+                if url.host.contains(':') { format!("[{}]", url.host) } else { url.host.clone() };
+            let port = url.port.filter(|port| *port != self.default_port());
+            let host = port.map_or_else(|| host.clone(), |port| format!("{host}:{port}"));
+            let path = if matches!(path.as_str(), "" | "/") { "/mqtt" } else { path };
+            transport = transport.with_web_socket(host, path);
+        }
+        Ok(transport)
+    }
+}
+
 /// The first address of the host.
-fn address(url: &Url) -> Result<SocketAddr, Failure> {
-    let (host, port) = (url.host.as_str(), url.port.unwrap_or(1883));
+fn address(url: &Url, default_port: u16) -> Result<SocketAddr, Failure> {
+    let (host, port) = (url.host.as_str(), url.port.unwrap_or(default_port));
     if let Some(topic) = &url.topic {
         return Err(Failure::usage(format!("the URL goes on with {topic:?} behind the broker")));
     }

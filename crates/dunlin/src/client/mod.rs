@@ -11,7 +11,7 @@ mod link;
 mod property;
 mod proxy;
 pub(crate) mod publish;
-mod secure;
+pub(crate) mod secure;
 pub(crate) mod subscribe;
 #[cfg(test)]
 mod tests;

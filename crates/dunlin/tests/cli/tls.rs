@@ -7,10 +7,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tempfile::TempDir;
 
-struct Certificates(TempDir);
+pub(crate) struct Certificates(TempDir);
 
 impl Certificates {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         for out in ["certs", "strange"] {
             let path = folder.path().join(out);
@@ -28,12 +28,12 @@ impl Certificates {
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
     /// A listener that shows the server's certificate.
-    fn listener(&self, scheme: &str) -> String {
+    pub(crate) fn listener(&self, scheme: &str) -> String {
         let (certificate, key) = (self.path("certs/server.pem"), self.path("certs/server.key"));
         format!("{scheme}://127.0.0.1:0?certificate={certificate}&key={key}")
     }

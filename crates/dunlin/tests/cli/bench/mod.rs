@@ -2,6 +2,7 @@
 
 mod liar;
 mod lies;
+mod transports;
 
 use crate::broker::Broker;
 use crate::program::{Ended, run};

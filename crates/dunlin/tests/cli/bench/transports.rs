@@ -1,0 +1,85 @@
+//! `dunlin bench` over TLS and WebSocket.
+
+use super::refused;
+use crate::broker::{listening, port_of};
+use crate::program::run;
+use crate::tls::Certificates;
+use serde_json::Value;
+
+/// Runs a scenario, of which nothing may be wrong.
+#[track_caller]
+fn clean(url: &str, flags: &[&str], scenario: &str, options: &[&str]) -> Value {
+    let args = [&["bench", scenario, url, "--report", "json"], flags, options].concat();
+    let ended = run(&args);
+    let report: Value = serde_json::from_str(&ended.stdout)
+        .unwrap_or_else(|error| panic!("{args:?}: {error}: {ended:?}"));
+    assert_eq!(ended.code, Some(0), "{args:?}: {report:#}");
+    assert_eq!(report["faults"]["sum"], 0, "{args:?}: {report:#}");
+    assert_eq!(report["complaints"].as_array().map(Vec::len), Some(0), "{args:?}: {report:#}");
+    report
+}
+
+#[test]
+fn every_message_arrives_over_every_transport() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("certs/ca.pem");
+    let (cert, key) =
+        (certificates.path("certs/client.pem"), certificates.path("certs/client.key"));
+    let trust = ["--cafile", &ca];
+    let both = ["--cafile", &ca, "--cert", &cert, "--key", &key];
+    let mutual = format!("{}&client_ca={ca}", certificates.listener("mqtts"));
+    let (_broker, urls) = listening(&[
+        "ws://127.0.0.1:0/".to_owned(),
+        certificates.listener("wss"),
+        certificates.listener("mqtts"),
+        mutual,
+    ]);
+    for (at, scheme, flags) in
+        [(0, "ws", &[][..]), (1, "wss", &trust), (2, "mqtts", &trust), (3, "mqtts", &both)]
+    {
+        let url = format!("{scheme}://localhost:{}", port_of(&urls[at]));
+        for (payload, qos, messages) in [("64", "mixed", 2000), ("200000", "1", 20)] {
+            let count = messages.to_string();
+            let options = ["--payload", payload, "--qos", qos, "--messages", &count];
+            let sides = ["--publishers", "2", "--subscribers", "3", "--warm-up", "0"];
+            let report = clean(&url, flags, "fan-in", &[&options[..], &sides].concat());
+            assert_eq!(report["delivered"], 3 * messages, "{url}");
+        }
+        let options = ["--duration", "1", "--rate", "1000", "--version", "5"];
+        let report = clean(&url, flags, "soak", &options);
+        assert!(report["figures"]["connections cut"].as_f64() > Some(0.0), "{report:#}");
+        let sides = ["--publishers", "2", "--subscribers", "20", "--duration", "0.3"];
+        clean(&url, flags, "reconnect", &sides);
+    }
+}
+
+#[test]
+fn a_broker_that_can_not_be_talked_to_is_told_of() {
+    let certificates = Certificates::new();
+    let (_broker, urls) = listening(&[
+        certificates.listener("mqtts"),
+        "ws://127.0.0.1:0/only".to_owned(),
+        "mqtt://127.0.0.1:0".to_owned(),
+    ]);
+    let [secure, web, plain] = [0, 1, 2].map(|at| port_of(&urls[at]));
+    let strange = certificates.path("strange/ca.pem");
+    let failed = "the handshake of TLS or WebSocket has failed: ";
+    for (url, flags, why) in [
+        (
+            format!("mqtts://localhost:{secure}"),
+            &["--cafile", &strange][..],
+            "invalid peer certificate: ",
+        ),
+        (format!("ws://localhost:{web}/other"), &[], "the server answers with status 404"),
+        (format!("mqtts://localhost:{plain}"), &["--cafile", &strange], ""),
+        (format!("ws://localhost:{secure}"), &[], "the server speaks TLS"),
+    ] {
+        let args = [&["pairs", &url, "--quiet"], flags].concat();
+        refused(1, &args, &format!("{failed}{why}"));
+    }
+    let url = format!("mqtt://localhost:{plain}");
+    let ca = certificates.path("certs/ca.pem");
+    refused(2, &["pairs", &url, "--cafile", &ca], "the flags of TLS go with mqtts:// and wss://");
+    refused(2, &["pairs", "quic://localhost"], "dunlin bench speaks MQTT over TCP, TLS and");
+    refused(2, &["pairs", "mqtts://localhost", "--cafile", "/none"], "--cafile /none: ");
+}
