@@ -8,7 +8,7 @@ use super::login::{Admitted, Stranger, has_ended};
 use super::pending::AfterStored;
 use super::session::{NEVER, Session, Will};
 use super::sys::is_sys;
-use super::{ConnectionKey, Core, Output, Record, owner};
+use super::{ConnectionKey, Core, Output, Record, RecordNumber, owner};
 use dunlin_protocol::codec::{ConnAckProperties, Connect, ReasonCode, Text};
 use dunlin_protocol::{Instant, Message, ServerConnection};
 use foldhash::fast::FixedState;
@@ -170,18 +170,27 @@ impl Core {
         // What CONNACK says of a session, old or new, and of a Will must be true after a crash.
         let gone = self.pending.gone(&connect.client_identifier);
         match self.recorded_since(last_before).or(gone) {
-            Some(record) => {
-                if let Some(connection) = self.endpoints.connection(key) {
-                    connection.waits = true;
-                    connection.held = true;
-                }
-                let session_present = resumed.is_some();
-                let connack = AfterStored::ConnAck(key, session_present, Box::new(properties));
-                let durability = self.durability_of(key);
-                self.when_stored(now, record, durability, connack);
-            }
+            Some(record) => self.accept_after(now, key, record, resumed.is_some(), properties),
             None => self.accept(now, key, resumed.is_some(), properties),
         }
+    }
+
+    /// Lets a Client wait for its CONNACK until this is stored.
+    fn accept_after(
+        &mut self,
+        now: Instant,
+        key: ConnectionKey,
+        record: RecordNumber,
+        session_present: bool,
+        properties: ConnAckProperties,
+    ) {
+        if let Some(connection) = self.endpoints.connection(key) {
+            connection.waits = true;
+            connection.held = true;
+        }
+        let connack = AfterStored::ConnAck(key, session_present, Box::new(properties));
+        let durability = self.durability_of(key);
+        self.when_stored(now, record, durability, connack);
     }
 
     /// Lets a Client wait for its CONNACK until it is known what became of its QoS 2 messages:
@@ -374,13 +383,18 @@ impl Core {
         // The connection may be over by now, or the session another one's.
         let Some(connection) = self.endpoints.connection(key) else { return };
         let Some(session_key) = connection.session else { return };
+        if self.endpoints.rights.is_some()
+            && let Some(record) = self.give_up_denied(now, session_key)
+        {
+            // A message whose PUBREL was sent must not come again after a crash.
+            self.accept_after(now, key, record, session_present, properties);
+            return;
+        }
+        let Some(connection) = self.endpoints.connection(key) else { return };
         if std::mem::take(&mut connection.waits) {
             connection.held = false;
             connection.read_again_at = now;
             self.resumed.push(key);
-        }
-        if self.endpoints.rights.is_some() {
-            self.give_up_denied(now, session_key);
         }
         self.endpoints.touch(key.index);
         let session = &mut self.endpoints.sessions[session_key.0];

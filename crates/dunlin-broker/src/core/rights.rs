@@ -8,7 +8,7 @@ use super::endpoints::Endpoints;
 use super::granted::SessionKey;
 use super::login::Who;
 use super::session::Note;
-use super::{Core, GroupName, Record};
+use super::{Core, GroupName, Record, RecordNumber};
 use dunlin_protocol::codec::{QoS, Text, TopicFilter};
 use dunlin_protocol::{InFlightState, Instant, Message};
 use dunlin_rights::{Covers, Profile, PublishVerdict, Rules, Subject};
@@ -337,11 +337,11 @@ impl Core {
     ///
     /// Of a QoS 2 message the PUBREL is sent all the same, as if it had been received: if it was,
     /// its Client holds the Packet Identifier until then and would take the next message with it
-    /// for a repetition.
-    pub(super) fn give_up_denied(&mut self, now: Instant, key: SessionKey) {
-        if self.endpoints.subject(key).is_none() {
-            return;
-        }
+    /// for a repetition. Gives the record that must be stored before that.
+    #[must_use]
+    pub(super) fn give_up_denied(&mut self, now: Instant, key: SessionKey) -> Option<RecordNumber> {
+        self.endpoints.subject(key)?;
+        let mut last_taken = None;
         self.hand_on_denied(now, key);
         let session = &self.endpoints.sessions[key.0];
         let exchanges = session.exchanges.iter().flat_map(|exchanges| exchanges.in_flight());
@@ -370,6 +370,7 @@ impl Core {
                     if let Some(note) = rare.notes.get_mut(packet_identifier) {
                         note.taken = Some(taken);
                     }
+                    last_taken = Some(taken);
                 }
                 continue;
             }
@@ -381,5 +382,6 @@ impl Core {
                 None => self.endpoints.drop_for(key, DropCause::NotAllowed),
             }
         }
+        last_taken
     }
 }

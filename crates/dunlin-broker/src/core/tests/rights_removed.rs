@@ -457,6 +457,42 @@ fn a_message_that_waits_for_the_store_is_judged_when_it_is_sent() {
 }
 
 #[test]
+fn a_message_that_its_reader_is_told_to_release_does_not_come_again_after_a_crash() {
+    for keeps_right in [false, true] {
+        let broker = Broker::with_store(1).with_rights(ALL);
+        let mut scene = Scene { broker, rules: all_but(USER) };
+        let user = scene.user();
+        subscribes(&mut scene.broker, user, &["t/#"]);
+        scene.other_says("x", QoS::ExactlyOnce);
+        assert_eq!(scene.broker.types(user), [PacketType::Publish]);
+        scene.broker.cut(user);
+        if !keeps_right {
+            scene.change();
+        }
+        scene.broker.stores_at_once = false;
+        let packet = connect("user").resume().expiry(600);
+        let user = log_in(&mut scene.broker, packet, Some(USER));
+        let mut packets = scene.broker.types(user);
+        while packets.is_empty() {
+            assert!(scene.broker.store(0), "it waits for nothing");
+            scene.broker.settle(0);
+            packets = scene.broker.types(user);
+        }
+        let expected = if keeps_right { PacketType::Publish } else { PacketType::PubRel };
+        assert_eq!(packets, [PacketType::ConnAck, expected]);
+        // Nothing more than what is stored by now is left, and the right is there again.
+        let (stored, _) = scene.broker.log_len();
+        scene.rules = ALL.to_owned();
+        scene.broker.begin_rights(ALL, Duration::from_secs(10));
+        scene.broker.stores_at_once = true;
+        scene.broker.crash(stored, 1, Duration::from_secs(1));
+        scene.broker.asked_who.clear();
+        let user = scene.user();
+        assert_eq!(scene.broker.types(user), [expected]);
+    }
+}
+
+#[test]
 fn a_message_of_a_group_at_qos_0_waits_as_one_of_the_group() {
     let no_group = format!(
         "[[rule]]\ndeny = [\"subscribe\"]\ntopics = [\"$share/g/#\"]\nuser = \"{USER}\"\n{ALL}"
