@@ -150,6 +150,7 @@ impl Judge {
             _ => (None, usize::MAX),
         };
         let (stage, is_malformed) = (connection.stage, connection.malformed.is_some());
+        let is_gone = connection.is_gone;
         let wire = &mut connection.wire;
         let mut broken: Vec<(Promise, String)> = Vec::new();
         if wire.is_over {
@@ -173,8 +174,10 @@ impl Judge {
         }
         let mut answers = |owed: &mut VecDeque<u16>, ack: &Ack| {
             let packet_identifier = ack.packet_identifier.value();
-            if owed.front() == Some(&packet_identifier) {
-                owed.pop_front();
+            let place = owed.iter().position(|other| *other == packet_identifier);
+            // Of a peer that is gone publishes may be given up that wait for room.
+            if place.is_some_and(|place| place == 0 || is_gone) {
+                owed.drain(..=place.unwrap_or_default());
                 return;
             }
             owed.retain(|other| *other != packet_identifier);

@@ -106,6 +106,31 @@ fn answers_come_once_and_in_order() {
 }
 
 #[test]
+fn what_waits_of_a_client_that_is_gone_may_be_given_up_and_the_rest_is_answered_in_order() {
+    const BROKEN: &[Promise] = &[Promise::Answers];
+    for (is_gone, answered, broken) in
+        [(true, &[2, 3][..], &[][..]), (true, &[3, 2], BROKEN), (false, &[1, 3], BROKEN)]
+    {
+        let mut story = Story::new();
+        let protocol_version = ProtocolVersion::V3_1_1;
+        story.join(1, 1, Connect { protocol_version, ..connect("publisher") }, false);
+        for packet_identifier in 1..=3 {
+            let number = u64::from(packet_identifier);
+            story.take_publish(1, publish(number, Q2, packet_identifier));
+        }
+        if is_gone {
+            story.tell(Event::PeerGone { connection: ConnectionId(1) });
+        }
+        story.take(1, &Packet::Disconnect(Box::new(Disconnect::new(ReasonCode::Success))));
+        for packet_identifier in answered {
+            story.write(1, &Packet::PubRec(ack(*packet_identifier)));
+        }
+        story.close(1);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn an_application_is_told_the_truth() {
     for acknowledged in [true, false] {
         let mut story = Story::new();
