@@ -98,6 +98,7 @@ impl Judge {
         if expiry_secs > 0 {
             self.stored.note(asked.taken, self.moment);
         }
+        let is_tangled = self.sessions.of(client).is_tangled;
         let life = self.attach(id, client, device, &asked, connack);
         let is_over = self.connections.get(&id).is_some_and(|known| known.over.is_some());
         let latest = self.sessions.life(life).latest;
@@ -108,7 +109,11 @@ impl Judge {
         known.is_subject_unsure |= known.subject.is_some() && known.subject != subject;
         known.subject = subject;
         known.owner = owner;
-        known.set_expiry(Expiry::exactly(expiry_secs));
+        match is_tangled {
+            // Another one may have been decided later.
+            true => known.maybe_expiry(known.expiry().or(expiry_secs)),
+            false => known.set_expiry(Expiry::exactly(expiry_secs)),
+        }
         if let Some(size) = asked.packet_size_max
             && asked.version.is_v5()
         {

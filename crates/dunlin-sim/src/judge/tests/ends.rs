@@ -120,6 +120,24 @@ fn of_connects_at_once_the_one_that_was_decided_first_may_be_answered_last() {
 }
 
 #[test]
+fn of_connects_at_once_each_may_have_said_how_long_the_session_lasts() {
+    for (away_millis, broken) in [(59_000, &[][..]), (61_000, &[Promise::SessionPresent])] {
+        let mut story = Story::new();
+        let mut short = connect("device");
+        short.properties.session_expiry_interval = None;
+        story.ask(1, 1, short);
+        story.ask(2, 1, connect("device"));
+        story.close(2);
+        // It was decided first, and has no say any more.
+        story.accept(1, false);
+        story.close(1);
+        story.pass(away_millis);
+        story.join(3, 1, connect("device"), true);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_connection_that_was_passed_before_its_connack_repeats_what_was_said_before() {
     let mut story = Story::new();
     story.join(1, 1, connect("publisher"), false);
