@@ -1,6 +1,7 @@
 //! Shared Subscriptions: one member gets the message, and some member does.
 
 use super::Judge;
+use super::connections::Stage;
 use super::deadlines::Deadline;
 use super::messages::Record;
 use super::moment::{Moment, Presence};
@@ -277,9 +278,14 @@ impl Judge {
         let came = life.receipts.get(&owed.number).is_some_and(|receipt| receipt.exchanges[2] > 0);
         // And what was said before a connection ended may lie in its output to this day.
         let was_unheard = self.connections.values().any(|connection| {
-            connection.life == Some(id)
-                && connection.may_be_unheard()
-                && connection.over.is_some_and(|over| over >= owed.from)
+            let may_be_unheard = match connection.life {
+                Some(of) => of == id && connection.may_be_unheard(),
+                // Even its CONNACK may.
+                None => {
+                    connection.client == Some(life.client) && connection.stage == Stage::Connecting
+                }
+            };
+            may_be_unheard && connection.over.is_some_and(|over| over >= owed.from)
         });
         was_handed || (is_exactly_once && (came || was_unheard))
     }

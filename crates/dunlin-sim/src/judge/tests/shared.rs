@@ -242,6 +242,24 @@ fn a_session_that_ends_takes_a_qos_2_message_with_it_that_was_sent() {
     story.close(2);
     story.ends(&[Promise::SomeMember]);
 
+    // Not even its CONNACK was heard of the connection that it was sent on.
+    for (qos, is_back, broken) in [
+        (Q2, true, &[][..]),
+        (Q1, true, &[Promise::SomeMember]),
+        (Q2, false, &[Promise::SomeMember]),
+    ] {
+        let mut story = group(qos);
+        story.close(2);
+        story.take_publish(1, publish(7, Q2, 1));
+        story.write(1, &Packet::PubRec(ack(1)));
+        if is_back {
+            story.ask(4, 2, connect("member-2"));
+            story.close(4);
+        }
+        story.join(5, 2, Connect { clean_start: true, ..connect("member-2") }, false);
+        story.ends(broken);
+    }
+
     // It had ended before.
     let mut story = short_lived_member(Q2);
     story.write_publish(2, publish(7, Q2, 1));
