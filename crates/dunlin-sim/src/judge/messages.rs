@@ -235,7 +235,9 @@ impl Judge {
                     let removes = publish.payload.is_empty();
                     let value = if removes { None } else { number };
                     let is_final = delivery.qos() == QoS::AtMostOnce;
-                    let is_settled = is_final && right == Presence::Certain;
+                    // A stranger may have brought its connection to an end with it.
+                    let is_settled =
+                        is_final && right == Presence::Certain && !self.is_stranger(id);
                     // What was received before a CONNECT in doubt may be known still.
                     let may_be_known = delivery.qos() == QoS::ExactlyOnce
                         && delivery.dup()

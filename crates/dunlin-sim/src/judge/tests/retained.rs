@@ -44,6 +44,25 @@ fn a_repetition_that_the_broker_may_know_need_not_change_what_is_retained() {
 }
 
 #[test]
+fn what_a_stranger_publishes_need_not_be_retained() {
+    for (is_stranger, broken) in [(true, &[][..]), (false, &[Promise::Retained; 2])] {
+        let mut story = Story::with(|rules| {
+            if is_stranger {
+                rules.strangers.insert(DeviceId(2));
+            }
+        });
+        story.join(1, 1, connect("publisher"), false);
+        story.take_publish(1, retained(publish(7, Q1, 1)));
+        story.write(1, &Packet::PubAck(ack(1)));
+        story.join(2, 2, connect("stranger"), false);
+        story.take_publish(2, retained(publish(8, Q0, 0)));
+        story.close(2);
+        find_retained(&mut story, 7);
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn a_will_may_be_retained_long_after_a_crash() {
     for (crashes, broken) in [(true, &[][..]), (false, &[Promise::Retained; 2][..])] {
         let mut story = Story::new();
