@@ -401,24 +401,25 @@ impl Core {
         let Some(session) = self.endpoints.connection(key).and_then(|found| found.session) else {
             return;
         };
-        match event {
+        // By reference: an event is large, and moving it would take longer than looking at it.
+        match &event {
             ServerEvent::Publish(publish) => self.handle_publish(now, key, session, publish),
             ServerEvent::Acknowledged(acknowledged) => {
-                self.endpoints.acknowledged(now, session, &acknowledged);
+                self.endpoints.acknowledged(now, session, acknowledged);
             }
             ServerEvent::Received(packet_identifier) => {
-                self.handle_received(now, key, session, packet_identifier);
+                self.handle_received(now, key, session, *packet_identifier);
             }
             ServerEvent::Connect(_) | ServerEvent::Auth(_) => {}
-            ServerEvent::Released(ack) => self.handle_released(now, key, session, ack),
+            ServerEvent::Released(ack) => self.handle_released(now, key, session, *ack),
             ServerEvent::Subscribe(subscribe) => {
-                self.handle_subscribe(now, key, session, &subscribe);
+                self.handle_subscribe(now, key, session, subscribe);
             }
             ServerEvent::Unsubscribe(unsubscribe) => {
-                self.handle_unsubscribe(now, key, session, &unsubscribe);
+                self.handle_unsubscribe(now, key, session, unsubscribe);
             }
             ServerEvent::Disconnect(disconnect) => {
-                self.handle_disconnect(session, &disconnect);
+                self.handle_disconnect(session, disconnect);
             }
         }
     }

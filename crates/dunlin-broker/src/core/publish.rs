@@ -84,15 +84,16 @@ impl Core {
         now: Instant,
         key: ConnectionKey,
         session: SessionKey,
-        publish: PublishEvent,
+        publish: &PublishEvent,
     ) {
         let PublishEvent { message, dup, ack, .. } = publish;
+        let (dup, ack) = (*dup, *ack);
         let counters = &mut self.endpoints.counters;
         counters.publish_received += 1;
         counters.publish_bytes_received += message.payload.len() as u64;
         self.endpoints.grown += ENTRY_LEN + message.size() as u64;
-        let is_taken = self.count_rate(now, key, &message);
-        if let Some(reason_code) = self.forbidden(session, &message) {
+        let is_taken = self.count_rate(now, key, message);
+        if let Some(reason_code) = self.forbidden(session, message) {
             self.refuse_publish(now, key, ack, reason_code, DropCause::NotAllowed);
             return;
         }
@@ -101,11 +102,11 @@ impl Core {
                 self.endpoints.counters.drop_one(DropCause::NotAllowed);
                 return;
             }
-            if self.refuses_for_memory(&message) {
+            if self.refuses_for_memory(message) {
                 self.endpoints.counters.drop_one(DropCause::MemoryFull);
                 return;
             }
-            let outgoing = Outgoing::borrowed(&message);
+            let outgoing = Outgoing::borrowed(message);
             if let Err(cause) = self.retain(now, Some(session), &outgoing) {
                 // Those who are there get it all the same.
                 self.endpoints.counters.drop_one(cause);
@@ -113,7 +114,7 @@ impl Core {
             self.route(now, Some(session), &outgoing, None, &mut Routed::default());
             return;
         };
-        let mut outgoing = Outgoing::to_be_kept(&message, &mut self.names);
+        let mut outgoing = Outgoing::to_be_kept(message, &mut self.names);
         if message.qos == QoS::ExactlyOnce {
             if !dup {
                 // Of an exchange that its Client has given up.

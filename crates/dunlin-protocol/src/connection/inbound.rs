@@ -12,7 +12,7 @@ use dunlin_codec::{
 
 impl Engine {
     /// Takes a PUBLISH; gives the message unless it is a repetition.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn on_publish(
         &mut self,
         now: Instant,
