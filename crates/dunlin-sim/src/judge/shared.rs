@@ -123,6 +123,12 @@ impl Judge {
                 return;
             }
             QoS::ExactlyOnce => "while it was in flight to another one at QoS 2",
+            QoS::AtLeastOnce
+                if self.may_have_moved(record, earlier.life)
+                    || self.may_have_moved(record, life) =>
+            {
+                return;
+            }
             QoS::AtLeastOnce if earlier.is_unsure || record.may_have_another(group) => return,
             QoS::AtLeastOnce if earlier.is_refused => "that another one has refused",
             QoS::AtLeastOnce if earlier.is_answered => "that another one has acknowledged",
@@ -143,6 +149,16 @@ impl Judge {
         let filter = self.names.filter_text(group).to_owned();
         let text = format!("{filter}: a second member is sent message {number} {what}");
         self.breach(Promise::OneMember, &[earlier.connection, connection], text);
+    }
+
+    /// Whether a message may have been handed on before a crash, when this session lost a connection,
+    /// and be left to both members by it.
+    fn may_have_moved(&self, record: &Record, life: LifeId) -> bool {
+        let (Some(crash), Some(begun)) = (self.last_crash, record.begun) else { return false };
+        self.connections.values().any(|connection| {
+            let over = connection.over.filter(|over| *over >= begun && *over < crash);
+            connection.life == Some(life) && over.is_some()
+        })
     }
 
     /// Whether a session that a store keeps may have had the message of a group, to hand it on.

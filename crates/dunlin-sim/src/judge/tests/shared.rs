@@ -194,6 +194,35 @@ fn after_a_crash_another_member_may_get_what_nobody_was_told() {
 }
 
 #[test]
+fn a_crash_may_leave_a_message_to_a_member_that_had_left_it_to_another_one() {
+    for (was_sent, leaves, order, broken) in [
+        (true, true, [2, 3], &[][..]),
+        (true, true, [3, 2], &[]),
+        (true, false, [2, 3], &[Promise::OneMember]),
+        (false, true, [2, 3], &[]),
+        (false, false, [2, 3], &[Promise::OneMember]),
+    ] {
+        let mut story = group(Q1);
+        story.publish(1, 7);
+        if was_sent {
+            story.deliver_written(2, 2, publish(7, Q1, 1));
+        }
+        if leaves {
+            story.close(2);
+        }
+        story.tell(Event::Crashed);
+        story.tell(Event::Restarted);
+        for member in [2, 3] {
+            story.join(member + 4, member, connect(&format!("member-{member}")), true);
+        }
+        for member in order {
+            story.pass_on(member + 4, member, publish(7, Q1, 1));
+        }
+        story.ends(broken);
+    }
+}
+
+#[test]
 fn some_member_gets_a_message() {
     let mut story = group(Q1);
     story.publish(1, 7);
