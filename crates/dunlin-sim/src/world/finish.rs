@@ -105,6 +105,8 @@ impl World {
             && self.counters().queued == 0
             // The broker gives up whoever does not finish its login.
             && self.wires.iter().all(|wire| wire.broker.key.is_none() || wire.broker.moving.is_none())
+            // It reads nobody for a while who has authenticated again.
+            && self.wires.iter().all(|wire| !wire.broker.waits_to_be_read())
     }
 
     pub(super) fn who_has_work(&self) -> String {

@@ -107,3 +107,11 @@ impl Wire {
         }
     }
 }
+
+impl BrokerEnd {
+    /// Whether something has arrived that the broker does not read yet.
+    pub(super) fn waits_to_be_read(&self) -> bool {
+        let is_open = self.key.is_some() && !self.is_closing;
+        is_open && self.is_paused && !(self.arrived.is_empty() && self.rest.is_empty())
+    }
+}
