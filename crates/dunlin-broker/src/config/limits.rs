@@ -158,11 +158,11 @@ limits! {
     queue_bytes_max: usize [bytes 1, 1 << 40] = 64 * MIB as usize;
     /// What becomes of a QoS 1 or 2 message for a session whose queue is full: "refuse" tells the
     /// publisher, or lets it wait if it speaks MQTT 3 (while it waits for another worker, and when it
-    /// leaves, its messages may take the queue up to twice its limits; one of QoS 2 that other clients
-    /// wait for ends its connection after ten seconds if that is not enough, and comes again);
-    /// "drop-oldest" makes room; "drop-newest" skips the session; "keep-last" keeps the newest message
-    /// of each topic alone, and of those that came by a shared subscription, full or not, and then
-    /// makes room as "drop-oldest" does.
+    /// leaves, its messages may take the queue up to twice its limits; of two that could wait for each
+    /// other for ever one ends its connection after ten seconds, and comes again); "drop-oldest" makes
+    /// room; "drop-newest" skips the session; "keep-last" keeps the newest message of each topic alone,
+    /// and of those that came by a shared subscription, full or not, and then makes room as
+    /// "drop-oldest" does.
     queue_policy: QueuePolicy [policy] = QueuePolicy::Refuse;
     /// Whether QoS 0 messages are queued for a session whose client is away.
     queue_qos0_offline: bool [switch] = false;

@@ -97,8 +97,8 @@ pub(super) enum WhenFull {
     /// while it is tentative, since it is new then when it comes again, and else dropped. It is
     /// refused as well where it would have to be stored and the store takes nothing.
     Exceed,
-    /// As `Exceed`, and it waits no longer, neither for that much room nor for somebody who is away. It
-    /// or one behind it is tentative, and others wait for that: refused, it ends its publisher's
+    /// As `Exceed`, and it waits no longer for that much room behind one that is not decided. It is
+    /// tentative, or one behind it is, and others may wait for that: refused, it ends its publisher's
     /// connection and comes again.
     GiveUp,
 }

@@ -13,17 +13,16 @@ use super::{ConnectionKey, Core, DropCause, WorkerNumber};
 use crate::QueuePolicy;
 use dunlin_protocol::Instant;
 use dunlin_protocol::codec::QoS;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How long a message waits behind one that is not yet decided, before it exceeds the limit, and
-/// again as long while others may wait for it, before it is given up.
+/// again as long for room within twice the limit, before it is given up if others may wait for it.
 ///
 /// A QoS 2 message is tentative where it has room while it waits at another worker, itself or behind
-/// one that its Client has sent before. All that is behind it in the queues where it has room waits
-/// with it, though their Clients are there. And two such messages could wait for each other for ever:
-/// each fills the queue that the other needs. So the one that was taken first does not wait for the
-/// other; where twice the limit is full too, or the other one has come back from the store alone, or
-/// somebody is away, time decides.
+/// one that its Client has sent before. Two of them could wait for each other for ever: each fills the
+/// queue that the other needs. So the one that was taken first does not wait for the other; where
+/// twice the limit is full too, or the other one has come back from the store alone, time decides.
 const UNDECIDED_WAIT_MAX: Duration = Duration::from_secs(5);
 
 impl Forwarded {
@@ -170,8 +169,7 @@ impl Core {
     }
 
     fn deliver_forwarded(&mut self, now: Instant, forwarded: Forwarded) {
-        let waits_no_longer = matches!(forwarded.when_full, WhenFull::Exceed | WhenFull::GiveUp);
-        if waits_no_longer
+        if forwarded.when_full == WhenFull::Exceed
             && !self.endpoints.store_is_ready
             && self.forwarded_would_refuse(now, &forwarded)
         {
@@ -234,20 +232,43 @@ impl Core {
         }
         while let Some(mut forwarded) = held.waiting.pop_front() {
             let waited = now.saturating_since(held.since);
-            let keeps_others_waiting =
-                || forwarded.is_tentative || held.waiting.iter().any(|it| it.is_tentative);
-            if waited >= 2 * UNDECIDED_WAIT_MAX && keeps_others_waiting() {
-                forwarded.when_full = WhenFull::GiveUp;
-            } else if waited >= UNDECIDED_WAIT_MAX {
+            if waited >= UNDECIDED_WAIT_MAX {
                 forwarded.when_full = WhenFull::Exceed;
             }
             if self.forwarded_would_refuse(now, &forwarded) {
-                held.waiting.push_front(forwarded);
-                self.pending.held_forwards.insert((from, connection), held);
+                if waited >= 2 * UNDECIDED_WAIT_MAX && self.is_given_up(now, &forwarded, &held) {
+                    self.refuse_forwarded(now, &forwarded);
+                    self.refuse_behind(now, &mut held);
+                } else {
+                    held.waiting.push_front(forwarded);
+                }
+                if !held.waiting.is_empty() {
+                    self.pending.held_forwards.insert((from, connection), held);
+                }
                 return;
             }
             self.deliver_forwarded(now, forwarded);
             held.since = now;
+        }
+    }
+
+    /// Whether nobody may come to an end if this message, the first of a Client that waits, waits on:
+    /// it does behind one that is not decided, and itself or one behind it is not decided elsewhere.
+    fn is_given_up(&mut self, now: Instant, first: &Forwarded, behind: &HeldForwards) -> bool {
+        let is_undecided = first.is_tentative || behind.waiting.iter().any(|it| it.is_tentative);
+        let given_up = Forwarded { when_full: WhenFull::GiveUp, ..first.clone() };
+        is_undecided && !self.forwarded_would_refuse(now, &given_up)
+    }
+
+    /// Refuses what waits behind a message that was refused, so that it comes again behind it
+    /// [MQTT-4.6.0-6]. What nobody would know as new then stays, for the end of its connection.
+    fn refuse_behind(&mut self, now: Instant, held: &mut HeldForwards) {
+        let comes_again = |it: &Forwarded| it.is_tentative || it.message.qos == QoS::AtLeastOnce;
+        let (refused, kept): (VecDeque<_>, VecDeque<_>) =
+            held.waiting.drain(..).partition(comes_again);
+        held.waiting = kept;
+        for forwarded in &refused {
+            self.refuse_forwarded(now, forwarded);
         }
     }
 

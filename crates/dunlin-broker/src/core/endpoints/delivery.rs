@@ -104,7 +104,7 @@ impl Endpoints {
             WhenFull::Drop | WhenFull::Refuse => false,
             WhenFull::Hold(_) => front.is_undecided_after(outgoing) && has_twice(),
             WhenFull::Exceed => front.is_tentative() && has_twice(),
-            WhenFull::GiveUp => true,
+            WhenFull::GiveUp => front.is_tentative(),
         }
     }
 

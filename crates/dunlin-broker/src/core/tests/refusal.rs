@@ -478,54 +478,19 @@ fn nobody_is_told_that_a_message_is_taken_which_has_no_room_behind_an_undecided_
     broker.advance_secs(6);
     assert!(broker.is_closed(third), "it can't be told, and sends the message again");
     assert!(!broker.is_closed(first) && !broker.is_closed(second));
-    assert_eq!(broker.types(first), [PacketType::PubRec], "others wait for it: it waits no longer");
     assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
 
     let link = resume(&mut broker, 2, "second");
-    assert_eq!(broker.drain(link), ["1", "2"]);
+    assert_eq!(broker.drain(link), ["1"]);
+    broker.advance_secs(1);
+    assert_eq!(broker.drain(link), ["2"]);
+    assert_eq!(broker.types(first), [PacketType::PubRec]);
     let link = resume(&mut broker, 0, "first");
     assert_eq!(broker.drain(link), ["2", "3"]);
     let third = waiting_client(&mut broker, 4);
     broker.send(third, Packet::Publish(publish("b", "4", QoS::ExactlyOnce, 4)));
     assert_eq!(broker.types(third), [PacketType::PubRec]);
     assert_eq!(broker.drain(link), ["4"]);
-    check_nothing_pending(&mut broker);
-}
-
-/// Whoever is there gets what others have published, however long somebody else is away.
-#[test]
-fn an_undecided_message_holds_up_a_subscriber_for_ten_seconds_at_most() {
-    let mut broker = Broker::build(2, limits(1), true);
-    let away = client_at(&mut broker, 0, 0, "away");
-    broker.send(away, subscribe(&["a"], QoS::ExactlyOnce));
-    broker.cut(away);
-    let there = client_at(&mut broker, 1, 1, "there");
-    broker.send(there, subscribe(&["a", "b"], QoS::ExactlyOnce));
-    broker.receive(there);
-    let first = old(&mut broker);
-    send(&mut broker, first, QoS::ExactlyOnce, 1..=3);
-    assert_eq!(broker.drain(there), ["1"]);
-    assert_eq!(broker.types(first), [PacketType::PubRec]);
-    broker.advance_secs(11);
-    assert_eq!(broker.types(first), [PacketType::PubRec], "within twice the limit");
-    assert_eq!(broker.drain(there), ["2"]);
-
-    let second = waiting_client(&mut broker, 4);
-    broker.send(second, Packet::Publish(publish("b", "4", QoS::ExactlyOnce, 4)));
-    broker.advance_secs(11);
-    assert!(broker.is_closed(first), "there is no room for it, and it sends it again");
-    assert_eq!(broker.types(second), [PacketType::PubRec]);
-    assert_eq!(broker.drain(there), ["4"]);
-
-    let away = resume(&mut broker, 0, "away");
-    assert_eq!(broker.drain(away), ["1", "2"]);
-    let first = old(&mut broker);
-    send(&mut broker, first, QoS::ExactlyOnce, 3..=3);
-    assert_eq!(broker.types(first), [PacketType::PubRec]);
-    for link in [away, there] {
-        assert_eq!(broker.drain(link), ["3"]);
-    }
-    assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
     check_nothing_pending(&mut broker);
 }
 
@@ -538,6 +503,12 @@ fn messages_do_not_wait_for_what_is_behind_them() {
         let link = client_at(&mut broker, worker, worker, "sub");
         let own = ["at-0", "at-1"][worker];
         broker.send(link, subscribe(&[own, "both"], QoS::ExactlyOnce));
+        broker.receive(link);
+        link
+    });
+    let neighbours: [Link; 2] = std::array::from_fn(|worker| {
+        let link = client_at(&mut broker, worker, worker, "neighbour");
+        broker.send(link, subscribe(&[["at-0", "at-1"][worker]], QoS::AtLeastOnce));
         broker.receive(link);
         link
     });
@@ -585,6 +556,11 @@ fn messages_do_not_wait_for_what_is_behind_them() {
         expected.sort_unstable();
         assert_eq!(payloads, expected);
     }
+    for (link, worker) in neighbours.into_iter().zip([1, 0]) {
+        let payloads = broker.drain(link);
+        let second = payloads.iter().filter(|payload| payload.ends_with("-2")).count();
+        assert_eq!(second, 1, "what {worker} has sent was refused as a whole: {payloads:?}");
+    }
     assert_eq!(broker.counters().dropped_for(DropCause::QueueFull), 0);
     check_nothing_pending(&mut broker);
 }
@@ -592,13 +568,9 @@ fn messages_do_not_wait_for_what_is_behind_them() {
 #[test]
 fn the_time_without_a_store_does_not_count_as_waiting_for_an_undecided_message() {
     let (mut broker, links) = undecided();
-    for worker in [0, 2] {
-        broker.core(worker).handle_store_ready(false);
-    }
+    broker.core(0).handle_store_ready(false);
     broker.advance_secs(20);
-    for worker in [0, 2] {
-        broker.core(worker).handle_store_ready(true);
-    }
+    broker.core(0).handle_store_ready(true);
     broker.advance_secs(4);
     for link in links {
         assert!(broker.types(link).is_empty() && !broker.is_closed(link));
