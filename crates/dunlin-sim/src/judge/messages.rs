@@ -477,8 +477,8 @@ impl Judge {
         let Some(exchange) = life.in_flight.get_mut(&packet_identifier) else { return };
         let number = exchange.number;
         let refuses = ack.reason_code.is_error();
+        life.room.answer(self.moment.at, exchange);
         if ends || refuses {
-            life.room.answer(self.moment.at, exchange);
             life.in_flight.remove(&packet_identifier);
         } else {
             exchange.is_released = true;

@@ -60,9 +60,11 @@ impl Room {
         true
     }
 
-    /// The Client has answered a message.
+    /// The Client has answered a message, at QoS 2 with PUBREC: then it is not sent again.
     pub(super) fn answer(&mut self, now: Instant, exchange: &Exchange) {
-        self.answered.push((Waiting::of(exchange), now));
+        if !exchange.is_released {
+            self.answered.push((Waiting::of(exchange), now));
+        }
     }
 
     /// The broker has crashed: of what was sent, all may wait again whose answer is not safe.
@@ -73,8 +75,11 @@ impl Room {
         in_flight: impl Iterator<Item = &'a Exchange>,
         is_safe: impl Fn(Instant) -> bool,
     ) {
-        // What an earlier crash left in doubt was sent anew since, or was put back then.
-        let unanswered = in_flight.filter(|exchange| !exchange.is_unsure).map(Waiting::of);
+        // What an earlier crash left in doubt was sent anew since, or was put back then; and what was
+        // answered is counted as such.
+        let unanswered = in_flight
+            .filter(|exchange| !exchange.is_unsure && !exchange.is_released)
+            .map(Waiting::of);
         let undone = self.answered.drain(..).filter(|(_, at)| !is_safe(*at));
         for waiting in unanswered.chain(undone.map(|(waiting, _)| waiting)) {
             self.len += 1;
