@@ -576,7 +576,7 @@ proptest! {
 
 #[test]
 fn a_text_that_may_be_half_written_is_told_from_one_that_is_whole() {
-    use super::HalfWritten::{EndMissing, LastLine, Shortened};
+    use super::HalfWritten::{BehindEnd, EndMissing, LastLine, Shortened};
     const ONE: &str = "[[rule]]\nallow = \"publish\"\ntopics = \"a\"\n";
     const TWO: &str = "[[rule]]\nallow = \"publish\"\ntopics = \"b\"\nuser = \"ann\"\n";
     let two = format!("{ONE}{TWO}");
@@ -603,5 +603,7 @@ fn a_text_that_may_be_half_written_is_told_from_one_that_is_whole() {
     check(&ended.replace('\n', "\r\n"), &ended, Ok(()));
     check(&two, &ended, Err(EndMissing));
     check(&format!("# more\n{two}"), &ended, Err(EndMissing));
-    check(&format!("# end\n{two}"), &ended, Err(EndMissing));
+    check(&format!("# end\n{two}"), &ended, Err(BehindEnd));
+    check(&format!("{ONE}# end\n{TWO}# end\n"), ONE, Err(BehindEnd));
+    assert_eq!(rules(&format!("{ONE}# end\n{TWO}")).check_whole(None), Err(BehindEnd));
 }

@@ -12,6 +12,12 @@ pub enum HalfWritten {
     /// It ends within a line.
     #[error("its last line has no end, so that it may be half-written; put a line feed behind it")]
     LastLine,
+    /// Rules follow the line that says that none do.
+    #[error(
+        "rules follow its line `{END}`, so that nobody can tell whether it is whole; that line belongs \
+         behind the last rule"
+    )]
+    BehindEnd,
     /// The text before it ended with [`END`].
     #[error(
         "its last line is not `{END}`, as that of the rules in force is, so that it may be \
@@ -37,6 +43,9 @@ impl Rules {
         if !self.text.ends_with('\n') {
             return Err(HalfWritten::LastLine);
         }
+        if goes_on_behind_end(&self.text) {
+            return Err(HalfWritten::BehindEnd);
+        }
         let Some(before) = before else { return Ok(()) };
         if has_end(&self.text) {
             return Ok(());
@@ -45,12 +54,21 @@ impl Rules {
             return Err(HalfWritten::EndMissing);
         }
         let missing = before.text.strip_prefix(&*self.text).unwrap_or_default();
-        let mut lines = missing.lines().map(str::trim);
-        if lines.any(|line| !line.is_empty() && !line.starts_with('#')) {
+        if missing.lines().any(is_rule) {
             return Err(HalfWritten::Shortened);
         }
         Ok(())
     }
+}
+
+fn goes_on_behind_end(text: &str) -> bool {
+    text.lines().skip_while(|line| *line != END).any(is_rule)
+}
+
+/// Whether a line says something.
+fn is_rule(line: &str) -> bool {
+    let line = line.trim();
+    !line.is_empty() && !line.starts_with('#')
 }
 
 /// Whether the last line that is not blank says that it is the last.

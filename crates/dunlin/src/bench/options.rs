@@ -1,7 +1,7 @@
 //! The options of `dunlin bench`, in the groups that scenarios share.
 
 use super::output::Output;
-use crate::client::secure::TlsArgs;
+use crate::client::secure::{TlsArgs, tls_mistake};
 use crate::client::url::Url;
 use crate::failure::Failure;
 use clap::Args;
@@ -231,8 +231,7 @@ impl Carriage {
     fn transport(self, url: &Url, tls: &TlsArgs) -> Result<Transport, Failure> {
         let mut transport = Transport::plain();
         if self.is_secure {
-            let connector = tls.tls()?.connector();
-            let connector = connector.map_err(|error| Failure::usage(error.to_string()))?;
+            let connector = tls.tls()?.connector().map_err(|error| tls_mistake(&error))?;
             connector.session(&url.host).map_err(|error| Failure::usage(error.to_string()))?;
             transport = transport.with_tls(connector, &url.host);
         }

@@ -3,13 +3,13 @@
 use super::advice::{Asked, Scheme};
 use super::property::Properties;
 use super::proxy;
-use super::secure::TlsArgs;
+use super::secure::{TlsArgs, tls_mistake};
 use super::url::{Url, without_credentials};
 use crate::arguments::number;
 use crate::failure::Failure;
 use bytes::Bytes;
 use clap::{ArgAction, Args};
-use dunlin_client::{ConfigError, Scram, Tls, TlsConfigError, UrlTransport};
+use dunlin_client::{ConfigError, Scram, Tls, UrlTransport};
 use dunlin_codec::{Connect, ProtocolVersion, QoS, Text, TopicName, Will};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
@@ -252,13 +252,9 @@ impl ConnectArgs {
             has_certificate: self.tls.has_certificate(),
         };
         let tls = self.tls.tls()?;
-        let usage = |error: ConfigError| {
-            Failure::usage(match error {
-                ConfigError::Tls(error @ TlsConfigError::ServerName(_)) => {
-                    format!("--server-name: {error}; give that of a host, or an address")
-                }
-                error => error.to_string(),
-            })
+        let usage = |error: ConfigError| match error {
+            ConfigError::Tls(error) => tls_mistake(&error),
+            error => Failure::usage(error.to_string()),
         };
         let mut transport = UrlTransport::with_tls(&address, &tls).map_err(usage)?;
         let proxy = match &url.socket {

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use clap::Args;
-use dunlin_client::Tls;
+use dunlin_client::{Tls, TlsConfigError};
 use std::path::{Path, PathBuf};
 
 #[derive(Debug, Default, Args)]
@@ -69,6 +69,16 @@ impl TlsArgs {
         }
         Ok(tls.alpn(self.tls_alpn.clone()))
     }
+}
+
+/// What is wrong with the flags, with the flag where the library does not know it.
+pub(crate) fn tls_mistake(error: &TlsConfigError) -> Failure {
+    Failure::usage(match error {
+        TlsConfigError::ServerName(_) => {
+            format!("--server-name: {error}; give that of a host, or an address")
+        }
+        error => error.to_string(),
+    })
 }
 
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>, Failure> {

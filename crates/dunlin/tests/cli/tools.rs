@@ -190,7 +190,8 @@ fn wrong_arguments_are_exit_code_2() {
         ),
         (
             &["bench", "pairs", "quic://host"],
-            "dunlin bench speaks MQTT over plain TCP alone; use mqtt://",
+            "dunlin bench speaks MQTT over TCP, TLS and WebSocket; use mqtt://, mqtts://, ws:// or \
+             wss://",
         ),
         (
             &["conformance", "mqtts://host"],

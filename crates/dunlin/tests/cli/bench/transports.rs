@@ -80,6 +80,11 @@ fn a_broker_that_can_not_be_talked_to_is_told_of() {
     let url = format!("mqtt://localhost:{plain}");
     let ca = certificates.path("certs/ca.pem");
     refused(2, &["pairs", &url, "--cafile", &ca], "the flags of TLS go with mqtts:// and wss://");
+    refused(
+        2,
+        &["pairs", "wss://localhost", "--server-name", "a b"],
+        "--server-name: \"a b\" is no",
+    );
     refused(2, &["pairs", "quic://localhost"], "dunlin bench speaks MQTT over TCP, TLS and");
     refused(2, &["pairs", "mqtts://localhost", "--cafile", "/none"], "--cafile /none: ");
 }
