@@ -1,22 +1,22 @@
 //! A non-blocking socket with the few bytes that must wait: a frame read in part, output not yet
 //! taken by the kernel.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::carrier::Carrier;
 use crate::layers::Layers;
 use crate::transport::Transport;
 
 /// One end of a Network Connection, registered edge-triggered.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
-    /// Nothing where MQTT lies directly on the socket.
-    layers: Option<Box<Layers>>,
+    carrier: Carrier,
     /// Start of a frame whose end has not arrived.
     partial: Vec<u8>,
     /// Bytes to write with the next flush.
@@ -46,9 +46,10 @@ impl Connection {
         Self::from_mio(TcpStream::from_std(stream), registry, token)
     }
 
-    /// Begins a TCP handshake, from an address of this machine if one is named, without waiting for
-    /// its end: [`Connection::peer_addr`] is an error until then. Those of TLS and WebSocket follow by
-    /// themselves with [`Connection::flush`] and [`Connection::fill`]; output waits for their end.
+    /// Begins a handshake of TCP or QUIC, from an address of this machine if one is named, without
+    /// waiting for its end: [`Connection::peer_addr`] is an error until that of TCP is over. Those of
+    /// TLS and WebSocket follow by themselves with [`Connection::flush`] and [`Connection::fill`], as
+    /// that of QUIC does; output waits for their end.
     ///
     /// # Errors
     /// Those of the socket calls, and of a transport that can't be begun.
@@ -59,6 +60,11 @@ impl Connection {
         registry: &Registry,
         token: Token,
     ) -> io::Result<Self> {
+        #[cfg(feature = "quic")]
+        if let Some(target) = &transport.quic {
+            let line = crate::quic::Line::open(target, address, source)?;
+            return Self::over(Carrier::Quic(Box::new(line)), registry, token);
+        }
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
         if let Some(source) = source {
@@ -69,26 +75,27 @@ impl Connection {
                 if error.raw_os_error() == Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {}
             result => result?,
         }
-        let layers = Layers::new(transport)?;
-        let connection = Self::from_mio(TcpStream::from_std(socket.into()), registry, token)?;
-        Ok(Self { layers, ..connection })
+        let stream = TcpStream::from_std(socket.into());
+        stream.set_nodelay(true)?;
+        let carrier = match Layers::new(transport)? {
+            Some(layers) => Carrier::Layered(stream, layers),
+            None => Carrier::Plain(stream),
+        };
+        Self::over(carrier, registry, token)
     }
 
     /// Like [`Connection::new`] for a socket that is non-blocking already.
     ///
     /// # Errors
     /// Those of `setsockopt` and `epoll_ctl`.
-    pub fn from_mio(mut stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
+    pub fn from_mio(stream: TcpStream, registry: &Registry, token: Token) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
-        Ok(Self {
-            stream,
-            layers: None,
-            partial: Vec::new(),
-            output: Vec::new(),
-            written: 0,
-            touched: false,
-        })
+        Self::over(Carrier::Plain(stream), registry, token)
+    }
+
+    fn over(mut carrier: Carrier, registry: &Registry, token: Token) -> io::Result<Self> {
+        registry.register(carrier.source(), token, Interest::READABLE | Interest::WRITABLE)?;
+        Ok(Self { carrier, partial: Vec::new(), output: Vec::new(), written: 0, touched: false })
     }
 
     /// The peer's address.
@@ -96,25 +103,25 @@ impl Connection {
     /// # Errors
     /// Those of `getpeername`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.stream.peer_addr()
+        self.carrier.peer_addr()
     }
 
-    /// Takes the error that ended a TCP handshake, if one did.
+    /// Takes the error that ended a handshake of TCP, if one did.
     ///
     /// # Errors
     /// Those of `getsockopt`.
     pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.stream.take_error()
+        self.carrier.take_error()
     }
 
-    /// Whether the handshakes of TLS and WebSocket, if there are any, are over.
+    /// Whether the handshakes of TLS, WebSocket and QUIC, if there are any, are over.
     pub fn is_open(&self) -> bool {
-        self.layers.as_ref().is_none_or(|layers| layers.is_open())
+        self.carrier.is_open()
     }
 
     /// Whether the kernel has taken all output.
     pub fn is_flushed(&self) -> bool {
-        self.output.is_empty() && self.layers.as_ref().is_none_or(|layers| layers.is_flushed())
+        self.output.is_empty() && self.carrier.is_flushed()
     }
 
     /// Lets events come under another token.
@@ -122,7 +129,7 @@ impl Connection {
     /// # Errors
     /// Those of `epoll_ctl`.
     pub fn reregister(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        registry.reregister(&mut self.stream, token, Interest::READABLE | Interest::WRITABLE)
+        registry.reregister(self.carrier.source(), token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Reads once into `scratch`, behind the partial frame of the read before.
@@ -132,21 +139,14 @@ impl Connection {
     ///
     /// # Errors
     /// `UnexpectedEof` when the peer has closed; `InvalidData` when a frame does not fit `scratch`;
-    /// what TLS or WebSocket find wrong.
+    /// what TLS, WebSocket or QUIC find wrong.
     pub fn fill(&mut self, scratch: &mut [u8]) -> io::Result<Option<Filled>> {
         let kept = self.partial.len();
         if kept >= scratch.len() {
             return Err(io::Error::new(ErrorKind::InvalidData, "frame exceeds the read buffer"));
         }
         let room = &mut scratch[kept..];
-        let read = match &mut self.layers {
-            Some(layers) => layers.read(&mut self.stream, room),
-            None => self.stream.read(room).and_then(|read| match read {
-                0 => Err(ErrorKind::UnexpectedEof.into()),
-                read => Ok((read, read == room.len())),
-            }),
-        };
-        match read {
+        match self.carrier.read(room) {
             Ok((read, more)) => {
                 scratch[..kept].copy_from_slice(&self.partial);
                 self.partial.clear();
@@ -171,7 +171,7 @@ impl Connection {
             return Ok(());
         }
         let rest = &self.output[self.written..];
-        self.written += write_some(&mut self.stream, self.layers.as_deref_mut(), rest)?;
+        self.written += self.carrier.write(rest)?;
         if self.written == self.output.len() {
             self.output.clear();
             self.written = 0;
@@ -192,23 +192,29 @@ impl Connection {
             self.output.extend_from_slice(shared);
             return self.flush();
         }
-        let written = write_some(&mut self.stream, self.layers.as_deref_mut(), shared)?;
+        let written = self.carrier.write(shared)?;
         self.output.extend_from_slice(&shared[written..]);
         Ok(())
     }
-}
 
-fn write_some(
-    stream: &mut TcpStream,
-    layers: Option<&mut Layers>,
-    bytes: &[u8],
-) -> io::Result<usize> {
-    let written = match layers {
-        Some(layers) => layers.write(stream, bytes),
-        None => stream.write(bytes),
-    };
-    match written {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(0),
-        result => result,
+    /// When [`Connection::elapse`] wants to be called, though the socket may not have become ready.
+    pub fn due(&mut self) -> Option<Instant> {
+        self.carrier.due()
+    }
+
+    /// Does what is due: QUIC sends again what was lost.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn elapse(&mut self, now: Instant) -> io::Result<()> {
+        self.carrier.elapse(now)
+    }
+
+    /// Lets the connection live while nobody reads from it: QUIC acknowledges what comes, and holds it.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn attend(&mut self, scratch: &mut [u8]) -> io::Result<()> {
+        self.carrier.attend(scratch)
     }
 }

@@ -22,8 +22,8 @@ pub enum BenchError {
         /// What the system says.
         source: io::Error,
     },
-    /// TLS or WebSocket came to nothing.
-    #[error("the handshake of TLS or WebSocket has failed")]
+    /// TLS, QUIC or WebSocket came to nothing.
+    #[error("the handshake of TLS, QUIC or WebSocket has failed")]
     Handshake(#[source] io::Error),
     /// The system has no more sockets for this program.
     #[error("{clients} clients are more open files than `ulimit -n` allows, which is {limit}")]

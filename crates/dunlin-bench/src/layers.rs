@@ -60,7 +60,7 @@ impl Keys {
 impl Layers {
     /// Those of a new connection; `None` where MQTT lies directly on TCP.
     pub(crate) fn new(transport: &Transport) -> io::Result<Option<Box<Self>>> {
-        let Transport { tls, web_socket } = transport;
+        let Transport { tls, web_socket, .. } = transport;
         if tls.is_none() && web_socket.is_none() {
             return Ok(None);
         }

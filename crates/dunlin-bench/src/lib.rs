@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod books;
+mod carrier;
 pub mod connection;
 mod engine;
 mod error;
@@ -19,6 +20,8 @@ mod packet;
 mod payload;
 pub mod plan;
 pub mod process;
+#[cfg(feature = "quic")]
+mod quic;
 pub mod report;
 mod run;
 mod transport;
@@ -26,4 +29,4 @@ mod transport;
 pub use error::BenchError;
 pub use payload::PAYLOAD_MIN;
 pub use run::run;
-pub use transport::Transport;
+pub use transport::{Transport, TransportError};

@@ -1,13 +1,21 @@
-//! What lies between TCP and MQTT: TLS, WebSocket, both, or nothing.
+//! What lies between the sockets and MQTT: nothing, TLS, WebSocket, both; or QUIC.
 
 use dunlin_transport::tls::TlsConnector;
+use thiserror::Error;
 
-/// How all clients of a run carry MQTT over TCP.
+/// How all clients of a run carry MQTT.
 #[derive(Debug, Clone, Default)]
 pub struct Transport {
     pub(crate) tls: Option<Tls>,
     pub(crate) web_socket: Option<WebSocketTarget>,
+    #[cfg(feature = "quic")]
+    pub(crate) quic: Option<std::sync::Arc<crate::quic::Target>>,
 }
+
+/// Settings that no connection could be made with.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub struct TransportError(String);
 
 /// Whom a client expects at the other end of TLS.
 #[derive(Debug, Clone)]
@@ -25,15 +33,34 @@ pub(crate) struct WebSocketTarget {
 
 impl Transport {
     /// MQTT directly on TCP.
-    pub const fn plain() -> Self {
-        Self { tls: None, web_socket: None }
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// Over QUIC to this host, whose certificate has to be of this name; MQTT is asked for in the
+    /// handshake, unless the settings name other protocols.
+    ///
+    /// # Errors
+    /// When QUIC can't do with the settings, or no certificate could be of the name.
+    #[cfg(feature = "quic")]
+    pub fn quic(connector: TlsConnector, host: impl Into<String>) -> Result<Self, TransportError> {
+        let target = crate::quic::Target::new(connector, host.into())?;
+        Ok(Self { quic: Some(target.into()), ..Self::default() })
     }
 
     /// Within TLS with this host, whose certificate has to be of this name.
-    #[must_use]
-    pub fn with_tls(mut self, connector: TlsConnector, host: impl Into<String>) -> Self {
-        self.tls = Some(Tls { connector, host: host.into() });
-        self
+    ///
+    /// # Errors
+    /// When no certificate could be of the name.
+    pub fn with_tls(
+        mut self,
+        connector: TlsConnector,
+        host: impl Into<String>,
+    ) -> Result<Self, TransportError> {
+        let host = host.into();
+        connector.session(&host).map_err(|error| TransportError::new(&error))?;
+        self.tls = Some(Tls { connector, host });
+        Ok(self)
     }
 
     /// Within WebSocket: the host, with its port unless it is the scheme's own, and the path, which
@@ -42,5 +69,19 @@ impl Transport {
     pub fn with_web_socket(mut self, host: impl Into<String>, path: impl Into<String>) -> Self {
         self.web_socket = Some(WebSocketTarget { host: host.into(), path: path.into() });
         self
+    }
+
+    /// Whether its connections have timers of their own.
+    pub(crate) fn has_timers(&self) -> bool {
+        #[cfg(feature = "quic")]
+        return self.quic.is_some();
+        #[cfg(not(feature = "quic"))]
+        false
+    }
+}
+
+impl TransportError {
+    pub(crate) fn new(error: &impl ToString) -> Self {
+        Self(error.to_string())
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
 
 use mio::{Registry, Token};
 
@@ -14,7 +15,7 @@ use crate::transport::Transport;
 pub(super) enum Stage {
     /// It has no connection.
     Away,
-    /// The TCP handshake has begun.
+    /// The handshake of TCP or QUIC has begun.
     Opening,
     /// CONNECT was sent.
     Greeting,
@@ -32,12 +33,14 @@ pub(super) struct Client {
     /// A connection of before, which the broker has to close: a newer one has taken it over, or
     /// DISCONNECT was sent.
     pub(super) replaced: Option<Connection>,
-    /// When the TCP handshake began, in nanoseconds since the run began.
+    /// When the handshake began, in nanoseconds since the run began.
     pub(super) opened_at: u64,
     /// The broker keeps its Session.
     pub(super) has_session: bool,
     /// It does not read.
     pub(super) is_paused: bool,
+    /// When its connections have something to do whatever comes, as far as a timer knows.
+    pub(super) due: Option<Instant>,
 }
 
 impl Client {
@@ -49,11 +52,12 @@ impl Client {
             opened_at: 0,
             has_session: false,
             is_paused: false,
+            due: None,
         }
     }
 }
 
-/// Begins a TCP handshake, without waiting for its end.
+/// Begins a handshake of TCP or QUIC, without waiting for its end.
 pub(super) fn open(
     address: SocketAddr,
     transport: &Transport,

@@ -18,6 +18,7 @@ mod sender;
 mod soak;
 mod tally;
 mod timeline;
+mod timers;
 mod turn;
 mod wait;
 mod wander;
@@ -45,6 +46,7 @@ use sender::{Common, Sender};
 use soak::Soak;
 use tally::Tally;
 use timeline::Timeline;
+use timers::Timers;
 use turn::{Ready, Trouble};
 pub(crate) use wait::Waited;
 
@@ -75,6 +77,7 @@ pub(crate) struct Engine<'a> {
     /// What only a soak has.
     soak: Option<Soak>,
     opening: Opening,
+    timers: Timers,
     /// Clients are lost on purpose, or by accident, and come back; until then any trouble ends the
     /// run.
     is_lenient: bool,
@@ -149,6 +152,7 @@ impl<'a> Engine<'a> {
             tally: Tally::new(groups),
             soak,
             opening: Opening::default(),
+            timers: Timers::default(),
             is_lenient: false,
             pacing: Pacing::default(),
             disturbing: Disturbing::new(plan.run),

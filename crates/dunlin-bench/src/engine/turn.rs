@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::client::Stage;
 use super::inbound::Desk;
 use super::{Engine, OUTPUT_MAX, REPLACED};
+use crate::connection::Connection;
 use crate::error::BenchError;
 use crate::frame::FrameError;
 
@@ -35,14 +36,19 @@ impl Engine<'_> {
         }));
         for ready in ready_events.drain(..) {
             self.handle(ready)?;
+            self.note_due(ready.token % REPLACED);
         }
         self.ready_events = ready_events;
+        self.elapse()?;
         let mut touched = std::mem::take(&mut self.tally.touched);
         for index in touched.drain(..) {
             if let Some(link) = &mut self.clients[index].link {
                 link.touched = false;
             }
             self.flush(index)?;
+            if index < self.senders.len() {
+                self.mark_ready(index);
+            }
         }
         self.tally.touched = touched;
         Ok(())
@@ -67,10 +73,37 @@ impl Engine<'_> {
                 self.mark_ready(index);
             }
         }
-        if ready.is_readable && !self.clients[index].is_paused {
-            self.read(index, ready.is_closed)?;
+        if ready.is_readable || ready.is_closed {
+            self.read_or_attend(index, ready.is_closed)?;
         }
         Ok(())
+    }
+
+    /// Reads, unless the client does not for the time being.
+    pub(super) fn read_or_attend(
+        &mut self,
+        index: usize,
+        is_closed: bool,
+    ) -> Result<(), BenchError> {
+        if !self.clients[index].is_paused {
+            return self.read(index, is_closed);
+        }
+        match self.clients[index].link.as_mut().map(|link| link.attend(&mut self.scratch)) {
+            Some(Err(error)) => self.handle_lost(index, error),
+            _ => Ok(()),
+        }
+    }
+
+    /// A connection can't be read, or not be written to.
+    pub(super) fn handle_lost(&mut self, index: usize, error: io::Error) -> Result<(), BenchError> {
+        let was_open = self.clients[index].link.as_ref().is_some_and(Connection::is_open);
+        match error.kind() {
+            _ if was_open || self.is_lenient => self.handle_closed(index, &error.to_string()),
+            io::ErrorKind::ConnectionRefused => {
+                Err(BenchError::Connect { address: self.plan.address, source: error })
+            }
+            _ => Err(BenchError::Handshake(error)),
+        }
     }
 
     /// Reads all that a socket holds. A read that leaves room has emptied it, unless its end has come
@@ -79,24 +112,20 @@ impl Engine<'_> {
         loop {
             let Some(link) = &mut self.clients[index].link else { return Ok(()) };
             let filled = match link.fill(&mut self.scratch) {
-                Ok(None) => return Ok(()),
-                Ok(Some(filled)) => filled,
-                Err(error) if !link.is_open() && !self.is_lenient => {
-                    return Err(BenchError::Handshake(error));
+                Ok(None) => {
+                    // It may have made room for what waits.
+                    self.touch(index);
+                    return Ok(());
                 }
-                Err(error) => return self.handle_closed(index, &error.to_string()),
+                Ok(Some(filled)) => filled,
+                Err(error) => return self.handle_lost(index, error),
             };
             let mut scratch = std::mem::take(&mut self.scratch);
             let used = self.read_frames(index, &scratch[..filled.len]);
-            if let Some(link) = &mut self.clients[index].link {
-                if let Ok(used) = &used {
-                    link.keep(&scratch[*used..filled.len]);
-                }
-                if !link.output.is_empty() && !link.touched {
-                    link.touched = true;
-                    self.tally.touched.push(index);
-                }
+            if let (Some(link), Ok(used)) = (&mut self.clients[index].link, &used) {
+                link.keep(&scratch[*used..filled.len]);
             }
+            self.touch(index);
             std::mem::swap(&mut self.scratch, &mut scratch);
             match used {
                 Ok(_) if filled.more || is_closed => {}
@@ -107,6 +136,17 @@ impl Engine<'_> {
                 }
                 Err(Trouble::Bench(error)) => return Err(error),
             }
+        }
+    }
+
+    /// Has what a client has to say written at the end of the turn.
+    fn touch(&mut self, index: usize) {
+        if let Some(link) = &mut self.clients[index].link
+            && !link.output.is_empty()
+            && !link.touched
+        {
+            link.touched = true;
+            self.tally.touched.push(index);
         }
     }
 
@@ -149,19 +189,17 @@ impl Engine<'_> {
 
     pub(super) fn flush(&mut self, index: usize) -> Result<(), BenchError> {
         let Some(link) = &mut self.clients[index].link else { return Ok(()) };
-        match link.flush() {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                // What the broker has said before it closed says more than the broken pipe.
-                if !self.clients[index].is_paused {
-                    self.read(index, true)?;
-                }
-                if self.clients[index].link.is_some() {
-                    return self.handle_closed(index, &error.to_string());
-                }
-                Ok(())
+        if let Err(error) = link.flush() {
+            // What the broker has said before it closed says more than the broken pipe.
+            if !self.clients[index].is_paused {
+                self.read(index, true)?;
+            }
+            if self.clients[index].link.is_some() {
+                return self.handle_lost(index, error);
             }
         }
+        self.note_due(index);
+        Ok(())
     }
 
     pub(super) fn mark_ready(&mut self, index: usize) {
@@ -211,7 +249,7 @@ impl Engine<'_> {
             self.tally.ready = ready;
         }
         for index in again {
-            let is_full = |link: &crate::connection::Connection| !link.is_flushed();
+            let is_full = |link: &Connection| !link.is_flushed();
             // A socket that is full says when it has room.
             if !self.clients[index].link.as_ref().is_none_or(is_full) {
                 self.mark_ready(index);

@@ -95,7 +95,8 @@ impl Engine<'_> {
         {
             next = next.min(not_before);
         }
-        let mut sleep = Duration::from_nanos(next.saturating_sub(now)).min(SLEEP_MAX);
+        let mut sleep = Duration::from_nanos(next.saturating_sub(now));
+        sleep = sleep.min(SLEEP_MAX).min(self.timers.left());
         if let Some(pace) = &self.common.pace
             && self.pacing.released < self.pacing.limit
         {

@@ -5,8 +5,8 @@ use crate::client::secure::{TlsArgs, tls_mistake};
 use crate::client::url::Url;
 use crate::failure::Failure;
 use clap::Args;
-use dunlin_bench::Transport;
 use dunlin_bench::plan::{self, Disturbance, Plan, Quality, Scenario, Version};
+use dunlin_bench::{Transport, TransportError};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::time::{Duration, SystemTime};
 
@@ -18,7 +18,7 @@ pub(super) struct Common {
     #[arg(
         value_name = "URL",
         help_heading = "Arguments",
-        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]; or mqtts://, ws:// or wss://"
+        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]; or mqtts://, ws://, wss:// or quic://"
     )]
     url: String,
     /// The version of MQTT: 3.1.1 or 5
@@ -199,28 +199,38 @@ impl Trouble {
     }
 }
 
-/// What a URL and the flags of TLS ask for between TCP and MQTT.
+/// What a URL and the flags of TLS ask for below MQTT.
 #[derive(Debug, Clone, Copy)]
 struct Carriage {
     is_secure: bool,
     is_web_socket: bool,
+    is_quic: bool,
 }
 
 impl Carriage {
     fn of(url: &Url, tls: &TlsArgs) -> Result<Self, Failure> {
-        if url.is_quic || url.socket.is_some() {
-            let message = "dunlin bench speaks MQTT over TCP, TLS and WebSocket; use mqtt://, mqtts://, \
-                           ws:// or wss://";
-            return Err(Failure::usage(message));
+        if url.socket.is_some() || (url.is_quic && cfg!(not(feature = "quic"))) {
+            let (and, or) = match cfg!(feature = "quic") {
+                true => ("TLS, WebSocket and QUIC", "ws://, wss:// or quic://"),
+                false => ("TLS and WebSocket", "ws:// or wss://"),
+            };
+            return Err(Failure::usage(format!(
+                "dunlin bench speaks MQTT over TCP, {and}; use mqtt://, mqtts://, {or}"
+            )));
         }
         if tls.is_given() && !url.is_secure {
-            return Err(Failure::usage("the flags of TLS go with mqtts:// and wss://"));
+            return Err(Failure::usage("the flags of TLS go with mqtts://, wss:// and quic://"));
         }
-        Ok(Self { is_secure: url.is_secure, is_web_socket: url.web_socket.is_some() })
+        Ok(Self {
+            is_secure: url.is_secure,
+            is_web_socket: url.web_socket.is_some(),
+            is_quic: url.is_quic,
+        })
     }
 
     const fn default_port(self) -> u16 {
         match (self.is_secure, self.is_web_socket) {
+            _ if self.is_quic => 14567,
             (false, false) => 1883,
             (true, false) => 8883,
             (false, true) => 80,
@@ -229,11 +239,15 @@ impl Carriage {
     }
 
     fn transport(self, url: &Url, tls: &TlsArgs) -> Result<Transport, Failure> {
+        let usage = |error: TransportError| Failure::usage(error.to_string());
         let mut transport = Transport::plain();
         if self.is_secure {
             let connector = tls.tls()?.connector().map_err(|error| tls_mistake(&error))?;
-            connector.session(&url.host).map_err(|error| Failure::usage(error.to_string()))?;
-            transport = transport.with_tls(connector, &url.host);
+            #[cfg(feature = "quic")]
+            if self.is_quic {
+                return Transport::quic(connector, &url.host).map_err(usage);
+            }
+            transport = transport.with_tls(connector, &url.host).map_err(usage)?;
         }
         if let Some(path) = &url.web_socket {
             let host =

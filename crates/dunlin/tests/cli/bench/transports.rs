@@ -1,4 +1,4 @@
-//! `dunlin bench` over TLS and WebSocket.
+//! `dunlin bench` over TLS, WebSocket and QUIC.
 
 use super::refused;
 use crate::broker::{listening, port_of};
@@ -33,10 +33,15 @@ fn every_message_arrives_over_every_transport() {
         certificates.listener("wss"),
         certificates.listener("mqtts"),
         mutual,
+        certificates.listener("quic"),
     ]);
-    for (at, scheme, flags) in
-        [(0, "ws", &[][..]), (1, "wss", &trust), (2, "mqtts", &trust), (3, "mqtts", &both)]
-    {
+    for (at, scheme, flags) in [
+        (0, "ws", &[][..]),
+        (1, "wss", &trust),
+        (2, "mqtts", &trust),
+        (3, "mqtts", &both),
+        (4, "quic", &trust),
+    ] {
         let url = format!("{scheme}://localhost:{}", port_of(&urls[at]));
         for (payload, qos, messages) in [("64", "mixed", 2000), ("200000", "1", 20)] {
             let count = messages.to_string();
@@ -50,6 +55,10 @@ fn every_message_arrives_over_every_transport() {
         assert!(report["figures"]["connections cut"].as_f64() > Some(0.0), "{report:#}");
         let sides = ["--publishers", "2", "--subscribers", "20", "--duration", "0.3"];
         clean(&url, flags, "reconnect", &sides);
+        let trouble =
+            ["--cut", "20@0.2", "--pause", "50@0.4-0.8", "--duration", "1", "--rate", "2000"];
+        let report = clean(&url, flags, "pairs", &[&["--qos", "1"], &trouble[..]].concat());
+        assert!(report["delivered"].as_u64() > Some(1500), "{url}: {report:#}");
     }
 }
 
@@ -60,15 +69,21 @@ fn a_broker_that_can_not_be_talked_to_is_told_of() {
         certificates.listener("mqtts"),
         "ws://127.0.0.1:0/only".to_owned(),
         "mqtt://127.0.0.1:0".to_owned(),
+        certificates.listener("quic"),
     ]);
-    let [secure, web, plain] = [0, 1, 2].map(|at| port_of(&urls[at]));
+    let [secure, web, plain, quic] = [0, 1, 2, 3].map(|at| port_of(&urls[at]));
     let strange = certificates.path("strange/ca.pem");
-    let failed = "the handshake of TLS or WebSocket has failed: ";
+    let failed = "the handshake of TLS, QUIC or WebSocket has failed: ";
     for (url, flags, why) in [
         (
             format!("mqtts://localhost:{secure}"),
             &["--cafile", &strange][..],
             "invalid peer certificate: ",
+        ),
+        (
+            format!("quic://localhost:{quic}"),
+            &["--cafile", &strange],
+            "the cryptographic handshake failed: error 51: invalid peer certificate: ",
         ),
         (format!("ws://localhost:{web}/other"), &[], "the server answers with status 404"),
         (format!("mqtts://localhost:{plain}"), &["--cafile", &strange], ""),
@@ -79,12 +94,32 @@ fn a_broker_that_can_not_be_talked_to_is_told_of() {
     }
     let url = format!("mqtt://localhost:{plain}");
     let ca = certificates.path("certs/ca.pem");
-    refused(2, &["pairs", &url, "--cafile", &ca], "the flags of TLS go with mqtts:// and wss://");
+    refused(
+        2,
+        &["pairs", &url, "--cafile", &ca],
+        "the flags of TLS go with mqtts://, wss:// and quic://",
+    );
     refused(
         2,
         &["pairs", "wss://localhost", "--server-name", "a b"],
         "--server-name: \"a b\" is no",
     );
-    refused(2, &["pairs", "quic://localhost"], "dunlin bench speaks MQTT over TCP, TLS and");
+    refused(
+        2,
+        &["pairs", "unix:///none"],
+        "dunlin bench speaks MQTT over TCP, TLS, WebSocket and QUIC",
+    );
+    refused(
+        2,
+        &["pairs", "quic://localhost", "--server-name", "a b"],
+        "--server-name: \"a b\" is no",
+    );
+    // Nobody listens for datagrams there, and the system says so.
+    let url = format!("quic://127.0.0.1:{plain}");
+    refused(
+        1,
+        &["pairs", &url, "--cafile", &ca],
+        &format!("127.0.0.1:{plain} takes no connection: "),
+    );
     refused(2, &["pairs", "mqtts://localhost", "--cafile", "/none"], "--cafile /none: ");
 }
