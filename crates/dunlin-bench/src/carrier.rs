@@ -70,7 +70,8 @@ impl Carrier {
     /// may give more.
     ///
     /// # Errors
-    /// `WouldBlock`; `UnexpectedEof` when the peer has closed; what a layer finds wrong.
+    /// `WouldBlock`; `UnexpectedEof` when the peer has closed; `InvalidData` when the buffer is too short
+    /// for what carries it; what a layer finds wrong.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
         match self {
             Self::Plain(stream) => match stream.read(buffer)? {
@@ -110,30 +111,20 @@ impl Carrier {
     }
 
     /// Does what is due.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub(crate) fn elapse(&mut self, now: Instant) -> io::Result<()> {
+    #[cfg_attr(not(feature = "quic"), expect(unused_variables))]
+    pub(crate) fn elapse(&mut self, now: Instant) {
         match self {
-            Self::Plain(_) | Self::Layered(..) => {
-                let _ = now;
-                Ok(())
-            }
+            Self::Plain(_) | Self::Layered(..) => {}
             #[cfg(feature = "quic")]
             Self::Quic(line) => line.elapse(now),
         }
     }
 
     /// Lets the connection live while nobody reads from it: TCP does by itself.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub(crate) fn attend(&mut self, buffer: &mut [u8]) -> io::Result<()> {
+    #[cfg_attr(not(feature = "quic"), expect(unused_variables))]
+    pub(crate) fn attend(&mut self, buffer: &mut [u8]) {
         match self {
-            Self::Plain(_) | Self::Layered(..) => {
-                let _ = buffer;
-                Ok(())
-            }
+            Self::Plain(_) | Self::Layered(..) => {}
             #[cfg(feature = "quic")]
             Self::Quic(line) => line.attend(buffer),
         }

@@ -1,5 +1,5 @@
-//! A non-blocking socket with the few bytes that must wait: a frame read in part, output not yet
-//! taken by the kernel.
+//! A non-blocking connection with the few bytes that must wait: a frame read in part, output not yet
+//! taken by what carries it.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
@@ -119,7 +119,7 @@ impl Connection {
         self.carrier.is_open()
     }
 
-    /// Whether the kernel has taken all output.
+    /// Whether all output was taken: by the kernel, or by QUIC, which sends it in its time.
     pub fn is_flushed(&self) -> bool {
         self.output.is_empty() && self.carrier.is_flushed()
     }
@@ -203,18 +203,12 @@ impl Connection {
     }
 
     /// Does what is due: QUIC sends again what was lost.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub fn elapse(&mut self, now: Instant) -> io::Result<()> {
-        self.carrier.elapse(now)
+    pub fn elapse(&mut self, now: Instant) {
+        self.carrier.elapse(now);
     }
 
     /// Lets the connection live while nobody reads from it: QUIC acknowledges what comes, and holds it.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub fn attend(&mut self, scratch: &mut [u8]) -> io::Result<()> {
-        self.carrier.attend(scratch)
+    pub fn attend(&mut self, scratch: &mut [u8]) {
+        self.carrier.attend(scratch);
     }
 }

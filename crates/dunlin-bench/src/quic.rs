@@ -56,13 +56,12 @@ impl Target {
     /// When QUIC can't do with the settings of TLS, or no certificate could have the name.
     pub(crate) fn new(connector: TlsConnector, host: String) -> Result<Self, TransportError> {
         // It tells of a name that is none.
-        connector.session(&host).map_err(|error| TransportError::new(&error))?;
+        connector.session(&host)?;
         let mut tls = (*connector.config()).clone();
         if tls.alpn_protocols.is_empty() {
             tls.alpn_protocols = vec![ALPN_MQTT.to_vec()];
         }
-        let crypto =
-            QuicClientConfig::try_from(tls).map_err(|error| TransportError::new(&error))?;
+        let crypto = QuicClientConfig::try_from(tls)?;
         let mut transport = TransportConfig::default();
         transport.max_concurrent_bidi_streams(VarInt::from_u32(0));
         transport.max_concurrent_uni_streams(VarInt::from_u32(0));
@@ -92,6 +91,8 @@ pub(crate) struct Line {
     /// Nothing more comes on the stream.
     has_ended: bool,
     lost: Option<ConnectionError>,
+    /// The kernel has said that nobody listens there.
+    is_refused: bool,
 }
 
 impl Line {
@@ -128,6 +129,7 @@ impl Line {
             pending: None,
             has_ended: false,
             lost: None,
+            is_refused: false,
         })
     }
 
@@ -147,22 +149,16 @@ impl Line {
     }
 
     /// Does what is due.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub(crate) fn elapse(&mut self, now: Instant) -> io::Result<()> {
+    pub(crate) fn elapse(&mut self, now: Instant) {
         self.connection.handle_timeout(now);
         self.settle();
-        self.transmit()
+        self.transmit();
     }
 
     /// Takes and answers datagrams, and leaves what they say on the stream for later.
-    ///
-    /// # Errors
-    /// Those of the socket.
-    pub(crate) fn attend(&mut self, buffer: &mut [u8]) -> io::Result<()> {
-        while !self.receive(buffer)? {}
-        self.transmit()
+    pub(crate) fn attend(&mut self, buffer: &mut [u8]) {
+        while buffer.len() >= RECEIVED_LEN && !self.receive(buffer) {}
+        self.transmit();
     }
 
     /// Reads what has come. Gives how many bytes of MQTT are at the front of the buffer, and whether
@@ -170,18 +166,22 @@ impl Line {
     ///
     /// # Errors
     /// `WouldBlock` when nothing was there; `UnexpectedEof` when the broker has closed; why the connection
-    /// is lost.
+    /// is lost, once all that came before was read; `InvalidData` when the buffer is shorter than
+    /// datagrams may be.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
-        let is_drained = self.receive(buffer)?;
-        let len = self.take(buffer);
-        self.transmit()?;
-        if len > 0 {
-            return Ok((len, !is_drained || self.is_over() || len == buffer.len()));
+        if buffer.len() < RECEIVED_LEN {
+            return Err(io::Error::new(ErrorKind::InvalidData, "frame exceeds the read buffer"));
         }
+        let is_drained = self.receive(buffer);
+        let len = self.take(buffer);
+        self.transmit();
+        let is_over = self.has_ended || self.lost.is_some() || self.is_refused;
         match &self.lost {
+            _ if len > 0 => Ok((len, !is_drained || is_over || len == buffer.len())),
             _ if !is_drained => Ok((0, true)),
             Some(reason) => Err(self.why(reason)),
             None if self.has_ended => Err(ErrorKind::UnexpectedEof.into()),
+            None if self.is_refused => Err(ErrorKind::ConnectionRefused.into()),
             None => Err(ErrorKind::WouldBlock.into()),
         }
     }
@@ -189,7 +189,7 @@ impl Line {
     /// Takes bytes of MQTT as far as there is room for them; how many it were.
     ///
     /// # Errors
-    /// Those of the socket; `BrokenPipe` when the broker takes no more.
+    /// `BrokenPipe` when the broker takes no more, `ConnectionRefused` when there is none.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut taken = 0;
         if let Some(stream) = self.stream
@@ -203,37 +203,42 @@ impl Line {
                 }
             };
         }
-        self.transmit()?;
-        Ok(taken)
-    }
-
-    fn is_over(&self) -> bool {
-        self.has_ended || self.lost.is_some()
+        self.transmit();
+        if self.is_refused { Err(ErrorKind::ConnectionRefused.into()) } else { Ok(taken) }
     }
 
     /// Takes datagrams, which pass through the buffer; whether there are no more of them.
-    fn receive(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
+    fn receive(&mut self, buffer: &mut [u8]) -> bool {
+        let mut has_failed = true;
         for _ in 0..RECEIVES_MAX {
             let mut metas = [RecvMeta::default(); RECEIVED_AT_ONCE];
-            let mut rooms = [const { None }; RECEIVED_AT_ONCE];
-            let pieces = buffer.chunks_exact_mut(RECEIVED_LEN);
-            rooms.iter_mut().zip(pieces).for_each(|(room, piece)| *room = Some(piece));
-            let mut slices: Vec<_> = rooms.into_iter().flatten().map(IoSliceMut::new).collect();
-            let count = slices.len();
-            let socket = UdpSockRef::from(&self.socket);
-            match self.state.recv(socket, &mut slices, &mut metas[..count]) {
+            let count = (buffer.len() / RECEIVED_LEN).min(RECEIVED_AT_ONCE);
+            let mut pieces = buffer.chunks_exact_mut(RECEIVED_LEN);
+            let mut slices: [_; RECEIVED_AT_ONCE] =
+                std::array::from_fn(|_| IoSliceMut::new(pieces.next().unwrap_or_default()));
+            let (slices, metas) = (&mut slices[..count], &mut metas[..count]);
+            match self.state.recv(UdpSockRef::from(&self.socket), slices, metas) {
                 Ok(received) => {
+                    has_failed = false;
                     let now = Instant::now();
-                    for (meta, slice) in metas.iter().zip(&slices).take(received) {
+                    for (meta, slice) in metas.iter().zip(&*slices).take(received) {
                         self.handle(now, meta, &slice[..meta.len]);
                     }
                     self.settle();
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(true),
-                Err(error) => return Err(error),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) => self.note_error(&error),
             }
         }
-        Ok(false)
+        // Errors without an end are no datagrams.
+        has_failed
+    }
+
+    /// Takes a note of what the kernel says of a datagram that was sent at some time. But for one thing it
+    /// is no worse than a lost datagram, which is sent again: that one may have been too long for the way,
+    /// that the device can't cut a batch (the next one is none), that buffers are full.
+    fn note_error(&mut self, error: &io::Error) {
+        self.is_refused |= error.kind() == ErrorKind::ConnectionRefused;
     }
 
     /// Takes what the kernel has put together.
@@ -299,7 +304,7 @@ impl Line {
     }
 
     /// Sends what is due, as far as the kernel takes it.
-    fn transmit(&mut self) -> io::Result<()> {
+    fn transmit(&mut self) {
         let now = Instant::now();
         let segments = self.state.max_gso_segments().min(SEGMENTS_MAX);
         let mut buffer = Vec::new();
@@ -329,13 +334,11 @@ impl Line {
                     self.pending = Some((transmit, buffer));
                     break;
                 }
-                // One that was to find out how long datagrams may be: too long.
-                Err(error) if error.raw_os_error() == Some(TOO_LONG) => {}
-                sent => sent?,
+                Err(error) => self.note_error(&error),
+                Ok(()) => {}
             }
         }
         self.settle();
-        Ok(())
     }
 
     /// Why a connection is lost, in the words of TLS where its handshake failed.
@@ -362,13 +365,11 @@ impl Line {
     }
 }
 
-const TOO_LONG: i32 = rustix::io::Errno::MSGSIZE.raw_os_error();
-
 /// A connection that is dropped is closed, as a socket of TCP is.
 impl Drop for Line {
     fn drop(&mut self) {
         self.connection.close(Instant::now(), VarInt::from_u32(0), Bytes::new());
         // A broker that is not told finds out by itself.
-        let _ = self.transmit();
+        self.transmit();
     }
 }

@@ -1,6 +1,6 @@
 //! What lies between the sockets and MQTT: nothing, TLS, WebSocket, both; or QUIC.
 
-use dunlin_transport::tls::TlsConnector;
+use dunlin_transport::tls::{TlsConnector, TlsError};
 use thiserror::Error;
 
 /// How all clients of a run carry MQTT.
@@ -14,8 +14,16 @@ pub struct Transport {
 
 /// Settings that no connection could be made with.
 #[derive(Debug, Error)]
-#[error("{0}")]
-pub struct TransportError(String);
+#[non_exhaustive]
+pub enum TransportError {
+    /// No certificate could be of the name.
+    #[error(transparent)]
+    Name(#[from] TlsError),
+    /// QUIC can't do with the settings of TLS.
+    #[cfg(feature = "quic")]
+    #[error(transparent)]
+    Quic(#[from] quinn_proto::crypto::rustls::NoInitialCipherSuite),
+}
 
 /// Whom a client expects at the other end of TLS.
 #[derive(Debug, Clone)]
@@ -58,7 +66,7 @@ impl Transport {
         host: impl Into<String>,
     ) -> Result<Self, TransportError> {
         let host = host.into();
-        connector.session(&host).map_err(|error| TransportError::new(&error))?;
+        connector.session(&host)?;
         self.tls = Some(Tls { connector, host });
         Ok(self)
     }
@@ -77,11 +85,5 @@ impl Transport {
         return self.quic.is_some();
         #[cfg(not(feature = "quic"))]
         false
-    }
-}
-
-impl TransportError {
-    pub(crate) fn new(error: &impl ToString) -> Self {
-        Self(error.to_string())
     }
 }

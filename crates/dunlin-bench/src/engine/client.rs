@@ -17,7 +17,7 @@ pub(super) enum Stage {
     Away,
     /// The handshake of TCP or QUIC has begun.
     Opening,
-    /// CONNECT was sent.
+    /// CONNECT was sent, or will be as soon as it can.
     Greeting,
     /// It waits for SUBACKs; so many Topic Filters have theirs.
     Subscribing(u32),

@@ -101,6 +101,8 @@ impl Engine<'_> {
             {
                 crate::packet::push_disconnect(&mut link.output, self.plan.version, true);
                 let _ = link.flush();
+                self.part_from(index)?;
+                let client = &mut self.clients[index];
                 client.has_session &= self.plan.version == Version::V311;
             }
         }
@@ -109,6 +111,7 @@ impl Engine<'_> {
         for index in 0..self.clients.len() {
             self.lose(index);
         }
+        self.wait_for_goodbyes()?;
         if is_lasting {
             let now = self.now();
             for index in 0..self.clients.len() {

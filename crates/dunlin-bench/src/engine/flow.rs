@@ -182,10 +182,11 @@ impl Engine<'_> {
             if let Some(link) = &mut self.clients[index].link {
                 crate::packet::push_disconnect(&mut link.output, self.plan.version, false);
                 self.flush(index)?;
+                self.part_from(index)?;
                 self.lose(index);
             }
         }
-        Ok(())
+        self.wait_for_goodbyes()
     }
 
     /// Closes connections without a word; their clients come back at once.

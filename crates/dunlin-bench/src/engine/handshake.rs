@@ -65,7 +65,8 @@ impl Engine<'_> {
         }
     }
 
-    /// The TCP handshake is over: sends CONNECT. False if it has failed, or is not over.
+    /// The handshake of TCP is over: CONNECT goes into the output, which waits for the others. False if
+    /// it has failed, or is not over.
     pub(super) fn greet(&mut self, index: usize) -> Result<bool, BenchError> {
         let Some(link) = &self.clients[index].link else { return Ok(false) };
         match link.take_error() {

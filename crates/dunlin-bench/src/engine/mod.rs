@@ -104,7 +104,7 @@ pub(crate) struct Engine<'a> {
 struct Opening {
     /// Those that are to be opened, and not before when, in nanoseconds since the run began.
     queue: VecDeque<(u64, usize)>,
-    /// Those between the TCP handshake and their last SUBACK.
+    /// Those between their first packet and their last SUBACK.
     active: u32,
     /// Those that are there.
     online: u32,

@@ -10,6 +10,9 @@ use crate::packet;
 /// How long a client that has lost its connection stays away.
 pub(super) const AWAY_NANOS: u64 = 100_000_000;
 
+/// How long the broker may take to close connections that have said goodbye.
+const GOODBYE_NANOS: u64 = 5_000_000_000;
+
 impl Engine<'_> {
     /// Whether a client's Session outlives its connections.
     pub(super) fn is_lasting(&self, index: usize) -> bool {
@@ -150,6 +153,30 @@ impl Engine<'_> {
         self.lose(index);
         self.bring(index, now + AWAY_NANOS);
         Ok(true)
+    }
+
+    /// Leaves it to the broker to close a connection that ends with DISCONNECT, where what is sent has
+    /// to be sent again if it is lost: TCP does that by itself.
+    pub(super) fn part_from(&mut self, index: usize) -> Result<(), BenchError> {
+        if self.plan.transport.has_timers()
+            && let Some(mut link) = self.clients[index].link.take()
+        {
+            link.reregister(self.poll.registry(), token(index + REPLACED))?;
+            self.clients[index].replaced = Some(link);
+            self.note_due(index);
+        }
+        Ok(())
+    }
+
+    /// Waits until the broker has closed these.
+    pub(super) fn wait_for_goodbyes(&mut self) -> Result<(), BenchError> {
+        if self.plan.transport.has_timers() {
+            let until = self.now() + GOODBYE_NANOS;
+            self.wait(until, |engine| {
+                engine.clients.iter().all(|client| client.replaced.is_none())
+            })?;
+        }
+        Ok(())
     }
 
     /// A subscriber counts for the windows of its publishers.

@@ -88,10 +88,11 @@ impl Engine<'_> {
         if !self.clients[index].is_paused {
             return self.read(index, is_closed);
         }
-        match self.clients[index].link.as_mut().map(|link| link.attend(&mut self.scratch)) {
-            Some(Err(error)) => self.handle_lost(index, error),
-            _ => Ok(()),
+        if let Some(link) = &mut self.clients[index].link {
+            link.attend(&mut self.scratch);
         }
+        self.note_due(index);
+        Ok(())
     }
 
     /// A connection can't be read, or not be written to.
@@ -109,6 +110,12 @@ impl Engine<'_> {
     /// Reads all that a socket holds. A read that leaves room has emptied it, unless its end has come
     /// as well.
     pub(super) fn read(&mut self, index: usize, is_closed: bool) -> Result<(), BenchError> {
+        let read = self.read_all(index, is_closed);
+        self.note_due(index);
+        read
+    }
+
+    fn read_all(&mut self, index: usize, is_closed: bool) -> Result<(), BenchError> {
         loop {
             let Some(link) = &mut self.clients[index].link else { return Ok(()) };
             let filled = match link.fill(&mut self.scratch) {

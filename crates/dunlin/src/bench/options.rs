@@ -18,7 +18,11 @@ pub(super) struct Common {
     #[arg(
         value_name = "URL",
         help_heading = "Arguments",
-        help = "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]; or mqtts://, ws://, wss:// or quic://"
+        help = if cfg!(feature = "quic") {
+            "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]; or mqtts://, ws://, wss:// or quic://"
+        } else {
+            "The broker: mqtt://[USER[:PASSWORD]@]HOST[:PORT]; or mqtts://, ws:// or wss://"
+        }
     )]
     url: String,
     /// The version of MQTT: 3.1.1 or 5

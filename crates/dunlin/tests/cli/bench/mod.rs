@@ -2,6 +2,7 @@
 
 mod liar;
 mod lies;
+mod lossy;
 mod transports;
 
 use crate::broker::Broker;

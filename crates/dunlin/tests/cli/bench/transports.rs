@@ -1,6 +1,6 @@
 //! `dunlin bench` over TLS, WebSocket and QUIC.
 
-use super::refused;
+use super::{lossy, refused};
 use crate::broker::{listening, port_of};
 use crate::program::run;
 use crate::tls::Certificates;
@@ -60,6 +60,24 @@ fn every_message_arrives_over_every_transport() {
         let report = clean(&url, flags, "pairs", &[&["--qos", "1"], &trouble[..]].concat());
         assert!(report["delivered"].as_u64() > Some(1500), "{url}: {report:#}");
     }
+}
+
+#[test]
+fn every_message_arrives_though_datagrams_are_lost() {
+    let certificates = Certificates::new();
+    let ca = certificates.path("certs/ca.pem");
+    let (_broker, urls) = listening(&[certificates.listener("quic")]);
+    let port = port_of(&urls[0]).parse().expect("a port");
+    let url = format!("quic://localhost:{}", lossy::relay(port, 9));
+    let flags = ["--cafile", &ca];
+    for qos in ["0", "1", "2"] {
+        let options = ["--qos", qos, "--messages", "3000", "--clients", "3", "--warm-up", "0"];
+        let report = clean(&url, &flags, "pairs", &options);
+        assert_eq!(report["delivered"], 3000, "QoS {qos}");
+    }
+    // The goodbyes, too: a Session that stays would be a fault of the next run.
+    let sides = ["--publishers", "2", "--subscribers", "20", "--messages", "2000"];
+    clean(&url, &flags, "offline", &sides);
 }
 
 #[test]
