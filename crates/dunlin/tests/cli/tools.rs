@@ -189,9 +189,9 @@ fn wrong_arguments_are_exit_code_2() {
             "no proxy carries quic://; leave the proxy out, or use mqtts://",
         ),
         (
-            &["bench", "pairs", "quic://host"],
-            "dunlin bench speaks MQTT over TCP, TLS and WebSocket; use mqtt://, mqtts://, ws:// or \
-             wss://",
+            &["bench", "pairs", "unix:///run/dunlin"],
+            "dunlin bench speaks MQTT over TCP, TLS, WebSocket and QUIC; use mqtt://, mqtts://, ws://, \
+             wss:// or quic://",
         ),
         (
             &["conformance", "mqtts://host"],
