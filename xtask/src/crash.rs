@@ -38,13 +38,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     crash(workspace, "release", &[arguments.arguments.iter().map(String::as_str).collect()])
 }
 
-/// A few cycles with each fault, and each trouble of a disk, in the build of the simulator, which
-/// has all checks.
+/// A few cycles with each fault, and each trouble of a disk, in the build of the tests, which has all
+/// checks.
 ///
 /// # Errors
 /// When it can't be built, or when a promise was broken; the seed is printed.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
-    crash(workspace, "sim", &SHORT.map(<[&str]>::to_vec))
+    crash(workspace, "dev", &SHORT.map(<[&str]>::to_vec))
 }
 
 /// Builds the broker, and what it is ended and besieged by; gives the folder with the programs. They
@@ -58,7 +58,8 @@ pub(crate) fn build(workspace: &Workspace, profile: &str) -> Result<PathBuf> {
         command.args(["-p", package]);
     }
     run_command(&mut command)?;
-    Ok(workspace.target.join(profile))
+    let folder = if profile == "dev" { "debug" } else { profile };
+    Ok(workspace.target.join(folder))
 }
 
 fn crash(workspace: &Workspace, profile: &str, runs: &[Vec<&str>]) -> Result<()> {

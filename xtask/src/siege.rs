@@ -33,13 +33,13 @@ pub(crate) fn run(workspace: &Workspace, arguments: &Arguments) -> Result<()> {
     siege(workspace, "release", &arguments)
 }
 
-/// A few hundred clients in each scene but those that take long, in the build of the simulator,
-/// which has all checks.
+/// A few hundred clients in each scene but those that take long, in the build of the tests, which has
+/// all checks.
 ///
 /// # Errors
 /// When it can't be built, or when the broker did not hold.
 pub(crate) fn test(workspace: &Workspace) -> Result<()> {
-    siege(workspace, "sim", &["--short"])
+    siege(workspace, "dev", &["--short"])
 }
 
 fn siege(workspace: &Workspace, profile: &str, arguments: &[&str]) -> Result<()> {
