@@ -11,7 +11,7 @@ mod cases;
 mod measure;
 mod table;
 
-pub use self::cases::{Case, Kind, Line, Reach, Section, all};
+pub use self::cases::{Case, Kind, Line, Reach, Section, There, all};
 pub use self::measure::Scale;
 pub use self::table::render;
 
@@ -115,8 +115,16 @@ impl<'a> Results<'a> {
 
     /// The ratio of the first broker to the relay.
     fn ratio_to_relay(&self, case: usize, line: usize) -> Option<f64> {
-        let relay = self.programs.iter().position(|other| matches!(other, Program::Relay(_)))?;
-        self.ratio(case, line, relay)
+        self.ratio_to(case, line, |other| matches!(other, Program::Relay(_)))
+    }
+
+    /// The ratio of the first broker to Mosquitto.
+    fn ratio_to_mosquitto(&self, case: usize, line: usize) -> Option<f64> {
+        self.ratio_to(case, line, |other| matches!(other, Program::Mosquitto(_)))
+    }
+
+    fn ratio_to(&self, case: usize, line: usize, is: fn(&Program) -> bool) -> Option<f64> {
+        self.ratio(case, line, self.programs.iter().position(is)?)
     }
 
     /// Why a broker lacks figures in a case: never measured, or not in all rounds.

@@ -41,6 +41,7 @@ pub fn render(results: &Results<'_>) -> String {
             out.push('\n');
         }
     }
+    out.push_str(&elsewhere(results));
     let notes = notes(results);
     if !notes.is_empty() {
         out.push_str("## What could not be measured\n\n");
@@ -97,6 +98,54 @@ fn row(results: &Results<'_>, case: usize, place: usize) -> Vec<String> {
     }
     row
 }
+
+/// What was to be reached, and FlashMQ, by the ratios of another machine.
+fn elsewhere(results: &Results<'_>) -> String {
+    let mut rows = Vec::new();
+    for (nth, case) in results.cases.iter().enumerate() {
+        for (place, line) in case.lines.iter().enumerate() {
+            let (Some(there), Some(Reach::AtMost(most))) = (line.there, line.reach) else {
+                continue;
+            };
+            let by_relay = results.ratio_to_relay(nth, place);
+            let by_mosquitto = results.ratio_to_mosquitto(nth, place);
+            let reach = there.relay.map(|relay| most / relay);
+            let flashmq = there.relay.map(|relay| there.flashmq / relay);
+            let is_reached = by_relay.zip(reach).map(|(ratio, reach)| ratio <= reach);
+            let ratio = |of: Option<f64>| of.map_or_else(|| "-".to_owned(), number);
+            rows.push(vec![
+                line.title.clone(),
+                ratio(by_relay),
+                ratio(reach),
+                is_reached.map_or("-", |is| if is { "yes" } else { "no" }).to_owned(),
+                ratio(by_relay.zip(flashmq).map(|(ratio, flashmq)| ratio / flashmq)),
+                ratio(by_mosquitto.map(|ratio| ratio * there.mosquitto / there.flashmq)),
+                number(most / there.flashmq),
+            ]);
+        }
+    }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let first = results.programs.first().map_or("", Program::name);
+    let header = [
+        "row".to_owned(),
+        format!("{first} : relay"),
+        "reach : relay".to_owned(),
+        "reached".to_owned(),
+        format!("{first} : FlashMQ, by the relay"),
+        "by Mosquitto".to_owned(),
+        "reach : FlashMQ".to_owned(),
+    ];
+    format!("## By ratios\n\n{ELSEWHERE}\n\n{}\n", align(&header, &rows))
+}
+
+/// What stands above that table.
+const ELSEWHERE: &str = "\
+The figures to be reached were set beside the relay, FlashMQ 1.26 and Mosquitto 2.0.11 on another
+machine, where absolute times differ. `reach : relay` is what was to be reached there as a part of what
+the relay took there. FlashMQ is in no registry: what it would take here follows from what it took there
+beside the relay, and beside Mosquitto; the truth lies somewhere between the two.";
 
 /// Three significant digits, as many as the runs are worth.
 fn number(value: f64) -> String {

@@ -74,6 +74,21 @@ fn the_table_says_what_is_reached_and_why_a_figure_is_missing() {
 }
 
 #[test]
+fn flashmq_is_told_by_what_it_took_beside_others_elsewhere() {
+    let programs = programs();
+    let figures: &[&[Option<f64>]] = &[&[Some(0.3)], &[Some(0.1)], &[Some(6.0)], &[None]];
+    let table = render(&results(&programs, "fan-in-qos0-64", figures));
+    let (_, by_ratios) = table.split_once("## By ratios").expect("the section");
+    // 0.33 : 0.12 was to be reached; FlashMQ took 0.66, and Mosquitto 12.1.
+    let expected = ["3.000", "2.750", "no", "0.545", "0.917", "0.500"];
+    assert_eq!(cells(by_ratios, "| fan-in 50:1, QoS 0, 64 B")[1..], expected);
+    let table = render(&results(&programs, "wildcards", figures));
+    let (_, by_ratios) = table.split_once("## By ratios").expect("the section");
+    assert_eq!(cells(by_ratios, "| 10,100 wildcard")[2..5], ["-", "-", "-"]);
+    assert!(!render(&results(&programs, "latency-2000-qos0", figures)).contains("By ratios"));
+}
+
+#[test]
 fn latency_is_held_against_the_relay_and_the_best_peer() {
     let programs = programs();
     let figures: &[&[Option<f64>]] =
