@@ -111,7 +111,7 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
         }
         Step::Features => check_features(workspace),
         Step::Clippy => cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-        Step::Tests => run_tests(workspace),
+        Step::Tests => cargo(&["test", "--workspace", "--lib", "--bins", "--tests", "--examples"]),
         Step::Sim => sim::test(workspace),
         Step::Planted => planted::test(workspace),
         Step::Crash => crash::test(workspace),
@@ -123,19 +123,6 @@ fn perform(step: Step, workspace: &Workspace) -> Result<()> {
             run_command(command.arg("--no-deps").env("RUSTDOCFLAGS", "-D warnings"))
         }
     }
-}
-
-/// Many tests wait for a program, or for the clock, longer than they compute: more of them run at once
-/// than there are processors, unless the environment says how many.
-fn run_tests(workspace: &Workspace) -> Result<()> {
-    const THREADS: &str = "RUST_TEST_THREADS";
-    let words = ["test", "--workspace", "--lib", "--bins", "--tests", "--examples"];
-    let mut command = crate::command::cargo(workspace, &words);
-    if std::env::var_os(THREADS).is_none() {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        command.env(THREADS, (3 * processors).to_string());
-    }
-    run_command(&mut command)
 }
 
 /// A feature may add, never change: so each must build without its neighbours, and so must its tests.
