@@ -21,9 +21,13 @@ pub(super) fn message_expiry(cell: Cell) {
 pub(super) fn message_expiry_in_queue(cell: Cell) {
     let mut stage = Stage::new(cell);
     let publisher = stage.join("publisher");
-    let (subscriber, _) = stage.resume("subscriber");
-    stage.subscribe(&subscriber, "news");
-    stage.disconnect(&subscriber);
+    stage.subscribe(&publisher, "status");
+    let mortal = join_with_will(&mut stage, "3600", &[]);
+    stage.subscribe(&mortal, "news");
+    stage.lose(&mortal);
+    // Only now it is sure that nothing is sent to the lost connection: what was, comes again, late
+    // as it is.
+    stage.expect(&publisher, "status", "gone");
     if cell.qos > 0 {
         let short = [("prop.MessageExpiryInterval", "1")];
         let long = [("prop.MessageExpiryInterval", "1000")];
@@ -33,7 +37,7 @@ pub(super) fn message_expiry_in_queue(cell: Cell) {
     }
     // Brokers count whole seconds, each in its own way: one more is surely over.
     stage.wait_for_expiry("2");
-    let (subscriber, present) = stage.resume("subscriber");
+    let (subscriber, present) = stage.resume("mortal");
     assert!(present);
     if cell.qos > 0 {
         let long = stage.expect(&subscriber, "news", "long");
