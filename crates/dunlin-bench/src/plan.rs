@@ -239,8 +239,14 @@ impl Plan {
     pub fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut parameters = vec![
             ("broker", self.address.to_string()),
+            ("transport", self.transport.name().to_owned()),
             ("version", if self.version == Version::V5 { "5" } else { "3.1.1" }.to_owned()),
         ];
+        if !self.sources.is_empty() {
+            let sources: Vec<_> = self.sources.iter().map(ToString::to_string).collect();
+            parameters.push(("sources", sources.join(", ")));
+        }
+        parameters.push(("connecting at once", self.parallel.to_string()));
         if !self.has_traffic() {
             parameters.push(("clients", self.subscribers.to_string()));
             if self.scenario == Scenario::Idle {
@@ -263,6 +269,9 @@ impl Plan {
         ]);
         if self.topics > 1 {
             parameters.push(("topics of each publisher", self.topics.to_string()));
+        }
+        if !self.warm_up.is_zero() {
+            parameters.push(("warm-up", format!("{:?}", self.warm_up)));
         }
         if let Some(rate) = self.rate {
             parameters.push(("rate", format!("{rate}/s")));

@@ -79,6 +79,17 @@ impl Transport {
         self
     }
 
+    /// What it is called.
+    pub(crate) fn name(&self) -> &'static str {
+        match (&self.tls, &self.web_socket) {
+            _ if self.has_timers() => "QUIC",
+            (None, None) => "TCP",
+            (Some(_), None) => "TLS",
+            (None, Some(_)) => "WebSocket",
+            (Some(_), Some(_)) => "WebSocket within TLS",
+        }
+    }
+
     /// Whether its connections have timers of their own.
     pub(crate) fn has_timers(&self) -> bool {
         #[cfg(feature = "quic")]

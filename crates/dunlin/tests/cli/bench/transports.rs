@@ -4,7 +4,7 @@ use super::{lossy, refused};
 use crate::broker::{listening, port_of};
 use crate::program::run;
 use crate::tls::Certificates;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs a scenario, of which nothing may be wrong.
 #[track_caller]
@@ -35,12 +35,12 @@ fn every_message_arrives_over_every_transport() {
         mutual,
         certificates.listener("quic"),
     ]);
-    for (at, scheme, flags) in [
-        (0, "ws", &[][..]),
-        (1, "wss", &trust),
-        (2, "mqtts", &trust),
-        (3, "mqtts", &both),
-        (4, "quic", &trust),
+    for (at, scheme, flags, name) in [
+        (0, "ws", &[][..], "WebSocket"),
+        (1, "wss", &trust, "WebSocket within TLS"),
+        (2, "mqtts", &trust, "TLS"),
+        (3, "mqtts", &both, "TLS"),
+        (4, "quic", &trust, "QUIC"),
     ] {
         let url = format!("{scheme}://localhost:{}", port_of(&urls[at]));
         for (payload, qos, messages) in [("64", "mixed", 2000), ("200000", "1", 20)] {
@@ -49,6 +49,7 @@ fn every_message_arrives_over_every_transport() {
             let sides = ["--publishers", "2", "--subscribers", "3", "--warm-up", "0"];
             let report = clean(&url, flags, "fan-in", &[&options[..], &sides].concat());
             assert_eq!(report["delivered"], 3 * messages, "{url}");
+            assert_eq!(report["parameters"][1], json!({ "name": "transport", "value": name }));
         }
         let options = ["--duration", "1", "--rate", "1000", "--version", "5"];
         let report = clean(&url, flags, "soak", &options);
